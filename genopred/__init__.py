@@ -1,0 +1,1 @@
+"""Predict gene expression from genotype, and say honestly how well."""

@@ -1,0 +1,1 @@
+"""What a population says. Arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""Files to types and back. Reads and writes, never computes."""

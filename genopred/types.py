@@ -1,0 +1,359 @@
+"""The data types every layer speaks: frozen dataclasses over numpy arrays and polars tables.
+
+Samples are always rows. Dosage counts copies of the ALT allele. Positions in tables are 1-based;
+an `Interval` is 0-based half-open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from genopred.errors import AlignmentError, GenopredError, examples
+
+#: Columns of `Genotypes.variants`. `pos` is 1-based.
+VARIANT_SCHEMA = {"chrom": pl.String, "pos": pl.Int64, "id": pl.String, "ref": pl.String, "alt": pl.String}
+
+#: Columns of `Expression.genes`. `gene_id` keeps its version, `gene` has none; `tss` is 1-based.
+GENE_SCHEMA = {"gene_id": pl.String, "gene": pl.String, "chrom": pl.String, "tss": pl.Int64, "strand": pl.String}
+
+#: Marginal association of one gene (or trait) with each variant. Effects count the ALT allele.
+ASSOCIATION_SCHEMA = {
+    "gene_id": pl.String,
+    "variant_id": pl.String,
+    "chrom": pl.String,
+    "pos": pl.Int64,
+    "ref": pl.String,
+    "alt": pl.String,
+    "af": pl.Float64,
+    "slope": pl.Float64,
+    "slope_se": pl.Float64,
+    "tstat": pl.Float64,
+    "pval": pl.Float64,
+}
+
+#: One held-out prediction: of `method`, for one person and gene, made when the person was in outer fold `fold`.
+PREDICTION_SCHEMA = {
+    "gene_id": pl.String,
+    "sample": pl.String,
+    "fold": pl.Int32,
+    "method": pl.String,
+    "observed": pl.Float64,
+    "predicted": pl.Float64,
+}
+
+#: How well one method predicts one gene, on pooled held-out predictions.
+SCORE_SCHEMA = {
+    "gene_id": pl.String,
+    "method": pl.String,
+    "n": pl.Int64,
+    "r2": pl.Float64,
+    "r2_low": pl.Float64,
+    "r2_high": pl.Float64,
+    "pearson": pl.Float64,
+    "spearman": pl.Float64,
+    "signed_r2": pl.Float64,
+    "mse": pl.Float64,
+    "mae": pl.Float64,
+}
+
+
+def plain_chrom(name: str) -> str:
+    """A chromosome's name without its `chr` prefix, mitochondria as `MT`.
+
+    >>> plain_chrom("chr22"), plain_chrom("22"), plain_chrom("chrM")
+    ('22', '22', 'MT')
+    """
+    bare = name[3:] if name[:3].lower() == "chr" else name
+    return "MT" if bare in ("M", "MT", "m", "mt") else bare
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of a chromosome, 0-based half-open.
+
+    >>> Interval("chr22", 100, 300).length
+    200
+    """
+
+    chrom: str
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if self.end <= self.start:
+            raise GenopredError(f"Interval {self.chrom}:{self.start}-{self.end}: end must be after start.")
+
+    @property
+    def length(self) -> int:
+        """Number of bases."""
+        return self.end - self.start
+
+    @classmethod
+    def around(cls, chrom: str, position: int, flank: int) -> Interval:
+        """All bases at most `flank` away from a 1-based `position`, cut at the chromosome's start.
+
+        >>> Interval.around("22", 1000, 500)
+        Interval(chrom='22', start=499, end=1500)
+        """
+        return cls(chrom, max(0, position - 1 - flank), position + flank)
+
+
+class GenotypeReader(Protocol):
+    """What an opened genotype file offers. Implementations in `genopred.io` reopen lazily after pickling."""
+
+    def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """ALT dosages (rows, columns), NaN where missing."""
+        ...
+
+    def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Alleles (rows, 2, columns): 0 REF, 1 ALT, -1 missing."""
+        ...
+
+
+Where = Interval | ArrayLike | None
+
+
+@dataclass(frozen=True)
+class Genotypes:
+    """Genotypes of N samples at M variants, read from their file only when asked for.
+
+    Attributes
+    ----------
+    samples : array of str, shape (N,)
+    variants : polars.DataFrame, M rows
+        Columns of `VARIANT_SCHEMA`; `pos` is 1-based.
+    reader : GenotypeReader
+    source : str
+        The file, as it should be named in messages.
+    phased : bool
+        Whether the order of a person's two alleles means something.
+    rows, columns : array of int
+        Which rows and columns of the file these are.
+    """
+
+    samples: NDArray[np.str_]
+    variants: pl.DataFrame
+    reader: GenotypeReader = field(repr=False)
+    source: str
+    phased: bool = False
+    rows: NDArray[np.int64] | None = field(default=None, repr=False)
+    columns: NDArray[np.int64] | None = field(default=None, repr=False)
+
+    @property
+    def n_samples(self) -> int:
+        """N."""
+        return len(self.samples)
+
+    @property
+    def n_variants(self) -> int:
+        """M."""
+        return self.variants.height
+
+    def _rows(self) -> NDArray[np.int64]:
+        return np.arange(len(self.samples)) if self.rows is None else self.rows
+
+    def _columns(self) -> NDArray[np.int64]:
+        return np.arange(self.variants.height) if self.columns is None else self.columns
+
+    def index(self, where: Where = None) -> NDArray[np.int64]:
+        """Indices (into `variants`) of an interval, of an index or boolean array, or of everything."""
+        if where is None:
+            return np.arange(self.n_variants)
+        if isinstance(where, Interval):
+            pos = self.variants["pos"].to_numpy()
+            same = self._chrom_mask(plain_chrom(where.chrom))
+            return np.flatnonzero(same & (pos > where.start) & (pos <= where.end))
+        picked = np.asarray(where)
+        return np.flatnonzero(picked) if picked.dtype == bool else picked.astype(np.int64)
+
+    def _chrom_mask(self, chrom: str) -> NDArray[np.bool_]:
+        names = self.variants["chrom"]
+        same = [name for name in names.unique().to_list() if plain_chrom(name) == chrom]
+        return names.is_in(same).to_numpy()
+
+    def dosage(self, where: Where = None) -> NDArray[np.float32]:
+        """Copies of ALT, shape (N, len(where)), float32, NaN where missing."""
+        return self.reader.dosage(self._rows(), self._columns()[self.index(where)])
+
+    def haplotypes(self) -> Haplotypes:
+        """The same genotypes, allele by allele."""
+        return Haplotypes(self, self.phased)
+
+    def select(self, samples: ArrayLike | None = None, variants: Where = None) -> Genotypes:
+        """The same file seen through fewer (or reordered) samples and variants; nothing is read.
+
+        Parameters
+        ----------
+        samples : array of str, optional
+            Sample names in the order wanted.
+        variants : Interval, index array or boolean array, optional
+        """
+        out = self
+        if samples is not None:
+            names = np.asarray(samples, dtype=str)
+            where = {name: i for i, name in enumerate(self.samples.tolist())}
+            absent = [name for name in names.tolist() if name not in where]
+            if absent:
+                raise AlignmentError(
+                    f"{len(absent)} of {len(names)} samples are not in {self.source} ({examples(absent)})."
+                )
+            take = np.array([where[name] for name in names.tolist()], dtype=np.int64)
+            out = replace(out, samples=names, rows=out._rows()[take])
+        if variants is not None:
+            picked = self.index(variants)
+            out = replace(out, variants=self.variants[picked], columns=out._columns()[picked])
+        return out
+
+
+@dataclass(frozen=True)
+class Haplotypes:
+    """The two alleles of each person. `phased` says whether they are two haplotypes or in no order."""
+
+    genotypes: Genotypes
+    phased: bool
+
+    @property
+    def samples(self) -> NDArray[np.str_]:
+        """Sample names, shape (N,)."""
+        return self.genotypes.samples
+
+    @property
+    def variants(self) -> pl.DataFrame:
+        """The variant table."""
+        return self.genotypes.variants
+
+    def alleles(self, where: Where = None) -> NDArray[np.int8]:
+        """Alleles, shape (N, 2, len(where)): 0 REF, 1 ALT, -1 missing."""
+        inner = self.genotypes
+        return inner.reader.alleles(inner._rows(), inner._columns()[inner.index(where)])
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Expression of G genes in N samples.
+
+    Attributes
+    ----------
+    values : array, shape (N, G)
+    samples : array of str, shape (N,)
+    genes : polars.DataFrame, G rows
+        Columns of `GENE_SCHEMA`; `tss` is 1-based.
+    source : str
+    """
+
+    values: NDArray[np.float64]
+    samples: NDArray[np.str_]
+    genes: pl.DataFrame
+    source: str = "expression"
+
+    def __post_init__(self) -> None:
+        _check_shape("Expression.values", self.values, (len(self.samples), self.genes.height))
+
+    def select(self, samples: ArrayLike | None = None, genes: ArrayLike | None = None) -> Expression:
+        """Fewer or reordered samples (by name) and genes (by index)."""
+        rows = _rows_of(self.samples, samples, self.source)
+        cols = np.arange(self.genes.height) if genes is None else np.asarray(genes, dtype=np.int64)
+        return replace(self, values=self.values[np.ix_(rows, cols)], samples=self.samples[rows], genes=self.genes[cols])
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """K covariates of N samples: `values` (N, K), `samples`, `names`."""
+
+    values: NDArray[np.float64]
+    samples: NDArray[np.str_]
+    names: tuple[str, ...]
+    source: str = "covariates"
+
+    def __post_init__(self) -> None:
+        _check_shape("Covariates.values", self.values, (len(self.samples), len(self.names)))
+
+    def select(self, samples: ArrayLike | None = None) -> Covariates:
+        """Fewer or reordered samples, by name."""
+        rows = _rows_of(self.samples, samples, self.source)
+        return replace(self, values=self.values[rows], samples=self.samples[rows])
+
+
+@dataclass(frozen=True)
+class Features:
+    """F features of N samples for one gene: `values` (N, F), `samples`, `names`.
+
+    `origin` records where they came from: model, checkpoint hash, window, build, mode, dtype.
+    """
+
+    values: NDArray[np.float32]
+    samples: NDArray[np.str_]
+    names: tuple[str, ...]
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_shape("Features.values", self.values, (len(self.samples), len(self.names)))
+
+    def select(self, samples: ArrayLike | None = None) -> Features:
+        """Fewer or reordered samples, by name."""
+        rows = _rows_of(self.samples, samples, "features")
+        return replace(self, values=self.values[rows], samples=self.samples[rows])
+
+
+@dataclass(frozen=True)
+class MatchReport:
+    """How many samples, genes and variants came in, were used and were dropped, and why.
+
+    Attributes
+    ----------
+    table : polars.DataFrame
+        Columns: item (samples, genes, variants), status (in, used, dropped, note), reason, n,
+        examples (at most three, comma separated).
+    """
+
+    table: pl.DataFrame
+
+    SCHEMA = {"item": pl.String, "status": pl.String, "reason": pl.String, "n": pl.Int64, "examples": pl.String}
+
+    def count(self, item: str, status: str) -> int:
+        """Sum of `n` over the rows of one item and status."""
+        return int(self.table.filter((pl.col("item") == item) & (pl.col("status") == status))["n"].sum())
+
+    def lines(self) -> list[str]:
+        """One readable line a row, for logs and messages."""
+        out = []
+        for row in self.table.iter_rows(named=True):
+            tail = f" ({row['examples']})" if row["examples"] else ""
+            out.append(f"{row['item']}: {row['n']:,} {row['status']}: {row['reason']}{tail}")
+        return out
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Genotypes, expression, covariates and features of the same N samples in the same order."""
+
+    genotypes: Genotypes
+    expression: Expression
+    covariates: Covariates | None
+    report: MatchReport
+
+    @property
+    def samples(self) -> NDArray[np.str_]:
+        """Sample names, shape (N,)."""
+        return self.expression.samples
+
+
+def _check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise GenopredError(f"{name} has shape {array.shape}; its labels say {shape}.")
+
+
+def _rows_of(have: NDArray[np.str_], wanted: ArrayLike | None, source: str) -> NDArray[np.int64]:
+    if wanted is None:
+        return np.arange(len(have))
+    where = {name: i for i, name in enumerate(have.tolist())}
+    names = np.asarray(wanted, dtype=str).tolist()
+    absent = [name for name in names if name not in where]
+    if absent:
+        raise AlignmentError(f"{len(absent)} of {len(names)} samples are not in {source} ({examples(absent)}).")
+    return np.array([where[name] for name in names], dtype=np.int64)
