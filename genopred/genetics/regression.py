@@ -1,0 +1,170 @@
+"""Marginal association: least squares of a phenotype on each variant in turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr
+
+from genopred.errors import GenopredError, examples
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """Association of each of M variants, as arrays of shape (M,).
+
+    Attributes
+    ----------
+    slope, slope_se : units of the phenotype per allele copy
+    tstat, pval : two-sided t test with `n - 2 - K` degrees of freedom
+    af : frequency of the counted allele among the samples used
+    n : samples used
+
+    A variant that does not vary among the samples used (or only with the covariates), or that has too few of
+    them, has slope, slope_se and tstat NaN and pval 1.
+    """
+
+    slope: Floats
+    slope_se: Floats
+    tstat: Floats
+    pval: Floats
+    af: Floats
+    n: NDArray[np.int64]
+
+
+def marginal_association(
+    dosage: ArrayLike, phenotype: ArrayLike, covariates: ArrayLike | None = None, missing: str = "pairwise"
+) -> Marginal:
+    """Regress a phenotype on each variant's dosage, with intercept and covariates.
+
+    Parameters
+    ----------
+    dosage : array, shape (N, M)
+        Copies of the counted allele, 0 to 2; NaN where missing.
+    phenotype : array, shape (N,)
+        NaN drops the sample.
+    covariates : array, shape (N, K), optional
+        Collinear columns count once in the degrees of freedom.
+    missing : {"pairwise", "mean"}
+        "pairwise" leaves samples out where a variant is missing, variant by variant, as plink's `--linear` does;
+        "mean" puts in the variant's mean, as tensorQTL does.
+
+    Returns
+    -------
+    Marginal
+
+    Raises
+    ------
+    GenopredError
+        If shapes do not fit, covariates have NaN, or `missing` is unknown.
+
+    Examples
+    --------
+    >>> out = marginal_association([[0], [1], [2], [1]], [0.0, 1.0, 2.5, 1.5])
+    >>> out.slope.round(3).tolist(), out.pval.round(4).tolist()
+    ([1.25], [0.0194])
+    """
+    x, y, design = _inputs(dosage, phenotype, covariates)
+    if missing not in ("pairwise", "mean"):
+        raise GenopredError(f"marginal_association: missing='{missing}' is unknown; choose 'pairwise' or 'mean'.")
+    holes = np.isnan(x).any(axis=0) if x.size else np.zeros(x.shape[1], dtype=bool)
+    if missing == "mean" and holes.any():
+        return _with_means(x, y, design, holes)
+    out = _associate(x if not holes.any() else np.where(holes, 0.0, x), y, design)
+    for column in np.flatnonzero(holes):
+        have = ~np.isnan(x[:, column])
+        part = _associate(x[have, column : column + 1], y[have], design[have])
+        for name in ("slope", "slope_se", "tstat", "pval", "af", "n"):
+            getattr(out, name)[column] = getattr(part, name)[0]
+    return out
+
+
+def t_test(slope_sums: tuple[Floats, Floats, float], df: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
+    """Slope, its standard error, t and two-sided p from centred sums (xx, xy, yy) of each variant.
+
+    Variants with xx of 0, or df below 1, get NaN and p 1; see `Marginal`.
+    """
+    xx, xy, yy = slope_sums
+    degrees = np.broadcast_to(np.asarray(df, dtype=np.float64), xx.shape)
+    usable = (xx > 0) & (degrees >= 1)
+    denominator = np.where(usable, xx, 1.0)
+    slope = np.where(usable, xy / denominator, np.nan)
+    # A perfect fit leaves a residual of rounding size, possibly below 0.
+    residual = np.maximum(yy - xy * xy / denominator, 0.0)
+    se = np.where(usable, np.sqrt(residual / np.maximum(degrees, 1.0) / denominator), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tstat = np.where(slope == 0, 0.0, slope / se)
+    pval = np.where(usable, 2 * stdtr(np.maximum(degrees, 1.0), -np.abs(np.where(usable, tstat, 0.0))), 1.0)
+    return slope, se, np.where(usable, tstat, np.nan), pval
+
+
+def _associate(x: Floats, y: Floats, design: Floats) -> Marginal:
+    n, m = x.shape
+    af = x.mean(axis=0) / 2 if n else np.full(m, np.nan)
+    # Centre first: constant columns and intercept then drop out without cancellation.
+    total = ((x - 2 * af) ** 2).sum(axis=0) if n else np.zeros(m)
+    rank = 1
+    if design.shape[1] > 1 and n:
+        basis = _basis(design)
+        rank = basis.shape[1]
+        x = x - basis @ (basis.T @ x)
+        y = y - basis @ (basis.T @ y)
+    else:
+        x = x - 2 * af
+        y = y - y.mean() if n else y
+    xx = np.einsum("ij,ij->j", x, x)
+    # What covariates explain fully leaves only rounding.
+    xx[xx <= 1e-10 * np.maximum(total, 1e-300)] = 0.0
+    slope, se, tstat, pval = t_test((xx, x.T @ y, float(y @ y)), n - 1 - rank)
+    return Marginal(slope, se, tstat, pval, af, np.full(m, n, dtype=np.int64))
+
+
+def _with_means(x: Floats, y: Floats, design: Floats, holes: NDArray[np.bool_]) -> Marginal:
+    present = ~np.isnan(x)
+    count = present.sum(axis=0)
+    mean = np.where(present, x, 0.0).sum(axis=0) / np.maximum(count, 1)
+    out = _associate(np.where(present, x, mean), y, design)
+    af = np.where(count > 0, mean / 2, np.nan)
+    return Marginal(out.slope, out.slope_se, out.tstat, out.pval, af, out.n)
+
+
+def _basis(design: Floats) -> Floats:
+    """Orthonormal columns that span the design; collinear columns are left out."""
+    from scipy.linalg import qr
+
+    scaled = design / np.maximum(np.linalg.norm(design, axis=0), 1e-300)
+    q, r, _ = qr(scaled, mode="economic", pivoting=True)
+    diagonal = np.abs(np.diag(r))
+    return q[:, : int(np.sum(diagonal > 1e-10 * diagonal[0]))]
+
+
+def _inputs(
+    dosage: ArrayLike, phenotype: ArrayLike, covariates: ArrayLike | None
+) -> tuple[Floats, Floats, Floats]:
+    x = np.asarray(dosage, dtype=np.float64)
+    y = np.asarray(phenotype, dtype=np.float64)
+    if x.ndim != 2 or y.shape != (len(x),):
+        raise GenopredError(
+            f"marginal_association: dosage {x.shape} and phenotype {y.shape} do not fit; (N, M) and (N,) are needed."
+        )
+    design = np.ones((len(x), 1))
+    if covariates is not None:
+        extra = np.asarray(covariates, dtype=np.float64)
+        extra = extra[:, None] if extra.ndim == 1 else extra
+        if extra.ndim != 2 or len(extra) != len(x):
+            raise GenopredError(
+                f"marginal_association: covariates {extra.shape} do not fit {len(x)} samples; (N, K) is needed."
+            )
+        bad = np.flatnonzero(~np.isfinite(extra).all(axis=1))
+        if bad.size:
+            raise GenopredError(
+                f"marginal_association: covariates of {bad.size} samples are NaN or infinite "
+                f"(rows {examples(bad.tolist())}); drop these samples or fill the values in."
+            )
+        design = np.column_stack([design, extra])
+    known = ~np.isnan(y)
+    return (x, y, design) if known.all() else (x[known], y[known], design[known])
