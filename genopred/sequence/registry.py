@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import ModelError, examples
-
-#: What an entry of `alleles` may be.
-REF, ALT, HALF = 0, 1, 2
+from genopred.sequence.haplotypes import distinct_rows, haplotype_onehot
 
 #: Entry point group in which other packages register `loader(path: str | None, **options) -> SequenceModel`.
 GROUP = "genopred.models"
@@ -84,11 +82,12 @@ class SequenceModel(Protocol):
             One-hot reference, A C G T, N all zero.
         sites : array, shape (V,)
             Offsets in the window, ascending. A site may repeat (several ALT alleles, or a multi-base
-            substitution beside a SNV); then at most one of the repeats is non-zero in any haplotype.
+            substitution beside a SNV); then at most one of the repeats is 1 in any haplotype, or two are 2.
         ref_codes, alt_codes : array, shape (V,)
             0 A, 1 C, 2 G, 3 T. `reference` holds `ref_codes` at `sites`.
         alleles : array, shape (H, V)
-            0 REF, 1 ALT, 2 the mean of the two (a heterozygous site of unknown phase). Rows need not be distinct.
+            0 REF, 1 ALT, 2 the mean of the two one-hot bases (a heterozygous site of unknown phase): the input
+            is reference + sum of weight × (ALT − REF), weight 1 or ½. Rows need not be distinct.
         bins, tracks : indices, optional
             Which bins and tracks to return; all by default.
         batch_size : int, optional
@@ -131,10 +130,7 @@ class WholeWindowModel:
         mode: str = "exact",
     ) -> NDArray[np.float32]:
         """See `SequenceModel.predict_haplotypes`."""
-        if mode != "exact":
-            raise ModelError(f"--mode {mode}: {type(self).__name__} has only exact; use --mode exact.")
-        if dtype != "fp32":
-            raise ModelError(f"--dtype {dtype}: {type(self).__name__} has only fp32; use --dtype fp32.")
+        self._only_exact(mode, dtype)
         which_bins = np.arange(self.n_bins) if bins is None else np.asarray(bins, dtype=np.int64)
         which_tracks = np.arange(len(self.tracks)) if tracks is None else np.asarray(tracks, dtype=np.int64)
         first, inverse = distinct_rows(alleles)
@@ -146,58 +142,8 @@ class WholeWindowModel:
             out[start : start + len(rows)] = whole[:, which_bins][:, :, which_tracks]
         return out[inverse]
 
-
-def distinct_rows(alleles: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each distinct row first stands, and which distinct row each row is.
-
-    Returns
-    -------
-    first : array, shape (D,)
-        Ascending.
-    inverse : array, shape (H,)
-        `alleles[first][inverse]` equals `alleles`.
-
-    Examples
-    --------
-    >>> first, inverse = distinct_rows(np.array([[1, 0], [0, 0], [1, 0]], dtype=np.int8))
-    >>> first.tolist(), inverse.tolist()
-    ([0, 1], [0, 1, 0])
-    """
-    seen: dict[bytes, int] = {}
-    first: list[int] = []
-    inverse = np.empty(len(alleles), dtype=np.int64)
-    for i, row in enumerate(np.ascontiguousarray(alleles)):
-        key = row.tobytes()
-        at = seen.get(key)
-        if at is None:
-            at = seen[key] = len(first)
-            first.append(i)
-        inverse[i] = at
-    return np.array(first, dtype=np.int64), inverse
-
-
-def haplotype_onehot(
-    reference: NDArray[np.float32],
-    sites: NDArray[np.int64],
-    ref_codes: NDArray[np.int8],
-    alt_codes: NDArray[np.int8],
-    alleles: NDArray[np.int8],
-) -> NDArray[np.float32]:
-    """One-hot windows (H, L, 4) of the haplotypes whose `alleles` (H, V) are given.
-
-    Only sites whose allele is not REF are touched, so repeated sites do not undo each other.
-
-    >>> ref = np.eye(4, dtype=np.float32)
-    >>> one = np.ones(1, dtype=np.int8)
-    >>> haplotype_onehot(ref, np.array([0]), 0 * one, 3 * one, np.array([[1], [2]], dtype=np.int8))[:, 0].tolist()
-    [[0.0, 0.0, 0.0, 1.0], [0.5, 0.0, 0.0, 0.5]]
-    """
-    out = np.repeat(reference[None].astype(np.float32, copy=False), len(alleles), axis=0)
-    hap, var = np.nonzero(alleles == ALT)
-    out[hap, sites[var]] = 0.0
-    out[hap, sites[var], alt_codes[var]] = 1.0
-    hap, var = np.nonzero(alleles == HALF)
-    out[hap, sites[var]] = 0.0
-    out[hap, sites[var], ref_codes[var]] = 0.5
-    out[hap, sites[var], alt_codes[var]] = 0.5
-    return out
+    def _only_exact(self, mode: str, dtype: str) -> None:
+        if mode != "exact":
+            raise ModelError(f"--mode {mode}: {type(self).__name__} has only exact; use --mode exact.")
+        if dtype != "fp32":
+            raise ModelError(f"--dtype {dtype}: {type(self).__name__} has only fp32; use --dtype fp32.")

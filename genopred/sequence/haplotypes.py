@@ -1,0 +1,680 @@
+"""Each person's two sequences of a window, and which of them are distinct.
+
+The rules for variants that overlap are those of `bcftools consensus -H 1/2` (Danecek et al. 2021,
+doi:10.1093/gigascience/giab008): records in file order, each haplotype by itself, a record that reaches into
+the one applied before it is left out, except an indel that starts on its last base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from genopred.errors import AlignmentError, FormatError, GenopredError, examples
+from genopred.sequence.onehot import N_CODE, complement, decode, encode, onehot, reverse_complement
+from genopred.types import Genotypes, Haplotypes, Interval
+
+#: What an entry of `PersonalSequences.alleles` may be.
+REF, ALT, HALF = 0, 1, 2
+
+#: Share of variants whose REF may differ from the FASTA.
+MAX_MISMATCH = 0.01
+
+UNPHASED = ("soft", "random", "error")
+INDELS = ("skip", "apply")
+
+_COUNTS = (
+    "variants",
+    "used",
+    "indels_skipped",
+    "symbolic_skipped",
+    "indels_applied",
+    "checked",
+    "swapped",
+    "strand",
+    "other",
+    "reference_n",
+    "overlaps_skipped",
+    "missing_alleles",
+    "unphased_heterozygotes",
+)
+
+
+class Reference(Protocol):
+    """An opened FASTA, as `genopred.io.fasta.open_fasta` gives it."""
+
+    def fetch(self, interval: Interval) -> str:
+        """Bases of an interval, N off the ends of the chromosome."""
+        ...
+
+
+@dataclass(frozen=True)
+class PersonalSequences:
+    """The sequences of N people over one window of L bases, as differences from its reference.
+
+    Attributes
+    ----------
+    samples : array of str, shape (N,)
+    interval : Interval
+        The window on the genome; it may reach over the chromosome's ends.
+    reverse : bool
+        Whether everything below is read on the reverse strand.
+    tss_offset : int
+        0-based place of the TSS in the window as read.
+    reference : array, shape (L,), int8
+        Codes 0 A, 1 C, 2 G, 3 T, 4 N.
+    sites : array, shape (V,), int64
+        Offsets, ascending. They repeat where several ALT alleles meet.
+    ref_codes, alt_codes : array, shape (V,), int8
+    alleles : array, shape (H, V), int8
+        0 REF, 1 ALT, 2 the mean of both. H = `ploidy` N, the haplotypes of a person next to each other.
+        In one haplotype at most one of several repeats of a site is 1.
+    ploidy : int
+        Sequences a person: 2, or 1 where the phase is unknown and both were averaged.
+    counts : dict
+        How many variants were used, left out or mismatched, by reason.
+    whole, whole_of : arrays, optional
+        With indels: the distinct sequences (D, L) in codes, and which of them each haplotype is (H,).
+        `sites` is empty then.
+    """
+
+    samples: NDArray[np.str_]
+    interval: Interval
+    reverse: bool
+    tss_offset: int
+    reference: NDArray[np.int8]
+    sites: NDArray[np.int64]
+    ref_codes: NDArray[np.int8]
+    alt_codes: NDArray[np.int8]
+    alleles: NDArray[np.int8]
+    ploidy: int
+    counts: dict[str, int] = field(default_factory=dict)
+    whole: NDArray[np.int8] | None = None
+    whole_of: NDArray[np.int64] | None = None
+
+    @property
+    def n_haplotypes(self) -> int:
+        """H."""
+        return len(self.samples) * self.ploidy
+
+    @cached_property
+    def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices of the first haplotype of each distinct sequence (D,), and the distinct sequence of each (H,)."""
+        return distinct_rows(self.alleles if self.whole_of is None else self.whole_of[:, None])
+
+    def codes(self, rows: ArrayLike | None = None) -> NDArray[np.int8]:
+        """Bases (len(rows), L) of some or all haplotypes. Half-and-half sites have none: FormatError."""
+        picked = np.arange(self.n_haplotypes) if rows is None else np.asarray(rows, dtype=np.int64)
+        if self.whole is not None and self.whole_of is not None:
+            return self.whole[self.whole_of[picked]]
+        alleles = self.alleles[picked]
+        if (alleles == HALF).any():
+            raise FormatError("Unphased people have no sequence of single bases; use unphased='random', or onehot().")
+        out = np.repeat(self.reference[None], len(picked), axis=0)
+        hap, var = np.nonzero(alleles == ALT)
+        out[hap, self.sites[var]] = self.alt_codes[var]
+        return out
+
+    def strings(self, rows: ArrayLike | None = None) -> list[str]:
+        """Some or all haplotypes as text."""
+        return [decode(row) for row in self.codes(rows)]
+
+    def onehot(self, rows: ArrayLike | None = None) -> NDArray[np.float32]:
+        """Channels (len(rows), L, 4) of some or all haplotypes."""
+        if self.whole is not None:
+            return onehot(self.codes(rows))
+        picked = self.alleles if rows is None else self.alleles[np.asarray(rows, dtype=np.int64)]
+        return haplotype_onehot(onehot(self.reference), self.sites, self.ref_codes, self.alt_codes, picked)
+
+    def per_person(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Mean (N, ...) over each person's haplotypes of values (H, ...)."""
+        return values.reshape(len(self.samples), self.ploidy, *values.shape[1:]).mean(axis=1)
+
+    def other_strand(self) -> PersonalSequences:
+        """The same sequences, read on the other strand."""
+        length = len(self.reference)
+        return replace(
+            self,
+            reverse=not self.reverse,
+            tss_offset=length - 1 - self.tss_offset,
+            reference=reverse_complement(self.reference),
+            sites=np.ascontiguousarray(length - 1 - self.sites[::-1]),
+            ref_codes=complement(self.ref_codes[::-1]),
+            alt_codes=complement(self.alt_codes[::-1]),
+            alleles=np.ascontiguousarray(self.alleles[:, ::-1]),
+            whole=None if self.whole is None else reverse_complement(self.whole),
+        )
+
+    def without_people(self) -> PersonalSequences:
+        """One sequence, the reference, named `reference`."""
+        none = np.zeros(0, dtype=np.int64)
+        return replace(
+            self,
+            samples=np.array(["reference"]),
+            sites=none,
+            ref_codes=none.astype(np.int8),
+            alt_codes=none.astype(np.int8),
+            alleles=np.zeros((1, 0), dtype=np.int8),
+            ploidy=1,
+            whole=None,
+            whole_of=None,
+        )
+
+
+def window_around(chrom: str, tss: int, length: int, tss_offset: int, *, reverse: bool = False) -> Interval:
+    """The window of `length` bases in which the 1-based `tss` stands `tss_offset` bases from where reading starts.
+
+    >>> window_around("22", 1000, 10, 6), window_around("22", 1000, 10, 6, reverse=True)
+    (Interval(chrom='22', start=993, end=1003), Interval(chrom='22', start=996, end=1006))
+    """
+    start = tss - 1 - (length - 1 - tss_offset if reverse else tss_offset)
+    return Interval(chrom, start, start + length)
+
+
+def personal_sequences(
+    genotypes: Genotypes | Haplotypes,
+    reference: Reference,
+    interval: Interval,
+    *,
+    tss: int | None = None,
+    reverse: bool = False,
+    indels: str = "skip",
+    unphased: str = "soft",
+    seed: int = 0,
+    max_mismatch: float = MAX_MISMATCH,
+    allow_swapped: bool = False,
+) -> PersonalSequences:
+    """Build each person's two sequences of a window.
+
+    Parameters
+    ----------
+    genotypes : Genotypes or Haplotypes
+        N people; its `phased` decides whether there are two sequences a person.
+    reference : object with `fetch(Interval) -> str`
+    interval : Interval
+        The window, L bases; it may reach over the chromosome's ends, where it is N.
+    tss : int, optional
+        1-based; needed by `indels="apply"`, which keeps it at its place. The window's centre by default.
+    reverse : bool
+        Give the reverse complement.
+    indels : {"skip", "apply"}
+        `skip` leaves out and counts whatever changes the length. `apply` inserts them: every haplotype then
+        is a sequence of its own, cut so that the TSS stays where it is.
+    unphased : {"soft", "random", "error"}
+        What to do with unphased genotypes. `soft`: one sequence a person, the mean of the two one-hot bases at
+        heterozygous sites. `random`: two sequences, heterozygous sites assigned by a hash of seed, sample and
+        position, so a variant falls the same way in every window. `error`: refuse.
+    seed : int
+        For `random`.
+    max_mismatch : float
+        Share of checked variants whose REF may differ from the FASTA.
+    allow_swapped : bool
+        Do not count variants whose ALT, in place of their REF, is the FASTA's base (usual in .bed files made by
+        plink1.9). They are turned round in any case.
+
+    Returns
+    -------
+    PersonalSequences
+
+    Raises
+    ------
+    AlignmentError
+        If too many REF alleles differ from the FASTA.
+    GenopredError
+        If phase is demanded and missing, or an argument is not known.
+
+    Notes
+    -----
+    A REF that is the FASTA's base on the other strand is complemented. One that is neither, or that could be
+    swapped as well as on the other strand (A/T and C/G), leaves its variant out. Where the FASTA has N, the
+    reference becomes REF. A missing allele counts as the reference's.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import polars as pl
+    >>> table = pl.DataFrame({"chrom": ["1"], "pos": [3], "id": ["rs1"], "ref": ["G"], "alt": ["T"]})
+    >>> reader = SimpleNamespace(alleles=lambda rows, columns: np.array([[[0], [1]]], dtype=np.int8))
+    >>> people = Genotypes(np.array(["ann"]), table, reader, "toy.vcf", phased=True)
+    >>> fasta = SimpleNamespace(fetch=lambda interval: "NACGTACGTA"[interval.start + 1 : interval.end + 1])
+    >>> personal_sequences(people, fasta, Interval("1", 0, 5)).strings()
+    ['ACGTA', 'ACTTA']
+    """
+    haplotypes = genotypes.haplotypes() if isinstance(genotypes, Genotypes) else genotypes
+    _check_choice("indels", indels, INDELS)
+    _check_choice("unphased", unphased, UNPHASED)
+    soft = not haplotypes.phased and unphased == "soft"
+    source = haplotypes.genotypes.source
+    if not haplotypes.phased and unphased == "error":
+        raise GenopredError(
+            f"{source} carries no phase, and --unphased error was asked for. Give phased genotypes (VCF/BCF with "
+            "0|1, or .pgen with phase), or choose --unphased soft or random."
+        )
+    if indels == "apply" and soft:
+        raise GenopredError(
+            f"--indels apply needs two sequences a person, and {source} carries no phase: give phased genotypes or "
+            "--unphased random."
+        )
+    anchor = interval.start + interval.length // 2 if tss is None else tss - 1
+    if not interval.start <= anchor < interval.end:
+        raise GenopredError(
+            f"TSS {anchor + 1:,} is outside its window {interval.chrom}:{interval.start}-{interval.end}."
+        )
+
+    if indels == "skip":
+        records = _Records.read(haplotypes, reference, interval, indels)
+        records.check(max_mismatch, allow_swapped, source)
+        out = _substituted(records, haplotypes, interval, anchor, soft, seed)
+    else:
+        out = _with_indels(haplotypes, reference, interval, anchor, max_mismatch, allow_swapped, seed)
+    return out.other_strand() if reverse else out
+
+
+def check_reference(
+    genotypes: Genotypes,
+    reference: Reference,
+    intervals: Iterable[Interval],
+    *,
+    max_mismatch: float = MAX_MISMATCH,
+    allow_swapped: bool = False,
+) -> dict[str, int]:
+    """Hold the REF of every variant of some windows against the FASTA, each variant once, before any work.
+
+    Returns
+    -------
+    dict
+        checked, swapped, strand, other, reference_n.
+
+    Raises
+    ------
+    AlignmentError
+        If more than `max_mismatch` of them differ.
+    """
+    haplotypes = genotypes.haplotypes()
+    total = dict.fromkeys(("checked", "swapped", "strand", "other", "reference_n"), 0)
+    shown: list[str] = []
+    for interval in _merged(intervals):
+        records = _Records.read(haplotypes, reference, interval, "skip")
+        shown += records.mismatched
+        for key in total:
+            total[key] += records.counts[key]
+    _refuse(total, shown, max_mismatch, allow_swapped, genotypes.source)
+    return total
+
+
+def distinct_rows(alleles: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each distinct row first stands, and which distinct row each row is.
+
+    Returns
+    -------
+    first : array, shape (D,)
+        Ascending.
+    inverse : array, shape (H,)
+        `alleles[first][inverse]` equals `alleles`.
+
+    Examples
+    --------
+    >>> first, inverse = distinct_rows(np.array([[1, 0], [0, 0], [1, 0]], dtype=np.int8))
+    >>> first.tolist(), inverse.tolist()
+    ([0, 1], [0, 1, 0])
+    """
+    seen: dict[bytes, int] = {}
+    first: list[int] = []
+    inverse = np.empty(len(alleles), dtype=np.int64)
+    for i, row in enumerate(np.ascontiguousarray(alleles)):
+        key = row.tobytes()
+        at = seen.get(key)
+        if at is None:
+            at = seen[key] = len(first)
+            first.append(i)
+        inverse[i] = at
+    return np.array(first, dtype=np.int64), inverse
+
+
+def haplotype_onehot(
+    reference: NDArray[np.float32],
+    sites: NDArray[np.int64],
+    ref_codes: NDArray[np.int8],
+    alt_codes: NDArray[np.int8],
+    alleles: NDArray[np.int8],
+) -> NDArray[np.float32]:
+    """Channels (H, L, 4) of the haplotypes `alleles` (H, V) on a one-hot `reference` (L, 4).
+
+    Each allele adds weight × (ALT − REF) at its site, weight 1 for ALT and ½ for half-and-half; so two halves
+    at a site with two ALT alleles add up.
+
+    >>> ref = np.eye(4, dtype=np.float32)
+    >>> one = np.ones(1, dtype=np.int8)
+    >>> haplotype_onehot(ref, np.array([0]), 0 * one, 3 * one, np.array([[1], [2]], dtype=np.int8))[:, 0].tolist()
+    [[0.0, 0.0, 0.0, 1.0], [0.5, 0.0, 0.0, 0.5]]
+    """
+    out = np.repeat(reference[None].astype(np.float32, copy=False), len(alleles), axis=0)
+    for state, weight in ((ALT, np.float32(1.0)), (HALF, np.float32(0.5))):
+        hap, var = np.nonzero(alleles == state)
+        np.subtract.at(out, (hap, sites[var], ref_codes[var]), weight)
+        np.add.at(out, (hap, sites[var], alt_codes[var]), weight)
+    return out
+
+
+@dataclass
+class _Records:
+    """The variants of one stretch, in file order, after holding their REF against the FASTA."""
+
+    interval: Interval
+    codes: NDArray[np.int8]  # of the stretch, forward strand, N replaced by REF at variants
+    index: NDArray[np.int64]  # into the variant table
+    start: NDArray[np.int64]  # offsets of POS in the stretch
+    ref: list[NDArray[np.int8]]
+    alt: list[NDArray[np.int8]]
+    flip: NDArray[np.bool_]  # REF and ALT were swapped: allele 0 is our ALT
+    counts: dict[str, int]
+    mismatched: list[str]
+
+    @classmethod
+    def read(cls, haplotypes: Haplotypes, reference: Reference, interval: Interval, indels: str) -> _Records:
+        codes = encode(reference.fetch(interval)).copy()
+        index = haplotypes.genotypes.index(interval)
+        table = haplotypes.variants[index]
+        counts = dict.fromkeys(_COUNTS, 0)
+        counts["variants"] = len(index)
+        order = np.argsort(table["pos"].to_numpy(), kind="stable")
+        index, table = index[order], table[order]
+        start = table["pos"].to_numpy() - 1 - interval.start
+        keep: list[int] = []
+        refs: list[NDArray[np.int8]] = []
+        alts: list[NDArray[np.int8]] = []
+        flips: list[bool] = []
+        mismatched: list[str] = []
+        for i, (pos, ref_text, alt_text) in enumerate(table.select("pos", "ref", "alt").iter_rows()):
+            if not (_plain(ref_text) and _plain(alt_text)):
+                counts["symbolic_skipped"] += 1
+                continue
+            if len(ref_text) != len(alt_text) and indels == "skip":
+                counts["indels_skipped"] += 1
+                continue
+            if start[i] + len(ref_text) > interval.length:
+                # the rest of its REF lies beyond the window; bcftools consensus cuts it there as well
+                if len(ref_text) != len(alt_text):
+                    counts["indels_skipped"] += 1
+                    continue
+                ref_text = ref_text[: interval.length - start[i]]
+                alt_text = alt_text[: interval.length - start[i]]
+            ref, alt = encode(ref_text), encode(alt_text)
+            counts["checked"] += 1
+            here = slice(int(start[i]), int(start[i]) + len(ref))
+            ref, alt, kind, flip = _compare(codes[here], ref, alt)
+            if kind:
+                counts[kind] += 1
+            if kind in ("swapped", "strand", "other"):
+                mismatched.append(f"{interval.chrom}:{pos} {ref_text}>{alt_text}, FASTA {decode(codes[here])}")
+            if kind == "other":
+                continue
+            if kind == "reference_n":
+                codes[here] = ref
+            flips.append(flip)
+            keep.append(i)
+            refs.append(ref)
+            alts.append(alt)
+        kept = np.array(keep, dtype=np.int64)
+        flip = np.array(flips, dtype=bool)
+        return cls(interval, codes, index[kept], start[kept], refs, alts, flip, counts, mismatched)
+
+    def check(self, max_mismatch: float, allow_swapped: bool, source: str) -> None:
+        _refuse(self.counts, self.mismatched, max_mismatch, allow_swapped, source)
+
+    def alleles(self, haplotypes: Haplotypes, soft: bool, seed: int) -> NDArray[np.int8]:
+        """Alleles (2N, V) of our REF and ALT, overlaps resolved; missing is REF."""
+        raw = haplotypes.alleles(self.index)
+        missing = raw < 0
+        self.counts["missing_alleles"] += int(missing.sum())
+        if not haplotypes.phased:
+            # soft counts them too, though there the order does not matter
+            self.counts["unphased_heterozygotes"] += int(((raw[:, 0] != raw[:, 1]) & ~missing.any(axis=1)).sum())
+            if not soft:
+                pos = self.start + self.interval.start
+                raw = _assign_at_random(raw, haplotypes.samples, pos, seed)
+                missing = raw < 0
+        turned = np.where(self.flip, 1 - raw, raw).astype(np.int8)
+        turned[missing] = REF
+        flat = np.ascontiguousarray(turned.reshape(-1, len(self.index)))
+        self.counts["overlaps_skipped"] += _drop_overlaps(self, flat)
+        return flat
+
+
+def _substituted(
+    records: _Records, haplotypes: Haplotypes, interval: Interval, anchor: int, soft: bool, seed: int
+) -> PersonalSequences:
+    """The fast path: nothing changes the length, so a haplotype is its alleles."""
+    alleles = records.alleles(haplotypes, soft, seed)
+    if soft:
+        pairs = alleles.reshape(-1, 2, alleles.shape[1])
+        alleles = np.where(pairs[:, 0] == pairs[:, 1], pairs[:, 0], HALF).astype(np.int8)
+    columns: list[int] = []
+    sites: list[int] = []
+    for v, (ref, alt) in enumerate(zip(records.ref, records.alt)):
+        changed = np.flatnonzero(ref != alt)
+        columns += [v] * len(changed)
+        sites += (records.start[v] + changed).tolist()
+    order = np.argsort(np.array(sites, dtype=np.int64), kind="stable")
+    within = np.array(sites, dtype=np.int64)[order]
+    take = np.array(columns, dtype=np.int64)[order]
+    offset = within - records.start[take]
+    picked = range(len(take))
+    counts = records.counts | {"used": len(records.index)}
+    return PersonalSequences(
+        samples=haplotypes.samples,
+        interval=interval,
+        reverse=False,
+        tss_offset=anchor - interval.start,
+        reference=records.codes,
+        sites=within,
+        ref_codes=np.array([records.ref[take[i]][offset[i]] for i in picked], dtype=np.int8),
+        alt_codes=np.array([records.alt[take[i]][offset[i]] for i in picked], dtype=np.int8),
+        alleles=np.ascontiguousarray(alleles[:, take]),
+        ploidy=1 if soft else 2,
+        counts=counts,
+    )
+
+
+def _with_indels(
+    haplotypes: Haplotypes,
+    reference: Reference,
+    interval: Interval,
+    anchor: int,
+    max_mismatch: float,
+    allow_swapped: bool,
+    seed: int,
+) -> PersonalSequences:
+    """The slow path: each distinct haplotype written out, then cut with the TSS at its place."""
+    margin = 0
+    while True:
+        # what is deleted inside is made good from outside, and there may be deletions there too
+        wide = Interval(interval.chrom, interval.start - margin, interval.end + margin)
+        records = _Records.read(haplotypes, reference, wide, "apply")
+        alleles = records.alleles(haplotypes, False, seed)
+        lost = np.array([max(0, len(r) - len(a)) for r, a in zip(records.ref, records.alt)], dtype=np.int64)
+        need = int((alleles.astype(np.int64) @ lost).max(initial=0))
+        if need <= margin:
+            break
+        margin = need
+    records.check(max_mismatch, allow_swapped, haplotypes.genotypes.source)
+    first, inverse = distinct_rows(alleles)
+    before = anchor - interval.start
+    whole = np.empty((len(first), interval.length), dtype=np.int8)
+    for row, hap in enumerate(first):
+        sequence, tss = _apply(records, alleles[hap], anchor - wide.start)
+        whole[row] = sequence[tss - before : tss - before + interval.length]
+    changed = np.array([len(r) != len(a) for r, a in zip(records.ref, records.alt)], dtype=bool)
+    counts = records.counts | {"used": len(records.index), "indels_applied": int(changed.sum())}
+    none = np.zeros(0, dtype=np.int64)
+    return PersonalSequences(
+        samples=haplotypes.samples,
+        interval=interval,
+        reverse=False,
+        tss_offset=before,
+        reference=records.codes[margin : margin + interval.length].copy(),
+        sites=none,
+        ref_codes=none.astype(np.int8),
+        alt_codes=none.astype(np.int8),
+        alleles=np.zeros((len(inverse), 0), dtype=np.int8),
+        ploidy=2,
+        counts=counts,
+        whole=whole,
+        whole_of=inverse,
+    )
+
+
+def _apply(records: _Records, alleles: NDArray[np.int8], tss: int) -> tuple[NDArray[np.int8], int]:
+    """One haplotype written out, and where the base `tss` of the stretch is in it."""
+    pieces: list[NDArray[np.int8]] = []
+    cursor = written = 0
+    moved: int | None = None
+    for v in np.flatnonzero(alleles == ALT):
+        start, ref, alt = int(records.start[v]), records.ref[v], records.alt[v]
+        if _anchored(ref, alt):
+            # the first base is not the variant's: it stays as it is, even if the record before changed it
+            start, ref, alt = start + 1, ref[1:], alt[1:]
+        if moved is None and tss < start:
+            moved = written + tss - cursor
+        gap = records.codes[cursor:start]
+        pieces += [gap, alt]
+        written += len(gap)
+        if moved is None and tss < start + len(ref):
+            # a deleted TSS becomes the last base kept before it
+            moved = written + min(tss - start, len(alt) - 1)
+        written += len(alt)
+        cursor = start + len(ref)
+    if moved is None:
+        moved = written + tss - cursor
+    return np.concatenate([*pieces, records.codes[cursor:]]), moved
+
+
+def _drop_overlaps(records: _Records, alleles: NDArray[np.int8]) -> int:
+    """Set to REF, in place, every ALT that `bcftools consensus` would skip as overlapping; how many."""
+    n = len(records.start)
+    if n < 2:
+        return 0
+    ends = records.start + np.array([len(r) for r in records.ref], dtype=np.int64) - 1
+    reach = np.maximum.accumulate(ends)
+    touches = np.concatenate([[False], records.start[1:] <= reach[:-1]])
+    dropped = 0
+    frozen = np.full(len(alleles), -1, dtype=np.int64)
+    inserted = np.zeros(len(alleles), dtype=bool)
+    for v in np.flatnonzero(touches | np.concatenate([touches[1:], [False]])):
+        ref, alt = records.ref[v], records.alt[v]
+        carries = alleles[:, v] == ALT
+        clash = carries & (records.start[v] <= frozen)
+        if _anchored(ref, alt):
+            clash &= (records.start[v] < frozen) | inserted
+        alleles[clash, v] = REF
+        dropped += int(clash.sum())
+        applied = carries & ~clash
+        frozen[applied] = ends[v]
+        inserted[applied] = len(alt) > len(ref)
+    return dropped
+
+
+def _anchored(ref: NDArray[np.int8], alt: NDArray[np.int8]) -> bool:
+    """Whether this is a plain insertion or deletion whose first base only says where it is."""
+    if len(ref) == len(alt) or ref[0] != alt[0]:
+        return False
+    short, long = sorted((ref.tolist(), alt.tolist()), key=len)
+    head = 0
+    while head < len(short) and short[head] == long[head]:
+        head += 1
+    return head == len(short) or short[head:] == long[len(long) - len(short) + head :]
+
+
+def _compare(
+    fasta: NDArray[np.int8], ref: NDArray[np.int8], alt: NDArray[np.int8]
+) -> tuple[NDArray[np.int8], NDArray[np.int8], str, bool]:
+    """The two alleles with the FASTA's own first, the kind of mismatch ('' for none), and whether REF comes second."""
+    if (fasta == ref).all():
+        return ref, alt, "", False
+    if ((fasta == ref) | (fasta == N_CODE)).all():
+        return ref, alt, "reference_n", False
+    if len(ref) != 1 or len(alt) != 1:
+        return ref, alt, "other", False
+    other_ref, other_alt = complement(ref), complement(alt)
+    if ref[0] == other_alt[0]:
+        return ref, alt, "other", False  # A/T or C/G: swapped or on the other strand, nobody can tell
+    if fasta[0] == alt[0]:
+        return alt, ref, "swapped", True
+    if fasta[0] == other_ref[0]:
+        return other_ref, other_alt, "strand", False
+    if fasta[0] == other_alt[0]:
+        return other_alt, other_ref, "strand", True
+    return ref, alt, "other", False
+
+
+def _refuse(counts: dict[str, int], shown: list[str], limit: float, allow_swapped: bool, source: str) -> None:
+    wrong = counts["strand"] + counts["other"] + (0 if allow_swapped else counts["swapped"])
+    if wrong <= limit * counts["checked"]:
+        return
+    share = wrong / counts["checked"]
+    if share > 0.4:
+        remedy = "the FASTA is probably of another genome build than the genotypes"
+    elif counts["swapped"] > 0.9 * wrong:
+        remedy = (
+            "REF and ALT are swapped, as plink1.9 leaves them: restore them with `plink2 --ref-from-fa force`, or let "
+            "genopred turn them round with --allow-swapped"
+        )
+    else:
+        remedy = "fix the genotypes with `bcftools norm --check-ref` or `plink2 --ref-from-fa force`"
+    raise AlignmentError(
+        f"{source}: the REF of {wrong:,} of {counts['checked']:,} variants ({share:.1%}) is not the FASTA's base: "
+        f"{counts['swapped']:,} swapped with ALT, {counts['strand']:,} on the other strand, {counts['other']:,} other "
+        f"({examples(shown)}). At most {limit:.0%} may differ; {remedy}, or raise --max-ref-mismatch."
+    )
+
+
+def _plain(allele: str) -> bool:
+    return bool(allele) and set(allele.upper()) <= set("ACGT")
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
+
+
+def _merged(intervals: Iterable[Interval]) -> list[Interval]:
+    """Intervals joined where they overlap, so that nothing is checked twice."""
+    out: list[Interval] = []
+    for interval in sorted(intervals, key=lambda i: (i.chrom, i.start)):
+        if out and out[-1].chrom == interval.chrom and interval.start <= out[-1].end:
+            out[-1] = Interval(interval.chrom, out[-1].start, max(out[-1].end, interval.end))
+        else:
+            out.append(interval)
+    return out
+
+
+def _assign_at_random(
+    raw: NDArray[np.int8], samples: NDArray[np.str_], pos: NDArray[np.int64], seed: int
+) -> NDArray[np.int8]:
+    """Alleles (N, 2, V) with the order of each pair decided by a hash of seed, sample and position."""
+    person = np.array([_mix_text(name) for name in samples.tolist()], dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        key = _mix(person[:, None] ^ _mix(pos.astype(np.uint64) + np.uint64(seed % 2**63))[None, :])
+    swap = (key >> np.uint64(63)).astype(bool)
+    return np.where(swap[:, None, :], raw[:, ::-1], raw)
+
+
+def _mix_text(text: str) -> int:
+    """64-bit FNV-1a."""
+    value = 0xCBF29CE484222325
+    for byte in text.encode():
+        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele et al. 2014, doi:10.1145/2660193.2660195)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
