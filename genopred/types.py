@@ -6,6 +6,7 @@ an `Interval` is 0-based half-open.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -62,6 +63,10 @@ SCORE_SCHEMA = {
 }
 
 
+#: What a reader has to say about a file: (status, reason, n, examples), the last four columns of a `MatchReport`.
+Note = tuple[str, str, int, str]
+
+
 def plain_chrom(name: str) -> str:
     """A chromosome's name without its `chr` prefix, mitochondria as `MT`.
 
@@ -70,6 +75,20 @@ def plain_chrom(name: str) -> str:
     """
     bare = name[3:] if name[:3].lower() == "chr" else name
     return "MT" if bare in ("M", "MT", "m", "mt") else bare
+
+
+def plain_gene(name: str) -> str:
+    """A gene's identifier without its Ensembl version, for matching only.
+
+    Only Ensembl identifiers lose what follows the dot: `AC004151.3` is a gene's whole name.
+
+    >>> plain_gene("ENSG00000100376.12"), plain_gene("ENSG00000182378.13_PAR_Y"), plain_gene("AC004151.3")
+    ('ENSG00000100376', 'ENSG00000182378_PAR_Y', 'AC004151.3')
+    """
+    return _ENSEMBL.sub(r"\1\2", name)
+
+
+_ENSEMBL = re.compile(r"^(ENS[A-Z]*\d{11})\.\d+(.*)$")
 
 
 @dataclass(frozen=True)
@@ -134,6 +153,8 @@ class Genotypes:
         Whether the order of a person's two alleles means something.
     rows, columns : array of int
         Which rows and columns of the file these are.
+    notes : tuple of Note
+        What the reader skipped or decided, for the `MatchReport`.
     """
 
     samples: NDArray[np.str_]
@@ -143,6 +164,7 @@ class Genotypes:
     phased: bool = False
     rows: NDArray[np.int64] | None = field(default=None, repr=False)
     columns: NDArray[np.int64] | None = field(default=None, repr=False)
+    notes: tuple[Note, ...] = field(default=(), repr=False)
 
     @property
     def n_samples(self) -> int:
@@ -250,6 +272,7 @@ class Expression:
     samples: NDArray[np.str_]
     genes: pl.DataFrame
     source: str = "expression"
+    notes: tuple[Note, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         _check_shape("Expression.values", self.values, (len(self.samples), self.genes.height))
@@ -269,6 +292,7 @@ class Covariates:
     samples: NDArray[np.str_]
     names: tuple[str, ...]
     source: str = "covariates"
+    notes: tuple[Note, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         _check_shape("Covariates.values", self.values, (len(self.samples), len(self.names)))

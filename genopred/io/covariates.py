@@ -1,0 +1,119 @@
+"""Covariates of samples, one row or one column per sample."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import numpy as np
+import polars as pl
+
+from genopred.errors import FormatError, examples
+from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.io.writing import write_text
+from genopred.types import Covariates, Note
+
+_MISSING = ("NA", "NaN", "nan", "na", ".", "")
+_NUMBER = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^(NA|NaN|nan|na|\.)$")
+
+
+def read_covariates(path: PathLike, samples: Collection[str] | None = None) -> Covariates:
+    """Read covariates, separated by blanks or tabs, gzipped or not, in either orientation.
+
+    plink's layout has a sample a row (`FID IID PC1 ...`, `#IID PC1 ...`, or no header at all), that of QTLtools,
+    FastQTL and tensorQTL a covariate a row and samples in the header. Which it is, is told by the overlap with
+    `samples`; without them by plink's header, else the longer side is taken for samples. `notes` says which.
+
+    Parameters
+    ----------
+    path : str
+    samples : collection of str, optional
+        Names to recognise samples by, e.g. those of the genotypes.
+
+    Returns
+    -------
+    Covariates
+        NaN where the file has NA.
+
+    Raises
+    ------
+    FormatError
+        If a cell is not a number, or a sample or covariate occurs twice.
+    """
+    data = read_bytes(path, "a covariate table")
+    cells = data.partition(b"\n")[0].decode("utf-8", "replace").split()
+    if len(cells) < 2:
+        raise FormatError(f"{path} line 1: found {len(cells)} column(s); needed a header and at least one covariate.")
+    head = [cell.lstrip("#").upper() for cell in cells[:2]]
+    known = {str(name) for name in samples} if samples is not None else set()
+    if head[0] == "FID" and head[1] == "IID":
+        return _by_rows(data, path, cells, 2, "plink's, a sample a row")
+    if head[0] == "IID":
+        return _by_rows(data, path, cells, 1, "plink's, a sample a row")
+    if len(cells) > 2 and all(_NUMBER.match(cell) for cell in cells[2:]) and (not known or cells[1] in known):
+        if not known or not set(cells[2:]) & known:
+            names = ["FID", "IID", *(f"COV{j}" for j in range(1, len(cells) - 1))]
+            return _by_rows(data, path, names, 2, "plink's without header, a sample a row", header=False)
+    return _by_overlap(data, path, cells, known)
+
+
+def _by_overlap(data: bytes, path: PathLike, cells: list[str], known: set[str]) -> Covariates:
+    lines = [line.split(None, 1) for line in data.splitlines()[1:] if line.strip()]
+    firsts = [line[0].decode("utf-8", "replace") for line in lines]
+    across, down = len(known & set(cells[1:])), len(known & set(firsts))
+    if not known:
+        columns_are_samples = len(cells) - 1 >= len(firsts)
+        why = f"taken so because {max(len(cells) - 1, len(firsts))} is the longer side"
+    elif across == down == 0:
+        raise FormatError(
+            f"{path}: neither its columns ({examples(cells[1:])}) nor its rows ({examples(firsts)}) name samples of "
+            f"the other files ({examples(sorted(known))}); use the same names."
+        )
+    else:
+        columns_are_samples = across >= down
+        why = f"{max(across, down)} names match the other files"
+    if columns_are_samples:
+        return _by_columns(data, path, f"samples in columns: {why}")
+    return _by_rows(data, path, cells, 1, f"samples in rows: {why}")
+
+
+def _by_rows(
+    data: bytes, path: PathLike, names: list[str], leading: int, layout: str, header: bool = True
+) -> Covariates:
+    table, first_row = read_table(data, path, columns=None if header else names)
+    columns = table.columns
+    labels = columns[leading:]
+    if not labels:
+        raise FormatError(f"{path} line 1: no covariates after the sample's name.")
+    table = to_numbers(table, labels, path, first_row, missing=_MISSING)
+    values = table.select(pl.col(labels).fill_null(float("nan"))).to_numpy()
+    return _finish(values, table[columns[leading - 1]].to_list(), labels, path, layout)
+
+
+def _by_columns(data: bytes, path: PathLike, layout: str) -> Covariates:
+    table, first_row = read_table(data, path)
+    label, *samples = table.columns
+    table = to_numbers(table, samples, path, first_row, missing=_MISSING)
+    values = table.select(pl.col(samples).fill_null(float("nan"))).to_numpy().T
+    return _finish(values, samples, table[label].to_list(), path, layout)
+
+
+def _finish(values: np.ndarray, samples: list[str], names: list[str], path: PathLike, layout: str) -> Covariates:
+    for what, labels in (("sample", samples), ("covariate", names)):
+        twice = sorted({label for label in labels if labels.count(label) > 1}) if len(set(labels)) < len(labels) else []
+        if twice:
+            raise FormatError(f"{path}: {what} {twice[0]} occurs more than once; keep one.")
+    if np.isinf(values).any():
+        row, column = np.argwhere(np.isinf(values))[0]
+        raise FormatError(f"{path}: covariate {names[column]} of {samples[row]} is infinite; correct it.")
+    notes: tuple[Note, ...] = (("note", f"covariates read in layout {layout}", len(names), ""),)
+    values = np.ascontiguousarray(values, dtype=np.float64)
+    return Covariates(values, np.array(samples, dtype=str), tuple(names), str(path), notes)
+
+
+def write_covariates(path: PathLike, covariates: Covariates) -> None:
+    """Write covariates as QTLtools and tensorQTL read them: a covariate a row, tab separated."""
+    table = pl.DataFrame({"id": list(covariates.names)}).hstack(
+        pl.DataFrame(covariates.values.T, schema=covariates.samples.tolist(), orient="row")
+    )
+    write_text(path, table.write_csv(separator="\t"))

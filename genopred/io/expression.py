@@ -1,0 +1,174 @@
+"""Expression matrices: BED with one gene a row, as GTEx, tensorQTL, FastQTL and QTLtools have it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from genopred.errors import FormatError, examples
+from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.io.writing import write_text
+from genopred.types import GENE_SCHEMA, Expression, Note, plain_gene
+
+
+def read_expression(path: PathLike) -> Expression:
+    """Read an expression BED, gzipped or not.
+
+    Two layouts are told apart by their sixth column: GTEx, tensorQTL and FastQTL have four leading columns
+    (`#chr start end gene_id`), QTLtools has six (`... gene, group or length, strand`). `end` is the TSS, 1-based.
+    Where an interval is longer than one base and the strand is known, the TSS is the end that the strand says.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    Expression
+        Values as they stand in the file; nothing is transformed.
+
+    Raises
+    ------
+    FormatError
+        If rows are not sorted, a gene or sample occurs twice, or a cell is not a finite number.
+    """
+    data = read_bytes(path, "an expression BED")
+    if data[:2] == b"\x6c\x1b":
+        raise FormatError(f"{path} is a PLINK .bed (genotypes); needed an expression BED, which is text.")
+    skipped = 0
+    while data.startswith(b"##"):
+        skipped += 1
+        data = data[data.find(b"\n") + 1 :]
+    names = _header(data, path, skipped + 1)
+    leading = _leading(data, names)
+    table, first_row = read_table(data, path, separator="\t", text_columns=range(leading))
+    first_row += skipped
+    if not table.height:
+        raise FormatError(f"{path} has a header and no genes.")
+    chrom, start, end, gene = table.columns[:4]
+    table = to_numbers(table, [start, end], path, first_row, kind=pl.Int64)
+    _check_positions(table[chrom], table[start].to_numpy(), table[end].to_numpy(), path, first_row)
+    _check_unique(table[gene], path, first_row)
+    strand = table[table.columns[5]] if leading == 6 else pl.repeat(".", table.height, dtype=pl.String, eager=True)
+    tss, notes = _tss(table[start].to_numpy(), table[end].to_numpy(), strand, table[gene])
+    samples = table.columns[leading:]
+    if not samples:
+        raise FormatError(f"{path} line {skipped + 1}: no sample columns after the first {leading}.")
+    table = to_numbers(table, samples, path, first_row)
+    values = np.ascontiguousarray(table.select(samples).to_numpy().T, dtype=np.float64)
+    if not np.isfinite(values).all():
+        column, row = np.argwhere(~np.isfinite(values))[0]
+        raise FormatError(
+            f"{path} line {first_row + row}, column {samples[column]!r}: found {values[column, row]} where a finite "
+            "number is needed; impute the value or remove the gene."
+        )
+    genes = pl.DataFrame(
+        {
+            "gene_id": table[gene],
+            "gene": [plain_gene(name) for name in table[gene].to_list()],
+            "chrom": table[chrom],
+            "tss": tss,
+            "strand": strand,
+        },
+        schema=GENE_SCHEMA,
+    )
+    return Expression(values, np.array(samples, dtype=str), genes, str(path), notes)
+
+
+def _header(data: bytes, path: PathLike, line: int) -> list[str]:
+    names = data.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r").split("\t")
+    if len(names) < 5 or not names[0].lower().lstrip("#").startswith("chr"):
+        raise FormatError(
+            f"{path} line {line}: found {examples(names)!r} where the header of an expression BED is needed: "
+            "#chr, start, end, gene_id, then one column per sample, separated by tabs."
+        )
+    twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
+    if twice:
+        raise FormatError(
+            f"{path} line {line}: sample {twice[0]} has more than one column; each sample may occur once."
+        )
+    return names
+
+
+def _leading(data: bytes, names: Sequence[str]) -> int:
+    """4 or 6: a sixth column of strands, by its name or its content, makes it QTLtools' layout."""
+    if len(names) < 7:
+        return 6 if len(names) == 6 and names[5].lower() in ("strand", "strd") else 4
+    rows = data[:2_000_000].split(b"\n")[1:101]
+    sixth = {row.split(b"\t")[5].strip() for row in rows if row.count(b"\t") > 5}
+    if names[5].lower() in ("strand", "strd"):
+        return 6
+    return 6 if sixth and sixth <= {b"+", b"-", b"."} else 4
+
+
+def _check_positions(chrom: pl.Series, start: np.ndarray, end: np.ndarray, path: PathLike, first_row: int) -> None:
+    bad = np.flatnonzero(end <= start)
+    if len(bad):
+        i = int(bad[0])
+        raise FormatError(
+            f"{path} line {first_row + i}: end {end[i]} is not after start {start[i]}; BED needs start < end "
+            "(the TSS t, 1-based, is start t - 1, end t)."
+        )
+    names = chrom.to_numpy()
+    change = np.flatnonzero(names[1:] != names[:-1]) + 1
+    seen = {str(names[0])}
+    for i in change.tolist():
+        if str(names[i]) in seen:
+            raise FormatError(f"{path} line {first_row + i}: {names[i]} comes back after another chromosome; {_SORT}")
+        seen.add(str(names[i]))
+    back = np.flatnonzero((start[1:] < start[:-1]) & (names[1:] == names[:-1])) + 1
+    if len(back):
+        i = int(back[0])
+        raise FormatError(
+            f"{path} line {first_row + i}: start {start[i]} comes after {start[i - 1]} on {names[i]}, "
+            f"so the file is not sorted; {_SORT}"
+        )
+
+
+_SORT = "sort it: (head -1 F; tail -n +2 F | sort -k1,1 -k2,2n) > sorted.bed"
+
+
+def _check_unique(gene: pl.Series, path: PathLike, first_row: int) -> None:
+    twice = gene.is_duplicated()
+    if twice.any():
+        name = gene.filter(twice)[0]
+        lines = [first_row + i for i in np.flatnonzero((gene == name).to_numpy()).tolist()]
+        n = gene.filter(twice).n_unique()
+        raise FormatError(
+            f"{path}: {n} gene_id(s) occur more than once, e.g. {name} on lines {', '.join(map(str, lines[:3]))}; "
+            "keep one row per gene."
+        )
+
+
+def _tss(start: np.ndarray, end: np.ndarray, strand: pl.Series, gene: pl.Series) -> tuple[np.ndarray, tuple[Note, ...]]:
+    long = end - start > 1
+    if not long.any():
+        return end, ()
+    forward = long & (strand == "+").to_numpy()
+    tss = np.where(forward, start + 1, end)
+    known = long & strand.is_in(["+", "-"]).to_numpy()
+    notes: list[Note] = []
+    for mask, reason in (
+        (known, "interval longer than 1 base: TSS taken from the strand"),
+        (long & ~known, "interval longer than 1 base, strand unknown: TSS taken as end"),
+    ):
+        if mask.any():
+            notes.append(("note", reason, int(mask.sum()), examples(gene.filter(pl.Series(mask)).to_list())))
+    return tss, tuple(notes)
+
+
+def write_expression(path: PathLike, expression: Expression) -> None:
+    """Write an expression BED: four leading columns, or QTLtools' six where a strand is known; gzipped for `.gz`.
+
+    Values have the digits that bring the same number back.
+    """
+    genes = expression.genes
+    lead = {"#chr": genes["chrom"], "start": genes["tss"] - 1, "end": genes["tss"], "gene_id": genes["gene_id"]}
+    if genes["strand"].is_in(["+", "-"]).any():
+        lead |= {"group": genes["gene_id"], "strand": genes["strand"]}
+    names = expression.samples.tolist()
+    table = pl.DataFrame(lead).hstack(pl.DataFrame(expression.values.T, schema=names, orient="row"))
+    order = genes.with_row_index().sort("chrom", "tss", maintain_order=True)["index"]
+    write_text(path, table[order].write_csv(separator="\t"))

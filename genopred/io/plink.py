@@ -1,0 +1,301 @@
+"""PLINK 1 filesets: .bed, .bim and .fam."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from genopred.errors import FormatError, GenopredError, examples
+from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.io.writing import write_files
+from genopred.types import VARIANT_SCHEMA, Genotypes, Note
+
+_MAGIC = b"\x6c\x1b"
+
+
+def read_plink(prefix: PathLike, engine: str = "bed-reader", *, ids: str = "iid") -> Genotypes:
+    """Open a PLINK 1 fileset; genotypes are read when asked for.
+
+    `alt` is the .bim's allele 1 and `ref` its allele 2, so that a dosage counts allele 1, as plink's own
+    `--score` and `--linear` do. plink 1.9 makes the minor allele allele 1 unless told `--keep-allele-order`;
+    `align.harmonise` finds such swaps against another table.
+
+    Parameters
+    ----------
+    prefix : str
+        The fileset's name without extension (`--bfile`); with `.bed` is understood too.
+    engine : {"bed-reader", "pandas-plink"}
+        Library that decodes the .bed. pandas-plink needs the extra `genopred[pandas-plink]`.
+    ids : {"iid", "fid_iid"}
+        Name samples by IID, or by FID_IID where one IID occurs in several families.
+
+    Returns
+    -------
+    Genotypes
+        Unphased.
+
+    Raises
+    ------
+    FormatError
+        If a file is missing, truncated, not a .bed, or names a sample twice.
+    """
+    if engine not in ("bed-reader", "pandas-plink"):
+        raise GenopredError(f"engine {engine!r} is unknown; choose 'bed-reader' or 'pandas-plink'.")
+    bed, bim, fam = _paths(prefix)
+    samples = read_fam(fam, ids=ids)
+    variants = read_bim(bim)
+    _check_bed(bed, len(samples), variants.height)
+    reader = (BedReader if engine == "bed-reader" else PandasPlinkReader)(bed, len(samples), variants.height)
+    out = Genotypes(samples, variants, reader, str(bed))
+    negative = variants["pos"].to_numpy() < 0
+    if negative.any():
+        shown = examples(variants["id"].to_numpy()[negative].tolist())
+        note: Note = ("dropped", "negative position in the .bim, as plink skips it", int(negative.sum()), shown)
+        kept = np.flatnonzero(~negative)
+        out = Genotypes(samples, variants[kept], reader, str(bed), columns=kept, notes=(note,))
+    return out
+
+
+def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
+    stem = str(prefix)
+    if stem.endswith((".bed", ".bim", ".fam")):
+        stem = stem[:-4]
+    paths = tuple(Path(stem + end) for end in (".bed", ".bim", ".fam"))
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise FormatError(f"{', '.join(missing)}: no such file; a PLINK fileset {stem} needs .bed, .bim and .fam.")
+    return paths  # type: ignore[return-value]
+
+
+def _check_bed(path: Path, n_samples: int, n_variants: int) -> None:
+    with path.open("rb") as handle:
+        head = handle.read(3)
+    if head[:2] != _MAGIC:
+        raise FormatError(
+            f"{path} does not start with the bytes 6c 1b of a PLINK .bed (found {head[:2].hex(' ') or 'nothing'}); "
+            "give the genotypes, not e.g. an expression BED."
+        )
+    if head[2:] != b"\x01":
+        raise FormatError(
+            f"{path} is sample-major (third byte {head[2:].hex() or 'missing'}, needed 01); "
+            "rewrite it with plink --make-bed."
+        )
+    needed = 3 + ((n_samples + 3) // 4) * n_variants
+    found = path.stat().st_size
+    if found != needed:
+        state = "is truncated" if found < needed else "is too long"
+        raise FormatError(
+            f"{path} {state}: {found:,} bytes where {n_samples:,} samples (.fam) and {n_variants:,} variants (.bim) "
+            f"need {needed:,}; copy the three files again from the same source."
+        )
+
+
+def read_fam(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
+    """Sample names of a .fam, in its order; each exactly once.
+
+    Parameters
+    ----------
+    path : str
+    ids : {"iid", "fid_iid"}
+        Name samples by IID, or by FID_IID.
+
+    Returns
+    -------
+    array of str, shape (N,)
+
+    Raises
+    ------
+    FormatError
+        If a sample occurs twice, or an IID in several families while `ids="iid"`.
+    """
+    columns = ["fid", "iid", "father", "mother", "sex", "phenotype"]
+    table, _ = read_table(read_bytes(path, "a PLINK .fam"), path, columns=columns)
+    return sample_names(table["fid"].to_list(), table["iid"].to_list(), path, ids=ids)
+
+
+def sample_names(
+    fid: Sequence[str], iid: Sequence[str], path: PathLike, *, ids: str = "iid", first_row: int = 1
+) -> NDArray[np.str_]:
+    """Names of samples from their family and individual ids, refused where one stands for two people."""
+    if ids not in ("iid", "fid_iid"):
+        raise GenopredError(f"ids {ids!r} is unknown; choose 'iid' or 'fid_iid'.")
+    seen: dict[tuple[str, str], int] = {}
+    for number, pair in enumerate(zip(fid, iid), start=first_row):
+        if pair in seen:
+            raise FormatError(
+                f"{path} line {number}: sample {pair[1]} (family {pair[0]}) is already on line {seen[pair]}; "
+                "each sample may occur once. Remove one of the two from the genotypes."
+            )
+        seen[pair] = number
+    if ids == "fid_iid":
+        return np.array([f"{a}_{b}" for a, b in zip(fid, iid)], dtype=str)
+    twice = [name for name, n in Counter(iid).items() if n > 1]
+    if twice:
+        raise FormatError(
+            f"{path}: {len(twice)} IIDs occur in more than one family ({examples(twice)}), so an IID does not name one "
+            "person, though FID_IID does. Give them unique IIDs (plink2 --update-ids), or read with ids='fid_iid' and "
+            "name samples FID_IID in the other files."
+        )
+    return np.array(list(iid), dtype=str)
+
+
+def read_bim(path: PathLike) -> pl.DataFrame:
+    """The variant table of a .bim: `alt` is its allele 1, `ref` its allele 2; a missing allele 0 becomes `.`."""
+    columns = ["chrom", "id", "cm", "pos", "alt", "ref"]
+    table, first_row = read_table(read_bytes(path, "a PLINK .bim"), path, columns=columns)
+    table = to_numbers(table, ["pos"], path, first_row, kind=pl.Int64)
+    return table.with_columns(pl.col("ref", "alt").replace("0", ".")).select(list(VARIANT_SCHEMA))
+
+
+class BedReader:
+    """Genotypes of a .bed through bed-reader; opened on first use, and again after pickling."""
+
+    def __init__(self, path: Path, n_samples: int, n_variants: int) -> None:
+        self.path = Path(path)
+        self.shape = (n_samples, n_variants)
+        self._file: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+    def hardcalls(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Copies of allele 1, shape (rows, columns), int8, -127 where missing."""
+        from bed_reader import open_bed
+
+        if self._file is None:
+            self._file = open_bed(self.path, iid_count=self.shape[0], sid_count=self.shape[1], num_threads=1)
+        try:
+            return self._file.read((rows, columns), dtype="int8")
+        except (OSError, ValueError, BaseException) as problem:
+            if isinstance(problem, (KeyboardInterrupt, SystemExit, MemoryError)):
+                raise
+            raise FormatError(
+                f"{self.path} could not be read ({problem}); was it changed or moved meanwhile?"
+            ) from None
+
+    def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copies of ALT, shape (rows, columns), NaN where missing."""
+        calls = self.hardcalls(rows, columns)
+        return _CALL_TO_DOSAGE[calls.view(np.uint8)]
+
+    def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Alleles, shape (rows, 2, columns), in no meaningful order: a heterozygote is 0, 1."""
+        return split_hardcalls(self.hardcalls(rows, columns))
+
+
+_CALL_TO_DOSAGE = np.full(256, np.nan, dtype=np.float32)
+_CALL_TO_DOSAGE[:3] = (0, 1, 2)
+
+
+def split_hardcalls(calls: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Unordered alleles (N, 2, M) of genotypes 0, 1, 2 or negative for missing, shape (N, M)."""
+    both = np.stack([calls >= 2, calls >= 1], axis=1).astype(np.int8)
+    both[np.broadcast_to((calls < 0)[:, None, :], both.shape)] = -1
+    return both
+
+
+class PandasPlinkReader:
+    """Genotypes of a .bed through pandas-plink; opened on first use, and again after pickling."""
+
+    def __init__(self, path: Path, n_samples: int, n_variants: int) -> None:
+        self.path = Path(path)
+        self.shape = (n_samples, n_variants)
+        self._array: Any = None
+        _import_pandas_plink()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_array": None}
+
+    def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copies of ALT, shape (rows, columns), NaN where missing."""
+        if self._array is None:
+            read = _import_pandas_plink()
+            stem = self.path.with_suffix("")
+            # pandas-plink names the .bim's allele 1 a0 and counts a1, the other one, unless told ref="a0".
+            opened = read(self.path, Path(f"{stem}.bim"), Path(f"{stem}.fam"), verbose=False, ref="a0")
+            self._array = opened.data
+        values = self._array[:, columns][rows]
+        return np.asarray(values.compute(scheduler="single-threaded"), dtype=np.float32)
+
+    def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Alleles, shape (rows, 2, columns), in no meaningful order."""
+        return split_hardcalls(np.nan_to_num(self.dosage(rows, columns), nan=-1).astype(np.int8))
+
+
+def _import_pandas_plink() -> Any:
+    try:
+        from pandas_plink import read_plink1_bin
+    except ImportError as problem:
+        raise GenopredError(
+            f"engine='pandas-plink' needs pandas-plink ({problem}); install genopred[pandas-plink] in an environment "
+            "of its own (it pins numpy<2 and pandas<3), or keep the default engine, bed-reader."
+        ) from None
+    return read_plink1_bin
+
+
+def write_plink(
+    prefix: PathLike,
+    dosage: ArrayLike,
+    samples: Sequence[str],
+    variants: pl.DataFrame,
+    *,
+    fid: Sequence[str] | None = None,
+) -> None:
+    """Write a small PLINK 1 fileset; the three files appear whole or not at all.
+
+    Parameters
+    ----------
+    prefix : str
+        Name without extension.
+    dosage : array, shape (N, M)
+        Copies of ALT: 0, 1, 2, or NaN where missing. ALT becomes the .bim's allele 1.
+    samples : list of str
+    variants : polars.DataFrame
+        Columns of `VARIANT_SCHEMA`.
+    fid : list of str, optional
+        Family ids; 0 for everybody without it.
+
+    Raises
+    ------
+    GenopredError
+        If a dosage is not 0, 1, 2 or NaN: a .bed holds whole genotypes only.
+    """
+    from bed_reader import to_bed
+
+    values = np.asarray(dosage, dtype=np.float32)
+    if values.shape != (len(samples), variants.height):
+        raise GenopredError(
+            f"dosage has shape {values.shape}; samples and variants say {(len(samples), variants.height)}."
+        )
+    missing = np.isnan(values)
+    whole = np.isin(values, (0, 1, 2)) | missing
+    if not whole.all():
+        raise GenopredError(f"{int((~whole).sum())} dosages are not 0, 1, 2 or NaN; a .bed holds whole genotypes only.")
+    calls = np.where(missing, -127, values).astype(np.int8)
+    families = ["0"] * len(samples) if fid is None else list(fid)
+    fam = "".join(f"{a}\t{b}\t0\t0\t0\t-9\n" for a, b in zip(families, samples))
+    alleles = variants.select(pl.col("ref", "alt").replace(".", "0"))
+    bim = "".join(
+        f"{c}\t{i}\t0\t{p}\t{a}\t{r}\n"
+        for c, i, p, a, r in zip(variants["chrom"], variants["id"], variants["pos"], alleles["alt"], alleles["ref"])
+    )
+
+    def write_bed(path: Path) -> None:
+        # to_bed writes its own .fam and .bim beside; they go where nobody looks and ours are kept.
+        if min(calls.shape) == 0:
+            path.write_bytes(_MAGIC + b"\x01")
+            return
+        spare = path.with_name(path.name + ".spare")
+        try:
+            to_bed(path, calls, fam_filepath=spare, bim_filepath=f"{spare}2", num_threads=1)
+        finally:
+            spare.unlink(missing_ok=True)
+            Path(f"{spare}2").unlink(missing_ok=True)
+
+    write_files({f"{prefix}.bed": write_bed, f"{prefix}.bim": bim, f"{prefix}.fam": fam})

@@ -1,0 +1,380 @@
+"""VCF and BCF, through cyvcf2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from genopred.errors import FormatError, GenopredError, examples
+from genopred.io.text import PathLike
+from genopred.types import VARIANT_SCHEMA, Genotypes, Note, plain_chrom
+
+#: Records nearer than this in the file are read in one sweep, since a jump costs about as much as 50 of them.
+_GAP = 50
+
+
+def read_vcf(
+    path: PathLike,
+    *,
+    field: str | None = None,
+    multiallelic: str = "skip",
+    phased: bool | None = None,
+    memory_limit: float = 4e9,
+) -> Genotypes:
+    """Open a VCF or BCF; with a .tbi or .csi beside it, only what is asked for is decoded.
+
+    Without an index all genotypes are decoded once, on first use, and kept as one byte an allele.
+
+    Parameters
+    ----------
+    path : str
+        .vcf, .vcf.gz or .bcf.
+    field : {"GT", "DS"}, optional
+        Read called genotypes or imputed dosages; GT where the file has it, else DS.
+    multiallelic : {"skip", "split"}
+        Leave records with several ALT alleles out (counted in `notes`), or make one variant of each ALT.
+        After splitting, allele 0 of a variant means "not this ALT".
+    phased : bool, optional
+        False treats a phased file as unphased. Without it the first heterozygotes decide.
+    memory_limit : float
+        Bytes that a file without index may take.
+
+    Returns
+    -------
+    Genotypes
+        Records without ALT allele are left out and counted in `notes`. Haploid calls count as homozygous.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, damaged, holds neither GT nor DS, or is too large to be read without index.
+    """
+    path = Path(path)
+    if field not in (None, "GT", "DS"):
+        raise GenopredError(f"field {field!r} is unknown; choose 'GT' or 'DS'.")
+    if multiallelic not in ("skip", "split"):
+        raise GenopredError(f"multiallelic {multiallelic!r} is unknown; choose 'skip' or 'split'.")
+    vcf = _open(path)
+    samples = np.array(vcf.samples, dtype=str)
+    field = _field(vcf, path, field)
+    vcf.close()
+    if not len(samples):
+        raise FormatError(f"{path} has no sample columns; needed genotypes. Was it written with bcftools view -G?")
+    records = _Records(path)
+    variants, record, allele, notes = _variants(records, multiallelic)
+    is_phased = phased is not False and field == "GT" and _looks_phased(path)
+    reader = VcfReader(path, len(samples), records, record, allele, field=field, phased=is_phased)
+    if not reader.indexed and 2.0 * len(samples) * len(records) > memory_limit:
+        raise FormatError(
+            f"{path} has no index and {len(records):,} records of {len(samples):,} samples, too many for memory; "
+            f"make one with: bcftools index {path} (a plain .vcf needs bgzip first)."
+        )
+    return Genotypes(samples, variants, reader, str(path), phased=is_phased, notes=notes)
+
+
+def _open(path: Path, **options: Any) -> Any:
+    from cyvcf2 import VCF
+
+    if not path.exists():
+        raise FormatError(f"{path}: no such file; needed a VCF or BCF.")
+    try:
+        return VCF(str(path), **options)
+    except Exception as problem:
+        raise FormatError(f"{path} could not be opened as VCF or BCF ({_one_line(problem)}).") from None
+
+
+def _one_line(problem: BaseException) -> str:
+    return " ".join(str(problem).split()) or type(problem).__name__
+
+
+def _records(path: Path, source: Any, seen: int = 0) -> Iterator[Any]:
+    """Iterate, turning htslib's complaints into ours."""
+    try:
+        for record in source:
+            seen += 1
+            yield record
+    except GenopredError:
+        raise
+    except Exception as problem:
+        raise FormatError(
+            f"{path} record {seen + 1:,} could not be read ({_one_line(problem)}); "
+            "the file is damaged or cut off: check it with bcftools view."
+        ) from None
+
+
+def _field(vcf: Any, path: Path, wanted: str | None) -> str:
+    formats = {header["ID"] for header in vcf.header_iter() if header["HeaderType"] == "FORMAT"}
+    for name in ("GT", "DS") if wanted is None else (wanted,):
+        if name in formats:
+            return name
+    found = ", ".join(sorted(formats)) or "none"
+    raise FormatError(f"{path}: FORMAT field {wanted or 'GT or DS'} is not in the header (found: {found}).")
+
+
+class _Records:
+    """Where every record of the file stands: what a region query's answers are numbered by."""
+
+    def __init__(self, path: Path) -> None:
+        chroms: list[str] = []
+        starts: list[int] = []
+        rows: list[tuple[int, str, str, list[str]]] = []
+        vcf = _open(path, samples=[])
+        for record in _records(path, vcf):
+            if not chroms or record.CHROM != chroms[-1]:
+                chroms.append(record.CHROM)
+                starts.append(len(rows))
+            rows.append((record.POS, record.ID or ".", record.REF, record.ALT))
+        vcf.close()
+        if not rows:
+            raise FormatError(f"{path} has a header but no records; needed genotypes.")
+        self.path = path
+        self.pos = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+        self.chroms = chroms
+        self.starts = np.array([*starts, len(rows)])
+        self.rows = rows
+        again = {name for name in chroms if chroms.count(name) > 1}
+        self.sorted = not again and all(
+            bool((np.diff(self.pos[a:b]) >= 0).all()) for a, b in zip(self.starts[:-1], self.starts[1:])
+        )
+
+    def __len__(self) -> int:
+        return len(self.pos)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "rows": None}
+
+
+def _variants(
+    records: _Records, multiallelic: str
+) -> tuple[pl.DataFrame, NDArray[np.int64], NDArray[np.int8], tuple[Note, ...]]:
+    counts = np.fromiter((len(row[3]) for row in records.rows), dtype=np.int64, count=len(records))
+    keep = counts == 1 if multiallelic == "skip" else counts >= 1
+    record = np.repeat(np.flatnonzero(keep), counts[keep])
+    first = np.cumsum(counts[keep]) - counts[keep]
+    allele = (np.arange(len(record)) - np.repeat(first, counts[keep]) + 1).astype(np.int8)
+    rows = records.rows
+    chrom = np.repeat(records.chroms, np.diff(records.starts))
+    table = pl.DataFrame(
+        {
+            "chrom": chrom[record],
+            "pos": records.pos[record],
+            "id": [_identifier(chrom[i], rows[i], a) for i, a in zip(record.tolist(), allele.tolist())],
+            "ref": [rows[i][2] for i in record.tolist()],
+            "alt": [rows[i][3][a - 1] for i, a in zip(record.tolist(), allele.tolist())],
+        },
+        schema=VARIANT_SCHEMA,
+    )
+    notes: list[Note] = []
+
+    def say(status: str, reason: str, mask: NDArray[np.bool_]) -> None:
+        if mask.any():
+            where = np.flatnonzero(mask)[:4].tolist()
+            shown = examples([f"{plain_chrom(str(chrom[i]))}:{rows[i][0]}" for i in where])
+            notes.append((status, reason, int(mask.sum()), shown))
+
+    say("dropped", "record without ALT allele", counts == 0)
+    if multiallelic == "skip":
+        say("dropped", "record with several ALT alleles (multiallelic='split' keeps them)", counts > 1)
+    else:
+        say("note", "record with several ALT alleles, split", counts > 1)
+    return table, record, allele, tuple(notes)
+
+
+def _identifier(chrom: str, row: tuple[int, str, str, list[str]], allele: int) -> str:
+    pos, name, ref, alts = row
+    if name == ".":
+        return f"{plain_chrom(str(chrom))}:{pos}:{ref}:{alts[allele - 1]}"
+    return name if len(alts) == 1 else f"{name}:{alts[allele - 1]}"
+
+
+def _looks_phased(path: Path, limit: int = 1000) -> bool:
+    """Whether the heterozygotes of the first records are all phased, and there are some."""
+    heterozygotes = 0
+    vcf = _open(path)
+    try:
+        for count, record in enumerate(_records(path, vcf)):
+            calls = record.genotype.array() if record.genotype is not None else None
+            if calls is not None and calls.shape[1] == 3:
+                het = (calls[:, 0] != calls[:, 1]) & (calls[:, :2] >= 0).all(axis=1)
+                if (het & (calls[:, 2] == 0)).any():
+                    return False
+                heterozygotes += int(het.sum())
+            if count >= limit:
+                break
+    finally:
+        vcf.close()
+    return heterozygotes > 0
+
+
+class VcfReader:
+    """Genotypes of a VCF or BCF: by region where there is an index, else decoded once and kept in memory."""
+
+    def __init__(
+        self,
+        path: Path,
+        n_samples: int,
+        records: _Records,
+        record: NDArray[np.int64],
+        allele: NDArray[np.int8],
+        *,
+        field: str,
+        phased: bool,
+    ) -> None:
+        self.path = path
+        self.n_samples = n_samples
+        self.records = records
+        self.record = record
+        self.allele = allele
+        self.field = field
+        self.phased = phased
+        self.indexed = records.sorted and any(Path(f"{path}{end}").exists() for end in (".tbi", ".csi"))
+        self._file: Any = None
+        self._cache: NDArray[Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None, "_cache": None}
+
+    def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copies of ALT, shape (rows, columns), NaN where missing."""
+        if self.field == "DS":
+            return np.asfortranarray(self._read(columns)[:, rows].T)
+        both = self._read(columns)[:, rows]
+        total = np.where(both[:, :, 0] < 0, np.nan, both.sum(axis=2, dtype=np.float32)).astype(np.float32)
+        return total.T
+
+    def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Alleles, shape (rows, 2, columns): 0 REF, 1 ALT, -1 missing (both, also where one is missing)."""
+        if self.field == "DS":
+            raise FormatError(
+                f"{self.path} is read by its dosages (DS), which have no alleles; genotypes (GT) are needed."
+            )
+        return np.ascontiguousarray(self._read(columns)[:, rows].transpose(1, 2, 0))
+
+    def _read(self, columns: NDArray[np.int64]) -> NDArray[Any]:
+        """Everybody's alleles (columns, N, 2) or dosages (columns, N)."""
+        columns = np.asarray(columns, dtype=np.int64)
+        wanted, inverse = np.unique(columns, return_inverse=True)
+        if self.indexed:
+            out = self._empty(len(wanted))
+            self._sweep(wanted, out)
+            return out[inverse]
+        if self._cache is None:
+            cache = self._empty(len(self.record))
+            self._scan(cache)
+            self._cache = cache
+        return self._cache[columns]
+
+    def _empty(self, n: int) -> NDArray[Any]:
+        if self.field == "DS":
+            return np.empty((n, self.n_samples), dtype=np.float32)
+        return np.empty((n, self.n_samples, 2), dtype=np.int8)
+
+    def _scan(self, out: NDArray[Any]) -> None:
+        vcf = _open(self.path)
+        batch = _Batch(self, out)
+        first = np.searchsorted(self.record, np.arange(len(self.records) + 1)).tolist()
+        for number, record in enumerate(_records(self.path, vcf)):
+            for column in range(first[number], first[number + 1]):
+                batch.add(column, record, int(self.allele[column]))
+        batch.flush()
+        vcf.close()
+
+    def _sweep(self, wanted: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read sorted `wanted` columns in as few region queries as are worth it."""
+        if self._file is None:
+            self._file = _open(self.path)
+        record = self.record[wanted]
+        starts = self.records.starts
+        part = np.searchsorted(starts, record, side="right")
+        breaks = np.flatnonzero((np.diff(record) > _GAP) | (np.diff(part) > 0)) + 1
+        batch = _Batch(self, out)
+        for group in np.split(np.arange(len(wanted)), breaks):
+            if not len(group):
+                continue
+            chrom = int(part[group[0]]) - 1
+            low, high = self.records.pos[record[group[0]]], self.records.pos[record[group[-1]]]
+            begin, end = int(starts[chrom]), int(starts[chrom + 1])
+            number = begin + int(np.searchsorted(self.records.pos[begin:end], low))
+            region = f"{self.records.chroms[chrom]}:{low}-{high}"
+            at = 0
+            for found in _records(self.path, self._file(region), number):
+                if found.POS < low:  # a deletion that starts before the region reaches into it
+                    continue
+                while at < len(group) and record[group[at]] == number:
+                    batch.add(int(group[at]), found, int(self.allele[wanted[group[at]]]))
+                    at += 1
+                number += 1
+                if at == len(group):
+                    break
+            if at < len(group):
+                raise FormatError(
+                    f"{self.path}: the index gave {at} of {len(group)} records of {region}; it does not belong to this "
+                    f"file. Make it again with: bcftools index -f {self.path}."
+                )
+        batch.flush()
+
+
+class _Batch:
+    """Decodes records many at a time: numpy's overhead a call is ten times the work of one record."""
+
+    def __init__(self, reader: VcfReader, out: NDArray[Any], size: int = 256) -> None:
+        self.reader = reader
+        self.out = out
+        self.size = size
+        self.columns: list[int] = []
+        self.allele: list[int] = []
+        self.calls: list[NDArray[np.int16]] = []
+        self.places: list[str] = []
+
+    def add(self, column: int, record: Any, allele: int) -> None:
+        """Decode `record` into a column, now or with the batch."""
+        reader = self.reader
+        if reader.field == "DS":
+            values = record.format("DS")
+            missing = values is None or values.shape[1] < allele
+            self.out[column] = np.nan if missing else values[:, allele - 1]
+            return
+        calls = None if record.genotype is None else record.genotype.array()
+        if calls is None:
+            self.out[column] = -1
+            return
+        if calls.shape[1] == 2:  # haploid: allele and phase
+            calls = calls[:, [0, 0, 1]]
+        elif calls.shape[1] != 3:
+            raise FormatError(
+                f"{reader.path} {record.CHROM}:{record.POS} has ploidy {calls.shape[1] - 1}; needed 1 or 2."
+            )
+        self.columns.append(column)
+        self.allele.append(allele)
+        self.calls.append(calls)
+        self.places.append(f"{record.CHROM}:{record.POS}")
+        if len(self.columns) >= self.size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been collected."""
+        if not self.columns:
+            return
+        calls = np.stack(self.calls)
+        both = calls[:, :, :2]
+        haploid = both[:, :, 1] == -2  # htslib's end of vector, where others of the record are diploid
+        if haploid.any():
+            both[:, :, 1][haploid] = both[:, :, 0][haploid]
+        missing = (both < 0).any(axis=2)
+        if self.reader.phased:
+            bad = (both[:, :, 0] != both[:, :, 1]) & (calls[:, :, 2] == 0) & ~missing
+            if bad.any():
+                place = self.places[int(bad.any(axis=1).argmax())]
+                raise FormatError(
+                    f"{self.reader.path} {place} has unphased heterozygotes (0/1) though the first records are phased; "
+                    "phase the file, or read it with phased=False."
+                )
+        alleles = (both == np.array(self.allele, dtype=np.int16)[:, None, None]).astype(np.int8)
+        alleles[missing] = -1
+        self.out[self.columns] = alleles
+        self.columns, self.allele, self.calls, self.places = [], [], [], []

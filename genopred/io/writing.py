@@ -1,0 +1,235 @@
+"""Outputs that appear whole or not at all, and a lock that keeps two runs off one output."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import polars as pl
+
+from genopred.errors import GenopredError
+from genopred.io.text import PathLike
+
+Content = str | bytes | Callable[[Path], object]
+
+
+@contextmanager
+def atomic(path: PathLike) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name when the block ends well, and goes when it does not.
+
+    Parameters
+    ----------
+    path : str
+        Missing folders above it are made.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write. It keeps the extension of `path`.
+
+    Raises
+    ------
+    GenopredError
+        If nothing can be written there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with atomic(folder / "table.tsv") as temporary:
+    ...     _ = temporary.write_text("done")
+    >>> [file.name for file in folder.iterdir()]
+    ['table.tsv']
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise GenopredError(f"cannot write {path}: it is a folder; choose another output name with --out.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:60]}.", suffix=f".part{path.suffix}")
+        os.close(handle)
+        temporary = Path(name)
+        os.chmod(temporary, 0o666 & ~_umask())
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as problem:
+        if temporary is not None and problem.filename is not None and not _concerns(problem, path, temporary):
+            raise
+        raise GenopredError(
+            f"cannot write {path}: {problem.strerror or problem}; choose a folder you may write to with --out, "
+            "and check its free space."
+        ) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _concerns(problem: OSError, path: Path, temporary: Path) -> bool:
+    named = {os.fspath(name) for name in (problem.filename, problem.filename2) if isinstance(name, (str, os.PathLike))}
+    return bool(named & {str(path), str(temporary), str(path.parent)})
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_files(contents: Mapping[PathLike, Content]) -> None:
+    """Write several files that belong together: all are complete before the first takes its name.
+
+    Parameters
+    ----------
+    contents : dict
+        Path to text, bytes, or a function that writes to the path it is given.
+    """
+    _write_rest(list(contents.items()))
+
+
+def _write_rest(items: list[tuple[PathLike, Content]]) -> None:
+    if not items:
+        return
+    (path, content), rest = items[0], items[1:]
+    with atomic(path) as temporary:
+        if callable(content):
+            content(temporary)
+        elif isinstance(content, bytes):
+            temporary.write_bytes(content)
+        else:
+            temporary.write_text(content, encoding="utf-8")
+        _write_rest(rest)
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Write text, whole or not at all; gzipped where the name ends in `.gz`."""
+    data = text.encode()
+    write_files({path: gzip.compress(data, 6, mtime=0) if str(path).endswith(".gz") else data})
+
+
+def write_json(path: PathLike, content: object) -> None:
+    """Write JSON with sorted keys, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def write_table(table: pl.DataFrame, prefix: PathLike) -> tuple[Path, Path]:
+    """Write a table as `<prefix>.parquet` and `<prefix>.tsv`, whole or not at all.
+
+    Floats in the TSV have the digits that bring the same number back; missing values are empty.
+
+    Returns
+    -------
+    pathlib.Path, pathlib.Path
+        The parquet file and the TSV.
+    """
+    parquet, tsv = Path(f"{prefix}.parquet"), Path(f"{prefix}.tsv")
+    write_files(
+        {parquet: lambda path: table.write_parquet(path), tsv: lambda path: table.write_csv(path, separator="\t")}
+    )
+    return parquet, tsv
+
+
+@contextmanager
+def lock_output(out: PathLike) -> Iterator[Path]:
+    """Refuse to run while another run writes to the same output.
+
+    The lock is `<out>.lock`, or `.lock` inside `out` where that is a folder. It names the process that holds
+    it. The operating system drops it when that process ends, however it ends, so a lock left by a killed run
+    is taken over.
+
+    Parameters
+    ----------
+    out : str
+        Output prefix or folder.
+
+    Raises
+    ------
+    GenopredError
+        If another run holds the lock, or the place cannot be written.
+    """
+    out = Path(out)
+    path = out / ".lock" if out.is_dir() else Path(f"{out}.lock")
+    handle = _acquire(path, out)
+    try:
+        yield path
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(handle)
+
+
+def _acquire(path: Path, out: Path) -> int:
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as problem:
+            raise GenopredError(
+                f"cannot write {path}: {problem.strerror or problem}; choose a folder you may write to with --out."
+            ) from None
+        if not _try_lock(handle, path):
+            holder = _holder(path)
+            os.close(handle)
+            raise GenopredError(
+                f"another run writes to {out} ({holder}); wait for it, stop it, or choose another --out. "
+                f"If you are sure that none is running, delete {path}."
+            )
+        # The former holder may have removed the file between our open and our lock: then it locks nobody out.
+        with suppress(OSError):
+            if os.fstat(handle).st_ino == path.stat().st_ino:
+                me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, json.dumps(me).encode(), 0)
+                return handle
+        os.close(handle)
+
+
+def _try_lock(handle: int, path: Path) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        # No locks on this file system: go by the process named in the file.
+        return not _alive(path)
+
+
+def _read_holder(path: Path) -> dict[str, object]:
+    try:
+        holder = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _alive(path: Path) -> bool:
+    holder = _read_holder(path)
+    pid = holder.get("pid")
+    if not isinstance(pid, int):
+        return False
+    if holder.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _holder(path: Path) -> str:
+    holder = _read_holder(path)
+    if not holder:
+        return "process unknown"
+    return f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
