@@ -1,0 +1,265 @@
+"""Options that several subcommands share, spelled as plink spells them, and how their values are read.
+
+Use a type as annotation and give the default in the signature: `def command(bfile: opt.Bfile = None, ...)`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genopred.errors import GenopredError
+
+GENOTYPES = "Genotypes (exactly one)"
+EXPRESSION = "Expression and covariates"
+GENES = "Genes"
+FILTERS = "Samples and variants"
+LEARNING = "Learning and evaluation"
+RUN = "Run and output"
+
+_UNITS = {"": 1, "b": 1, "bp": 1, "k": 1_000, "kb": 1_000, "m": 1_000_000, "mb": 1_000_000}
+
+
+def parse_size(text: str | int) -> int:
+    """Base pairs of a length such as `500kb`, `1Mb`, `0.5m` or `250000`.
+
+    Parameters
+    ----------
+    text : str or int
+        A number with an optional unit: b, bp, k, kb, m, mb, in any case (1 kb is 1,000 bp, as in plink).
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is no positive length in whole base pairs.
+
+    Examples
+    --------
+    >>> parse_size("500kb"), parse_size("1.5Mb"), parse_size("250,000")
+    (500000, 1500000, 250000)
+    """
+    match = re.fullmatch(r"([0-9][0-9,_]*(?:\.[0-9]+)?)\s*([a-z]*)", str(text).strip().lower())
+    if match and match[2] in _UNITS:
+        length = float(re.sub("[,_]", "", match[1])) * _UNITS[match[2]]
+        if length >= 1 and abs(length - round(length)) < 1e-6:
+            return round(length)
+    raise typer.BadParameter(f"{text!r} is not a length; write 500kb, 1Mb or 250000")
+
+
+def parse_list(text: str | None) -> list[str] | None:
+    """Names between commas (or blanks), in order; None stays None.
+
+    >>> parse_list("elastic-net, susie")
+    ['elastic-net', 'susie']
+    """
+    if text is None:
+        return None
+    names = [name for name in re.split(r"[,\s]+", text) if name]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise GenopredError(f"{', '.join(twice)} is named twice in {text!r}; name each once.")
+    return names
+
+
+def one_genotype_source(bfile: Path | None, pfile: Path | None, vcf: Path | None) -> tuple[str, Path]:
+    """Which of `--bfile`, `--pfile` and `--vcf` was given.
+
+    Returns
+    -------
+    kind : str
+        `bfile`, `pfile` or `vcf`.
+    path : Path
+
+    Raises
+    ------
+    GenopredError
+        If none or more than one was given.
+    """
+    given = [(kind, path) for kind, path in (("bfile", bfile), ("pfile", pfile), ("vcf", vcf)) if path is not None]
+    if len(given) != 1:
+        found = " and ".join(f"--{kind}" for kind, _ in given) or "none"
+        raise GenopredError(f"Genotypes: {found} given; give exactly one of --bfile, --pfile and --vcf.")
+    return given[0]
+
+
+def one_gene_choice(gene: list[str] | None, genes: Path | None, all_genes: bool) -> None:
+    """Check that exactly one of `--gene`, `--genes` and `--all` was given.
+
+    Raises
+    ------
+    GenopredError
+        If none or more than one was given.
+    """
+    given = [flag for flag, on in (("--gene", gene), ("--genes", genes), ("--all", all_genes)) if on]
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        raise GenopredError(f"Genes: {found} given; give --gene ID (as often as you like), --genes FILE or --all.")
+
+
+Bfile = Annotated[
+    Path | None, typer.Option("--bfile", metavar="PREFIX", help="PLINK 1: .bed, .bim, .fam.", rich_help_panel=GENOTYPES)
+]
+Pfile = Annotated[
+    Path | None,
+    typer.Option("--pfile", metavar="PREFIX", help="PLINK 2: .pgen, .pvar, .psam.", rich_help_panel=GENOTYPES),
+]
+Vcf = Annotated[
+    Path | None, typer.Option("--vcf", metavar="FILE", help="VCF or BCF, .gz or not.", rich_help_panel=GENOTYPES)
+]
+ExpressionFile = Annotated[
+    Path,
+    typer.Option(
+        "--expression",
+        metavar="FILE",
+        help="Expression BED (GTEx/tensorQTL: 4 leading columns, QTLtools: 6), .gz or not.",
+        rich_help_panel=EXPRESSION,
+    ),
+]
+Covar = Annotated[
+    Path | None,
+    typer.Option(
+        "--covar",
+        metavar="FILE",
+        help="Covariates, people as rows or as columns (found out, and said).",
+        rich_help_panel=EXPRESSION,
+    ),
+]
+CovarNames = Annotated[
+    str | None,
+    typer.Option("--covar-name", metavar="A,B,...", help="Use only these covariates.", rich_help_panel=EXPRESSION),
+]
+NCovariates = Annotated[
+    int | None,
+    typer.Option(
+        "--n-covariates", metavar="K", min=0, help="Use only the first K covariates.", rich_help_panel=EXPRESSION
+    ),
+]
+Transform = Annotated[
+    str,
+    typer.Option(
+        "--transform",
+        help="Per gene: inverse-normal, quantile, zscore, log1p or none.",
+        rich_help_panel=EXPRESSION,
+    ),
+]
+Residualize = Annotated[
+    str,
+    typer.Option(
+        "--residualize",
+        help="Take the covariates out within each training fold (fold), over everyone first as TWAS do (global), or "
+        "not (none).",
+        rich_help_panel=EXPRESSION,
+    ),
+]
+Gene = Annotated[
+    list[str] | None,
+    typer.Option("--gene", metavar="ID", help="A gene id, with or without version; repeatable.", rich_help_panel=GENES),
+]
+Genes = Annotated[
+    Path | None,
+    typer.Option("--genes", metavar="FILE", help="A file with one gene id a line.", rich_help_panel=GENES),
+]
+AllGenes = Annotated[bool, typer.Option("--all", help="Every gene of the expression file.", rich_help_panel=GENES)]
+Window = Annotated[
+    int,
+    typer.Option(
+        "--window",
+        metavar="SIZE",
+        parser=parse_size,
+        help="Cis window on each side of the TSS: 500kb, 1Mb, 250000.",
+        rich_help_panel=GENES,
+    ),
+]
+Keep = Annotated[
+    Path | None,
+    typer.Option("--keep", metavar="FILE", help="Use only these people (FID IID, or IID).", rich_help_panel=FILTERS),
+]
+Remove = Annotated[
+    Path | None,
+    typer.Option("--remove", metavar="FILE", help="Leave these people out.", rich_help_panel=FILTERS),
+]
+Extract = Annotated[
+    Path | None,
+    typer.Option("--extract", metavar="FILE", help="Use only these variants (ids).", rich_help_panel=FILTERS),
+]
+Exclude = Annotated[
+    Path | None,
+    typer.Option("--exclude", metavar="FILE", help="Leave these variants out.", rich_help_panel=FILTERS),
+]
+Maf = Annotated[
+    float,
+    typer.Option("--maf", metavar="FREQ", min=0.0, max=0.5, help="Leave out rarer variants.", rich_help_panel=FILTERS),
+]
+MinOverlap = Annotated[
+    float,
+    typer.Option(
+        "--min-overlap",
+        min=0.0,
+        help="Refuse to run when fewer people than this are in all files: a share below 1, or a number.",
+        rich_help_panel=FILTERS,
+    ),
+]
+Folds = Annotated[
+    Path | None,
+    typer.Option(
+        "--folds", metavar="FILE", help="Outer folds: two columns, sample and fold.", rich_help_panel=LEARNING
+    ),
+]
+Stratify = Annotated[
+    Path | None,
+    typer.Option(
+        "--stratify",
+        metavar="FILE",
+        help="Balance the folds over groups (ancestry): two columns, sample and group.",
+        rich_help_panel=LEARNING,
+    ),
+]
+OuterFolds = Annotated[
+    int, typer.Option("--outer-folds", min=2, help="Outer folds over people.", rich_help_panel=LEARNING)
+]
+InnerFolds = Annotated[
+    int, typer.Option("--inner-folds", min=2, help="Folds inside each training set.", rich_help_panel=LEARNING)
+]
+Learners = Annotated[
+    str | None,
+    typer.Option("--learners", metavar="A,B,...", help="Base learners, by name.", rich_help_panel=LEARNING),
+]
+Meta = Annotated[
+    str,
+    typer.Option(
+        "--meta", help="Meta-learner: xgboost, nnls, ridge, mean or xgboost-per-gene.", rich_help_panel=LEARNING
+    ),
+]
+FeaturesDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--features", metavar="DIR", help="Sequence features that `genopred features` wrote.", rich_help_panel=LEARNING
+    ),
+]
+Inputs = Annotated[
+    str, typer.Option("--inputs", help="What learners see: genotype, sequence or both.", rich_help_panel=LEARNING)
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, help="Cores to use; all by default. Results do not depend on it.", rich_help_panel=RUN
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.", rich_help_panel=RUN)]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="PREFIX", help="Where the results go; also <out>.log.", rich_help_panel=RUN)
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume/--no-resume", help="Go on where an earlier run of the same command stopped.", rich_help_panel=RUN
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Only warnings and errors on stderr.", rich_help_panel=RUN)]

@@ -1,0 +1,180 @@
+"""What surrounds one run of a command: its log file, warnings on stderr, time and memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shlex
+import sys
+import time
+import traceback
+import warnings
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from genopred.errors import GenopredError
+
+#: Packages whose version can change a number.
+_PACKAGES = ("numpy", "scipy", "polars", "scikit-learn", "xgboost-cpu", "xgboost", "lightgbm", "numba", "torch")
+
+
+class RunLog:
+    """Context of one run: sends the `genopred` loggers, warnings and errors to stderr and `<out>.log`.
+
+    Parameters
+    ----------
+    name : str
+        The subcommand.
+    arguments : dict
+        Its arguments; `out` (a path prefix or None) decides where the log is, `quiet` whether INFO is shown.
+
+    Raises
+    ------
+    GenopredError
+        If `<out>.log` cannot be written, before any work is done.
+    """
+
+    def __init__(self, name: str, arguments: dict[str, Any]) -> None:
+        self.name = name
+        self.arguments = arguments
+        out = arguments.get("out")
+        self.path = Path(f"{os.fspath(out).rstrip('/')}.log") if out is not None else None
+        self.logger = logging.getLogger("genopred")
+        self.warned: set[str] = set()
+
+    def __enter__(self) -> RunLog:
+        self.start, self.cpu = time.perf_counter(), _cpu_seconds()
+        self._before = (self.logger.level, self.logger.propagate, warnings.showwarning)
+        self.handlers: list[logging.Handler] = [_StderrHandler(self.arguments.get("quiet", False))]
+        if self.path is not None:
+            self.handlers.append(_log_file(self.path))
+        for handler in self.handlers:
+            self.logger.addHandler(handler)
+        self.logger.setLevel(logging.INFO)
+        self.logger.propagate = False
+        warnings.showwarning = self._show_warning
+        self._header()
+        return self
+
+    def _header(self) -> None:
+        self._file_only(
+            f"genopred {version('genopred')} {self.name}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+        )
+        self._file_only(f"command: {command_line()}")
+        for key, value in self.arguments.items():
+            if value is not None and value is not False and value != [] and value != ():
+                self._file_only(f"  --{key.replace('_', '-')} {value}")
+        self._file_only("versions: " + ", ".join(f"{name} {number}" for name, number in versions().items()))
+
+    def _file_only(self, text: str) -> None:
+        self.logger.info(text, extra={"file_only": True})
+
+    def _show_warning(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        text = f"{category.__name__}: {' '.join(str(message).split())}"
+        if text not in self.warned:  # once each: a warning in the first of 600 genes is one in all
+            self.warned.add(text)
+            self.logger.warning(text)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        seconds = time.perf_counter() - self.start
+        if error is not None:
+            self.logger.error(_error_text(error), extra={"file_only": True})
+        word = "done" if error is None else "stopped"
+        memory = peak_memory_mb()
+        self._file_only(
+            f"{word} after {seconds:.1f} s ({_cpu_seconds() - self.cpu:.1f} s of CPU"
+            + (f", {memory:,.0f} MB at most" if memory else "")
+            + f"), {len(self.warned)} warnings\n"
+        )
+        level, propagate, warnings.showwarning = self._before
+        self.logger.setLevel(level)
+        self.logger.propagate = propagate
+        for handler in self.handlers:
+            self.logger.removeHandler(handler)
+            handler.close()
+
+
+class _StderrHandler(logging.Handler):
+    """One plain line on stderr per record, above the progress bar when there is one."""
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__(logging.WARNING if quiet else logging.INFO)
+        self.addFilter(lambda record: not getattr(record, "file_only", False))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from genopred.cli.progress import say
+
+        say(record.getMessage() if record.levelno < logging.WARNING else f"Warning: {record.getMessage()}")
+
+
+def _log_file(path: Path) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Appended, so that neither a resumed run nor one refused beside a running one wipes the other's log.
+        handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    except OSError as error:
+        raise GenopredError(
+            f"--out: {path} cannot be written ({error.strerror}); choose a folder that exists and is yours to write."
+        ) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    return handler
+
+
+def _error_text(error: BaseException) -> str:
+    from genopred.cli import one_line
+
+    if str(error) == "interrupted":
+        return "interrupted"
+    return one_line(error) or "".join(traceback.format_exception(error)).rstrip()
+
+
+def command_line() -> str:
+    """The command as it can be pasted again.
+
+    Returns
+    -------
+    str
+    """
+    return shlex.join(["genopred", *sys.argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """Versions of genopred, Python and the packages whose version can change a number.
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> "genopred" in versions()
+    True
+    """
+    out = {"genopred": version("genopred"), "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident memory of this process or its finished children, in MB; None where it cannot be known."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    unit = 1 / 1e6 if sys.platform == "darwin" else 1024 / 1e6
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _cpu_seconds() -> float:
+    taken = os.times()
+    return taken.user + taken.system + taken.children_user + taken.children_system
