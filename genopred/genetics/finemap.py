@@ -53,7 +53,7 @@ class SusieFit:
 
 
 @numba.njit(cache=True, fastmath=True)
-def _shrinkage(z2, log_prior, alpha):  # type: ignore[no-untyped-def]
+def _shrinkage(z2, log_prior, alpha):  # type: ignore[no-untyped-def]  # noqa: C901 - one numba kernel
     """Empirical-Bayes shrinkage w = V / (V + s^2) of one single effect; fills `alpha`, returns (w, log BF).
 
     With equal standard errors s the log Bayes factor of variant j is log(1 - w)/2 + w z_j^2 / 2, so V enters

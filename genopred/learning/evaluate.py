@@ -1,0 +1,420 @@
+"""Nested cross-validation of one gene, and what is said of its held-out predictions.
+
+Whatever sees expression is fitted inside the training people of an outer fold: the transform, the covariates'
+coefficients, association, tuning, calibration, the meta-learner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm, rankdata, t, wilcoxon
+
+from genopred.errors import GenopredError, ModelError, examples
+from genopred.genetics.transform import Residualiser, inverse_normal
+from genopred.learning.elasticnet import assign_folds
+from genopred.learning.learners import GeneContext, Learner
+from genopred.learning.stack import BaseFit, GeneFold, centre_within, fit_base
+from genopred.types import SCORE_SCHEMA
+
+Array = NDArray[np.float64]
+
+TRANSFORMS = ("inverse-normal", "quantile", "zscore", "log1p", "none")
+RESIDUALIZE = ("fold", "global", "none")
+
+
+def outer_folds(n: int, k: int, seed: int = 0, strata: ArrayLike | None = None) -> NDArray[np.int64]:
+    """Outer fold of each person, sizes as equal as possible, shape (n,).
+
+    Parameters
+    ----------
+    n : int
+        People.
+    k : int
+        Folds.
+    seed : int
+    strata : array, shape (n,), optional
+        Groups (ancestry, batch) that each fold gets in equal shares.
+
+    Raises
+    ------
+    ModelError
+        If there are fewer people than folds.
+
+    Examples
+    --------
+    >>> np.bincount(outer_folds(11, 5)).tolist()
+    [3, 2, 2, 2, 2]
+    """
+    if n < k:
+        raise ModelError(f"{n} people cannot be split into {k} outer folds; ask for at most {n} with --outer-folds.")
+    if strata is None:
+        return assign_folds(n, k, seed)
+    groups = np.asarray(strata)
+    rng = np.random.default_rng(seed)
+    order = np.concatenate([rng.permutation(np.flatnonzero(groups == name)) for name in np.unique(groups)])
+    out = np.empty(n, dtype=np.int64)
+    out[order] = np.arange(n) % k
+    return out
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a gene's expression becomes what is predicted.
+
+    Attributes
+    ----------
+    transform : str
+        One of `TRANSFORMS`. 'quantile' is done over genes beforehand and is 'none' here.
+    residualize : str
+        'fold': covariates' coefficients are learned from the training people. 'global': transform, covariates and
+        scaling over everyone at once, the usual TWAS practice. 'none': covariates are not used.
+    """
+
+    transform: str = "inverse-normal"
+    residualize: str = "fold"
+
+    def __post_init__(self) -> None:
+        for value, known, flag in (
+            (self.transform, TRANSFORMS, "--transform"),
+            (self.residualize, RESIDUALIZE, "--residualize"),
+        ):
+            if value not in known:
+                raise GenopredError(f"{flag} {value}: there are {', '.join(known)}.")
+
+    def split(self, raw: Array, covariates: Array | None, train: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Phenotype of the training people and of the held-out people, in units of the training spread.
+
+        Parameters
+        ----------
+        raw : array, shape (N,)
+            Expression of one gene.
+        covariates : array, shape (N, K), optional
+        train : array of bool, shape (N,)
+
+        Returns
+        -------
+        y_train : array, shape (n_train,)
+        y_test : array, shape (n_test,)
+        """
+        fit = np.ones(len(raw), dtype=bool) if self.residualize == "global" else train
+        y = self._transform(raw, fit)
+        if covariates is not None and self.residualize != "none" and covariates.shape[1]:
+            residualiser = Residualiser().fit(y[fit], covariates[fit])
+            y = residualiser.transform(y, covariates)
+        scale = y[fit].std()
+        if not scale > 1e-12:
+            raise ModelError("expression does not vary among the training people.")
+        y = (y - y[fit].mean()) / scale
+        return y[train], y[~train]
+
+    def _transform(self, raw: Array, fit: NDArray[np.bool_]) -> Array:
+        if self.transform == "inverse-normal":
+            if fit.all():
+                return inverse_normal(raw)
+            # a held-out person's rank is looked up among the training people, who are ranked without them
+            out = np.empty(len(raw))
+            out[fit] = inverse_normal(raw[fit])
+            ordered = np.sort(raw[fit])
+            n = len(ordered)
+            below = np.searchsorted(ordered, raw[~fit], side="left")
+            upto = np.searchsorted(ordered, raw[~fit], side="right")
+            out[~fit] = norm.ppf(np.clip((below + upto) / 2.0, 0.5, n - 0.5) / n)
+            return out
+        if self.transform == "log1p":
+            if (raw < 0).any():
+                raise GenopredError("--transform log1p: expression has negative values; choose another transform.")
+            return np.log1p(raw)
+        return np.asarray(raw, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Inputs of one kind: `values` (N, F), NaN where missing, and the learners that work on them."""
+
+    name: str
+    values: NDArray[np.float32]
+    learners: tuple[Learner, ...]
+
+    def column(self, learner: Learner) -> str:
+        """Name of a learner's predictions: plain for genotypes, `learner@block` for anything else."""
+        return learner.name if self.name == "genotype" else f"{learner.name}@{self.name}"
+
+
+@dataclass(frozen=True)
+class GeneResult:
+    """Base predictions of one gene in all outer folds.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The B base learners.
+    fold : array of int, shape (R,)
+        Outer fold of each row.
+    inner : array of int, shape (R,)
+        Inner fold of a training row; -1 for a held-out person.
+    person : array of int, shape (R,)
+        Index of the person.
+    observed : array, shape (R,)
+        Phenotype, in units of the training spread of that outer fold.
+    base : array, shape (R, B)
+        Out-of-fold predictions (training rows) and predictions of held-out people.
+    """
+
+    names: tuple[str, ...]
+    fold: NDArray[np.int64]
+    inner: NDArray[np.int64]
+    person: NDArray[np.int64]
+    observed: Array
+    base: Array
+
+    def gene_fold(self, fold: int) -> GeneFold:
+        """What the meta-learner of one outer fold gets."""
+        rows = self.fold == fold
+        train, test = rows & (self.inner >= 0), rows & (self.inner < 0)
+        y = self.observed[train]
+        mean = float(y.mean())
+        # centred fold by fold: the mean that an inner fold was predicted with leans away from its own
+        oof = centre_within(self.base[train], self.inner[train])
+        return GeneFold(self.names, oof, y - mean, self.base[test] - mean, mean)
+
+
+def nested_base(
+    blocks: Sequence[Block],
+    raw: Array,
+    covariates: Array | None,
+    folds: NDArray[np.int64],
+    gene: GeneContext,
+    *,
+    outcome: Outcome | None = None,
+    inner_folds: int = 5,
+) -> GeneResult:
+    """Fit every base learner of one gene in every outer fold.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    raw : array, shape (N,)
+        Expression.
+    covariates : array, shape (N, K), optional
+    folds : array of int, shape (N,)
+        Outer fold of each person.
+    gene : GeneContext
+        Positions of the genotype block's columns, the TSS, the seed.
+    outcome : Outcome, optional
+    inner_folds : int
+
+    Returns
+    -------
+    GeneResult
+    """
+    outcome = outcome or Outcome()
+    names = tuple(block.column(learner) for block in blocks for learner in block.learners)
+    if len(set(names)) < len(names):
+        raise ModelError(f"learners are named twice: {', '.join(names)}.")
+    parts = []
+    for fold in np.unique(folds):
+        train = folds != fold
+        y_train, y_test = outcome.split(raw, covariates, train)
+        inner = assign_folds(len(y_train), inner_folds, _mix(gene.seed, int(fold)))
+        context = GeneContext(gene.positions, gene.tss, _mix(gene.seed, int(fold), 1))
+        fits: list[BaseFit] = []
+        for block in blocks:
+            x_train, x_test = fill_missing(block.values[train], block.values[~train])
+            for learner in block.learners:
+                fits.append(
+                    fit_base(learner.make(context), x_train, y_train, x_test, inner, calibrate=learner.calibrate)
+                )
+        oof = np.column_stack([fit.oof for fit in fits])
+        test = np.column_stack([fit.test for fit in fits])
+        parts.append(
+            (
+                np.full(len(folds), fold),
+                np.concatenate([inner, np.full(len(y_test), -1)]),
+                np.concatenate([np.flatnonzero(train), np.flatnonzero(~train)]),
+                np.concatenate([y_train, y_test]),
+                np.vstack([oof, test]),
+            )
+        )
+    columns = [np.concatenate(column) for column in zip(*parts)]
+    _check_finite(columns[4], names)
+    return GeneResult(names, *columns)
+
+
+def _check_finite(base: Array, names: Sequence[str]) -> None:
+    bad = [name for name, column in zip(names, base.T) if not np.isfinite(column).all()]
+    if bad:
+        raise ModelError(f"learners returned predictions that are not finite: {examples(bad)}.")
+
+
+def _mix(*numbers: int) -> int:
+    """A seed from numbers, the same on every machine."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def fill_missing(
+    train: NDArray[np.float32], test: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Missing values replaced by the column's mean over the training people (0 where all of them lack it)."""
+    holes, holes_test = np.isnan(train), np.isnan(test)
+    if not (holes.any() or holes_test.any()):
+        return train, test
+    present = (~holes).sum(axis=0)
+    mean = np.where(holes, 0.0, train).sum(axis=0, dtype=np.float64) / np.maximum(present, 1)
+    return (
+        np.where(holes, mean, train).astype(np.float32),
+        np.where(holes_test, mean, test).astype(np.float32),
+    )
+
+
+# --- what is said of predictions ------------------------------------------------------------------------------
+
+
+def scores(
+    gene_id: str, observed: Array, predicted: dict[str, Array], *, resamples: int = 1000, seed: int = 0
+) -> pl.DataFrame:
+    """Accuracy of each method's pooled held-out predictions of one gene.
+
+    R² is 1 − SSE/SST over all held-out people together; it is negative where the mean would have done better.
+    `signed_r2` is the squared correlation with the correlation's sign.
+
+    Parameters
+    ----------
+    gene_id : str
+    observed : array, shape (N,)
+    predicted : dict of str to array, shape (N,)
+    resamples : int
+        Bootstrap resamples over people for the 95 % interval of R²; the same for every method.
+    seed : int
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns of `genopred.types.SCORE_SCHEMA`.
+
+    Examples
+    --------
+    >>> y = np.arange(8.0)
+    >>> scores("g", y, {"perfect": y, "mean": np.full(8, 3.5)}, resamples=50)["r2"].to_list()
+    [1.0, 0.0]
+    """
+    n = len(observed)
+    centred = observed - observed.mean()
+    sst = float(centred @ centred)
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    sst_boot = weights @ centred**2 - (weights @ centred) ** 2 / n
+    rows = []
+    for method, values in predicted.items():
+        error = observed - values
+        r2 = 1.0 - float(error @ error) / sst if sst > 0 else 0.0
+        boot = 1.0 - (weights @ error**2) / np.maximum(sst_boot, 1e-12)
+        low, high = np.quantile(boot, [0.025, 0.975]) if resamples else (np.nan, np.nan)
+        r = correlation(observed, values)
+        rows.append(
+            (
+                gene_id,
+                method,
+                n,
+                r2,
+                float(low),
+                float(high),
+                r,
+                correlation(rankdata(observed), rankdata(values)),
+                float(np.sign(r) * r * r),
+                float((error**2).mean()),
+                float(np.abs(error).mean()),
+            )
+        )
+    return pl.DataFrame(rows, schema=SCORE_SCHEMA, orient="row")
+
+
+def correlation(a: Array, b: Array) -> float:
+    """Pearson correlation; 0 where one side does not vary."""
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size > 1e-12 else 0.0
+
+
+def correlation_pvalue(r: ArrayLike, n: ArrayLike) -> Array:
+    """One-sided p-value of a positive Pearson correlation (a negative one is no success of a prediction)."""
+    r = np.clip(np.asarray(r, dtype=np.float64), -1 + 1e-15, 1 - 1e-15)
+    df = np.asarray(n, dtype=np.float64) - 2
+    return t.sf(r * np.sqrt(df / (1 - r**2)), df)
+
+
+def benjamini_hochberg(p: ArrayLike) -> Array:
+    """False-discovery-rate adjusted p-values.
+
+    >>> benjamini_hochberg([0.01, 0.02, 0.9]).round(3).tolist()
+    [0.03, 0.03, 0.9]
+    """
+    p = np.asarray(p, dtype=np.float64)
+    order = np.argsort(p)
+    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
+    out = np.empty(len(p))
+    out[order] = np.minimum.accumulate(scaled[::-1])[::-1].clip(max=1.0)
+    return out
+
+
+def summarise(table: pl.DataFrame, reference: str, *, resamples: int = 10_000, seed: int = 0) -> pl.DataFrame:
+    """Each method's accuracy over genes, and its difference from a reference on the same genes.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Scores of several methods over the same genes (`SCORE_SCHEMA`).
+    reference : str
+        The method that the others are compared with.
+    resamples : int
+        Bootstrap resamples over genes for the 95 % intervals; the same genes for every method, so that the
+        interval of the difference is paired.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row a method, best mean R² first: method, n_genes, mean_r2, mean_r2_low, mean_r2_high,
+        mean_signed_r2, mean_pearson, mean_spearman, mean_mse, mean_mae, n_significant (genes with a positive
+        correlation at FDR 5 %), delta_r2, delta_low, delta_high (mean difference of R² from the reference),
+        p_wilcoxon (signed ranks of the genes' differences), reference.
+    """
+    wide = table.pivot(on="method", index="gene_id", values="r2")
+    methods = [name for name in wide.columns if name != "gene_id"]
+    if reference not in methods:
+        raise GenopredError(f"reference method '{reference}' is not among {', '.join(methods)}.")
+    values = wide.select(methods).to_numpy()
+    if np.isnan(values).any():
+        raise GenopredError("scores: every method needs a score for every gene.")
+    g = len(values)
+    weights = np.random.default_rng(seed).multinomial(g, np.full(g, 1 / g), size=resamples) / g
+    boot = weights @ values
+    base = methods.index(reference)
+    rows = []
+    for i, method in enumerate(methods):
+        of = table.filter(pl.col("method") == method)
+        delta = values[:, i] - values[:, base]
+        q = benjamini_hochberg(correlation_pvalue(of["pearson"].to_numpy(), of["n"].to_numpy()))
+        rows.append(
+            {
+                "method": method,
+                "n_genes": g,
+                "mean_r2": float(values[:, i].mean()),
+                "mean_r2_low": float(np.quantile(boot[:, i], 0.025)),
+                "mean_r2_high": float(np.quantile(boot[:, i], 0.975)),
+                "mean_signed_r2": of["signed_r2"].mean(),
+                "mean_pearson": of["pearson"].mean(),
+                "mean_spearman": of["spearman"].mean(),
+                "mean_mse": of["mse"].mean(),
+                "mean_mae": of["mae"].mean(),
+                "n_significant": int((q < 0.05).sum()),
+                "delta_r2": float(delta.mean()),
+                "delta_low": float(np.quantile(boot[:, i] - boot[:, base], 0.025)),
+                "delta_high": float(np.quantile(boot[:, i] - boot[:, base], 0.975)),
+                "p_wilcoxon": float(wilcoxon(delta).pvalue) if np.any(delta != 0) else 1.0,
+                "reference": reference,
+            }
+        )
+    return pl.DataFrame(rows).sort("mean_r2", descending=True)

@@ -1,0 +1,218 @@
+"""The base learners by name: each a scikit-learn estimator made for one gene."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from genopred.errors import ModelError
+from genopred.genetics.finemap import susie
+from genopred.genetics.scores import BaselinePRS, ClumpThresholdPRS
+from genopred.learning.elasticnet import ElasticNet, as_inputs
+from genopred.learning.kernel import GBLUP, PolynomialRegression, Ridge
+from genopred.learning.trees import LightGBMTrees, RandomForest, XGBoostTrees
+
+
+@dataclass(frozen=True)
+class GeneContext:
+    """What a learner may know of the gene besides the dosages.
+
+    Attributes
+    ----------
+    positions : array of int, shape (M,)
+        1-based positions of the dosage columns.
+    tss : int
+        1-based position of the transcription start site.
+    seed : int
+    """
+
+    positions: NDArray[np.int64]
+    tss: int
+    seed: int = 0
+
+    @property
+    def distance(self) -> NDArray[np.float64]:
+        """Distance of each variant to the TSS in bp, shape (M,)."""
+        return np.abs(self.positions - self.tss).astype(np.float64)
+
+    def prior(self) -> NDArray[np.float64]:
+        """Relative prior weight of each variant: exp(-distance / 50 kb) + 0.02."""
+        return np.exp(-self.distance / 50_000) + 0.02
+
+    def penalty(self) -> NDArray[np.float64]:
+        """Relative elastic-net penalty of each variant: 1 / (0.3 + 0.7 exp(-distance / 100 kb))."""
+        return 1.0 / (0.3 + 0.7 * np.exp(-self.distance / 100_000))
+
+
+class SuSiE(RegressorMixin, BaseEstimator):
+    """Predict with the posterior mean effects of a sum of single effects.
+
+    Parameters
+    ----------
+    n_effects : int
+        The largest number of effects.
+    prior_weights : array, shape (M,), optional
+        Relative prior probability of each variant to carry an effect.
+
+    Attributes
+    ----------
+    coef_ : array, shape (M,)
+        Posterior mean effect of one allele copy, in units of `y`.
+    intercept_ : float
+    pip_ : array, shape (M,)
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.integers(0, 3, (150, 20))
+    >>> bool(SuSiE().fit(x, x[:, 0] + rng.standard_normal(150)).pip_[0] > 0.9)
+    True
+    """
+
+    def __init__(self, n_effects: int = 10, prior_weights: ArrayLike | None = None) -> None:
+        self.n_effects = n_effects
+        self.prior_weights = prior_weights
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> SuSiE:
+        """Fit the effects."""
+        x, target = as_inputs(X, y)
+        found = susie(x, target, self.n_effects, self.prior_weights, dtype=np.float32)
+        self.n_features_in_ = x.shape[1]
+        self.coef_, self.intercept_, self.pip_ = found.coef, found.intercept, found.pip
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Predictions, shape (N,)."""
+        return np.asarray(X, dtype=np.float64) @ self.coef_ + self.intercept_
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A base learner under a name.
+
+    Attributes
+    ----------
+    name : str
+    make : callable
+        `GeneContext` -> an unfitted scikit-learn regressor. One with a method ``fit_oof(X, y, folds)`` is asked
+        for its out-of-fold predictions; any other is cloned and fitted fold by fold.
+    description : str
+    genotype_only : bool
+        True where the learner needs dosages with positions and cannot take sequence features.
+    calibrate : bool
+        Whether its predictions are scaled by a slope learned from out-of-fold predictions, as trees and other
+        learners that do not shrink themselves need.
+    """
+
+    name: str
+    make: Callable[[GeneContext], Any]
+    description: str
+    genotype_only: bool = False
+    calibrate: bool = False
+
+
+_REGISTRY: dict[str, Learner] = {}
+
+
+def register(learner: Learner) -> Learner:
+    """Add a learner to those that ``--learners`` can name.
+
+    >>> from sklearn.linear_model import HuberRegressor
+    >>> register(Learner("huber", lambda gene: HuberRegressor(), "Huber regression", calibrate=True)).name
+    'huber'
+    >>> unregister("huber")
+    """
+    if learner.name in _REGISTRY:
+        raise ModelError(f"learner '{learner.name}' is already registered; choose another name.")
+    if not learner.name or any(c in learner.name for c in ", @/"):
+        raise ModelError(f"learner name '{learner.name}': use letters, digits, '-' and '_' only.")
+    _REGISTRY[learner.name] = learner
+    return learner
+
+
+def unregister(name: str) -> None:
+    """Forget a learner."""
+    _REGISTRY.pop(find(name).name)
+
+
+def names() -> tuple[str, ...]:
+    """All registered names, in the order of registration."""
+    return tuple(_REGISTRY)
+
+
+def find(name: str) -> Learner:
+    """The learner of that name.
+
+    Raises
+    ------
+    ModelError
+        If there is none; the message names the nearest.
+    """
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    near = difflib.get_close_matches(name, _REGISTRY, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise ModelError(f"no learner is called '{name}'.{hint} There are: {', '.join(_REGISTRY)}.")
+
+
+for _learner in (
+    Learner(
+        "baseline-prs",
+        lambda gene: BaselinePRS(random_state=gene.seed),
+        "Sum of all marginal effects, slope calibrated",
+        True,
+    ),
+    Learner(
+        "pt-prs",
+        lambda gene: ClumpThresholdPRS(gene.positions, random_state=gene.seed),
+        "Pruning and thresholding: 5 p-values x 4 r2 thresholds chosen in training, slope calibrated",
+        True,
+    ),
+    Learner("ridge", lambda gene: Ridge(), "Ridge regression, penalty by leave-one-out error"),
+    Learner("elastic-net", lambda gene: ElasticNet(random_state=gene.seed), "Elastic net, alpha 0.5, as PrediXcan"),
+    Learner("susie", lambda gene: SuSiE(), "Sum of single effects, L = 10, flat prior", True),
+    Learner(
+        "elastic-net-tss",
+        lambda gene: ElasticNet(penalty_factors=gene.penalty(), random_state=gene.seed),
+        "Elastic net, penalty growing with the distance to the TSS",
+        True,
+    ),
+    Learner(
+        "susie-tss",
+        lambda gene: SuSiE(prior_weights=gene.prior()),
+        "SuSiE, prior falling with the distance to the TSS",
+        True,
+    ),
+    Learner(
+        "gblup-tss", lambda gene: GBLUP(weights=gene.prior()), "GBLUP, kernel weighted by the distance to the TSS", True
+    ),
+    Learner("polynomial", lambda gene: PolynomialRegression(), "Degree 2 on ten leading components, ridge-penalised"),
+    Learner(
+        "random-forest",
+        lambda gene: RandomForest(random_state=gene.seed),
+        "200 trees on the fold's 100 best columns",
+        calibrate=True,
+    ),
+    Learner(
+        "xgboost",
+        lambda gene: XGBoostTrees(random_state=gene.seed),
+        "Boosted trees on the fold's 100 best columns",
+        calibrate=True,
+    ),
+    Learner(
+        "lightgbm",
+        lambda gene: LightGBMTrees(random_state=gene.seed),
+        "Boosted trees on the fold's 100 best columns",
+        calibrate=True,
+    ),
+):
+    register(_learner)
+
+#: What ``genopred stack`` trains when ``--learners`` is not given.
+DEFAULT_LEARNERS = names()

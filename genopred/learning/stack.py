@@ -1,0 +1,451 @@
+"""Base learners' out-of-fold predictions, and the meta-learners that combine them.
+
+A meta-learner sees each training person only through predictions of base models that were fitted without that
+person. It is fitted once over all genes and the training people of one outer fold, because the people of one gene
+are too few for it; a person held out is held out for every gene.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from sklearn.base import clone
+
+from genopred.errors import ModelError
+
+Array = NDArray[np.float64]
+
+#: Pseudo-rows by which the weights shipped with the package count beside the rows at hand.
+PRIOR_ROWS = 10_000
+#: Fewer genes than this, and the pooled XGBoost is the one shipped with the package.
+MIN_GENES_POOLED = 20
+#: Genes that the pooled XGBoost learns from at most; more only cost memory.
+MAX_GENES_POOLED = 2_000
+
+
+@dataclass(frozen=True)
+class BaseFit:
+    """What one base learner says in one outer fold of one gene.
+
+    Attributes
+    ----------
+    oof : array, shape (n_train,)
+        Out-of-fold predictions of the training people.
+    test : array, shape (n_test,)
+        Predictions of the held-out people by the model fitted to all training people.
+    """
+
+    oof: Array
+    test: Array
+
+
+def fit_base(
+    estimator: Any,
+    x: NDArray[np.float32],
+    y: Array,
+    x_test: NDArray[np.float32],
+    folds: NDArray[np.int64],
+    calibrate: bool,
+) -> BaseFit:
+    """Fit one base learner to the training people of an outer fold, and inside it out of fold.
+
+    Parameters
+    ----------
+    estimator : scikit-learn regressor
+        Unfitted. Its ``fit_oof(X, y, folds)`` is used where it has one.
+    x : array, shape (n_train, M)
+    y : array, shape (n_train,)
+    x_test : array, shape (n_test, M)
+    folds : array of int, shape (n_train,)
+        Inner folds.
+    calibrate : bool
+        Scale predictions about the training mean by the slope of `y` on out-of-fold predictions. The slope for
+        an inner fold comes from the other inner folds, that for the held-out people from all.
+
+    Returns
+    -------
+    BaseFit
+    """
+    if hasattr(estimator, "fit_oof"):
+        oof = np.asarray(estimator.fit_oof(x, y, folds), dtype=np.float64)
+        fitted = estimator
+    else:
+        oof = np.empty(len(y))
+        for name in np.unique(folds):
+            out = folds == name
+            oof[out] = clone(estimator).fit(x[~out], y[~out]).predict(x[out])
+        fitted = clone(estimator).fit(x, y)
+    test = np.asarray(fitted.predict(x_test), dtype=np.float64)
+    if calibrate:
+        raw = oof.copy()
+        for name in np.unique(folds):
+            out = folds == name
+            mean = y[~out].mean()
+            oof[out] = mean + calibration_slope(raw[~out], y[~out], folds[~out]) * (raw[out] - mean)
+        test = y.mean() + calibration_slope(raw, y, folds) * (test - y.mean())
+    return BaseFit(oof, test)
+
+
+def calibration_slope(oof: Array, y: Array, folds: NDArray[np.int64]) -> float:
+    """Slope of `y` on out-of-fold predictions, both centred within each fold; between 0 and 2.
+
+    Centring within folds matters: the mean that a fold was predicted with leans away from the fold's own mean,
+    which alone would make the slope negative.
+    """
+    p, t = centre_within(oof, folds), centre_within(y, folds)
+    square = float(p @ p)
+    return float(np.clip((p @ t) / square, 0.0, 2.0)) if square > 1e-12 else 0.0
+
+
+def centre_within(values: Array, folds: NDArray[np.int64]) -> Array:
+    """Values minus the mean of their fold, column by column."""
+    out = np.array(values, dtype=np.float64)
+    for name in np.unique(folds):
+        out[folds == name] -= out[folds == name].mean(axis=0)
+    return out
+
+
+@dataclass(frozen=True)
+class GeneFold:
+    """One gene in one outer fold, as the meta-learner gets it.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The B base learners.
+    oof : array, shape (n_train, B)
+        Out-of-fold base predictions minus the training mean of the phenotype.
+    y : array, shape (n_train,)
+        Phenotype of the training people minus its mean.
+    test : array, shape (n_test, B)
+        Base predictions of the held-out people minus the training mean.
+    mean : float
+        The training mean.
+    """
+
+    names: tuple[str, ...]
+    oof: Array
+    y: Array
+    test: Array
+    mean: float
+
+    def summary(self) -> Array:
+        """Inner r, slope and spread of each base learner, and their consensus, shape (3 B,)."""
+        p = self.oof - self.oof.mean(axis=0)
+        sd = p.std(axis=0)
+        sy = self.y.std()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cov = (p * self.y[:, None]).mean(axis=0)
+            r = np.where((sd > 1e-9) & (sy > 0), cov / (sd * sy), 0.0)
+            slope = np.where(sd > 1e-9, cov / sd**2, 0.0)
+        return np.concatenate([r, np.clip(slope, -2.0, 3.0), sd])
+
+
+Folds = Callable[[], Iterable[GeneFold]]
+
+
+class Meta:
+    """A meta-learner: learns from the `GeneFold`s of one outer fold, then predicts each gene's held-out people."""
+
+    name = "meta"
+    description = ""
+
+    def fit(self, genes: Folds) -> Meta:
+        """Learn from all genes; `genes()` can be walked through more than once, one gene in memory at a time."""
+        return self
+
+    def predict(self, gene: GeneFold) -> Array:
+        """Predictions of the held-out people, shape (n_test,), the training mean included."""
+        raise NotImplementedError
+
+
+class MeanMeta(Meta):
+    """The plain mean of the base predictions."""
+
+    name = "mean"
+    description = "plain mean of the base predictions"
+
+    def predict(self, gene: GeneFold) -> Array:
+        return gene.mean + gene.test.mean(axis=1)
+
+
+@dataclass
+class Moments:
+    """Sums of products of base predictions with each other and with the phenotype, over rows."""
+
+    names: tuple[str, ...]
+    gram: Array
+    cross: Array
+    rows: float
+
+    @classmethod
+    def of(cls, genes: Iterable[GeneFold]) -> Moments | None:
+        """Accumulate over genes, each scaled to a phenotype variance of 1; None when there are none."""
+        total: Moments | None = None
+        for gene in genes:
+            scale = gene.y.std() or 1.0
+            p, y = gene.oof / scale, gene.y / scale
+            if total is None:
+                b = len(gene.names)
+                total = cls(gene.names, np.zeros((b, b)), np.zeros(b), 0.0)
+            total.gram += p.T @ p
+            total.cross += p.T @ y
+            total.rows += len(y)
+        return total
+
+    def plus_prior(self, prior: Moments | None, rows: float) -> Moments:
+        """These moments with `rows` pseudo-rows of `prior` added.
+
+        A learner that the prior does not know is given the mean spread of the others and no relation to
+        anything, so that it starts from weight 0.
+        """
+        if prior is None or prior.rows <= 0:
+            return self
+        known = {name: i for i, name in enumerate(prior.names)}
+        b = len(self.names)
+        gram, cross = np.zeros((b, b)), np.zeros(b)
+        spread = float(np.diag(prior.gram).mean())
+        place = [known.get(name) for name in self.names]
+        for i, a in enumerate(place):
+            gram[i, i] = spread
+            for j, c in enumerate(place):
+                if a is not None and c is not None:
+                    gram[i, j] = prior.gram[a, c]
+            if a is not None:
+                cross[i] = prior.cross[a]
+        factor = rows / prior.rows
+        return Moments(self.names, self.gram + factor * gram, self.cross + factor * cross, self.rows + rows)
+
+    def nnls(self) -> Array:
+        """Non-negative least squares weights, shape (B,)."""
+        b = len(self.names)
+        # a hair of ridge keeps learners that say the same thing from splitting their weight at random
+        gram = self.gram + np.eye(b) * 1e-6 * max(float(np.trace(self.gram)) / b, 1e-12)
+        factor = np.linalg.cholesky(gram)
+        return nnls(factor.T, np.linalg.solve(factor, self.cross))[0]
+
+
+class NNLSMeta(Meta):
+    """Non-negative least squares weights, pooled over genes, with the shipped weights as prior pseudo-rows."""
+
+    name = "nnls"
+    description = "non-negative least squares weights pooled over genes"
+
+    def __init__(self, prior: Moments | None = None, prior_rows: float = PRIOR_ROWS) -> None:
+        self.prior = prior
+        self.prior_rows = prior_rows
+
+    def fit(self, genes: Folds) -> NNLSMeta:
+        moments = Moments.of(genes())
+        if moments is None:
+            raise ModelError("the stack has no gene to learn from.")
+        self.weights_ = moments.plus_prior(self.prior, self.prior_rows).nnls()
+        return self
+
+    def margin(self, p: Array) -> Array:
+        """Weighted sum of centred base predictions."""
+        return p @ self.weights_
+
+    def predict(self, gene: GeneFold) -> Array:
+        return gene.mean + self.margin(gene.test)
+
+
+class RidgeMeta(Meta):
+    """Ridge weights of any sign, pooled over genes; the penalty is one hundredth of the mean spread."""
+
+    name = "ridge"
+    description = "ridge weights pooled over genes"
+
+    def __init__(self, prior: Moments | None = None, prior_rows: float = PRIOR_ROWS) -> None:
+        self.prior = prior
+        self.prior_rows = prior_rows
+
+    def fit(self, genes: Folds) -> RidgeMeta:
+        moments = Moments.of(genes())
+        if moments is None:
+            raise ModelError("the stack has no gene to learn from.")
+        moments = moments.plus_prior(self.prior, self.prior_rows)
+        b = len(moments.names)
+        penalty = 0.01 * float(np.trace(moments.gram)) / b
+        self.weights_ = np.linalg.solve(moments.gram + max(penalty, 1e-12) * np.eye(b), moments.cross)
+        return self
+
+    def predict(self, gene: GeneFold) -> Array:
+        return gene.mean + gene.test @ self.weights_
+
+
+class NNLSPerGene(Meta):
+    """Non-negative least squares weights of each gene by itself."""
+
+    name = "nnls-per-gene"
+    description = "non-negative least squares weights of each gene alone"
+
+    def predict(self, gene: GeneFold) -> Array:
+        moments = Moments.of([gene])
+        assert moments is not None  # noqa: S101 - one gene was given
+        return gene.mean + gene.test @ moments.nnls()
+
+
+class XGBoostPerGene(Meta):
+    """XGBoost at its defaults on each gene alone, as the founding study stacked. Known to overfit; for comparison."""
+
+    name = "xgboost-per-gene"
+    description = "XGBoost at its defaults, each gene alone"
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def predict(self, gene: GeneFold) -> Array:
+        import xgboost
+
+        settings = {"nthread": 1, "seed": self.seed, "verbosity": 0}
+        booster = xgboost.train(settings, xgboost.DMatrix(gene.oof, gene.y, nthread=1), 100)
+        return gene.mean + booster.predict(xgboost.DMatrix(gene.test, nthread=1)).astype(np.float64)
+
+
+class XGBoostMeta(Meta):
+    """XGBoost pooled over genes, started from the pooled NNLS prediction and monotone in the base predictions.
+
+    Its inputs are the base predictions and each gene's inner r, slope and spread of every base learner; its base
+    margin is the NNLS prediction, so that what it learns is a correction.
+    """
+
+    name = "xgboost"
+    description = "XGBoost pooled over genes on top of the pooled NNLS weights"
+
+    def __init__(self, prior: Moments | None = None, booster: Any = None, seed: int = 0, threads: int = 1) -> None:
+        self.nnls = NNLSMeta(prior)
+        self.booster = booster
+        self.seed = seed
+        self.threads = threads
+
+    def fit(self, genes: Folds) -> XGBoostMeta:
+        self.nnls.fit(genes)
+        count = sum(1 for _ in genes())
+        if count < MIN_GENES_POOLED:
+            self.booster_ = self.booster
+            return self
+        import xgboost
+
+        step = max(1, -(-count // MAX_GENES_POOLED))  # every step-th gene, so that memory has a ceiling
+        rows, targets, margins = [], [], []
+        for i, gene in enumerate(genes()):
+            if i % step == 0:
+                scale = gene.y.std() or 1.0
+                rows.append(self._inputs(gene, gene.oof))
+                targets.append(gene.y / scale)
+                margins.append(self.nnls.margin(gene.oof) / scale)
+        b = len(gene.names)
+        data = xgboost.DMatrix(
+            np.vstack(rows), np.concatenate(targets), base_margin=np.concatenate(margins), nthread=self.threads
+        )
+        settings = XGBOOST_SETTINGS | {
+            "monotone_constraints": "(" + ",".join(["1"] * b + ["0"] * (data.num_col() - b)) + ")",
+            "seed": self.seed,
+            "nthread": self.threads,
+        }
+        self.booster_ = xgboost.train(settings, data, XGBOOST_ROUNDS)
+        return self
+
+    def predict(self, gene: GeneFold) -> Array:
+        margin = self.nnls.margin(gene.test)
+        if self.booster_ is None:
+            return gene.mean + margin
+        import xgboost
+
+        scale = gene.y.std() or 1.0
+        data = xgboost.DMatrix(self._inputs(gene, gene.test), base_margin=margin / scale, nthread=self.threads)
+        return gene.mean + scale * self.booster_.predict(data).astype(np.float64)
+
+    @staticmethod
+    def _inputs(gene: GeneFold, p: Array) -> NDArray[np.float32]:
+        scale = gene.y.std() or 1.0
+        summary = np.broadcast_to(gene.summary(), (len(p), 3 * len(gene.names)))
+        return np.hstack([p / scale, summary]).astype(np.float32)
+
+
+XGBOOST_SETTINGS = {
+    "objective": "reg:squarederror",
+    "eta": 0.03,
+    "max_depth": 2,
+    "min_child_weight": 300,
+    "subsample": 0.5,
+    "colsample_bytree": 0.3,
+    "reg_lambda": 100.0,
+    "base_score": 0.0,
+    "tree_method": "hist",
+    "verbosity": 0,
+}
+XGBOOST_ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What the package knows of how base learners should be weighted, and where that was learned."""
+
+    moments: Moments
+    booster: Any
+    origin: dict[str, Any] = field(default_factory=dict)
+
+
+def shipped() -> Shipped | None:
+    """The weights shipped with the package; None where they are absent."""
+    folder = files("genopred") / "data"
+    path = folder / "stack_weights.json"
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    moments = Moments(
+        tuple(content["learners"]), np.array(content["gram"]), np.array(content["cross"]), float(content["rows"])
+    )
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1})
+    booster.load_model(bytearray(json.dumps(content["booster"]).encode()))
+    return Shipped(moments, booster, content["origin"])
+
+
+METAS = ("xgboost", "nnls", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene")
+
+
+def make_meta(
+    name: str, names: Sequence[str], *, seed: int = 0, threads: int = 1, prior: Shipped | None = None
+) -> Meta:
+    """A meta-learner by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `METAS`.
+    names : sequence of str
+        The base learners it will get.
+    seed, threads : int
+    prior : Shipped, optional
+        Weights that count as pseudo-rows beside the genes at hand.
+
+    Raises
+    ------
+    ModelError
+        If there is no such meta-learner.
+    """
+    moments = prior.moments if prior is not None else None
+    # the shipped trees read base predictions by place, so they serve only the learners that they were grown on
+    fits = prior is not None and tuple(names) == prior.moments.names
+    makers: dict[str, Callable[[], Meta]] = {
+        "xgboost": lambda: XGBoostMeta(moments, prior.booster if fits and prior else None, seed, threads),
+        "nnls": lambda: NNLSMeta(moments),
+        "ridge": lambda: RidgeMeta(moments),
+        "mean": MeanMeta,
+        "nnls-per-gene": NNLSPerGene,
+        "xgboost-per-gene": lambda: XGBoostPerGene(seed),
+    }
+    if name not in makers:
+        raise ModelError(f"--meta {name}: there are {', '.join(makers)}.")
+    return makers[name]()
