@@ -68,13 +68,16 @@ Note = tuple[str, str, int, str]
 
 
 def plain_chrom(name: str) -> str:
-    """A chromosome's name without its `chr` prefix, mitochondria as `MT`.
+    """A chromosome's name without its `chr` prefix, mitochondria as `MT`, plink's codes 23 to 26 as letters.
 
-    >>> plain_chrom("chr22"), plain_chrom("22"), plain_chrom("chrM")
-    ('22', '22', 'MT')
+    >>> plain_chrom("chr22"), plain_chrom("22"), plain_chrom("chrM"), plain_chrom("23")
+    ('22', '22', 'MT', 'X')
     """
     bare = name[3:] if name[:3].lower() == "chr" else name
-    return "MT" if bare in ("M", "MT", "m", "mt") else bare
+    return _CHROM_ALIASES.get(bare, bare)
+
+
+_CHROM_ALIASES = {"M": "MT", "m": "MT", "mt": "MT", "x": "X", "y": "Y", "23": "X", "24": "Y", "25": "X", "26": "MT"}
 
 
 def plain_gene(name: str) -> str:
