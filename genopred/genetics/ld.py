@@ -282,15 +282,16 @@ def greedy(
     array, shape (T, M)
         Of each threshold and variant, the index variant that took it; its own number if it leads; -1 if none.
     """
+    calls = source if isinstance(source, HardCalls) else _NO_CALLS
+    rows = np.zeros((0, 0), dtype=np.float32)
     if isinstance(source, HardCalls):
-        owner = np.full((len(thresholds), len(source.het)), -1, dtype=np.int32)
-        planes = (source.het, source.hom, source.obs, source.complete, r2 == "em")
-        _greedy_calls(*planes, order, n_index, low, high, thresholds, owner)
-        return owner
-    owner = np.full((len(thresholds), len(source)), -1, dtype=np.int32)
-    holes = bool(np.isnan(source).any())
-    rows = np.ascontiguousarray(source, dtype=np.float32) if holes else standard_rows(source)
-    _greedy_rows(rows, holes, order, n_index, low, high, thresholds, owner)
+        kind = _EM if r2 == "em" else _COMPLETE if source.complete else _PAIRWISE
+    else:
+        kind = _HOLES if np.isnan(source).any() else _ROWS
+        rows = np.ascontiguousarray(source, dtype=np.float32) if kind == _HOLES else standard_rows(source)
+    owner = np.full((len(thresholds), len(low)), -1, dtype=np.int32)
+    planes = (calls.het, calls.hom, calls.obs, calls.complete)
+    _greedy(kind, *planes, rows, order, n_index, low, high, thresholds, owner)
     return owner
 
 
@@ -588,45 +589,12 @@ def _counts(het, hom, obs):  # type: ignore[no-untyped-def]
     return out
 
 
-@numba.njit(cache=True)
-def _greedy_calls(het, hom, obs, complete, em, order, n_index, low, high, thresholds, owner):  # type: ignore[no-untyped-def]
-    sums = _counts(het, hom, obs)
-    roots = np.empty(3)
-    free = np.zeros(het.shape[0], dtype=np.int64)
-    for j in order:
-        free[j] = (1 << len(thresholds)) - 1
-    for rank in range(n_index):
-        i = order[rank]
-        leads = free[i]
-        if leads == 0:
-            continue
-        free[i] = 0
-        for t in range(len(thresholds)):
-            if leads >> t & 1:
-                owner[t, i] = i
-        for j in range(low[i], high[i]):
-            open_here = free[j] & leads
-            if open_here == 0:
-                continue
-            value = _pair(het, hom, obs, complete, em, i, j, sums, roots)
-            for t in range(len(thresholds)):
-                if open_here >> t & 1 and value > thresholds[t]:
-                    owner[t, j] = i
-                    free[j] &= ~(1 << t)
-
-
 @numba.njit(cache=True, fastmath=True)
 def _dot(a, b):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for k in range(a.shape[0]):
         total += a[k] * b[k]
     return total
-
-
-@numba.njit(cache=True)
-def _row_r2(rows, i, j):  # type: ignore[no-untyped-def]
-    r = float(_dot(rows[i], rows[j]))
-    return r * r
 
 
 @numba.njit(cache=True)
@@ -649,9 +617,54 @@ def _hole_r2(rows, i, j):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _greedy_rows(rows, holes, order, n_index, low, high, thresholds, owner):  # type: ignore[no-untyped-def]
-    """The loop of `_greedy_calls` for dosages in rows: raw ones with `holes`, else standardised."""
-    free = np.zeros(rows.shape[0], dtype=np.int64)
+def _complete_r2(planes, first, second, i, others, count, value):  # type: ignore[no-untyped-def]
+    """Genotype r² of variant i with others, nothing missing: the sum of products is four counts of common bits.
+
+    `planes` alternates the words of "one or two copies" and of "two copies", which add up to the dosage; `first` is
+    the sum of dosages, `second` N² times their variance. All are whole numbers, so r² is exact.
+    """
+    n = first[-1]
+    for q in range(count):
+        j = others[q]
+        bits = np.uint64(0)
+        for w in range(0, planes.shape[1], 2):
+            a, b, c, d = planes[i, w], planes[i, w + 1], planes[j, w], planes[j, w + 1]
+            bits += _popcount(a & c) + _popcount(a & d) + _popcount(b & c) + _popcount(b & d)
+        cov = n * float(bits) - first[i] * first[j]
+        spread = second[i] * second[j]
+        value[q] = cov * cov / spread if spread > 0.0 else np.nan
+
+
+@numba.njit(cache=True)
+def _dosage_planes(het, hom, sums):  # type: ignore[no-untyped-def]
+    """`planes`, `first` and `second` of `_complete_r2`; the last entry of `first` is N."""
+    m, words = het.shape
+    planes = np.empty((m, 2 * words), dtype=np.uint64)
+    first, second = np.empty(m + 1), np.empty(m)
+    first[m] = sums[0, 2] if m else 0.0
+    for j in range(m):
+        for w in range(words):
+            planes[j, 2 * w] = het[j, w] | hom[j, w]
+            planes[j, 2 * w + 1] = hom[j, w]
+        first[j] = sums[j, 0] + 2.0 * sums[j, 1]
+        second[j] = first[m] * (sums[j, 0] + 4.0 * sums[j, 1]) - first[j] * first[j]
+    return planes, first, second
+
+
+_COMPLETE, _PAIRWISE, _EM, _ROWS, _HOLES = range(5)
+_NO_CALLS = HardCalls(*(np.zeros((0, 0), dtype=np.uint64) for _ in range(3)), complete=True)
+
+
+@numba.njit(cache=True)
+def _greedy(kind, het, hom, obs, complete, rows, order, n_index, low, high, thresholds, owner):  # type: ignore[no-untyped-def]
+    sums = _counts(het, hom, obs)
+    planes, first, second = _dosage_planes(het, hom, sums)
+    roots = np.empty(3)
+    others = np.empty(len(low), dtype=np.int64)
+    value = np.empty(len(low))
+    # One bit per threshold: at which the variant has not been taken yet.
+    free = np.zeros(len(low), dtype=np.int64)
+    least = thresholds.min()
     for j in order:
         free[j] = (1 << len(thresholds)) - 1
     for rank in range(n_index):
@@ -663,15 +676,30 @@ def _greedy_rows(rows, holes, order, n_index, low, high, thresholds, owner):  # 
         for t in range(len(thresholds)):
             if leads >> t & 1:
                 owner[t, i] = i
+        count = 0
         for j in range(low[i], high[i]):
-            open_here = free[j] & leads
-            if open_here == 0:
-                continue
-            value = _hole_r2(rows, i, j) if holes else _row_r2(rows, i, j)
-            for t in range(len(thresholds)):
-                if open_here >> t & 1 and value > thresholds[t]:
-                    owner[t, j] = i
-                    free[j] &= ~(1 << t)
+            others[count] = j
+            count += (free[j] & leads) != 0
+        if kind == _COMPLETE:
+            _complete_r2(planes, first, second, i, others, count, value)
+        elif kind == _ROWS:
+            for q in range(count):
+                r = float(_dot(rows[i], rows[others[q]]))
+                value[q] = r * r
+        elif kind == _HOLES:
+            for q in range(count):
+                value[q] = _hole_r2(rows, i, others[q])
+        else:
+            for q in range(count):
+                value[q] = _pair(het, hom, obs, complete, kind == _EM, i, others[q], sums, roots)
+        for q in range(count):
+            if value[q] > least:
+                j = others[q]
+                open_here = free[j] & leads
+                for t in range(len(thresholds)):
+                    if open_here >> t & 1 and value[q] > thresholds[t]:
+                        owner[t, j] = i
+                        free[j] &= ~(1 << t)
 
 
 @numba.njit(cache=True)
