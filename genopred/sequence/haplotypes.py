@@ -150,19 +150,28 @@ class PersonalSequences:
             whole=None if self.whole is None else reverse_complement(self.whole),
         )
 
-    def without_people(self) -> PersonalSequences:
-        """One sequence, the reference, named `reference`."""
-        none = np.zeros(0, dtype=np.int64)
+    def with_reference(self) -> PersonalSequences:
+        """One person more, last and named `reference`, whose sequences are the reference's."""
+        alleles = np.zeros((self.ploidy, self.alleles.shape[1]), dtype=np.int8)
+        out = replace(
+            self, samples=np.append(self.samples, "reference"), alleles=np.concatenate([self.alleles, alleles])
+        )
+        if self.whole is None or self.whole_of is None:
+            return out
+        same = np.flatnonzero((self.whole == self.reference).all(axis=1))
+        whole = self.whole if len(same) else np.concatenate([self.whole, self.reference[None]])
+        at = int(same[0]) if len(same) else len(self.whole)
+        return replace(out, whole=whole, whole_of=np.append(self.whole_of, [at] * self.ploidy))
+
+    def take(self, rows: ArrayLike) -> PersonalSequences:
+        """Some haplotypes, each as if it were a person with one."""
+        picked = np.asarray(rows, dtype=np.int64)
         return replace(
             self,
-            samples=np.array(["reference"]),
-            sites=none,
-            ref_codes=none.astype(np.int8),
-            alt_codes=none.astype(np.int8),
-            alleles=np.zeros((1, 0), dtype=np.int8),
+            samples=np.repeat(self.samples, self.ploidy)[picked],
+            alleles=self.alleles[picked],
             ploidy=1,
-            whole=None,
-            whole_of=None,
+            whole_of=None if self.whole_of is None else self.whole_of[picked],
         )
 
 
@@ -407,7 +416,7 @@ class _Records:
             ref, alt = encode(ref_text), encode(alt_text)
             counts["checked"] += 1
             here = slice(int(start[i]), int(start[i]) + len(ref))
-            ref, alt, kind, flip = _compare(codes[here], ref, alt)
+            ref, alt, kind, turned = _compare(codes[here], ref, alt)
             if kind:
                 counts[kind] += 1
             if kind in ("swapped", "strand", "other"):
@@ -416,7 +425,7 @@ class _Records:
                 continue
             if kind == "reference_n":
                 codes[here] = ref
-            flips.append(flip)
+            flips.append(turned)
             keep.append(i)
             refs.append(ref)
             alts.append(alt)

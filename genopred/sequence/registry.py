@@ -7,8 +7,9 @@ the entry point group `genopred.models`.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -97,6 +98,117 @@ class SequenceModel(Protocol):
             `linear`: first order around the reference, where the model has it.
         """
         ...
+
+
+def load_model(spec: str, **options: Any) -> SequenceModel:
+    """Load a model by name and path.
+
+    Parameters
+    ----------
+    spec : str
+        `NAME:PATH` (`xpresso:GM12878_trainepoch.06-0.5062.h5`, `enformer:EleutherAI/enformer-official-rough`,
+        `enformer:folder`), `NAME` alone where the model needs no path, or a path alone when it says which model
+        it is: an .h5 file is Xpresso's, a folder with a config.json is Enformer's.
+    **options
+        Passed to the loader, e.g. `device="cuda:0"`.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, the path is missing or holds no such model, or a package's model breaks.
+
+    Notes
+    -----
+    A package offers its own model in its metadata, for instance in pyproject.toml::
+
+        [project.entry-points."genopred.models"]
+        mine = "my_package:load"
+
+    where `load(path, **options)` returns an object with the attributes of `SequenceModel`. With
+    `WholeWindowModel` as its base, `predict_onehot` is all it has to add.
+    """
+    name, path = _split(spec)
+    loaders = _loaders()
+    if name not in loaders:
+        near = difflib.get_close_matches(name, loaders, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ModelError(
+            f"--model {spec}: there is no model {name!r} and no such file or folder.{hint} Known: "
+            f"{', '.join(sorted(loaders))}; your own come through the entry point group {GROUP}."
+        )
+    model = loaders[name](path, **options)
+    _check(model, spec)
+    return model
+
+
+def _split(spec: str) -> tuple[str, str | None]:
+    name, colon, path = spec.partition(":")
+    known = _loaders()
+    if name in known:
+        return name, path if colon else None
+    # a path alone, which may hold a colon itself
+    whole = Path(spec)
+    if whole.suffix in (".h5", ".hdf5"):
+        return "xpresso", spec
+    if (whole / "config.json").is_file():
+        return "enformer", spec
+    return name, path or None
+
+
+def _loaders() -> dict[str, Callable[..., Any]]:
+    found: dict[str, Callable[..., Any]] = {"xpresso": _xpresso, "enformer": _enformer}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, _from_package(point))
+    return found
+
+
+def _from_package(point: EntryPoint) -> Callable[..., Any]:
+    def load(path: str | None, **options: Any) -> Any:
+        try:
+            loader = point.load()
+        except Exception as bad:
+            raise ModelError(f"--model {point.name}: its package could not be loaded ({point.value}: {bad}).") from bad
+        return loader(path, **options)
+
+    return load
+
+
+def _xpresso(path: str | None, **options: Any) -> Any:
+    from genopred.sequence.xpresso import XpressoModel
+
+    if path is None:
+        raise ModelError("--model xpresso needs its weights: --model xpresso:PATH.h5 (github.com/vagarwal87/Xpresso).")
+    return XpressoModel.load(path, device=options.get("device") or "cpu")
+
+
+def _enformer(path: str | None, **options: Any) -> Any:
+    from genopred.sequence.enformer import EnformerModel
+
+    if path is None:
+        raise ModelError(
+            "--model enformer needs a checkpoint: --model enformer:FOLDER, or a hub id such as "
+            "enformer:EleutherAI/enformer-official-rough."
+        )
+    return EnformerModel.load(path, **options)
+
+
+def _check(model: Any, spec: str) -> None:
+    """Hold a loaded model against the protocol, so that a user's class fails here and not after an hour."""
+    needed = (*SequenceModel.__annotations__, "predict_onehot", "predict_haplotypes")
+    absent = [name for name in needed if not hasattr(model, name)]
+    if absent:
+        raise ModelError(
+            f"--model {spec}: {type(model).__name__} lacks {', '.join(absent)} (see genopred.sequence.registry."
+            "SequenceModel)."
+        )
+    if len(set(model.tracks)) != len(model.tracks):
+        twice = sorted({name for name in model.tracks if model.tracks.count(name) > 1})
+        raise ModelError(f"--model {spec}: track names occur twice ({examples(twice)}); they must be unique.")
+    if not 0 <= model.tss_offset < model.window or model.n_bins * model.bin_size > model.window:
+        raise ModelError(
+            f"--model {spec}: TSS offset {model.tss_offset} or {model.n_bins} bins of {model.bin_size} bp do not fit "
+            f"its window of {model.window} bp."
+        )
 
 
 class WholeWindowModel:

@@ -95,8 +95,8 @@ def select_tracks(names: Sequence[str], patterns: Iterable[str] | str | None = N
         found = [i for i, name in enumerate(names) if pattern.search(name)]
         if not found:
             raise ModelError(
-                f"--tracks {text!r} matches none of the model's {len(names):,} tracks. Nearest: {_nearest(text, names)}. "
-                f"Groups: {', '.join(GROUPS)}."
+                f"--tracks {text!r} matches none of the model's {len(names):,} tracks. Nearest: "
+                f"{_nearest(text, names)}. Groups: {', '.join(GROUPS)}."
             )
         picked.update(found)
     return np.array(sorted(picked), dtype=np.int64)

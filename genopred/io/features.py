@@ -1,0 +1,142 @@
+"""Sequence features on disk: a folder with one parquet file per gene and a manifest.
+
+Layout
+------
+`manifest.json` says what the features are (model, checkpoint hash, window, build, tracks, mode, dtype, counts)
+and lists the genes; it is written at the start with `"complete": false` and again at the end. `<gene_id>.parquet`
+holds the column `sample` and one float32 column a feature, and in its own metadata, under `genopred`, where its
+numbers came from. `reference.parquet` holds the predictions of the reference sequence, one row a gene.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genopred.errors import FormatError, GenopredError, examples
+from genopred.io.text import PathLike
+from genopred.io.writing import atomic, write_json
+from genopred.types import Features
+
+MANIFEST = "manifest.json"
+REFERENCE = "reference.parquet"
+_KEY = b"genopred"
+
+
+def feature_path(folder: PathLike, gene_id: str) -> Path:
+    """The file of a gene.
+
+    >>> str(feature_path("out", "ENSG00000100001.3"))
+    'out/ENSG00000100001.3.parquet'
+    """
+    return Path(folder) / (re.sub(r"[^\w.+-]", "_", gene_id) + ".parquet")
+
+
+def write_features(folder: PathLike, gene_id: str, features: Features, **origin: Any) -> Path:
+    """Write one gene's features, whole or not at all.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is missing.
+    gene_id : str
+    features : Features
+        Its `origin` goes into the file's metadata.
+    **origin
+        More to put there, e.g. `key=` the hash by which a later run knows it again.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if "sample" in features.names:
+        raise GenopredError("A feature is named `sample`, which is the name of the samples' column; rename the track.")
+    table = pl.DataFrame({"sample": features.samples.tolist()}).hstack(
+        pl.DataFrame(np.asarray(features.values, dtype=np.float32), schema=list(features.names), orient="row")
+    )
+    arrow = table.to_arrow()
+    meta = json.dumps({"gene_id": gene_id, **features.origin, **origin}, sort_keys=True)
+    arrow = arrow.replace_schema_metadata({_KEY: meta.encode()})
+    path = feature_path(folder, gene_id)
+    with atomic(path) as temporary:
+        pq.write_table(pa.table(arrow), temporary, compression="zstd")
+    return path
+
+
+def read_origin(path: PathLike) -> dict[str, Any] | None:
+    """The metadata of a gene's file; None where the file is missing, damaged or not ours."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = (pq.read_schema(path).metadata or {}).get(_KEY)
+        return None if found is None else json.loads(found)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+
+
+def read_features(folder: PathLike, gene_id: str) -> Features:
+    """Features of one gene.
+
+    Parameters
+    ----------
+    folder : path
+        The output of `genopred features`.
+    gene_id : str
+        With or without version.
+
+    Raises
+    ------
+    FormatError
+        If the folder holds no features, or none of this gene.
+    """
+    known = feature_genes(folder)
+    bare = {gene.split(".")[0]: gene for gene in known}
+    name = gene_id if gene_id in known else bare.get(gene_id.split(".")[0])
+    if name is None:
+        raise FormatError(
+            f"{folder} holds no features of {gene_id}; it has {len(known):,} genes ({examples(known)}). Run genopred "
+            "features for it as well, or leave the gene out."
+        )
+    path = feature_path(folder, name)
+    origin = read_origin(path)
+    if origin is None:
+        raise FormatError(f"{path} is missing, damaged, or not written by genopred; run genopred features again.")
+    table = pl.read_parquet(path)
+    values = table.drop("sample")
+    samples = np.array(table["sample"].to_list(), dtype=str)
+    return Features(values.to_numpy().astype(np.float32, copy=False), samples, tuple(values.columns), origin)
+
+
+def feature_genes(folder: PathLike) -> list[str]:
+    """Genes that the manifest lists, in its order."""
+    return [str(gene) for gene in read_manifest(folder).get("genes", {})]
+
+
+def read_manifest(folder: PathLike) -> dict[str, Any]:
+    """The manifest of a folder of features.
+
+    Raises
+    ------
+    FormatError
+        If there is none, or it is damaged.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FormatError(f"{folder}: no {MANIFEST} in it; needed a folder that genopred features wrote.") from None
+    except (OSError, ValueError) as bad:
+        raise FormatError(f"{path} cannot be read ({bad}); run genopred features again.") from None
+    if not isinstance(found, dict) or "settings" not in found:
+        raise FormatError(f"{path} is no manifest of features; needed one that genopred features wrote.")
+    return found
+
+
+def write_manifest(folder: PathLike, manifest: dict[str, Any]) -> None:
+    """Write the manifest, whole or not at all."""
+    write_json(Path(folder) / MANIFEST, manifest)

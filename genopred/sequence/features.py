@@ -1,0 +1,582 @@
+"""Individuals × tracks for a gene: what a sequence model says of each person's two haplotypes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from genopred.errors import GenopredError, ModelError
+from genopred.sequence.haplotypes import (
+    MAX_MISMATCH,
+    PersonalSequences,
+    Reference,
+    personal_sequences,
+    window_around,
+)
+from genopred.sequence.onehot import onehot
+from genopred.sequence.registry import SequenceModel
+from genopred.sequence.tracks import select_tracks
+from genopred.types import Features, Genotypes, Haplotypes
+
+log = logging.getLogger(__name__)
+
+MODES = ("exact", "linear", "reference")
+DTYPES = ("fp32", "tf32", "bf16")
+AGGREGATES = ("mean", "sum", "none")
+STRANDS = ("model", "both")
+
+#: Largest error of `self_check`, relative to the largest naive value.
+TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 1e-1}
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """All that decides which numbers a gene's features are, beside model, sequences and gene.
+
+    Attributes
+    ----------
+    tracks : tuple of int
+        Indices into the model's tracks.
+    bins : tuple of int
+        Indices into the model's bins.
+    aggregate : {"mean", "sum", "none"}
+        Over those bins; `none` keeps each as a feature.
+    log1p : bool
+        log(1 + x) of the aggregated value, after averaging haplotypes.
+    per_haplotype : bool
+        Two features a track, one for each haplotype, instead of their mean.
+    mode : {"exact", "linear", "reference"}
+    dtype : {"fp32", "tf32", "bf16"}
+    strands : {"model", "both"}
+        `both` averages the forward strand and the reverse complement, for models that always read forward.
+    indels : {"skip", "apply"}
+    unphased : {"soft", "random", "error"}
+    seed : int
+    """
+
+    tracks: tuple[int, ...]
+    bins: tuple[int, ...]
+    aggregate: str = "mean"
+    log1p: bool = False
+    per_haplotype: bool = False
+    mode: str = "exact"
+    dtype: str = "fp32"
+    strands: str = "model"
+    indels: str = "skip"
+    unphased: str = "soft"
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls, model: SequenceModel, *, tracks: Sequence[str] | str | None = None, bins: int | str = 3, **rest: Any
+    ) -> FeatureSettings:
+        """Settings for a model, from track patterns and a number of bins around the TSS (or `all`)."""
+        settings = cls(
+            tuple(select_tracks(model.tracks, tracks).tolist()), tuple(central_bins(model, bins).tolist()), **rest
+        )
+        for name, value, known in (
+            ("mode", settings.mode, MODES),
+            ("dtype", settings.dtype, DTYPES),
+            ("aggregate", settings.aggregate, AGGREGATES),
+            ("strands", settings.strands, STRANDS),
+        ):
+            if value not in known:
+                raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
+        if settings.log1p and getattr(model, "log_scale", False):
+            raise ModelError(f"--log1p: {model.name} predicts on a log scale already; leave it out.")
+        if settings.strands == "both" and model.strand_aware:
+            raise ModelError(
+                f"--strands both: {model.name} reads each gene in its own direction, so the other strand means "
+                "nothing to it; use --strands model."
+            )
+        return settings
+
+    def key(self) -> dict[str, Any]:
+        """As JSON, for manifests and hashes."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+def central_bins(model: SequenceModel, bins: int | str) -> NDArray[np.int64]:
+    """The bins around the TSS: `bins` of them, an odd number centred on the TSS's own, or all.
+
+    >>> from types import SimpleNamespace
+    >>> enformer = SimpleNamespace(name="e", window=196_608, tss_offset=98_304, bin_size=128, n_bins=896)
+    >>> central_bins(enformer, 3).tolist()
+    [447, 448, 449]
+    """
+    if str(bins) == "all" or model.n_bins == 1:
+        return np.arange(model.n_bins)
+    try:
+        count = int(bins)
+    except ValueError:
+        raise GenopredError(f"--bins {bins}: give a number of bins around the TSS, or all.") from None
+    crop = (model.window - model.n_bins * model.bin_size) // 2
+    centre = (model.tss_offset - crop) // model.bin_size
+    first = centre - count // 2
+    if count < 1 or first < 0 or first + count > model.n_bins:
+        raise GenopredError(
+            f"--bins {bins}: {model.name} has {model.n_bins} bins of {model.bin_size} bp with the TSS in bin {centre}; "
+            "give a number that fits around it, or all."
+        )
+    return np.arange(first, first + count)
+
+
+def gene_sequences(
+    model: SequenceModel,
+    genotypes: Genotypes | Haplotypes,
+    reference: Reference,
+    chrom: str,
+    tss: int,
+    strand: str,
+    **options: Any,
+) -> PersonalSequences:
+    """`personal_sequences` of the window that a model needs for a gene; `options` go there.
+
+    Parameters
+    ----------
+    tss : int
+        1-based.
+    strand : {"+", "-"}
+        Reverse-strand genes are given as the reverse complement to strand-aware models only.
+    """
+    reverse = model.strand_aware and strand == "-"
+    interval = window_around(chrom, tss, model.window, model.tss_offset, reverse=reverse)
+    return personal_sequences(genotypes, reference, interval, tss=tss, reverse=reverse, **options)
+
+
+def predict_tracks(
+    model: SequenceModel,
+    sequences: PersonalSequences,
+    *,
+    bins: ArrayLike | None = None,
+    tracks: ArrayLike | None = None,
+    batch_size: int | None = None,
+    dtype: str = "fp32",
+    mode: str = "exact",
+    strands: str = "model",
+) -> NDArray[np.float32]:
+    """Predictions of every haplotype of a window; each distinct one is computed once.
+
+    Parameters
+    ----------
+    model : SequenceModel
+    sequences : PersonalSequences
+        H haplotypes of the model's window.
+    bins, tracks : indices, optional
+        All by default.
+    batch_size : int, optional
+        Halved for as long as memory runs out.
+    dtype, mode, strands : str
+        See `FeatureSettings`.
+
+    Returns
+    -------
+    array, shape (H, len(bins), len(tracks)), float32
+        In the order of `sequences`: a person's haplotypes next to each other.
+
+    Raises
+    ------
+    ModelError
+        If a single window does not fit in memory, or the model lacks the mode or dtype.
+    """
+    if len(sequences.reference) != model.window:
+        raise ModelError(f"{model.name} reads {model.window:,} bp; the sequences have {len(sequences.reference):,} bp.")
+    which_bins = np.arange(model.n_bins) if bins is None else np.asarray(bins, dtype=np.int64)
+    which_tracks = np.arange(len(model.tracks)) if tracks is None else np.asarray(tracks, dtype=np.int64)
+    if mode == "reference":
+        alone = sequences.with_reference().take([sequences.n_haplotypes])
+        one = predict_tracks(
+            model,
+            alone,
+            bins=which_bins,
+            tracks=which_tracks,
+            batch_size=batch_size,
+            dtype=dtype,
+            strands=strands,
+        )
+        return np.repeat(one, sequences.n_haplotypes, axis=0)
+    if strands == "both":
+        forward = predict_tracks(
+            model, sequences, bins=which_bins, tracks=which_tracks, batch_size=batch_size, dtype=dtype, mode=mode
+        )
+        # a model with strand-specific tracks names, for each, its partner on the other strand
+        partner = np.asarray(getattr(model, "reverse_tracks", np.arange(len(model.tracks))), dtype=np.int64)
+        backward = predict_tracks(
+            model,
+            sequences.other_strand(),
+            bins=model.n_bins - 1 - which_bins,
+            tracks=partner[which_tracks],
+            batch_size=batch_size,
+            dtype=dtype,
+            mode=mode,
+        )
+        return ((forward + backward) / 2).astype(np.float32)
+
+    first, inverse = sequences.distinct
+    if sequences.whole is not None:
+        if mode != "exact" or dtype != "fp32":
+            raise ModelError("--indels apply runs each haplotype by itself: only --mode exact and --dtype fp32.")
+
+        def run(batch: int | None) -> NDArray[np.float32]:
+            step: int = batch or getattr(model, "default_batch", None) or 1
+            parts = [
+                model.predict_onehot(sequences.onehot(first[i : i + step]))[:, which_bins][:, :, which_tracks]
+                for i in range(0, len(first), step)
+            ]
+            return np.concatenate(parts)
+
+    else:
+        onehot_reference = onehot(sequences.reference)
+
+        def run(batch: int | None) -> NDArray[np.float32]:
+            return model.predict_haplotypes(
+                onehot_reference,
+                sequences.sites,
+                sequences.ref_codes,
+                sequences.alt_codes,
+                sequences.alleles[first],
+                bins=which_bins,
+                tracks=which_tracks,
+                batch_size=batch,
+                dtype=dtype,
+                mode=mode,
+            )
+
+    out = _shrinking(run, batch_size, getattr(model, "default_batch", None) or 32, model.name)
+    wanted = (len(first), len(which_bins), len(which_tracks))
+    if out.shape != wanted:
+        raise ModelError(f"{model.name}: predictions have shape {out.shape}; needed {wanted}.")
+    if not np.isfinite(out).all():
+        raise ModelError(
+            f"{model.name}: {np.count_nonzero(~np.isfinite(out)):,} predictions are not finite; with --dtype bf16 try "
+            "fp32, else the weights are damaged."
+        )
+    return out[inverse]
+
+
+def features_for_gene(
+    model: SequenceModel,
+    genotypes: Genotypes | Haplotypes,
+    reference: Reference,
+    *,
+    chrom: str,
+    tss: int,
+    strand: str = "+",
+    tracks: Sequence[str] | str | None = None,
+    bins: int | str = 3,
+    batch_size: int | None = None,
+    max_mismatch: float = MAX_MISMATCH,
+    allow_swapped: bool = False,
+    **settings: Any,
+) -> Features:
+    """Features of one gene: N people × F tracks.
+
+    Parameters
+    ----------
+    model : SequenceModel
+        From `genopred.sequence.registry.load_model`.
+    genotypes : Genotypes or Haplotypes
+        N people.
+    reference : object with `fetch(Interval) -> str`
+        From `genopred.io.fasta.open_fasta`, of the genotypes' build.
+    chrom, tss, strand
+        The gene; `tss` is 1-based.
+    tracks : str or sequence of str, optional
+        Patterns, see `genopred.sequence.tracks.select_tracks`.
+    bins : int or "all"
+        Bins around the TSS.
+    batch_size, max_mismatch, allow_swapped
+        See `predict_tracks`, `personal_sequences`.
+    **settings
+        The other fields of `FeatureSettings`: aggregate, log1p, per_haplotype, mode, dtype, strands, indels,
+        unphased, seed.
+
+    Returns
+    -------
+    Features
+        `values` (N, F) float32; `origin` says from which model, window and counts, and holds the prediction of
+        the reference sequence for each feature under `reference`.
+    """
+    chosen = FeatureSettings.of(model, tracks=tracks, bins=bins, **settings)
+    sequences = gene_sequences(
+        model,
+        genotypes,
+        reference,
+        chrom,
+        tss,
+        strand,
+        indels=chosen.indels,
+        unphased=chosen.unphased,
+        seed=chosen.seed,
+        max_mismatch=max_mismatch,
+        allow_swapped=allow_swapped,
+    )
+    return features_from_sequences(model, sequences, chosen, batch_size=batch_size)
+
+
+def features_from_sequences(
+    model: SequenceModel,
+    sequences: PersonalSequences,
+    settings: FeatureSettings,
+    *,
+    batch_size: int | None = None,
+    check: int = 0,
+) -> Features:
+    """As `features_for_gene`, from sequences that are there already; `check` haplotypes go through `self_check`."""
+    if settings.per_haplotype and sequences.ploidy == 1:
+        raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
+    options: dict[str, Any] = {
+        "bins": settings.bins,
+        "tracks": settings.tracks,
+        "batch_size": batch_size,
+        "dtype": settings.dtype,
+        "strands": settings.strands,
+    }
+    started = time.perf_counter()
+    # the reference is one haplotype more, and costs nothing where somebody carries it
+    raw = predict_tracks(model, sequences.with_reference(), mode=settings.mode, **options)
+    raw, reference = raw[: sequences.n_haplotypes], raw[-1:]
+    checked = self_check(model, sequences, settings, raw, n=check) if check and settings.mode == "exact" else None
+    values = _aggregate(raw, settings.aggregate)
+    people = sequences.per_person(values)
+    if settings.per_haplotype:
+        people = values.reshape(len(sequences.samples), -1)
+    of_reference = _aggregate(reference, settings.aggregate)[0]
+    names = _names(model, settings)
+    if settings.per_haplotype:
+        names = tuple(f"{name} | haplotype {h + 1}" for h in range(sequences.ploidy) for name in names)
+        of_reference = np.tile(of_reference, sequences.ploidy)
+    if settings.log1p:
+        people, of_reference = _log1p(people, model.name), _log1p(of_reference, model.name)
+    origin = {
+        "model": model.name,
+        "model_origin": model.origin,
+        "checkpoint_hash": model.checkpoint_hash,
+        "window": {"chrom": sequences.interval.chrom, "start": sequences.interval.start, "end": sequences.interval.end},
+        "reverse": sequences.reverse,
+        "settings": settings.key(),
+        "haplotypes": sequences.n_haplotypes,
+        "distinct": len(sequences.distinct[0]),
+        "counts": dict(sequences.counts),
+        "seconds": round(time.perf_counter() - started, 3),
+        "reference": [float(value) for value in of_reference],
+    }
+    if checked is not None:
+        origin["self_check"] = checked
+    return Features(people.astype(np.float32), sequences.samples, names, origin)
+
+
+def content_key(model: SequenceModel, sequences: PersonalSequences, settings: FeatureSettings) -> str:
+    """SHA-256 of everything a gene's features depend on: weights, settings, samples and the sequences themselves."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([model.checkpoint_hash, settings.key(), model.window, model.tss_offset]).encode())
+    digest.update("\0".join(sequences.samples.tolist()).encode())
+    digest.update(f"{sequences.interval}{sequences.reverse}{sequences.ploidy}".encode())
+    parts: list[NDArray[Any] | None] = [
+        sequences.reference,
+        sequences.sites,
+        sequences.ref_codes,
+        sequences.alt_codes,
+        sequences.alleles,
+        sequences.whole,
+        sequences.whole_of,
+    ]
+    for part in parts:
+        if part is not None:
+            digest.update(f"{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def self_check(
+    model: SequenceModel,
+    sequences: PersonalSequences,
+    settings: FeatureSettings,
+    predicted: NDArray[np.float32],
+    *,
+    n: int = 2,
+) -> dict[str, float]:
+    """Run `n` haplotypes the naive way, one whole window at a time, and compare.
+
+    The distinct haplotypes with the most differences from the reference are taken.
+
+    Parameters
+    ----------
+    predicted : array, shape (H, bins, tracks)
+        What `predict_tracks` gave in exact mode.
+
+    Returns
+    -------
+    dict
+        haplotypes; error, the largest relative to the largest naive value; its tolerance.
+
+    Raises
+    ------
+    ModelError
+        If the error is above `TOLERANCE` of the dtype.
+    """
+    first, _ = sequences.distinct
+    order = np.arange(len(first))
+    if sequences.whole is None:
+        order = np.argsort(-(sequences.alleles[first] > 0).sum(axis=1), kind="stable")
+    rows = first[order[:n]]
+    naive = []
+    for row in rows:
+        window = sequences.onehot([row])
+        value = model.predict_onehot(window)[0]
+        if settings.strands == "both":
+            partner = np.asarray(getattr(model, "reverse_tracks", np.arange(len(model.tracks))), dtype=np.int64)
+            back = model.predict_onehot(np.ascontiguousarray(window[:, ::-1, ::-1]))[0]
+            value = (value + back[::-1][:, partner]) / 2
+        naive.append(value[np.ix_(settings.bins, settings.tracks)])
+    plain = np.stack(naive)
+    error = float(np.abs(predicted[rows] - plain).max() / max(float(np.abs(plain).max()), 1e-30))
+    if not error <= TOLERANCE[settings.dtype]:
+        raise ModelError(
+            f"--self-check: {len(rows)} haplotypes at {sequences.interval.chrom}:{sequences.interval.start:,} differ "
+            f"from plain passes by {error:.2e} of the largest value (limit {TOLERANCE[settings.dtype]:.0e}). Do not "
+            "use these features; please report model and versions."
+        )
+    return {"haplotypes": len(rows), "error": error, "tolerance": TOLERANCE[settings.dtype]}
+
+
+def linear_agreement(
+    model: SequenceModel, sequences: PersonalSequences, settings: FeatureSettings, *, n: int = 20, seed: int = 0
+) -> dict[str, float]:
+    """How well the linear mode agrees with the exact one on a sample of the distinct haplotypes of a gene.
+
+    Returns
+    -------
+    dict
+        haplotypes, and over tracks the median and lowest Pearson correlation over haplotypes of the aggregated
+        value (NaN where fewer than three haplotypes or nothing varies), and the median slope exact on linear.
+    """
+    first, _ = sequences.distinct
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.choice(first, size=min(n, len(first)), replace=False))
+    args = (onehot(sequences.reference), sequences.sites, sequences.ref_codes, sequences.alt_codes)
+    both = []
+    for mode in ("exact", "linear"):
+        raw = model.predict_haplotypes(
+            *args, sequences.alleles[rows], bins=settings.bins, tracks=settings.tracks, dtype=settings.dtype, mode=mode
+        )
+        both.append(_aggregate(raw, settings.aggregate).astype(np.float64))
+    exact, linear = (values - values.mean(axis=0) for values in both)
+    spread = np.sqrt((exact**2).sum(axis=0) * (linear**2).sum(axis=0))
+    varies = spread > 1e-12
+    nan = float("nan")
+    if len(rows) < 3 or not varies.any():
+        return {"haplotypes": len(rows), "median_r": nan, "lowest_r": nan, "median_slope": nan}
+    r = (exact * linear).sum(axis=0)[varies] / spread[varies]
+    slope = (exact * linear).sum(axis=0)[varies] / (linear**2).sum(axis=0)[varies]
+    return {
+        "haplotypes": len(rows),
+        "median_r": float(np.median(r)),
+        "lowest_r": float(r.min()),
+        "median_slope": float(np.median(slope)),
+    }
+
+
+def work(model: SequenceModel, sequences: PersonalSequences) -> dict[str, int | float]:
+    """What a gene will cost, counted without running the model.
+
+    Returns
+    -------
+    dict
+        haplotypes (H), distinct (whole windows), tokens (distinct local inputs of the model's tower, where it has
+        one, as `token_size` and `token_reach` say) and naive_tokens (H × tokens a window).
+    """
+    out: dict[str, int | float] = {
+        "haplotypes": sequences.n_haplotypes,
+        "distinct": len(sequences.distinct[0]),
+        "tokens": 0,
+        "naive_tokens": 0,
+    }
+    size = getattr(model, "token_size", None)
+    if size is None or sequences.whole is not None:
+        return out
+    before, after = model.token_reach  # type: ignore[attr-defined]
+    n = model.window // size
+    out["naive_tokens"] = n * sequences.n_haplotypes
+    out["tokens"] = n
+    alleles = sequences.alleles[sequences.distinct[0]]
+    starts = np.arange(n) * size
+    low = np.searchsorted(sequences.sites, starts - before, side="left")
+    high = np.searchsorted(sequences.sites, starts + after, side="right")
+    for a, b in {(int(a), int(b)) for a, b in zip(low, high) if b > a}:
+        places = int(((low == a) & (high == b)).sum())
+        distinct = len({row.tobytes() for row in np.ascontiguousarray(alleles[:, a:b])} - {bytes(b - a)})
+        out["tokens"] += places * distinct
+    return out
+
+
+def _aggregate(raw: NDArray[np.float32], how: str) -> NDArray[np.float32]:
+    """(H, bins, tracks) -> (H, features)."""
+    if how == "mean":
+        return raw.mean(axis=1)
+    if how == "sum":
+        return raw.sum(axis=1)
+    return raw.transpose(0, 2, 1).reshape(len(raw), -1)
+
+
+def _names(model: SequenceModel, settings: FeatureSettings) -> tuple[str, ...]:
+    tracks = [model.tracks[i] for i in settings.tracks]
+    if settings.aggregate != "none":
+        return tuple(tracks)
+    return tuple(f"{name} | bin {b}" for name in tracks for b in settings.bins)
+
+
+def _log1p(values: NDArray[np.floating], name: str) -> NDArray[np.floating]:
+    if (values <= -1).any():
+        raise ModelError(f"--log1p: {name} predicts values down to {values.min():.3g}; log1p needs more than -1.")
+    return np.log1p(values)
+
+
+def _shrinking(
+    run: Callable[[int | None], NDArray[np.float32]], batch: int | None, default: int, name: str
+) -> NDArray[np.float32]:
+    """Run, and when memory runs out run again with half the batch."""
+    while True:
+        try:
+            return run(batch)
+        except (MemoryError, RuntimeError) as bad:
+            if not _out_of_memory(bad):
+                raise
+            now = batch or default
+            if now <= 1:
+                raise ModelError(
+                    f"{name}: out of memory with one window at a time. Use a machine with more memory, fewer --tracks, "
+                    "--dtype bf16, or another --device."
+                ) from None
+            batch = now // 2
+            log.warning("%s: out of memory with %d windows at a time, trying %d", name, now, batch)
+        # outside the handler, where the failed call's tensors are no longer held by its traceback
+        _release_memory()
+
+
+def _out_of_memory(bad: BaseException) -> bool:
+    text = str(bad).lower()
+    return (
+        isinstance(bad, MemoryError)
+        or "out of memory" in text
+        or "not enough memory" in text
+        or "can't allocate" in text
+    )
+
+
+def _release_memory() -> None:
+    import gc
+    import sys
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,633 @@
+"""Genotypes, a FASTA and a sequence model -> features of every gene and person, one parquet file a gene."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.io.features import (
+    MANIFEST,
+    REFERENCE,
+    feature_path,
+    read_manifest,
+    read_origin,
+    write_features,
+    write_manifest,
+)
+from genopred.io.text import PathLike
+from genopred.io.writing import atomic, lock_output
+from genopred.sequence.features import (
+    FeatureSettings,
+    content_key,
+    features_from_sequences,
+    gene_sequences,
+    linear_agreement,
+    work,
+)
+from genopred.sequence.haplotypes import MAX_MISMATCH, PersonalSequences, check_reference, window_around
+from genopred.sequence.onehot import onehot
+from genopred.sequence.registry import SequenceModel, load_model
+from genopred.types import Genotypes, plain_chrom
+
+log = logging.getLogger(__name__)
+
+#: Distinct haplotypes a gene on which the linear mode is held against the exact one.
+AGREEMENT_SAMPLE = 20
+
+#: Lengths by which a FASTA's build is known.
+_LENGTHS = {
+    "GRCh37": (
+        "249250621 243199373 198022430 191154276 180915260 171115067 159138663 146364022 141213431 135534747 135006516 "
+        "133851895 115169878 107349540 102531392 90354753 81195210 78077248 59128983 63025520 48129895 51304566"
+    ),
+    "GRCh38": (
+        "248956422 242193529 198295559 190214555 181538259 170805979 159345973 145138636 138394717 133797422 135086622 "
+        "133275309 114364328 107043718 101991189 90338345 83257441 80373285 58617616 64444167 46709983 50818468"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """What `genopred features` was asked for; the fields are its options.
+
+    `genotypes` is (kind, path) with kind bfile, pfile or vcf. Genes come from `expression` or `gtf`; with
+    expression, people without it are left out unless `all_samples`. `settings` are those of
+    `genopred.sequence.features.FeatureSettings` beside tracks and bins.
+    """
+
+    genotypes: tuple[str, Path]
+    fasta: Path
+    model: str
+    out: Path
+    expression: Path | None = None
+    gtf: Path | None = None
+    gene: tuple[str, ...] = ()
+    genes: Path | None = None
+    tracks: tuple[str, ...] = ()
+    tracks_file: Path | None = None
+    bins: int | str = 3
+    settings: dict[str, Any] = field(default_factory=dict)
+    keep: Path | None = None
+    remove: Path | None = None
+    all_samples: bool = False
+    max_ref_mismatch: float = MAX_MISMATCH
+    allow_swapped: bool = False
+    batch_size: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+    model_options: dict[str, Any] = field(default_factory=dict)
+    self_check: bool = False
+    resume: bool = True
+
+
+@dataclass(frozen=True)
+class FeaturesRun:
+    """What a run did.
+
+    Attributes
+    ----------
+    genes : polars.DataFrame
+        gene_id, chrom, tss, strand, status (computed, reused), haplotypes, distinct, variants, seconds, and where
+        asked for self_check_error, linear_median_r, linear_lowest_r.
+    manifest : dict
+    """
+
+    genes: pl.DataFrame
+    manifest: dict[str, Any]
+
+    def lines(self) -> list[str]:
+        """For the screen."""
+        t, m = self.genes, self.manifest
+        counts = m["counts"]
+        computed = int((t["status"] == "computed").sum())
+        out = [
+            f"{t.height:,} genes ({computed:,} computed, {t.height - computed:,} there already), "
+            f"{len(m['samples']):,} people, {len(m['tracks']):,} tracks of {m['model']}",
+            f"{counts['distinct_haplotypes']:,} distinct windows of {counts['haplotypes']:,} haplotypes; "
+            f"{counts['windows_used']:,} variants in them, {counts['windows_indels_skipped']:,} indels and "
+            f"{counts['windows_symbolic_skipped']:,} symbolic alleles left out, "
+            f"{counts['windows_missing_alleles']:,} missing alleles read as REF",
+        ]
+        if "self_check_error" in t.columns:
+            out.append(f"self-check against plain passes: largest relative error {t['self_check_error'].max():.1e}")
+        if "linear_median_r" in t.columns:
+            r = t["linear_median_r"].drop_nans().drop_nulls()
+            if len(r):
+                out.append(
+                    f"linear against exact on {AGREEMENT_SAMPLE} haplotypes a gene: median r {r.median():.3f} over "
+                    f"genes, lowest {r.min():.3f}"
+                )
+        return out
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would cost.
+
+    Attributes
+    ----------
+    genes : polars.DataFrame
+        gene_id, haplotypes, distinct, tokens, naive_tokens, seconds.
+    seconds_per_pass, hours, naive_hours : float
+    memory_gb, output_gb : float
+    device : str
+    """
+
+    genes: pl.DataFrame
+    seconds_per_pass: float
+    hours: float
+    naive_hours: float
+    memory_gb: float
+    output_gb: float
+    device: str
+
+    def lines(self) -> list[str]:
+        """For the screen."""
+        t = self.genes
+        h, d = int(t["haplotypes"].sum()), int(t["distinct"].sum())
+        out = [
+            f"genes: {t.height:,}",
+            f"haplotypes: {h:,}, of which distinct windows: {d:,} ({d / max(h, 1):.1%})",
+        ]
+        if t["naive_tokens"].sum():
+            tokens, naive = int(t["tokens"].sum()), int(t["naive_tokens"].sum())
+            out.append(f"distinct tokens in the tower: {tokens:,} of {naive:,} ({tokens / naive:.2%})")
+        out += [
+            f"one pass: {self.seconds_per_pass:.3g} s on {self.device}; a pass a haplotype would take "
+            f"{self.naive_hours:.3g} h",
+            f"estimated: {self.hours:.3g} h, {self.memory_gb:.2g} GB of memory, {self.output_gb:.2g} GB on disk",
+        ]
+        return out
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    genotypes: Genotypes
+    fasta: Any
+    genes: pl.DataFrame
+    models: list[SequenceModel]
+    settings: FeatureSettings
+    build: str
+    counts: dict[str, int]
+
+
+def run(config: FeaturesConfig, progress: Callable[..., None] | None = None) -> FeaturesRun:
+    """Compute the features of every gene.
+
+    A gene whose file is there with the same content hash is not computed again. A run that was killed goes on
+    where it was.
+
+    Parameters
+    ----------
+    config : FeaturesConfig
+    progress : callable, optional
+        `progress(done, total, label)`.
+
+    Raises
+    ------
+    GenopredError
+        On bad input of any kind, before the first gene where possible.
+    """
+    inputs = _open(config)
+    model = inputs.models[0]
+    intervals = [_window(model, row) for row in inputs.genes.iter_rows(named=True)]
+    checked = check_reference(
+        inputs.genotypes,
+        inputs.fasta,
+        intervals,
+        max_mismatch=config.max_ref_mismatch,
+        allow_swapped=config.allow_swapped,
+    )
+    log.info(
+        "REF against FASTA: %d checked, %d swapped, %d on the other strand, %d other, %d where the FASTA has N",
+        *(checked[key] for key in ("checked", "swapped", "strand", "other", "reference_n")),
+    )
+    _make_folder(config.out)
+    with lock_output(config.out):
+        manifest = _manifest(config, inputs, checked)
+        _check_former(config, manifest)
+        write_manifest(config.out, manifest)
+        rows, references = _all_genes(config, inputs, progress or (lambda *_: None))
+        manifest["genes"] = {row["gene_id"]: row.pop("key") for row in rows}
+        manifest["complete"] = True
+        table = pl.DataFrame(rows, infer_schema_length=None)
+        manifest["counts"] |= _totals(rows)
+        with atomic(config.out / REFERENCE) as temporary:
+            pl.DataFrame(references, infer_schema_length=None).write_parquet(temporary)
+        with atomic(config.out / "genes.tsv") as temporary:
+            table.drop("counts").write_csv(temporary, separator="\t")
+        write_manifest(config.out, manifest)
+    return FeaturesRun(table.drop("counts"), manifest)
+
+
+def estimate(config: FeaturesConfig, progress: Callable[..., None] | None = None) -> Estimate:
+    """Count the work of every gene and time one pass, without computing features (`--dry-run`)."""
+    inputs = _open(config)
+    model = inputs.models[0]
+    step = progress or (lambda *_: None)
+    rows = []
+    for i, gene in enumerate(inputs.genes.iter_rows(named=True)):
+        rows.append({"gene_id": gene["gene_id"], **work(model, _sequences(config, inputs, gene))})
+        step(i + 1, inputs.genes.height, gene["gene_id"])
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    one, memory = _time_pass(model)
+    share = getattr(model, "tower_share", 0.0)
+    naive = table["naive_tokens"].to_numpy()
+    tower = np.divide(table["tokens"].to_numpy(), np.maximum(naive / np.maximum(table["haplotypes"].to_numpy(), 1), 1))
+    # shared tower: passes by tokens; what follows it: one for each distinct window
+    passes = np.where(
+        naive > 0, share * tower + (1 - share) * table["distinct"].to_numpy(), table["distinct"].to_numpy()
+    )
+    if inputs.settings.mode == "linear":
+        passes = share * tower + 3.0
+    elif inputs.settings.mode == "reference":
+        passes = np.ones(table.height)
+    strands = 2 if inputs.settings.strands == "both" else 1
+    table = table.with_columns(pl.Series("seconds", passes * one * strands))
+    values = len(inputs.settings.tracks) * (1 if inputs.settings.aggregate != "none" else len(inputs.settings.bins))
+    people = inputs.genotypes.n_samples * (2 if inputs.settings.per_haplotype else 1)
+    raw = int(table["distinct"].max() or 0) * len(inputs.settings.tracks) * len(inputs.settings.bins) * 4  # type: ignore[arg-type]
+    return Estimate(
+        genes=table,
+        seconds_per_pass=one,
+        hours=float(table["seconds"].sum()) / 3600 / len(inputs.models),
+        naive_hours=float(table["haplotypes"].sum()) * one * strands / 3600,
+        memory_gb=(memory + 2 * raw) / 1e9,
+        output_gb=values * people * 4 * table.height / 1e9,
+        device=str(getattr(model, "device", "cpu")),
+    )
+
+
+def _all_genes(
+    config: FeaturesConfig, inputs: _Inputs, progress: Callable[..., None]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    genes = inputs.genes.to_dicts()
+    done: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    free: queue.SimpleQueue[SequenceModel] = queue.SimpleQueue()
+    for model in inputs.models:
+        free.put(model)
+    reading = threading.Lock()
+
+    def one(gene: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        model = free.get()
+        try:
+            return _gene(config, inputs, model, gene, reading)
+        finally:
+            free.put(model)
+
+    if len(inputs.models) == 1:
+        for gene in genes:
+            done[gene["gene_id"]] = one(gene)
+            progress(len(done), len(genes), gene["gene_id"])
+    else:
+        with ThreadPoolExecutor(len(inputs.models)) as pool:
+            waiting = {pool.submit(one, gene): gene["gene_id"] for gene in genes}
+            try:
+                while waiting:
+                    finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        name = waiting.pop(future)
+                        done[name] = future.result()
+                        progress(len(done), len(genes), name)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    rows, references = zip(*(done[gene["gene_id"]] for gene in genes))
+    return list(rows), list(references)
+
+
+def _gene(
+    config: FeaturesConfig, inputs: _Inputs, model: SequenceModel, gene: dict[str, Any], reading: threading.Lock
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    started = time.perf_counter()
+    with reading:
+        sequences = _sequences(config, inputs, gene)
+    key = content_key(model, sequences, inputs.settings)
+    path = feature_path(config.out, gene["gene_id"])
+    origin = read_origin(path) if config.resume else None
+    # a check or an agreement that was asked for now and not made then is a reason to compute again
+    needed = (["self_check"] if config.self_check and inputs.settings.mode == "exact" else []) + (
+        ["linear_agreement"] if inputs.settings.mode == "linear" else []
+    )
+    status = "reused"
+    if origin is None or origin.get("key") != key or any(name not in origin for name in needed):
+        status = "computed"
+        features = features_from_sequences(
+            model, sequences, inputs.settings, batch_size=config.batch_size, check=2 if config.self_check else 0
+        )
+        extra: dict[str, Any] = {
+            "key": key,
+            "build": inputs.build,
+            "gene": {k: gene[k] for k in ("chrom", "tss", "strand")},
+        }
+        if inputs.settings.mode == "linear":
+            extra["linear_agreement"] = linear_agreement(model, sequences, inputs.settings, n=AGREEMENT_SAMPLE)
+        write_features(config.out, gene["gene_id"], features, **extra)
+        origin = {**features.origin, **extra}
+    counts = origin["counts"]
+    row: dict[str, Any] = {
+        "gene_id": gene["gene_id"],
+        "chrom": gene["chrom"],
+        "tss": gene["tss"],
+        "strand": gene["strand"],
+        "status": status,
+        "haplotypes": origin["haplotypes"],
+        "distinct": origin["distinct"],
+        "variants": counts["used"],
+        "seconds": time.perf_counter() - started,
+        "key": key,
+        "counts": counts,
+    }
+    if "self_check" in origin:
+        row["self_check_error"] = origin["self_check"]["error"]
+    if "linear_agreement" in origin:
+        row["linear_median_r"] = origin["linear_agreement"]["median_r"]
+        row["linear_lowest_r"] = origin["linear_agreement"]["lowest_r"]
+    names = _feature_names(origin, path)
+    return row, {"gene_id": gene["gene_id"], **dict(zip(names, origin["reference"]))}
+
+
+def _feature_names(origin: dict[str, Any], path: Path) -> list[str]:
+    return [name for name in pl.read_parquet_schema(path) if name != "sample"]
+
+
+def _sequences(config: FeaturesConfig, inputs: _Inputs, gene: dict[str, Any]) -> PersonalSequences:
+    # the limit on mismatches was held over all windows together
+    return gene_sequences(
+        inputs.models[0],
+        inputs.genotypes,
+        inputs.fasta,
+        gene["chrom"],
+        gene["tss"],
+        gene["strand"],
+        indels=inputs.settings.indels,
+        unphased=inputs.settings.unphased,
+        seed=inputs.settings.seed,
+        max_mismatch=math.inf,
+    )
+
+
+def _open(config: FeaturesConfig) -> _Inputs:
+    from genopred.io.fasta import open_fasta
+
+    genotypes = open_genotypes(*config.genotypes)
+    counts = {"samples_in_genotypes": genotypes.n_samples}
+    genes, people = _genes(config)
+    genotypes = _people(config, genotypes, people, counts)
+    fasta = open_fasta(config.fasta)
+    genes = _chosen(config, genes, genotypes, counts)
+    build = _check_chromosomes(config, genes, fasta)
+    models = _models(config)
+    settings = FeatureSettings.of(models[0], tracks=_patterns(config), bins=config.bins, **config.settings)
+    if not genotypes.phased:
+        if settings.unphased == "error":
+            raise GenopredError(
+                f"{genotypes.source} carries no phase, and --unphased error was asked for. Give phased genotypes "
+                "(VCF/BCF with 0|1, or .pgen with phase), or choose --unphased soft or random."
+            )
+        if settings.unphased == "soft" and settings.per_haplotype:
+            raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
+        log.warning(
+            "%s carries no phase: --unphased %s. What this costs in accuracy is in docs/features.md.",
+            genotypes.source,
+            settings.unphased,
+        )
+    counts |= {"samples": genotypes.n_samples, "genes": genes.height}
+    for name, count in counts.items():
+        log.info("%s: %d", name.replace("_", " "), count)
+    return _Inputs(genotypes, fasta, genes, models, settings, build, counts)
+
+
+def open_genotypes(kind: str, path: PathLike) -> Genotypes:
+    """Genotypes of any of the three formats, with several ALT alleles a record split."""
+    if kind == "vcf":
+        from genopred.io.vcf import read_vcf
+
+        return read_vcf(path, multiallelic="split")
+    if kind == "pfile":
+        from genopred.io.pgen import read_pgen
+
+        return read_pgen(path)
+    from genopred.io.plink import read_plink
+
+    return read_plink(path)
+
+
+def _genes(config: FeaturesConfig) -> tuple[pl.DataFrame, set[str] | None]:
+    """The genes on offer, and the people with expression."""
+    if config.expression is not None:
+        from genopred.io.expression import read_expression
+
+        expression = read_expression(config.expression)
+        return expression.genes, set(expression.samples.tolist())
+    if config.gtf is None:
+        raise GenopredError("Genes: neither --expression nor --gtf given; one of them must say where the TSSs are.")
+    from genopred.io.annotation import read_gtf
+
+    return read_gtf(config.gtf), None
+
+
+def _people(
+    config: FeaturesConfig, genotypes: Genotypes, expressed: set[str] | None, counts: dict[str, int]
+) -> Genotypes:
+    from genopred.io.lists import read_samples
+
+    names = genotypes.samples.tolist()
+    if expressed is not None and not config.all_samples:
+        kept = [name for name in names if name in expressed]
+        counts["samples_without_expression"] = len(names) - len(kept)
+        if not kept:
+            raise AlignmentError(
+                f"None of the {len(names):,} people of {genotypes.source} ({examples(names)}) has expression in "
+                f"{config.expression} ({examples(sorted(expressed))}); check the ids, or use --all-samples."
+            )
+        names = kept
+    for flag, path in (("keep", config.keep), ("remove", config.remove)):
+        if path is not None:
+            listed = set(read_samples(path).tolist())
+            kept = [name for name in names if (name in listed) == (flag == "keep")]
+            counts[f"samples_left_out_by_{flag}"] = len(names) - len(kept)
+            names = kept
+    if not names:
+        raise AlignmentError("No people are left after --keep and --remove; check the ids in those files.")
+    return genotypes.select(samples=names)
+
+
+def _chosen(config: FeaturesConfig, genes: pl.DataFrame, genotypes: Genotypes, counts: dict[str, int]) -> pl.DataFrame:
+    if config.gene or config.genes is not None:
+        from genopred.io.lists import read_ids
+
+        wanted = list(config.gene) + (
+            [] if config.genes is None else read_ids(config.genes, "a list of genes").tolist()
+        )
+        bare = {name.split(".")[0] for name in wanted}
+        known = set(genes["gene"].to_list()) | set(genes["gene_id"].to_list())
+        absent = [name for name in wanted if name not in known and name.split(".")[0] not in known]
+        if absent:
+            raise GenopredError(
+                f"{len(absent):,} of {len(wanted):,} genes are not in {config.expression or config.gtf} "
+                f"({examples(absent)}); check the ids, versions do not matter."
+            )
+        genes = genes.filter(pl.col("gene").is_in(bare) | pl.col("gene_id").is_in(wanted))
+    chroms = {plain_chrom(name) for name in genotypes.variants["chrom"].unique().to_list()}
+    here = pl.col("chrom").map_elements(lambda name: plain_chrom(name) in chroms, return_dtype=pl.Boolean)
+    kept = genes.filter(here)
+    counts["genes_on_chromosomes_without_genotypes"] = genes.height - kept.height
+    if not kept.height:
+        raise AlignmentError(
+            f"None of the {genes.height:,} genes is on a chromosome of {genotypes.source} "
+            f"({examples(sorted(chroms))}); the genes are on {examples(sorted(set(genes['chrom'].to_list())))}."
+        )
+    return kept
+
+
+def _check_chromosomes(config: FeaturesConfig, genes: pl.DataFrame, fasta: Any) -> str:
+    """Every gene's chromosome must be in the FASTA; which build it is."""
+    builds = set()
+    for chrom, tss in genes.group_by("chrom").agg(pl.col("tss").max()).sort("chrom").iter_rows():
+        length = fasta.length(chrom)  # its own error where the chromosome is missing
+        if tss > length:
+            raise AlignmentError(
+                f"{config.fasta}: {chrom} has {length:,} bases, and a TSS is at {tss:,}; the FASTA is of another "
+                "genome build than the genes."
+            )
+        builds |= {name for name, lengths in _LENGTHS.items() if str(length) in lengths.split()}
+    return builds.pop() if len(builds) == 1 else "unknown"
+
+
+def _models(config: FeaturesConfig) -> list[SequenceModel]:
+    devices = _devices(config.device)
+    if config.threads is not None:
+        import torch
+
+        torch.set_num_threads(config.threads)
+    return [load_model(config.model, device=device, **config.model_options) for device in devices]
+
+
+def _devices(device: str) -> list[str]:
+    """`auto`: every GPU, else the CPU; or names between commas."""
+    import torch
+
+    if device == "auto":
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else ["cpu"]
+    names = [name.strip() for name in device.split(",") if name.strip()]
+    for name in names:
+        try:
+            kind = torch.device(name)
+        except RuntimeError:
+            raise GenopredError(f"--device {name}: not a device; use auto, cpu, or cuda:0,cuda:1.") from None
+        if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+            raise GenopredError(
+                f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu, or install a "
+                "torch with CUDA."
+            )
+    return names or ["cpu"]
+
+
+def _patterns(config: FeaturesConfig) -> list[str] | None:
+    patterns = list(config.tracks)
+    if config.tracks_file is not None:
+        patterns += read_track_file(config.tracks_file)
+    return patterns or None
+
+
+def read_track_file(path: PathLike) -> list[str]:
+    """Patterns of `--tracks-file`: one a line, or the column `index` (else `description`) of a table with a header."""
+    from genopred.io.text import read_bytes
+
+    text = read_bytes(path, "a list of tracks").decode("utf-8", "replace")
+    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip() and not line.startswith("#")]
+    header = lines[0].split("\t") if lines else []
+    for name in ("index", "description"):
+        if name in header:
+            at = header.index(name)
+            return [line.split("\t")[at] for line in lines[1:]]
+    return [line.strip() for line in lines]
+
+
+def _window(model: SequenceModel, gene: dict[str, Any]) -> Any:
+    reverse = model.strand_aware and gene["strand"] == "-"
+    return window_around(gene["chrom"], gene["tss"], model.window, model.tss_offset, reverse=reverse)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as bad:
+        raise GenopredError(f"--out {out}: cannot make this folder ({bad.strerror}); choose another.") from None
+
+
+def _manifest(config: FeaturesConfig, inputs: _Inputs, checked: dict[str, int]) -> dict[str, Any]:
+    model = inputs.models[0]
+    return {
+        "complete": False,
+        "model": model.name,
+        "model_origin": model.origin,
+        "checkpoint_hash": model.checkpoint_hash,
+        "window": model.window,
+        "tss_offset": model.tss_offset,
+        "bin_size": model.bin_size,
+        "build": inputs.build,
+        "fasta": str(config.fasta),
+        "genotypes": inputs.genotypes.source,
+        "phased": inputs.genotypes.phased,
+        "samples": inputs.genotypes.samples.tolist(),
+        "tracks": [model.tracks[i] for i in inputs.settings.tracks],
+        "settings": inputs.settings.key(),
+        "counts": inputs.counts | {f"ref_{key}": value for key, value in checked.items()},
+        "genes": {},
+    }
+
+
+def _check_former(config: FeaturesConfig, manifest: dict[str, Any]) -> None:
+    """Refuse to mix with features of another model or other settings."""
+    if not (config.out / MANIFEST).exists() or not config.resume:
+        return
+    former = read_manifest(config.out)
+    differs = [key for key in ("model", "checkpoint_hash", "build") if former.get(key) != manifest[key]]
+    differs += [key for key, value in manifest["settings"].items() if former["settings"].get(key, value) != value]
+    if differs:
+        raise GenopredError(
+            f"--out {config.out} holds features made with another {', '.join(differs)}; choose another folder, or "
+            "--no-resume to replace them."
+        )
+
+
+def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for row in rows:
+        for key, value in row["counts"].items():
+            total[f"windows_{key}"] = total.get(f"windows_{key}", 0) + value
+        total["haplotypes"] = total.get("haplotypes", 0) + row["haplotypes"]
+        total["distinct_haplotypes"] = total.get("distinct_haplotypes", 0) + row["distinct"]
+    return total
+
+
+def _time_pass(model: SequenceModel) -> tuple[float, int]:
+    """Seconds of one whole window, and the peak memory of the process then, in bytes."""
+    import resource
+    import sys
+
+    rng = np.random.default_rng(0)
+    batch = min(int(getattr(model, "default_batch", 1) or 1), 8)
+    windows = np.stack([onehot(rng.integers(0, 4, model.window).astype(np.int8)) for _ in range(batch)])
+    best = math.inf
+    for _ in range(2 if batch > 1 else 1):
+        started = time.perf_counter()
+        model.predict_onehot(windows)
+        best = min(best, (time.perf_counter() - started) / batch)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return best, peak if sys.platform == "darwin" else peak * 1024
