@@ -397,19 +397,78 @@ class Shipped:
 
 def shipped() -> Shipped | None:
     """The weights shipped with the package; None where they are absent."""
-    folder = files("genopred") / "data"
-    path = folder / "stack_weights.json"
-    if not path.is_file():
-        return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    moments = Moments(
-        tuple(content["learners"]), np.array(content["gram"]), np.array(content["cross"]), float(content["rows"])
-    )
-    import xgboost
+    path = files("genopred") / "data" / "stack_weights.json"
+    return _read_weights(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
-    booster = xgboost.Booster({"nthread": 1})
-    booster.load_model(bytearray(json.dumps(content["booster"]).encode()))
-    return Shipped(moments, booster, content["origin"])
+
+def load_weights(text: str, source: str) -> Shipped:
+    """Weights from the content of a run's `weights.json`.
+
+    Raises
+    ------
+    ModelError
+        If the text is not what `fit_weights` made.
+    """
+    try:
+        return _read_weights(json.loads(text))
+    except (ValueError, KeyError, TypeError) as problem:
+        raise ModelError(
+            f"{source} holds no stack weights ({type(problem).__name__}: {problem}); give the weights.json of a run."
+        ) from None
+
+
+def _read_weights(content: dict[str, Any]) -> Shipped:
+    names = tuple(content["learners"])
+    gram, cross = np.array(content["gram"], dtype=np.float64), np.array(content["cross"], dtype=np.float64)
+    if gram.shape != (len(names), len(names)) or cross.shape != (len(names),):
+        raise ValueError(f"gram has shape {gram.shape} for {len(names)} learners")
+    booster = None
+    if content["booster"] is not None:
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": 1})
+        booster.load_model(bytearray(json.dumps(content["booster"]).encode()))
+    return Shipped(Moments(names, gram, cross, float(content["rows"])), booster, content["origin"])
+
+
+def fit_weights(folds: Sequence[Folds], origin: dict[str, Any], seed: int = 0) -> dict[str, Any]:
+    """Weights learned from the training rows of all outer folds, for use on other people.
+
+    Parameters
+    ----------
+    folds : sequence of callables
+        One per outer fold, each walking through all genes.
+    origin : dict
+        Where the data came from; kept with the weights.
+    seed : int
+
+    Returns
+    -------
+    dict
+        JSON-ready: learners, gram, cross, rows, booster, origin, nnls (the weights these moments give).
+    """
+
+    def everything() -> Iterable[GeneFold]:
+        for fold in folds:
+            yield from fold()
+
+    moments = Moments.of(everything())
+    if moments is None:
+        raise ModelError("the stack has no gene to learn from.")
+    first = sum(1 for _ in folds[0]())
+    booster = None
+    if first >= MIN_GENES_POOLED:
+        fitted = XGBoostMeta(None, None, seed).fit(everything)
+        booster = json.loads(fitted.booster_.save_raw("json"))
+    return {
+        "learners": list(moments.names),
+        "gram": (moments.gram / moments.rows).round(8).tolist(),
+        "cross": (moments.cross / moments.rows).round(8).tolist(),
+        "rows": 1,
+        "nnls": dict(zip(moments.names, moments.nnls().round(4).tolist())),
+        "booster": booster,
+        "origin": origin,
+    }
 
 
 METAS = ("xgboost", "nnls", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene")

@@ -1,0 +1,64 @@
+"""Tables of one label per sample: outer folds, strata."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from genopred.errors import AlignmentError, FormatError, examples
+from genopred.io.text import PathLike, read_bytes, read_table
+
+
+def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.str_]:
+    """The label of each sample from a two-column table with a header.
+
+    Parameters
+    ----------
+    path : str
+        Tab or space separated; one column is `sample` (or `IID`), the other `column`.
+    samples : array of str, shape (N,)
+        Whose labels are wanted; others in the file are ignored.
+    column : str
+        `fold` for `--folds`, `group` for `--stratify`.
+
+    Returns
+    -------
+    array of str, shape (N,)
+
+    Raises
+    ------
+    FormatError
+        If a column is missing or a sample has two labels.
+    AlignmentError
+        If a sample has none.
+    """
+    table, _ = read_table(read_bytes(path, f"a table of sample and {column}"), path)
+    names = {name.lower().lstrip("#"): name for name in table.columns}
+    key = names.get("sample", names.get("iid"))
+    if key is None or column not in names:
+        raise FormatError(
+            f"{path}: columns are {examples(table.columns)}; needed are 'sample' (or 'IID') and '{column}'."
+        )
+    if table[key].is_duplicated().any():
+        twice = table.filter(table[key].is_duplicated())[key].unique(maintain_order=True).to_list()
+        raise FormatError(
+            f"{path}: {len(twice)} samples are listed more than once ({examples(twice)}); keep one of each."
+        )
+    label = dict(zip(table[key].to_list(), table[names[column]].to_list()))
+    wanted = np.asarray(samples, dtype=str).tolist()
+    absent = [name for name in wanted if label.get(name) in (None, "")]
+    if absent:
+        raise AlignmentError(f"{path}: {len(absent)} of {len(wanted)} samples have no {column} ({examples(absent)}).")
+    return np.array([label[name] for name in wanted], dtype=str)
+
+
+def read_folds(path: PathLike, samples: ArrayLike) -> NDArray[np.int64]:
+    """Outer fold of each sample from a file with columns `sample` and `fold`, shape (N,); any labels, at least two.
+
+    Folds are numbered in the order of their sorted labels.
+    """
+    labels = read_labels(path, samples, "fold")
+    found, folds = np.unique(labels, return_inverse=True)
+    if len(found) < 2:
+        raise AlignmentError(f"{path}: all {len(labels)} samples used are in fold {found[0]}; at least two are needed.")
+    return folds.astype(np.int64)

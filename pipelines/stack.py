@@ -1,0 +1,614 @@
+"""The main job: base learners and meta-learners in nested cross-validation, gene by gene, and their comparison.
+
+Files under `out`, each written whole or not at all:
+
+======================  ============================================================================================
+genes/ID.parquet        base predictions of one gene: outer_fold, inner_fold (-1 for held-out people), sample,
+                        observed, then a column per base learner (out-of-fold for training people)
+genes/ID.json           how many variants the gene had, which were dropped, or why the gene itself was
+predictions.parquet     held-out predictions of every method (`genopred.types.PREDICTION_SCHEMA`)
+scores.parquet, .tsv    accuracy per gene and method (`genopred.types.SCORE_SCHEMA`)
+summary.parquet, .tsv   accuracy per method over genes (`genopred.learning.evaluate.summarise`)
+matched.tsv             what came in, was used and was dropped, and why (`genopred.types.MatchReport`)
+weights.json            the pooled stack's weights, for `--stack-weights` of another run
+report.html             all of it on one page
+run.json                the settings that the results depend on; another run with other settings is refused
+======================  ============================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from genopred import align
+from genopred.errors import AlignmentError, GenopredError, ModelError
+from genopred.genetics.transform import quantile_normalise
+from genopred.io.folds import read_folds, read_labels
+from genopred.io.text import read_bytes
+from genopred.io.writing import lock_output, write_files, write_json, write_table
+from genopred.learning import learners as registry
+from genopred.learning.evaluate import Block, GeneResult, Outcome, nested_base, outer_folds, scores, summarise
+from genopred.learning.stack import (
+    METAS,
+    MIN_GENES_POOLED,
+    GeneFold,
+    Meta,
+    Shipped,
+    fit_weights,
+    load_weights,
+    make_meta,
+    shipped,
+)
+from genopred.pipelines.cohort import CohortInputs, open_cohort
+from genopred.types import PREDICTION_SCHEMA, Cohort, Features, Interval, MatchReport
+
+log = logging.getLogger("genopred.stack")
+
+Progress = Callable[[int, int, str], None]
+
+#: Genes whose base predictions are kept in memory between the passes of the meta-learners; others are read again.
+CACHED_GENES = 1_000
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """Everything that a run depends on.
+
+    Attributes
+    ----------
+    cohort : CohortInputs
+    out : Path
+        Folder of the results.
+    learners : tuple of str, optional
+        Names of base learners; the default set when not given.
+    meta : str
+        The meta-learner that counts as the stack; all others are computed beside it.
+    maf : float
+        Variants with a lower minor allele frequency among the people used are left out.
+    folds, stratify : Path, optional
+        Outer folds, or groups to balance them over.
+    outer_folds, inner_folds : int
+    transform, residualize : str
+        See `genopred.learning.evaluate.Outcome`.
+    features : Path, optional
+        Folder of sequence features, for `inputs` 'sequence' and 'both'.
+    inputs : str
+        'genotype', 'sequence' or 'both'.
+    stack_weights : str
+        'shipped': weights learned on GEUVADIS count as pseudo-rows. 'none'. Or a `weights.json` of another run.
+    threads, seed : int
+    resume : bool
+    command : str
+        For the page.
+    """
+
+    cohort: CohortInputs
+    out: Path
+    learners: tuple[str, ...] | None = None
+    meta: str = "xgboost"
+    maf: float = 0.05
+    folds: Path | None = None
+    stratify: Path | None = None
+    outer_folds: int = 5
+    inner_folds: int = 5
+    transform: str = "inverse-normal"
+    residualize: str = "fold"
+    features: Path | None = None
+    inputs: str = "genotype"
+    stack_weights: str = "shipped"
+    threads: int = 1
+    seed: int = 1
+    resume: bool = True
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class StackResult:
+    """What a run produced, besides its files.
+
+    Attributes
+    ----------
+    summary : polars.DataFrame
+    scores : polars.DataFrame
+    report : MatchReport
+    stack : str
+        The method that is the stack, for instance `stack-xgboost`.
+    page : Path
+    notes : tuple of str
+    seconds : float
+    """
+
+    summary: pl.DataFrame
+    scores: pl.DataFrame
+    report: MatchReport
+    stack: str
+    page: Path
+    notes: tuple[str, ...] = field(default=())
+    seconds: float = 0.0
+
+
+def run(config: StackConfig, progress: Progress | None = None) -> StackResult:
+    """Run the main job.
+
+    Parameters
+    ----------
+    config : StackConfig
+    progress : callable, optional
+        Called with (genes done, genes in all, gene) after each gene.
+
+    Returns
+    -------
+    StackResult
+
+    Raises
+    ------
+    GenopredError
+        On bad input, before any gene is computed where that is possible.
+    """
+    started = time.perf_counter()
+    chosen = _check(config)
+    _make_folder(config.out)
+    with lock_output(config.out), threadpool_limits(1):
+        cohort = open_cohort(config.cohort)
+        folds = _folds(config, cohort)
+        _settle_settings(config, cohort, folds, chosen)
+        values = _expression_values(config, cohort)
+        for line in cohort.report.lines():
+            log.info(line)
+        _compute_genes(config, cohort, values, folds, chosen, progress)
+        done, report = _collect(config, cohort)
+        prior = _prior(config)
+        table, notes = _combine(config, cohort, done, prior)
+        reference = "elastic-net" if "elastic-net" in table["method"].to_list() else f"stack-{config.meta}"
+        summary = summarise(table, reference, seed=config.seed)
+        result = StackResult(summary, table, report, f"stack-{config.meta}", config.out / "report.html", notes)
+        _write(config, result)
+    return replace(result, seconds=time.perf_counter() - started)
+
+
+# --- settings --------------------------------------------------------------------------------------------------
+
+
+def _check(config: StackConfig) -> tuple[registry.Learner, ...]:
+    """Refuse settings that cannot work before anything is read."""
+    Outcome(config.transform, config.residualize)
+    if config.meta not in METAS:
+        raise ModelError(f"--meta {config.meta}: there are {', '.join(METAS)}.")
+    if config.inputs not in ("genotype", "sequence", "both"):
+        raise GenopredError(f"--inputs {config.inputs}: there are genotype, sequence, both.")
+    if (config.inputs != "genotype") != (config.features is not None):
+        raise GenopredError(f"--inputs {config.inputs} and --features go together; give both or neither.")
+    for flag, value in (("--outer-folds", config.outer_folds), ("--inner-folds", config.inner_folds)):
+        if value < 2:
+            raise GenopredError(f"{flag} {value}: at least 2 folds are needed.")
+    if not 0 <= config.maf <= 0.5:
+        raise GenopredError(f"--maf {config.maf}: a minor allele frequency lies between 0 and 0.5.")
+    chosen = config.learners or registry.DEFAULT_LEARNERS
+    twice = {name for name in chosen if chosen.count(name) > 1}
+    if twice:
+        raise ModelError(f"--learners names {', '.join(sorted(twice))} more than once; name each once.")
+    found = tuple(registry.find(name) for name in chosen)
+    if config.inputs == "sequence" and all(learner.genotype_only for learner in found):
+        raise ModelError("--inputs sequence: none of the chosen learners can take sequence features.")
+    return found
+
+
+def _make_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise GenopredError(f"--out {out} is a file; give a folder.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise GenopredError(f"--out {out}: {problem.strerror}; choose a folder that you may write.") from None
+
+
+def _folds(config: StackConfig, cohort: Cohort) -> NDArray[np.int64]:
+    n = len(cohort.samples)
+    if config.folds is not None:
+        return read_folds(config.folds, cohort.samples)
+    strata = None if config.stratify is None else read_labels(config.stratify, cohort.samples, "group")
+    folds = outer_folds(n, config.outer_folds, config.seed, strata)
+    smallest = n - int(np.bincount(folds).max())
+    if smallest < config.inner_folds:
+        raise ModelError(f"{smallest} training people cannot be split into {config.inner_folds} inner folds.")
+    return folds
+
+
+def _settle_settings(
+    config: StackConfig, cohort: Cohort, folds: NDArray[np.int64], chosen: Sequence[registry.Learner]
+) -> None:
+    """Write the settings that results depend on, or refuse to mix with results of others."""
+    cohort_settings = {key: value for key, value in asdict(config.cohort).items() if key != "genes"}
+    settings = {
+        "inputs": {key: _identity(value) for key, value in cohort_settings.items()},
+        "people": hashlib.sha256("\n".join(cohort.samples.tolist()).encode()).hexdigest()[:16],
+        "folds": hashlib.sha256(folds.astype("<i8").tobytes()).hexdigest()[:16],
+        "learners": [learner.name for learner in chosen],
+        "features": _identity(config.features),
+        "version": _version(),
+        **{key: getattr(config, key) for key in ("maf", "inner_folds", "transform", "residualize", "inputs", "seed")},
+    }
+    settings = json.loads(json.dumps(settings, default=str))
+    path = config.out / "run.json"
+    if path.is_file() and any((config.out / "genes").glob("*")):
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if not config.resume:
+            for file in (config.out / "genes").glob("*"):
+                file.unlink()
+        elif before != settings:
+            differ = [key for key in settings if before.get(key) != settings[key]]
+            if "inputs" in differ:
+                old = before.get("inputs", {})
+                differ += [f"--{key}" for key, value in settings["inputs"].items() if old.get(key) != value]
+                differ.remove("inputs")
+            raise GenopredError(
+                f"{config.out} holds results of a run with other settings ({', '.join(differ)}); "
+                "choose another --out, or start over there with --no-resume."
+            )
+    write_json(path, settings)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("genopred")
+
+
+def _identity(value: Any) -> Any:
+    """A file by its size and time, so that a run is not resumed on changed data."""
+    if not isinstance(value, Path):
+        return value
+    files = sorted(value.parent.glob(f"{value.name}*")) if not value.exists() else [value]
+    if value.is_dir():
+        files = sorted(value.rglob("manifest.json"))
+    return [[str(value)], *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files)]
+
+
+def _expression_values(config: StackConfig, cohort: Cohort) -> NDArray[np.float64]:
+    """Expression (N, G); quantile-normalised over genes where asked, which uses no held-out person's own gene rank."""
+    values = cohort.expression.values
+    return quantile_normalise(values) if config.transform == "quantile" else values
+
+
+def _prior(config: StackConfig) -> Shipped | None:
+    if config.stack_weights == "none":
+        return None
+    if config.stack_weights == "shipped":
+        return shipped() if config.inputs == "genotype" else None
+    path = Path(config.stack_weights)
+    return load_weights(read_bytes(path, "stack weights").decode(errors="replace"), str(path))
+
+
+# --- one gene --------------------------------------------------------------------------------------------------
+
+
+def _compute_genes(
+    config: StackConfig,
+    cohort: Cohort,
+    values: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    chosen: tuple[registry.Learner, ...],
+    progress: Progress | None,
+) -> None:
+    """Base predictions of every gene that has none yet, in parallel, each written as it comes."""
+    genes = cohort.expression.genes
+    todo = [i for i, gene in enumerate(genes["gene_id"].to_list()) if not _info_path(config.out, gene).is_file()]
+    total, ready = genes.height, genes.height - len(todo)
+    if ready:
+        log.info(f"{ready} of {total} genes were computed before; going on with the others")
+    if progress is not None:
+        progress(ready, total, "")
+    if not todo:
+        return
+    covariates = None if cohort.covariates is None else cohort.covariates.values
+    outcome = Outcome(config.transform, config.residualize)
+
+    def tasks() -> Iterator[Any]:
+        for i in todo:
+            gene = genes.row(i, named=True)
+            interval = Interval.around(gene["chrom"], gene["tss"], config.cohort.window)
+            window = cohort.genotypes.select(variants=interval)
+            features = _features(config, cohort, gene["gene_id"])
+            yield joblib.delayed(_one_gene)(
+                config.out, gene, window, values[:, i], covariates, folds, chosen, outcome, config.maf,
+                config.inner_folds, config.seed, config.inputs, features,
+            )  # fmt: skip
+
+    if config.threads == 1:
+        results: Iterable[str] = (function(*args, **kwargs) for function, args, kwargs in tasks())
+    else:
+        # Few tasks are prepared ahead, so that memory does not grow with the number of genes.
+        parallel = joblib.Parallel(config.threads, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+        results = parallel(tasks())
+    for k, gene_id in enumerate(results, start=1):
+        if progress is not None:
+            progress(ready + k, total, gene_id)
+
+
+def _features(config: StackConfig, cohort: Cohort, gene_id: str) -> Features | None:
+    if config.features is None:
+        return None
+    from genopred.io.features import read_features
+
+    return read_features(config.features, gene_id).select(cohort.samples)
+
+
+def _one_gene(
+    out: Path,
+    gene: dict[str, Any],
+    genotypes: Any,
+    raw: NDArray[np.float64],
+    covariates: NDArray[np.float64] | None,
+    folds: NDArray[np.int64],
+    chosen: tuple[registry.Learner, ...],
+    outcome: Outcome,
+    maf: float,
+    inner_folds: int,
+    seed: int,
+    inputs: str,
+    features: Features | None,
+) -> str:
+    """Compute and write one gene; its info file comes last and says that the gene is done."""
+    gene_id = gene["gene_id"]
+    with threadpool_limits(1):
+        dosage = genotypes.dosage()
+        use, notes = align.usable_variants(dosage, genotypes.variants, maf=maf)
+        info: dict[str, Any] = {
+            "gene_id": gene_id,
+            "variants_in_window": int(len(use)),
+            "variants_used": int(use.sum()),
+            "dropped": [list(note) for note in notes],
+            "skipped": None,
+        }
+        blocks = []
+        if inputs != "sequence":
+            blocks.append(Block("genotype", np.ascontiguousarray(dosage[:, use]), chosen))
+        if features is not None:
+            able = tuple(learner for learner in chosen if not learner.genotype_only)
+            blocks.append(Block("sequence", features.values, able))
+        try:
+            if inputs != "sequence" and not use.any():
+                raise ModelError("no usable variant in the cis window")
+            # the gene's own seed, so that it does not matter which genes run beside it
+            own = int.from_bytes(hashlib.sha256(f"{seed} {gene_id}".encode()).digest()[:4], "little")
+            context = registry.GeneContext(genotypes.variants["pos"].to_numpy()[use], gene["tss"], own)
+            result = nested_base(blocks, raw, covariates, folds, context, outcome=outcome, inner_folds=inner_folds)
+        except ModelError as problem:
+            info["skipped"] = str(problem)
+            write_json(_info_path(out, gene_id), info)
+            return gene_id
+    samples = genotypes.samples[result.person]
+    table = pl.DataFrame(
+        {
+            "outer_fold": pl.Series(result.fold, dtype=pl.Int32),
+            "inner_fold": pl.Series(result.inner, dtype=pl.Int32),
+            "sample": samples.tolist(),
+            "observed": result.observed,
+            **{name: pl.Series(column, dtype=pl.Float32) for name, column in zip(result.names, result.base.T)},
+        }
+    )
+    write_files({_base_path(out, gene_id): lambda path: table.write_parquet(path)})
+    write_json(_info_path(out, gene_id), info)
+    return gene_id
+
+
+def _base_path(out: Path, gene_id: str) -> Path:
+    return out / "genes" / f"{_safe(gene_id)}.parquet"
+
+
+def _info_path(out: Path, gene_id: str) -> Path:
+    return out / "genes" / f"{_safe(gene_id)}.json"
+
+
+def _safe(gene_id: str) -> str:
+    """A file name from a gene id; ids with odd characters get a short hash so that two never share a name."""
+    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in gene_id)
+    return plain if plain == gene_id else f"{plain}-{hashlib.sha256(gene_id.encode()).hexdigest()[:8]}"
+
+
+def _collect(config: StackConfig, cohort: Cohort) -> tuple[list[str], MatchReport]:
+    """Genes that have base predictions, and the report with what happened to the others and to variants."""
+    report, done, skipped, used = cohort.report, [], [], 0
+    dropped: dict[tuple[str, str], list[Any]] = {}
+    for gene_id in cohort.expression.genes["gene_id"].to_list():
+        info = json.loads(_info_path(config.out, gene_id).read_text(encoding="utf-8"))
+        used += info["variants_used"]
+        for status, reason, n, shown in info["dropped"]:
+            entry = dropped.setdefault((status, reason), [0, shown])
+            entry[0] += n
+        if info["skipped"]:
+            skipped.append(("dropped", info["skipped"], 1, gene_id))
+        else:
+            done.append(gene_id)
+    report = align.extend(report, "genes", skipped)
+    pairs = [("used", "in the windows of all genes together", used, "")]
+    pairs += [(status, reason, n, shown) for (status, reason), (n, shown) in dropped.items()]
+    report = align.extend(report, "gene-variant pairs", pairs)
+    if not done:
+        reasons = "; ".join(f"{gene}: {reason}" for _, reason, _, gene in skipped[:3])
+        raise AlignmentError(f"none of {len(skipped)} genes could be used ({reasons}).")
+    return done, report
+
+
+# --- meta-learners ---------------------------------------------------------------------------------------------
+
+
+class _Bases:
+    """Base predictions of all genes, one gene in memory at a time beyond the first `CACHED_GENES`."""
+
+    def __init__(self, out: Path, genes: Sequence[str]) -> None:
+        self.out = out
+        self.genes = genes
+        self._cache: dict[str, GeneResult] = {}
+
+    def result(self, gene_id: str) -> GeneResult:
+        """The base predictions of one gene."""
+        if gene_id in self._cache:
+            return self._cache[gene_id]
+        table = pl.read_parquet(_base_path(self.out, gene_id))
+        names = tuple(table.columns[4:])
+        result = GeneResult(
+            names,
+            table["outer_fold"].to_numpy().astype(np.int64),
+            table["inner_fold"].to_numpy().astype(np.int64),
+            np.arange(table.height),
+            table["observed"].to_numpy(),
+            table.select(names).to_numpy(),
+        )
+        if len(self._cache) < CACHED_GENES:
+            self._cache[gene_id] = result
+        return result
+
+    def held_out(self, gene_id: str) -> tuple[pl.DataFrame, GeneResult]:
+        """Sample, fold and observed value of the held-out rows, and the whole result."""
+        table = pl.read_parquet(
+            _base_path(self.out, gene_id), columns=["outer_fold", "inner_fold", "sample", "observed"]
+        )
+        return table.filter(pl.col("inner_fold") < 0), self.result(gene_id)
+
+    def fold(self, fold: int) -> Callable[[], Iterator[GeneFold]]:
+        """All genes' training rows and held-out rows of one outer fold, to be walked through repeatedly."""
+        return lambda: (self.result(gene).gene_fold(fold) for gene in self.genes)
+
+
+def _combine(
+    config: StackConfig, cohort: Cohort, done: Sequence[str], prior: Shipped | None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Fit every meta-learner per outer fold over all genes, predict, score; returns scores and notes."""
+    bases = _Bases(config.out, done)
+    names = bases.result(done[0]).names
+    notes = _notes(config, len(done), names, prior)
+    stacks: dict[str, dict[str, list[NDArray[np.float64]]]] = {gene: {} for gene in done}
+    outer = np.unique(bases.result(done[0]).fold).tolist()
+    for fold in outer:
+        metas = [make_meta(name, names, seed=config.seed, prior=prior) for name in METAS]
+        for meta in metas:
+            meta.fit(bases.fold(fold))
+        # threads, not processes: the time goes into XGBoost, which lets others run meanwhile
+        parallel = joblib.Parallel(config.threads, backend="threading")
+        for gene, predicted in zip(done, parallel(joblib.delayed(_predict)(metas, bases, gene, fold) for gene in done)):
+            for meta, values in zip(metas, predicted):
+                stacks[gene].setdefault(f"stack-{meta.name}", []).append(values)
+    tables, files = [], []
+    for gene in done:
+        held, result = bases.held_out(gene)
+        rows = result.inner < 0
+        predicted = {name: result.base[rows, i].astype(np.float64) for i, name in enumerate(names)}
+        predicted |= {name: np.concatenate(parts) for name, parts in stacks.pop(gene).items()}
+        observed = held["observed"].to_numpy()
+        tables.append(scores(gene, observed, predicted, seed=config.seed))
+        files.append(_write_predictions(config.out, gene, held, predicted))
+    _join_predictions(config.out, files)
+    every = [bases.fold(fold) for fold in outer]
+    weights = fit_weights(every, _origin(config, cohort, len(done)), seed=config.seed)
+    write_json(config.out / "weights.json", weights)
+    return pl.concat(tables), notes
+
+
+def _predict(metas: Sequence[Meta], bases: _Bases, gene: str, fold: int) -> list[NDArray[np.float64]]:
+    one = bases.result(gene).gene_fold(fold)
+    return [meta.predict(one) for meta in metas]
+
+
+def _notes(config: StackConfig, genes: int, names: Sequence[str], prior: Shipped | None) -> tuple[str, ...]:
+    notes = []
+    if prior is not None:
+        notes.append(
+            f"The stack's weights start from those learned on {prior.origin.get('data', 'other data')} "
+            f"({prior.origin.get('genes', '?')} genes, {prior.origin.get('people', '?')} people). If your people are "
+            "among them, use --stack-weights none."
+        )
+    if genes < MIN_GENES_POOLED:
+        what = "the shipped trees" if prior is not None and tuple(names) == prior.moments.names else "no trees"
+        notes.append(
+            f"{genes} genes are too few to grow the pooled XGBoost meta-learner ({MIN_GENES_POOLED} needed); "
+            f"it used {what} on top of the NNLS weights."
+        )
+    if config.residualize == "global":
+        notes.append(
+            "--residualize global: transform and covariates were applied to everyone at once, held-out people "
+            "included, as is usual in TWAS; --residualize fold keeps them apart."
+        )
+    return tuple(notes)
+
+
+def _origin(config: StackConfig, cohort: Cohort, genes: int) -> dict[str, Any]:
+    return {
+        "data": cohort.expression.source,
+        "genes": genes,
+        "people": len(cohort.samples),
+        "residualize": config.residualize,
+        "transform": config.transform,
+        "version": _version(),
+    }
+
+
+def _write_predictions(out: Path, gene: str, held: pl.DataFrame, predicted: dict[str, NDArray[np.float64]]) -> Path:
+    base = held.select(pl.lit(gene).alias("gene_id"), "sample", pl.col("outer_fold").alias("fold"), "observed")
+    parts = [
+        base.with_columns(pl.lit(name).alias("method"), pl.Series("predicted", v)) for name, v in predicted.items()
+    ]
+    table = pl.concat(parts).select(list(PREDICTION_SCHEMA)).cast(PREDICTION_SCHEMA)  # type: ignore[arg-type]
+    path = out / "genes" / f"{_safe(gene)}.predictions.parquet"
+    write_files({path: lambda temporary: table.write_parquet(temporary)})
+    return path
+
+
+def _join_predictions(out: Path, files: Sequence[Path]) -> None:
+    """One file from the genes' own, streamed."""
+    write_files(
+        {out / "predictions.parquet": lambda path: pl.scan_parquet(list(files)).sink_parquet(path, maintain_order=True)}
+    )
+    for file in files:
+        file.unlink()
+
+
+# --- output ----------------------------------------------------------------------------------------------------
+
+
+def _write(config: StackConfig, result: StackResult) -> None:
+    from genopred.report.page import write_page
+
+    write_table(result.scores, config.out / "scores")
+    write_table(result.summary, config.out / "summary")
+    write_files({config.out / "matched.tsv": lambda path: result.report.table.write_csv(path, separator="\t")})
+    best = best_genes(result.scores, result.stack)
+    predictions = pl.scan_parquet(config.out / "predictions.parquet").filter(pl.col("gene_id").is_in(best)).collect()
+    info = {
+        "command": config.command,
+        "stack": result.stack,
+        "seed": config.seed,
+        "transform": config.transform,
+        "residualize": config.residualize,
+        "window": config.cohort.window,
+        "maf": config.maf,
+        "notes": list(result.notes),
+    }
+    write_page(
+        result.page,
+        title="genopred stack",
+        summary=result.summary,
+        scores=result.scores,
+        predictions=predictions,
+        report=result.report,
+        info=info,
+    )
+
+
+def best_genes(table: pl.DataFrame, method: str, n: int = 6) -> list[str]:
+    """Genes that `method` predicts best, best first."""
+    of = table.filter(pl.col("method") == method).sort("r2", descending=True)
+    return of["gene_id"].head(n).to_list()
