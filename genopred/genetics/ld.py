@@ -237,8 +237,7 @@ def clump_grid(
     >>> {key: columns.tolist() for key, columns in grid.items()}
     {(1, 0.5): [1], (0.03, 0.5): [1]}
     """
-    if not len(p_thresholds) or not len(r2_thresholds):
-        raise GenopredError("clump_grid: give at least one p threshold and one r2 threshold.")
+    check_grid(p_thresholds, r2_thresholds, kb, r2)
     top = max(p_thresholds)
     index, _ = _clump(dosage, pval, pos, top, top, list(r2_thresholds), kb, r2, chrom)
     p = np.asarray(pval, dtype=np.float64)
@@ -247,6 +246,15 @@ def clump_grid(
         for limit, columns in zip(r2_thresholds, index)
         for bound in p_thresholds
     }
+
+
+def check_grid(p_thresholds: Sequence[float], r2_thresholds: Sequence[float], kb: float, r2: str) -> None:
+    """Raise GenopredError unless the thresholds, window and LD measure are ones that `clump_grid` can use."""
+    if not len(p_thresholds) or not len(r2_thresholds):
+        raise GenopredError("clump_grid: give at least one p threshold and one r2 threshold.")
+    _method(r2, "clump_grid")
+    for bound in p_thresholds:
+        _thresholds(bound, bound, list(r2_thresholds), kb)
 
 
 def windows(pos: NDArray[np.int64], kb: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -347,7 +355,9 @@ def _labels(
     shapes += [] if chrom is None else [("chrom", np.asarray(chrom).shape)]
     for name, shape in shapes:
         if shape != (x.shape[1],):
-            raise GenopredError(f"clump: {name} has shape {shape}; dosage has {x.shape[1]} columns, one entry each is needed.")
+            raise GenopredError(
+                f"clump: {name} has shape {shape}; dosage has {x.shape[1]} columns, one entry each is needed."
+            )
     wrong = np.flatnonzero((p < 0) | (p > 1))
     if wrong.size:
         raise GenopredError(
@@ -372,7 +382,9 @@ def _thresholds(p1: float, p2: float, thresholds: list[float], kb: float) -> Non
         raise GenopredError(f"clump: kb is {kb}; it must be above 0.")
     wrong = [value for value in thresholds if not 0 <= value <= 1]
     if wrong or len(thresholds) > 63:
-        raise GenopredError(f"clump: r2 thresholds must be between 0 and 1, at most 63 of them (found {examples(wrong)}).")
+        raise GenopredError(
+            f"clump: r2 thresholds must be between 0 and 1, at most 63 of them (found {examples(wrong)})."
+        )
 
 
 def _method(r2: str, name: str) -> None:
@@ -651,6 +663,30 @@ def _dosage_planes(het, hom, sums):  # type: ignore[no-untyped-def]
     return planes, first, second
 
 
+@numba.njit(cache=True)
+def _dosage_r2(rows, holes, i, others, count, value):  # type: ignore[no-untyped-def]
+    """r² of row i with others: raw rows with `holes`, else standardised ones."""
+    for q in range(count):
+        if holes:
+            value[q] = _hole_r2(rows, i, others[q])
+        else:
+            r = float(_dot(rows[i], rows[others[q]]))
+            value[q] = r * r
+
+
+@numba.njit(cache=True)
+def _take(i, leads, others, count, value, thresholds, least, owner, free):  # type: ignore[no-untyped-def]
+    """Give variant i the others whose r² is above the thresholds at which it leads and they are free."""
+    for q in range(count):
+        if value[q] > least:
+            j = others[q]
+            open_here = free[j] & leads
+            for t in range(len(thresholds)):
+                if open_here >> t & 1 and value[q] > thresholds[t]:
+                    owner[t, j] = i
+                    free[j] &= ~(1 << t)
+
+
 _COMPLETE, _PAIRWISE, _EM, _ROWS, _HOLES = range(5)
 _NO_CALLS = HardCalls(*(np.zeros((0, 0), dtype=np.uint64) for _ in range(3)), complete=True)
 
@@ -682,24 +718,12 @@ def _greedy(kind, het, hom, obs, complete, rows, order, n_index, low, high, thre
             count += (free[j] & leads) != 0
         if kind == _COMPLETE:
             _complete_r2(planes, first, second, i, others, count, value)
-        elif kind == _ROWS:
-            for q in range(count):
-                r = float(_dot(rows[i], rows[others[q]]))
-                value[q] = r * r
-        elif kind == _HOLES:
-            for q in range(count):
-                value[q] = _hole_r2(rows, i, others[q])
+        elif kind == _ROWS or kind == _HOLES:
+            _dosage_r2(rows, kind == _HOLES, i, others, count, value)
         else:
             for q in range(count):
                 value[q] = _pair(het, hom, obs, complete, kind == _EM, i, others[q], sums, roots)
-        for q in range(count):
-            if value[q] > least:
-                j = others[q]
-                open_here = free[j] & leads
-                for t in range(len(thresholds)):
-                    if open_here >> t & 1 and value[q] > thresholds[t]:
-                        owner[t, j] = i
-                        free[j] &= ~(1 << t)
+        _take(i, leads, others, count, value, thresholds, least, owner, free)
 
 
 @numba.njit(cache=True)

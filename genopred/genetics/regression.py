@@ -142,9 +142,7 @@ def _basis(design: Floats) -> Floats:
     return q[:, : int(np.sum(diagonal > 1e-10 * diagonal[0]))]
 
 
-def _inputs(
-    dosage: ArrayLike, phenotype: ArrayLike, covariates: ArrayLike | None
-) -> tuple[Floats, Floats, Floats]:
+def _inputs(dosage: ArrayLike, phenotype: ArrayLike, covariates: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
     x = np.asarray(dosage, dtype=np.float64)
     y = np.asarray(phenotype, dtype=np.float64)
     if x.ndim != 2 or y.shape != (len(x),):

@@ -166,7 +166,9 @@ class Residualiser:
         cov = _floats(covariates, "residualise: covariates")
         cov = cov[:, None] if cov.ndim == 1 else cov
         if len(cov) != len(array):
-            raise GenopredError(f"residualise: {len(array)} samples in values, {len(cov)} in covariates; match them first.")
+            raise GenopredError(
+                f"residualise: {len(array)} samples in values, {len(cov)} in covariates; match them first."
+            )
         _no_nan(array, "residualise", "values")
         _no_nan(cov, "residualise", "covariates")
         return array, np.column_stack([np.ones(len(cov)), cov])
@@ -252,7 +254,9 @@ def _per_kilobase(counts: ArrayLike, lengths: ArrayLike, library_size: ArrayLike
     reads, bases = _counts(counts, lengths, name)
     total = reads.sum(axis=1) if library_size is None else _floats(library_size, f"{name}: library_size")
     if total.shape != (len(reads),):
-        raise GenopredError(f"{name}: library_size has shape {total.shape}; one entry per sample ({len(reads)},) is needed.")
+        raise GenopredError(
+            f"{name}: library_size has shape {total.shape}; one entry per sample ({len(reads)},) is needed."
+        )
     return reads / bases * 1e3 / _library(total, name) * 1e6
 
 
