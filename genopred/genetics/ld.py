@@ -688,7 +688,8 @@ def _take(i, leads, others, count, value, thresholds, least, owner, free):  # ty
 
 
 _COMPLETE, _PAIRWISE, _EM, _ROWS, _HOLES = range(5)
-_NO_CALLS = HardCalls(*(np.zeros((0, 0), dtype=np.uint64) for _ in range(3)), complete=True)
+_NO_WORDS = np.zeros((0, 0), dtype=np.uint64)
+_NO_CALLS = HardCalls(_NO_WORDS, _NO_WORDS, _NO_WORDS, True)
 
 
 @numba.njit(cache=True)

@@ -73,7 +73,7 @@ def marginal_association(
         raise GenopredError(f"marginal_association: missing='{missing}' is unknown; choose 'pairwise' or 'mean'.")
     holes = np.isnan(x).any(axis=0) if x.size else np.zeros(x.shape[1], dtype=bool)
     if missing == "mean" and holes.any():
-        return _with_means(x, y, design, holes)
+        return _with_means(x, y, design)
     out = _associate(x if not holes.any() else np.where(holes, 0.0, x), y, design)
     for column in np.flatnonzero(holes):
         have = ~np.isnan(x[:, column])
@@ -123,7 +123,7 @@ def _associate(x: Floats, y: Floats, design: Floats) -> Marginal:
     return Marginal(slope, se, tstat, pval, af, np.full(m, n, dtype=np.int64))
 
 
-def _with_means(x: Floats, y: Floats, design: Floats, holes: NDArray[np.bool_]) -> Marginal:
+def _with_means(x: Floats, y: Floats, design: Floats) -> Marginal:
     present = ~np.isnan(x)
     count = present.sum(axis=0)
     mean = np.where(present, x, 0.0).sum(axis=0) / np.maximum(count, 1)

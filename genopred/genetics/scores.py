@@ -271,7 +271,8 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
     def _tune(self, people: _People, outside: frozenset[int], cache: dict[frozenset[int], Any]) -> tuple[int, float]:
         """Best candidate and its slope, from people in none of the folds `outside`."""
         inner = [fold for fold in range(people.folds) if fold not in outside]
-        cross, square = 0.0, 0.0
+        cross: Floats | float = 0.0
+        square: Floats | float = 0.0
         for fold in inner:
             without = outside | {fold}
             base, _ = self._model(people, without, cache)
