@@ -1,0 +1,510 @@
+"""Figures of a comparison of methods. Each function returns a matplotlib Figure; nothing touches pyplot's state.
+
+Sizes are in CSS pixels (1/72 inch), so that an SVG shown at its own size has text of the size given here.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+import polars as pl
+
+from genopred.errors import GenopredError, examples
+from genopred.report.tables import check_summary, interval, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Colours by role, on white. `genopred.report.page` swaps each for a CSS variable of the same name.
+COLOURS = {
+    "ink": "#1d2430",
+    "soft": "#5c6675",
+    "rule": "#d9dde3",
+    "main": "#0b7a75",
+    "learner": "#2f6bb3",
+    "pt": "#c97b12",
+    "baseline": "#8d95a1",
+    "worse": "#b4433a",
+    "other": "#8458a8",
+}
+
+_ROLES = (
+    ("baseline", ("baseline",)),
+    ("pt", ("pt-", "p+t", "clump")),
+    ("main", ("stack",)),
+    ("learner", ("elastic-net", "elastic net")),
+)
+_SPARE = ("other", "worse", "ink")
+
+_STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 12,
+    "axes.labelsize": 12,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": COLOURS["soft"],
+    "axes.labelcolor": COLOURS["soft"],
+    "axes.titlecolor": COLOURS["ink"],
+    "axes.unicode_minus": True,
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["soft"],
+    "ytick.color": COLOURS["soft"],
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 11.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "genopred",
+    "path.simplify": False,
+}
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    from matplotlib import rc_context
+
+    with rc_context(_STYLE):  # type: ignore[arg-type]  # its stub lists the keys one by one
+        yield
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=8 / 72, h_pad=6 / 72)
+    return Figure(figsize=(width / 72, height / 72), dpi=72, layout=layout)
+
+
+def main_method(summary: pl.DataFrame) -> str:
+    """The method a page is about: the best stack if there is one, else the best method.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
+
+    Returns
+    -------
+    str
+    """
+    check_summary(summary)
+    ordered = summary.sort("mean_r2", descending=True, nulls_last=True, maintain_order=True)["method"].to_list()
+    return next((name for name in ordered if name == "stack"), None) or next(
+        (name for name in ordered if name.startswith("stack")), ordered[0]
+    )
+
+
+def beside(methods: Sequence[str], main: str) -> list[str]:
+    """The methods that are drawn beside each other per gene: baseline, P+T, elastic net and the main one.
+
+    Without those three, the first three others stand in.
+
+    >>> beside(["stack", "susie", "elastic-net", "pt-prs", "baseline-prs"], "stack")
+    ['baseline-prs', 'pt-prs', 'elastic-net', 'stack']
+    """
+    others = [name for name in methods if name != main]
+    picked = []
+    for role in ("baseline", "pt", "learner"):
+        found = [name for name in others if _role(name) == role]
+        picked += sorted(found, key=len)[:1]  # elastic-net rather than elastic-net-tss
+    return [*(picked or others[:3]), main]
+
+
+def _role(method: str) -> str | None:
+    name = method.lower()
+    return next((role for role, starts in _ROLES if name.startswith(starts)), None)
+
+
+def _colours(methods: Sequence[str], main: str) -> dict[str, str]:
+    """A colour each, the same for the same role on every figure."""
+    out: dict[str, str] = {main: COLOURS["main"]}
+    for name in methods:
+        role = _role(name)
+        if name != main and role is not None and COLOURS[role] not in out.values():
+            out[name] = COLOURS[role]
+    spare = [
+        COLOURS[key] for key in (*_SPARE, *COLOURS) if COLOURS[key] not in out.values() and key not in ("rule", "soft")
+    ]
+    for name in methods:
+        if name not in out:
+            out[name] = spare.pop(0) if spare else COLOURS["soft"]
+    return out
+
+
+def method_means(summary: pl.DataFrame, scores: pl.DataFrame | None = None, *, width: float = 1000) -> Figure:
+    """Mean R² of each method with its 95 % interval, and the paired difference from the reference.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
+    scores : polars.DataFrame, optional
+        Columns of `genopred.types.SCORE_SCHEMA`. For a single gene, where no interval over genes exists, the
+        intervals over people are drawn from it.
+    width : float
+        In pixels; under 600 the two panels stand above one another.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    check_summary(summary)
+    table = summary.sort("mean_r2", descending=False, nulls_last=False, maintain_order=True)
+    main, reference = main_method(summary), table["reference"][0]
+    single = table["n_genes"].max() == 1
+    if single and scores is not None:
+        people = scores.select("method", "r2_low", "r2_high")
+        table = table.join(people, on="method", how="left").with_columns(mean_r2_low="r2_low", mean_r2_high="r2_high")
+    narrow, compared = width < 600, table.height > 1 and not single
+    panel = 62 + 24 * table.height
+    with _style():
+        figure = _figure(width, panel * (2 if narrow and compared else 1) + 10)
+        if compared:
+            axes = figure.subplots(2, 1) if narrow else figure.subplots(1, 2, sharey=True)
+        else:
+            axes = [figure.subplots()]
+        over = "people" if single else "genes"
+        _intervals(axes[0], table, "mean_r2", "mean_r2_low", "mean_r2_high", main)
+        axes[0].set_title("R² on held-out people" if single else "Mean R² on held-out people")
+        axes[0].set_xlabel(f"R², 95 % interval over {over}")
+        if compared:
+            _intervals(axes[1], table, "delta_r2", "delta_low", "delta_high", main, skip=reference)
+            axes[1].set_title(f"Difference from {reference}")
+            axes[1].set_xlabel("difference of R², paired over genes")
+    return figure
+
+
+def _intervals(
+    ax: Axes, table: pl.DataFrame, middle: str, low: str, high: str, main: str, skip: str | None = None
+) -> None:
+    """A dot and a line a method; `skip` is the reference, whose difference from itself is no result."""
+    for y, row in enumerate(table.iter_rows(named=True)):
+        if row[middle] is None:
+            continue
+        if row["method"] == skip:
+            (dot,) = ax.plot(0, y, "o", color=COLOURS["soft"], markerfacecolor="none", markersize=6.5, zorder=3)
+            _tip(dot, f"{skip}: the reference")
+            continue
+        colour = COLOURS["main"] if row["method"] == main else COLOURS["soft"]
+        tip = f"{row['method']}: {number(row[middle], sign=skip is not None)}"
+        width = interval(row[low], row[high], sign=skip is not None)
+        if width[0] != "\N{EN DASH}":
+            ax.plot([row[low], row[high]], [y, y], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
+            tip += f" {width}"
+        (dot,) = ax.plot(row[middle], y, "o", color=colour, markersize=8 if row["method"] == main else 6.5, zorder=3)
+        _tip(dot, tip)
+    ax.set_yticks(range(table.height), table["method"].to_list())
+    for label in ax.get_yticklabels():
+        label.set_color(COLOURS["main"] if label.get_text() == main else COLOURS["ink"])
+        label.set_fontweight("bold" if label.get_text() == main else "normal")
+    ax.set_ylim(-0.6, table.height - 0.4)
+    ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=1)
+    ax.grid(axis="x", color=COLOURS["rule"], linewidth=0.8, zorder=0)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    ax.locator_params(axis="x", nbins=5)
+
+
+def gene_bars(
+    scores: pl.DataFrame,
+    methods: Sequence[str],
+    *,
+    max_genes: int = 40,
+    width: float = 1000,
+    horizontal: bool = False,
+) -> Figure:
+    """R² per gene, methods beside each other, genes sorted by the last method.
+
+    Parameters
+    ----------
+    scores : polars.DataFrame
+        Columns of `genopred.types.SCORE_SCHEMA`.
+    methods : sequence of str
+        The last one is the main method.
+    max_genes : int
+        The best genes are shown, at most so many.
+    width : float
+        In pixels.
+    horizontal : bool
+        Bars to the right, one gene below the other, for a narrow page.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    wide = (
+        _wide(scores, methods).sort(methods[-1], "gene_id", descending=[True, False], nulls_last=True).head(max_genes)
+    )
+    colours = _colours(methods, methods[-1])
+    places = np.arange(wide.height, dtype=np.float64)
+    thick = 0.8 / len(methods)
+    lowest = -0.1  # a method that fails badly in one gene must not flatten all the others
+    with _style():
+        height = 90 + 14 * wide.height + 6 * wide.height * len(methods) if horizontal else 360
+        figure = _figure(width, height)
+        ax = figure.subplots()
+        for i, method in enumerate(methods):
+            values = wide[method].to_numpy()
+            shown = np.maximum(values, lowest)
+            offset = (i - (len(methods) - 1) / 2) * thick
+            draw = ax.barh if horizontal else ax.bar
+            bars = draw(places + offset, shown, thick * 0.92, color=colours[method], label=method, zorder=2)
+            for bar, gene, value in zip(bars, wide["gene_id"], values):
+                _tip(bar, f"{gene}, {method}: R² {number(value)}")
+        names = [_short(name) for name in wide["gene_id"]]
+        ax.margins(y=0.01) if horizontal else ax.margins(x=0.01)
+        if horizontal:
+            ax.set_yticks(places, names, fontsize=10)
+            ax.invert_yaxis()
+            ax.set_xlabel("R² on held-out people")
+            ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=3)
+            ax.grid(axis="x", color=COLOURS["rule"], linewidth=0.8, zorder=0)
+        else:
+            few = wide.height <= 8
+            ax.set_xticks(places, names, rotation=0 if few else 90, fontsize=10.5 if few else 9)
+            ax.set_ylabel("R² on held-out people")
+            ax.axhline(0, color=COLOURS["soft"], linewidth=1, zorder=3)
+            ax.grid(axis="y", color=COLOURS["rule"], linewidth=0.8, zorder=0)
+        ax.tick_params(axis="y" if horizontal else "x", length=0)
+        figure.legend(
+            loc="outside upper left", ncols=2 if horizontal else len(methods), handlelength=1, columnspacing=1.6
+        )
+    return figure
+
+
+def predicted_scatter(
+    predictions: pl.DataFrame, gene_id: str, method: str, r2: float | None = None, *, width: float = 300
+) -> Figure:
+    """Predicted against measured expression of one gene, one point a held-out person.
+
+    Parameters
+    ----------
+    predictions : polars.DataFrame
+        Columns of `genopred.types.PREDICTION_SCHEMA`.
+    gene_id, method : str
+    r2 : float, optional
+        Written above the points.
+    width : float
+        In pixels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    GenopredError
+        If there is no prediction of this gene by this method.
+    """
+    with _style():
+        figure = _figure(width, width * 0.94)
+        _scatter(figure.subplots(), predictions, gene_id, method, r2)
+    return figure
+
+
+def predicted_scatters(
+    predictions: pl.DataFrame, scores: pl.DataFrame, method: str, *, n_genes: int = 6, width: float = 960
+) -> Figure:
+    """Small multiples of `predicted_scatter` for the genes that the method predicts best."""
+    genes = best_genes(scores, method, n_genes)
+    columns = min(3, len(genes))
+    rows = math.ceil(len(genes) / columns)
+    with _style():
+        figure = _figure(width, rows * width / columns * 0.94)
+        grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+        for ax, (gene, r2) in zip(grid, genes):
+            _scatter(ax, predictions, gene, method, r2)
+        for ax in grid[len(genes) :]:
+            ax.set_visible(False)
+    return figure
+
+
+def best_genes(scores: pl.DataFrame, method: str, n: int) -> list[tuple[str, float]]:
+    """The `n` genes with the highest R² of a method, and that R², best first."""
+    of = scores.filter((pl.col("method") == method) & pl.col("r2").is_finite())
+    if of.height == 0:
+        raise GenopredError(f"scores: none of method {method!r}; there are {_listed(scores)}.")
+    top = of.sort("r2", "gene_id", descending=[True, False]).head(n)
+    return list(zip(top["gene_id"].to_list(), top["r2"].to_list()))
+
+
+def _scatter(ax: Axes, predictions: pl.DataFrame, gene_id: str, method: str, r2: float | None) -> None:
+    of = predictions.filter((pl.col("gene_id") == gene_id) & (pl.col("method") == method))
+    if of.height == 0:
+        raise GenopredError(f"predictions: none of gene {gene_id!r} by method {method!r}.")
+    x, y = of["predicted"].to_numpy(), of["observed"].to_numpy()
+    ax.scatter(x, y, s=16, color=COLOURS["main"], alpha=0.55, linewidths=0, zorder=2)
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    ax.axline((0, 0), slope=1, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    # Predictions shrink towards the mean, so each axis has its own range; the line says where both are equal.
+    pad = 0.06 * (x.max() - x.min() or high - low or 1.0)
+    ax.set_xlim(x.min() - pad, x.max() + pad)
+    pad = 0.06 * (y.max() - y.min() or 1.0)
+    ax.set_ylim(y.min() - pad, y.max() + pad)
+    ax.set_xlabel("predicted")
+    ax.set_ylabel("measured")
+    ax.locator_params(nbins=5)
+    tail = "" if r2 is None else f"  R² {number(r2, 3)}"
+    ax.set_title(f"{_short(gene_id)}{tail}", fontsize=11.5)
+
+
+def r2_against_r2(scores: pl.DataFrame, x: str, y: str, *, width: float = 420) -> Figure:
+    """R² of two methods against each other, one point a gene.
+
+    Parameters
+    ----------
+    scores : polars.DataFrame
+        Columns of `genopred.types.SCORE_SCHEMA`.
+    x, y : str
+        Methods.
+    width : float
+        In pixels; the figure is about square.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    wide = _wide(scores, [x, y]).drop_nulls()
+    a, b = wide[x].to_numpy(), wide[y].to_numpy()
+    with _style():
+        figure = _figure(width, width)
+        ax = figure.subplots()
+        for gene, at, up in zip(wide["gene_id"], a, b):
+            colour = COLOURS["main"] if up >= at else COLOURS["worse"]
+            (dot,) = ax.plot(at, up, "o", color=colour, markersize=6, alpha=0.7, markeredgewidth=0, zorder=2)
+            _tip(dot, f"{gene}: {x} {number(at)}, {y} {number(up)}")
+        low, high = min(a.min(), b.min()), max(a.max(), b.max())
+        pad = 0.05 * (high - low or 1.0)
+        ax.set_xlim(low - pad, high + pad)
+        ax.set_ylim(low - pad, high + pad)
+        ax.set_aspect("equal")
+        ax.axline((0, 0), slope=1, color=COLOURS["soft"], linewidth=1, zorder=1)
+        ax.axhline(0, color=COLOURS["rule"], linewidth=1, zorder=0)
+        ax.axvline(0, color=COLOURS["rule"], linewidth=1, zorder=0)
+        ax.locator_params(nbins=6)
+        ax.set_xlabel(f"R² of {x}")
+        ax.set_ylabel(f"R² of {y}")
+        better = int((b > a).sum())
+        ax.set_title(f"{y} is better in {better} of {len(a)} genes", fontsize=12)
+    return figure
+
+
+def _wide(scores: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
+    """gene_id and one column of R² per method."""
+    have = set(scores["method"].unique().to_list())
+    absent = [name for name in methods if name not in have]
+    if absent:
+        raise GenopredError(f"scores: none of method {examples(absent)}; there are {_listed(scores)}.")
+    return scores.filter(pl.col("method").is_in(list(methods))).pivot(on="method", index="gene_id", values="r2")
+
+
+def _listed(scores: pl.DataFrame) -> str:
+    return ", ".join(scores["method"].unique(maintain_order=True).to_list()) or "no methods"
+
+
+def _short(gene_id: str) -> str:
+    """A label short enough for an axis: Ensembl's version and leading zeros go, other names stay.
+
+    >>> _short("ENSG00000100376.12"), _short("TYMP")
+    ('ENSG…100376', 'TYMP')
+    """
+    match = re.fullmatch(r"ENSG0+(\d+)(\.\d+)?", gene_id)
+    return f"ENSG…{match[1]}" if match else gene_id if len(gene_id) <= 16 else gene_id[:15] + "…"
+
+
+def _tip(artist: Any, text: str) -> None:
+    """Words that the SVG shows on hover."""
+    artist.set_gid("tip:" + text)
+
+
+def to_svg(figure: Figure, *, title: str, prefix: str = "figure") -> str:
+    """The figure as SVG text to put into a page: titled, its ids unlike those of other figures.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    title : str
+        Read by screen readers in place of the picture.
+    prefix : str
+        Set before every id in it.
+
+    Returns
+    -------
+    str
+        An `<svg>` element; the same figure gives the same text every time.
+    """
+    buffer = io.StringIO()
+    with _style():
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style.*?</style>\s*", "", text, flags=re.DOTALL)  # its rules would hold for the whole page
+    text = re.sub(r'<g id="tip:([^"]*)">', lambda m: f'<g class="tip"><title>{m[1]}</title>', text)
+    text = re.sub(r' id="([^"]+)"', rf' id="{prefix}-\1"', text)
+    text = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", text)
+    text = re.sub(r"font: ([^;\"]*?)(\d[\d.]*)px [^;\"]*", r"font: \1\2px inherit", text)
+    text = text.replace("px inherit", f"px {_FONTS}")
+    head, _, body = text.partition(">")
+    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head).groups()  # type: ignore[union-attr]
+    label = f"{prefix}-label"
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-labelledby="{label}" '
+        f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        f'<title id="{label}">{escape(title)}</title>{body}'
+    )
+
+
+_FONTS = "system-ui, sans-serif"
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Write a figure as PNG or SVG, by the extension; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : path
+        Ends in .png or .svg.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    GenopredError
+        If the extension is another one.
+    """
+    target = Path(path)
+    kind = target.suffix[1:].lower()
+    if kind not in ("png", "svg"):
+        raise GenopredError(
+            f"{target}: figures are saved as .png or .svg, not as {target.suffix or 'a name without one'}."
+        )
+    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=target.suffix)
+    os.close(handle)
+    try:
+        with _style():
+            figure.savefig(temporary, format=kind, dpi=150 if kind == "png" else 72, metadata=metadata)
+        os.replace(temporary, target)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+    return target

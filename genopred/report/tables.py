@@ -1,0 +1,292 @@
+"""The table that compares methods: for the terminal, for Markdown and as TSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from genopred.errors import GenopredError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+#: Columns of a summary, as `genopred.learning.evaluate.summarise` gives them.
+SUMMARY_COLUMNS = (
+    "method",
+    "n_genes",
+    "mean_r2",
+    "mean_r2_low",
+    "mean_r2_high",
+    "mean_signed_r2",
+    "mean_pearson",
+    "mean_spearman",
+    "mean_mse",
+    "mean_mae",
+    "n_significant",
+    "delta_r2",
+    "delta_low",
+    "delta_high",
+    "p_wilcoxon",
+    "reference",
+)
+
+_MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell as it is shown: its text, whether it is the best of its column, and the number to sort by."""
+
+    text: str
+    best: bool = False
+    value: float | None = None
+
+
+def number(value: float | None, digits: int = 4, sign: bool = False) -> str:
+    """A number as readers of the field expect it: fixed decimals, a true minus, `-` for a missing one.
+
+    >>> number(0.06154), number(-0.0123, 3), number(0.01, 3, sign=True), number(None)
+    ('0.0615', '−0.012', '+0.010', '–')
+    """
+    if value is None or math.isnan(value):
+        return "\N{EN DASH}"
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    if float(text) == 0:  # no "-0.0000"
+        text = text.lstrip("+-")
+    return text.replace("-", _MINUS)
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with two significant digits.
+
+    >>> p_value(0.034), p_value(3.2e-7), p_value(1.0)
+    ('0.034', '3.2e−07', '1')
+    """
+    if value is None or math.isnan(value):
+        return "\N{EN DASH}"
+    return f"{value:.2g}".replace("-", _MINUS)
+
+
+def interval(low: float | None, high: float | None, digits: int = 4, sign: bool = False) -> str:
+    """`[low, high]`, or a dash where the interval is unknown or of no width.
+
+    >>> interval(0.01, 0.02, 3), interval(0.5, 0.5)
+    ('[0.010, 0.020]', '–')
+    """
+    if low is None or high is None or math.isnan(low) or math.isnan(high) or low == high:
+        return "\N{EN DASH}"
+    return f"[{number(low, digits, sign)}, {number(high, digits, sign)}]"
+
+
+def check_summary(summary: pl.DataFrame) -> None:
+    """Refuse a table that is no summary.
+
+    Raises
+    ------
+    GenopredError
+        If a column of `SUMMARY_COLUMNS` is missing, or there is no row.
+    """
+    absent = [name for name in SUMMARY_COLUMNS if name not in summary.columns]
+    if absent:
+        raise GenopredError(f"summary: no column {', '.join(absent)}; give the table that summarise() makes.")
+    if summary.height == 0:
+        raise GenopredError("summary: no row; at least one method must have been evaluated.")
+
+
+def summary_cells(summary: pl.DataFrame) -> tuple[list[str], list[list[Cell]]]:
+    """Headings and cells of the summary, best of each column marked as they are rounded.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        Columns of `SUMMARY_COLUMNS`, one row a method.
+
+    Returns
+    -------
+    headings : list of str
+    rows : list of list of Cell
+        Highest mean R² first.
+    """
+    check_summary(summary)
+    summary = summary.sort("mean_r2", descending=True, nulls_last=True, maintain_order=True)
+    reference = summary["reference"][0]
+    several = summary["n_genes"].max() != 1
+    mean = "Mean " if several else ""
+    columns: list[tuple[str, list[Cell]]] = [
+        ("Method", [Cell(name) for name in summary["method"]]),
+        (f"{mean}R²", _ranked(summary["mean_r2"])),
+    ]
+    if several:
+        low_high = zip(summary["mean_r2_low"], summary["mean_r2_high"])
+        columns.append(("95 % interval", [Cell(interval(low, high, 3), value=low) for low, high in low_high]))
+    columns += [
+        ("Signed r²", _ranked(summary["mean_signed_r2"])),
+        ("Pearson r", _ranked(summary["mean_pearson"], 3)),
+        ("Spearman ρ", _ranked(summary["mean_spearman"], 3)),
+        ("MSE", _ranked(summary["mean_mse"], 3, lowest=True)),
+        ("MAE", _ranked(summary["mean_mae"], 3, lowest=True)),
+        ("Genes predicted", _ranked(summary["n_significant"], 0)),
+    ]
+    if summary.height > 1:
+        columns.append((f"R² {_MINUS} {reference}", _differences(summary)))
+        if several:
+            columns.append(("Wilcoxon p", _wilcoxon(summary)))
+    headings = [heading for heading, _ in columns]
+    return headings, [list(row) for row in zip(*(cells for _, cells in columns))]
+
+
+def _ranked(values: pl.Series, digits: int = 4, lowest: bool = False) -> list[Cell]:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    best = round(min(known) if lowest else max(known), digits) if known and len(values) > 1 else None
+    if best is not None and all(round(value, digits) == best for value in known):
+        best = None  # where all are equal none is best
+    return [
+        Cell(number(value, digits), value is not None and round(value, digits) == best, _plain(value))
+        for value in values
+    ]
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _differences(summary: pl.DataFrame) -> list[Cell]:
+    out = []
+    for row in summary.iter_rows(named=True):
+        if row["method"] == row["reference"]:
+            out.append(Cell("reference", value=0.0))
+            continue
+        width = interval(row["delta_low"], row["delta_high"], sign=True)
+        tail = f" {width}" if width[0] != "\N{EN DASH}" else ""
+        out.append(Cell(number(row["delta_r2"], sign=True) + tail, value=_plain(row["delta_r2"])))
+    return out
+
+
+def _wilcoxon(summary: pl.DataFrame) -> list[Cell]:
+    return [
+        Cell("")
+        if row["method"] == row["reference"]
+        else Cell(p_value(row["p_wilcoxon"]), value=_plain(row["p_wilcoxon"]))
+        for row in summary.iter_rows(named=True)
+    ]
+
+
+#: What a terminal too narrow for everything is spared, first to last.
+_SPARED = ("MAE", "MSE", "Spearman ρ", "Pearson r", "Wilcoxon p", "Signed r²", "95 % interval", "Genes predicted")
+
+
+def summary_table(summary: pl.DataFrame, title: str | None = None, *, width: int = 150) -> Table:
+    """The comparison as a rich table for the terminal; the best of each column is bold.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        Columns of `SUMMARY_COLUMNS`.
+    title : str, optional
+    width : int
+        Columns of the terminal; a narrow one gets the main columns only.
+
+    Returns
+    -------
+    rich.table.Table
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    headings, rows = summary_cells(summary)
+    kept = _that_fit(headings, rows, width)
+    n = int(summary["n_genes"].to_numpy().max())
+    caption = (
+        f"{n:,} gene{'s' if n != 1 else ''}, held-out people. R² = 1 {_MINUS} SSE/SST; "
+        "genes predicted: positive correlation at FDR 5 %."
+    )
+    table = Table(
+        title=title,
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        padding=(0, 1),
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for i in kept:
+        width = max(len(row[i].text) for row in rows)  # or rich would cut intervals before it breaks headings
+        table.add_column(headings[i], justify="left" if i == 0 else "right", min_width=width)
+    for row in rows:
+        table.add_row(*(Text(row[i].text, style="bold" if row[i].best else "", no_wrap=True) for i in kept))
+    return table
+
+
+def _that_fit(headings: list[str], rows: list[list[Cell]], width: int) -> list[int]:
+    """Indices of the columns that fit into `width` characters, the least needed left out first."""
+    needs = [
+        max(max(len(word) for word in heading.split()), *(len(row[i].text) for row in rows)) + 2
+        for i, heading in enumerate(headings)
+    ]
+    kept = list(range(len(headings)))
+    for name in _SPARED:
+        if sum(needs[i] for i in kept) + 2 <= width:
+            break
+        kept = [i for i in kept if headings[i] != name]
+    return kept
+
+
+def summary_markdown(summary: pl.DataFrame) -> str:
+    """The comparison as a Markdown table; the best of each column is bold.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        Columns of `SUMMARY_COLUMNS`.
+
+    Returns
+    -------
+    str
+    """
+    headings, rows = summary_cells(summary)
+    return markdown_table(headings, [[f"**{cell.text}**" if cell.best else cell.text for cell in row] for row in rows])
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, first column to the left and the others to the right.
+
+    >>> print(markdown_table(["a", "b"], [["x", "1"]]))
+    | a | b |
+    |---|---:|
+    | x | 1 |
+    <BLANKLINE>
+    """
+    rule = "|" + "|".join("---" if i == 0 else "---:" for i in range(len(headings))) + "|"
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (headings, *rows)]
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def summary_tsv(summary: pl.DataFrame) -> str:
+    """All columns of the comparison as TSV, six decimals, p-values with six significant digits.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        Columns of `SUMMARY_COLUMNS`.
+
+    Returns
+    -------
+    str
+    """
+    check_summary(summary)
+    rows = ["\t".join(SUMMARY_COLUMNS)]
+    for row in summary.select(SUMMARY_COLUMNS).sort("mean_r2", descending=True, maintain_order=True).iter_rows():
+        cells = []
+        for name, value in zip(SUMMARY_COLUMNS, row):
+            if isinstance(value, float):
+                cells.append(f"{value:.6g}" if name == "p_wilcoxon" else f"{value:.6f}")
+            else:
+                cells.append(str(value if value is not None else ""))
+        rows.append("\t".join(cells))
+    return "\n".join(rows) + "\n"
