@@ -205,6 +205,85 @@ class Genotypes:
         """Copies of ALT, shape (N, len(where)), float32, NaN where missing."""
         return self.reader.dosage(self._rows(), self._columns()[self.index(where)])
 
+    @classmethod
+    def from_arrays(
+        cls,
+        samples: ArrayLike,
+        variants: pl.DataFrame,
+        *,
+        dosage: Any = None,
+        alleles: ArrayLike | None = None,
+        phased: bool = True,
+        source: str = "arrays in memory",
+    ) -> Genotypes:
+        """Genotypes held in memory.
+
+        Parameters
+        ----------
+        samples : array of str, shape (N,)
+        variants : polars.DataFrame, M rows
+            Columns of `VARIANT_SCHEMA`.
+        dosage : array, shape (N, M), optional
+            Copies of ALT, NaN where missing; may be a lazy (dask) array. They carry no phase.
+        alleles : array, shape (N, 2, M), optional
+            0 REF, 1 ALT, -1 missing; instead of `dosage`.
+        phased : bool
+            Whether `alleles` are two haplotypes.
+
+        Examples
+        --------
+        >>> table = pl.DataFrame({"chrom": ["22"], "pos": [100], "id": ["rs1"], "ref": ["A"], "alt": ["G"]})
+        >>> Genotypes.from_arrays(["a", "b"], table, alleles=[[[0], [1]], [[1], [1]]]).dosage().ravel()
+        array([1., 2.], dtype=float32)
+        """
+        names = np.asarray(samples, dtype=str)
+        if (dosage is None) == (alleles is None):
+            raise GenopredError("Genotypes.from_arrays needs either dosage or alleles.")
+        reader = _ArrayReader(dosage, None if alleles is None else np.asarray(alleles, dtype=np.int8))
+        held = reader.held
+        _check_shape("genotypes", held, (len(names), *held.shape[1:-1], variants.height))
+        return cls(names, variants.select(list(VARIANT_SCHEMA)), reader, source, phased and alleles is not None)
+
+    @classmethod
+    def from_xarray(cls, array: Any, *, counted: str = "a1") -> Genotypes:
+        """Genotypes from the DataArray of pandas-plink's `read_plink1_bin`; it stays lazy.
+
+        pandas-plink calls the .bim's fifth column (plink's allele 1) `a0` and its sixth `a1`, and by default its
+        values count `a1`: the other allele than plink, and than `read_plink` here. The DataArray does not record
+        which was chosen, so say `counted="a0"` if it was read with `ref="a0"`. Either way the result is that of
+        `read_plink` on the same files: `alt` is `a0`, `ref` is `a1`, and a dosage counts `alt`.
+
+        Parameters
+        ----------
+        array : xarray.DataArray, shape (N, M)
+            Dimensions sample and variant; coordinates iid (or sample), chrom, pos, snp, a0 and a1.
+        counted : {"a1", "a0"}
+            Which allele its values count: the `ref` given to pandas-plink.
+
+        Returns
+        -------
+        Genotypes
+            Unphased.
+        """
+        if counted not in ("a0", "a1"):
+            raise GenopredError(f"counted {counted!r} is unknown; choose 'a1' (pandas-plink's default) or 'a0'.")
+        try:
+            array = array.transpose("sample", "variant")
+            names = array.coords["iid" if "iid" in array.coords else "sample"].values.astype(str)
+            columns = {"chrom": "chrom", "pos": "pos", "id": "snp", "ref": "a1", "alt": "a0"}
+            table = {name: np.asarray(array.coords[coord].values) for name, coord in columns.items()}
+        except (AttributeError, KeyError, ValueError) as problem:
+            raise GenopredError(
+                f"from_xarray needs the DataArray of pandas_plink.read_plink1_bin, with dimensions sample and variant "
+                f"and coordinates chrom, pos, snp, a0, a1 ({problem} is missing)."
+            ) from None
+        series = [
+            pl.Series(name, values.tolist(), VARIANT_SCHEMA[name], strict=False) for name, values in table.items()
+        ]
+        variants = pl.DataFrame(series).with_columns(pl.col("ref", "alt").replace("0", "."))
+        values = array.data if counted == "a0" else 2 - array.data
+        return cls.from_arrays(names, variants, dosage=values, source="DataArray")
+
     def haplotypes(self) -> Haplotypes:
         """The same genotypes, allele by allele."""
         return Haplotypes(self, self.phased)
@@ -233,6 +312,39 @@ class Genotypes:
             picked = self.index(variants)
             out = replace(out, variants=self.variants[picked], columns=out._columns()[picked])
         return out
+
+
+class _ArrayReader:
+    """A GenotypeReader over an array in memory, or a lazy one with `.compute()`."""
+
+    def __init__(self, dosage: Any, alleles: NDArray[np.int8] | None) -> None:
+        lazy = hasattr(dosage, "compute") or dosage is None
+        self._dosage = dosage if lazy else np.asarray(dosage, dtype=np.float32)
+        self._alleles = alleles
+
+    @property
+    def held(self) -> Any:
+        return self._dosage if self._alleles is None else self._alleles
+
+    def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        if self._alleles is not None:
+            both = self._alleles[:, :, columns][rows]
+            total = both.sum(axis=1, dtype=np.float32)
+            total[(both < 0).any(axis=1)] = np.nan
+            return total
+        part = self._dosage[:, columns][rows]
+        return np.asarray(part.compute() if hasattr(part, "compute") else part, dtype=np.float32)
+
+    def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
+        if self._alleles is not None:
+            return self._alleles[:, :, columns][rows]
+        dosage = self.dosage(rows, columns)
+        known = dosage[~np.isnan(dosage)]
+        if not np.isin(known, (0, 1, 2)).all():
+            raise GenopredError("dosages between 0, 1 and 2 have no alleles; genotypes are needed.")
+        both = np.stack([dosage >= 2, dosage >= 1], axis=1).astype(np.int8)
+        both[np.broadcast_to(np.isnan(dosage)[:, None], both.shape)] = -1
+        return both
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,145 @@
+"""Gene annotation: GTF."""
+
+from __future__ import annotations
+
+import io
+
+import polars as pl
+
+from genopred.errors import FormatError, examples
+from genopred.io.text import PathLike, read_bytes
+from genopred.types import plain_gene
+
+#: Columns of `read_gtf`. Positions are 1-based; `start` and `end` are both inside the gene.
+GTF_GENE_SCHEMA = {
+    "gene_id": pl.String,
+    "gene": pl.String,
+    "gene_name": pl.String,
+    "gene_type": pl.String,
+    "chrom": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "strand": pl.String,
+    "tss": pl.Int64,
+}
+
+#: Columns of `read_exons`. Positions are 1-based, both ends inside.
+GTF_EXON_SCHEMA = {
+    "gene_id": pl.String,
+    "gene": pl.String,
+    "transcript_id": pl.String,
+    "chrom": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "strand": pl.String,
+}
+
+_FIELDS = ["chrom", "source", "feature", "start", "end", "score", "strand", "frame", "attributes"]
+
+
+def read_gtf(path: PathLike) -> pl.DataFrame:
+    """Genes of a GTF (GENCODE, Ensembl), gzipped or not.
+
+    The TSS is the gene's start, or its end on the minus strand. A file without gene lines gets them from its
+    exons.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns of `GTF_GENE_SCHEMA`, sorted as the file is.
+
+    Raises
+    ------
+    FormatError
+        If a line is no GTF line.
+    """
+    table = _read(path)
+    genes = table.filter(pl.col("feature") == "gene")
+    if genes.height:
+        genes = genes.unique("gene_id", keep="first", maintain_order=True)
+    else:
+        exons = table.filter((pl.col("feature") == "exon") & pl.col("gene_id").is_not_null())
+        if not exons.height:
+            raise FormatError(f"{path} has neither gene nor exon lines with a gene_id; needed a GTF annotation.")
+        genes = exons.group_by("gene_id", "chrom", "strand", maintain_order=True).agg(
+            pl.col("start").min(), pl.col("end").max(), pl.col("gene_name", "gene_type").first()
+        )
+    return _finish(genes, GTF_GENE_SCHEMA)
+
+
+def read_exons(path: PathLike) -> pl.DataFrame:
+    """Exons of a GTF, one row per exon of each transcript: columns of `GTF_EXON_SCHEMA`.
+
+    Raises
+    ------
+    FormatError
+        If a line is no GTF line, or there are no exons.
+    """
+    exons = _read(path).filter(pl.col("feature") == "exon")
+    if not exons.height:
+        raise FormatError(f"{path} has no exon lines.")
+    return _finish(exons, GTF_EXON_SCHEMA)
+
+
+def exon_lengths(exons: pl.DataFrame) -> pl.DataFrame:
+    """Bases covered by any exon of each gene (`gene_id`, `length`), as TPM and FPKM need.
+
+    Overlapping exons of different transcripts count once.
+
+    Examples
+    --------
+    >>> exons = pl.DataFrame({"gene_id": ["a", "a"], "start": [1, 5], "end": [10, 12]})
+    >>> exon_lengths(exons).rows()
+    [('a', 12)]
+    """
+    ends = pl.col("end").cum_max().shift(1, fill_value=0).over("gene_id")
+    new = exons.sort("gene_id", "start").with_columns(covered=ends)
+    begin = pl.max_horizontal(pl.col("start"), pl.col("covered") + 1)
+    return (
+        new.with_columns(length=pl.max_horizontal(pl.col("end") - begin + 1, pl.lit(0)))
+        .group_by("gene_id", maintain_order=True)
+        .agg(pl.col("length").sum())
+    )
+
+
+def _finish(table: pl.DataFrame, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    plain = {name: plain_gene(name) for name in table["gene_id"].unique().drop_nulls().to_list()}
+    tss = pl.when(pl.col("strand") == "-").then(pl.col("end")).otherwise(pl.col("start"))
+    table = table.with_columns(gene=pl.col("gene_id").replace(plain), tss=tss)
+    return table.select(pl.col(name).cast(kind) for name, kind in schema.items())
+
+
+def _read(path: PathLike) -> pl.DataFrame:
+    data = read_bytes(path, "a GTF annotation")
+    lines = data.split(b"\n")
+    body = [line for line in lines if line and not line.startswith(b"#")]
+    for number, line in enumerate(lines, start=1):
+        if line and not line.startswith(b"#") and line.count(b"\t") != 8:
+            raise FormatError(f"{path} line {number}: {line.count(9) + 1} fields; a GTF line has 9, separated by tabs.")
+    if not body:
+        raise FormatError(f"{path} has no lines but comments; needed a GTF annotation.")
+    if b"gene_id" not in body[0] and b"ID=" in body[0]:
+        raise FormatError(f'{path} looks like GFF3 (ID=...); needed GTF (gene_id "..."): convert it with gffread -T.')
+    schema = {name: pl.String for name in _FIELDS}
+    table = pl.read_csv(io.BytesIO(b"\n".join(body)), has_header=False, separator="\t", quote_char=None, schema=schema)
+    table = table.filter(pl.col("feature").is_in(["gene", "exon"]))
+    numbers = table.with_columns(pl.col("start", "end").cast(pl.Int64, strict=False))
+    lacking = numbers["start"].is_null() | numbers["end"].is_null()
+    if lacking.any():
+        shown = examples(table.filter(lacking).select(pl.format("{}-{}", "start", "end")).to_series().to_list())
+        raise FormatError(f"{path}: {int(lacking.sum())} lines lack whole numbers as start and end ({shown}).")
+
+    def attribute(*names: str) -> pl.Expr:
+        found = [pl.col("attributes").str.extract(rf'(?:^|[;\s]){name} "([^"]*)"') for name in names]
+        return pl.coalesce(found)
+
+    return numbers.with_columns(
+        gene_id=attribute("gene_id"),
+        gene_name=attribute("gene_name", "gene_id"),
+        gene_type=attribute("gene_type", "gene_biotype"),
+        transcript_id=attribute("transcript_id"),
+    )

@@ -1,0 +1,230 @@
+"""PLINK 2 filesets: .pgen, .pvar and .psam, with phase and dosages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from genopred.errors import FormatError, GenopredError, examples
+from genopred.io.plink import read_fam, sample_names
+from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.types import VARIANT_SCHEMA, Genotypes, Note
+
+
+def read_pgen(
+    prefix: PathLike, *, multiallelic: str = "skip", phased: bool | None = None, ids: str = "iid"
+) -> Genotypes:
+    """Open a PLINK 2 fileset; genotypes are read when asked for.
+
+    Parameters
+    ----------
+    prefix : str
+        The fileset's name without extension (`--pfile`). The .pvar may be zstd-compressed (.pvar.zst).
+    multiallelic : {"skip", "split"}
+        Leave variants with several ALT alleles out (counted in `notes`), or make one variant of each ALT.
+        After splitting, allele 0 of a variant means "not this ALT".
+    phased : bool, optional
+        False treats a phased file as unphased. Without it the file says itself.
+    ids : {"iid", "fid_iid"}
+        Name samples by IID, or by FID_IID where one IID occurs in several families.
+
+    Returns
+    -------
+    Genotypes
+        Dosages are imputed dosages where the file stores them.
+
+    Raises
+    ------
+    FormatError
+        If a file is missing or damaged, the three do not fit together, or a sample occurs twice.
+    """
+    if multiallelic not in ("skip", "split"):
+        raise GenopredError(f"multiallelic {multiallelic!r} is unknown; choose 'skip' or 'split'.")
+    pgen, pvar, psam = _paths(prefix)
+    samples = read_psam(psam, ids=ids)
+    table = read_pvar(pvar)
+    n_alts = table["alt"].str.count_matches(",").to_numpy().astype(np.int64) + 1
+    no_alt = (table["alt"] == ".").to_numpy()
+    keep = ~no_alt & ((n_alts == 1) if multiallelic == "skip" else True)
+    record = np.repeat(np.flatnonzero(keep), n_alts[keep])
+    first = np.cumsum(n_alts[keep]) - n_alts[keep]
+    allele = np.arange(len(record)) - np.repeat(first, n_alts[keep]) + 1
+    variants = _split(table, record, allele) if (n_alts[keep] > 1).any() else table[record]
+    reader = PgenReader(pgen, len(samples), table.height, n_alts, record, allele)
+    is_phased = reader.check() and phased is not False
+    reader.phased = is_phased
+    notes: list[Note] = []
+    for status, reason, mask in (
+        ("dropped", "variant without ALT allele", no_alt),
+        (
+            "dropped" if multiallelic == "skip" else "note",
+            "variant with several ALT alleles"
+            + (" (multiallelic='split' keeps them)" if multiallelic == "skip" else ", split"),
+            n_alts > 1,
+        ),
+    ):
+        if mask.any():
+            notes.append((status, reason, int(mask.sum()), examples(table["id"].to_numpy()[mask].tolist())))
+    return Genotypes(samples, variants, reader, str(pgen), phased=is_phased, notes=tuple(notes))
+
+
+def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
+    stem = str(prefix)
+    if stem.endswith((".pgen", ".pvar", ".psam")):
+        stem = stem[:-5]
+    pvar = Path(f"{stem}.pvar")
+    if not pvar.exists() and Path(f"{stem}.pvar.zst").exists():
+        pvar = Path(f"{stem}.pvar.zst")
+    paths = (Path(f"{stem}.pgen"), pvar, Path(f"{stem}.psam"))
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise FormatError(f"{', '.join(missing)}: no such file; a PLINK 2 fileset {stem} needs .pgen, .pvar and .psam.")
+    return paths
+
+
+def _split(table: pl.DataFrame, record: NDArray[np.int64], allele: NDArray[np.int64]) -> pl.DataFrame:
+    out = table[record].with_columns(k=pl.Series(allele - 1), several=pl.col("alt").str.contains(","))
+    alt = pl.col("alt").str.split(",").list.get(pl.col("k"))
+    name = pl.when("several").then(pl.format("{}:{}", "id", alt)).otherwise(pl.col("id"))
+    return out.select("chrom", "pos", name.alias("id"), "ref", alt.alias("alt"))
+
+
+def read_psam(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
+    """Sample names of a .psam (or of a .fam under that name), in its order; each exactly once."""
+    data = read_bytes(path, "a PLINK 2 .psam")
+    if not data.startswith(b"#"):
+        return read_fam(path, ids=ids)
+    table, first_row = read_table(data, path, comment=b"##")
+    names = [name.lstrip("#") for name in table.columns]
+    if "IID" not in names:
+        raise FormatError(f"{path} line {first_row - 1}: no column IID (found {examples(names)}).")
+    table.columns = names
+    iid = table["IID"].to_list()
+    fid = table["FID"].to_list() if "FID" in names else ["0"] * len(iid)
+    return sample_names(fid, iid, path, ids=ids, first_row=first_row)
+
+
+def read_pvar(path: PathLike) -> pl.DataFrame:
+    """Variants of a .pvar (or of a .bim under that name), columns of `VARIANT_SCHEMA`; `alt` may be a list."""
+    data = _decompress(path)
+    if data.startswith(b"#"):
+        table, first_row = read_table(data, path, comment=b"##", separator="\t")
+        table.columns = [name.lstrip("#") for name in table.columns]
+        lacking = [name for name in ("CHROM", "POS", "ID", "REF", "ALT") if name not in table.columns]
+        if lacking:
+            raise FormatError(f"{path} line {first_row - 1}: no column {', '.join(lacking)}.")
+        table = table.select(chrom="CHROM", pos="POS", id="ID", ref="REF", alt="ALT")
+    else:
+        table, first_row = read_table(data, path, columns=["chrom", "id", "cm", "pos", "alt", "ref"])
+    table = to_numbers(table, ["pos"], path, first_row, kind=pl.Int64).select(list(VARIANT_SCHEMA))
+    unnamed = pl.format("{}:{}:{}:{}", "chrom", "pos", "ref", "alt")
+    return table.with_columns(pl.when(pl.col("id") == ".").then(unnamed).otherwise(pl.col("id")).alias("id"))
+
+
+def _decompress(path: PathLike) -> bytes:
+    if not str(path).endswith(".zst"):
+        return read_bytes(path, "a PLINK 2 .pvar")
+    import pyarrow as pa
+
+    try:
+        with pa.input_stream(str(path), compression="zstd") as stream:
+            return stream.read()
+    except OSError as problem:
+        raise FormatError(f"{path}: its zstd data are damaged or cut off ({problem}).") from None
+
+
+class PgenReader:
+    """Genotypes of a .pgen through pgenlib; opened on first use, and again after pickling."""
+
+    def __init__(
+        self,
+        path: Path,
+        n_samples: int,
+        n_variants: int,
+        n_alts: NDArray[np.int64],
+        record: NDArray[np.int64],
+        allele: NDArray[np.int64],
+    ) -> None:
+        self.path = path
+        self.n_samples = n_samples
+        self.n_variants = n_variants
+        self.offsets = None if (n_alts == 1).all() else np.concatenate([[0], np.cumsum(n_alts + 1)]).astype(np.uintp)
+        self.record = record.astype(np.uint32)
+        self.allele = allele
+        self.phased = False
+        self._file: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+    def _open(self) -> Any:
+        if self._file is None:
+            import pgenlib
+
+            try:
+                self._file = pgenlib.PgenReader(
+                    str(self.path).encode(),
+                    raw_sample_ct=self.n_samples,
+                    variant_ct=self.n_variants,
+                    allele_idx_offsets=self.offsets,
+                )
+            except RuntimeError as problem:
+                raise FormatError(f"{self.path} does not fit its .psam and .pvar: {_said(problem)}") from None
+        return self._file
+
+    def check(self) -> bool:
+        """Open the file; whether it stores phase."""
+        return bool(self._open().hardcall_phase_present())
+
+    def _columns(self, columns: NDArray[np.int64]) -> NDArray[np.uint32]:
+        return np.ascontiguousarray(self.record[columns])
+
+    def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copies of ALT, shape (rows, columns), NaN where missing."""
+        columns = np.asarray(columns, dtype=np.int64)
+        out = np.empty((len(columns), self.n_samples), dtype=np.float32)
+        file = self._open()
+        try:
+            file.read_dosages_list(self._columns(columns), out)
+            for j in np.flatnonzero(self.allele[columns] > 1).tolist():
+                file.read_dosages(int(self.record[columns[j]]), out[j], allele_idx=int(self.allele[columns[j]]))
+        except RuntimeError as problem:
+            raise self._damaged(problem) from None
+        out = out[:, rows]
+        out[out < 0] = np.nan
+        return out.T
+
+    def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Alleles, shape (rows, 2, columns): 0 REF, 1 ALT, -1 missing."""
+        columns = np.asarray(columns, dtype=np.int64)
+        shape = (len(columns), self.n_samples)
+        both = np.empty((shape[0], 2 * shape[1]), dtype=np.int32)
+        phase = np.empty(shape, dtype=np.uint8)
+        try:
+            self._open().read_alleles_and_phasepresent_list(self._columns(columns), both, phase)
+        except RuntimeError as problem:
+            raise self._damaged(problem) from None
+        pairs = both.reshape(*shape, 2)[:, rows]
+        if self.phased:
+            bad = (pairs[:, :, 0] != pairs[:, :, 1]) & (phase[:, rows] == 0)
+            if bad.any():
+                variant = int(self.record[columns[int(bad.any(axis=1).argmax())]])
+                raise FormatError(
+                    f"{self.path} variant {variant + 1:,} of the .pvar has {int(bad.any(axis=0).sum())} unphased "
+                    "heterozygotes though the file stores phase; phase it, or read it with phased=False."
+                )
+        out = (pairs == self.allele[columns].astype(np.int32)[:, None, None]).astype(np.int8)
+        out[(pairs < 0).any(axis=2)] = -1
+        return np.ascontiguousarray(out.transpose(1, 2, 0))
+
+    def _damaged(self, problem: Exception) -> FormatError:
+        return FormatError(f"{self.path} is damaged or cut off ({_said(problem)}); copy the fileset again.")
+
+
+def _said(problem: BaseException) -> str:
+    text = problem.args[0] if problem.args else str(problem)
+    return " ".join((text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)).split())

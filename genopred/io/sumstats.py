@@ -1,0 +1,206 @@
+"""GWAS and eQTL summary statistics: GWAS-SSF, plink 1.9 and plink 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from genopred.errors import FormatError, GenopredError, examples
+from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.io.writing import write_text
+
+#: Columns of `read_sumstats`. `alt` is the effect allele, `ref` the other one (null where unknown); `pos` is 1-based.
+SUMSTATS_SCHEMA = {
+    "chrom": pl.String,
+    "pos": pl.Int64,
+    "id": pl.String,
+    "ref": pl.String,
+    "alt": pl.String,
+    "beta": pl.Float64,
+    "se": pl.Float64,
+    "pval": pl.Float64,
+    "af": pl.Float64,
+    "n": pl.Float64,
+}
+
+#: Spellings of each column, in lower case, the most specific first.
+_SPELLINGS = {
+    "chrom": ("chromosome", "#chrom", "chrom", "chr", "#chr"),
+    "pos": ("base_pair_location", "pos", "bp", "position"),
+    "id": ("rsid", "rs_id", "variant_id", "id", "snp", "snpid", "markername", "rs"),
+    "alt": ("effect_allele", "a1", "alt", "ea", "effectallele"),
+    "ref": ("other_allele", "omitted", "a2", "nea", "oa", "non_effect_allele", "ref"),
+    "beta": ("beta", "effect", "slope", "b", "effect_size"),
+    "odds": ("odds_ratio", "or", "hazard_ratio"),
+    "se": ("standard_error", "se", "stderr", "slope_se", "log(or)_se", "beta_se"),
+    "t": ("stat", "t_stat", "t", "z_stat", "z", "tstat", "z_or_f_stat", "t_or_f_stat"),
+    "pval": ("p_value", "p", "pval", "pvalue", "p-value", "pval_nominal"),
+    "neglog": ("neg_log_10_p_value", "neg_log10_p_value", "log10_p", "mlog10p", "neg_log10_p"),
+    "af": ("effect_allele_frequency", "a1_freq", "eaf", "af", "freq", "a1freq"),
+    "n": ("n", "obs_ct", "nmiss", "sample_size", "n_total"),
+}
+
+_MISSING = ("NA", "nan", "NaN", "#NA", ".", "")
+
+
+def read_sumstats(path: PathLike) -> pl.DataFrame:
+    """Read summary statistics; the columns of GWAS-SSF, plink 1.9 `--assoc`/`--linear` and plink2 `--glm` are known.
+
+    Separators may be tabs, blanks or commas. Rows of plink tests other than the additive one (`ADD`) are left
+    out; a missing p-value is null. Odds and hazard ratios become log ratios; `neg_log_10_p_value` becomes
+    a p-value; a missing standard error comes from the effect and its statistic.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns of `SUMSTATS_SCHEMA`; null where the file does not say.
+
+    Raises
+    ------
+    FormatError
+        If a needed column is missing, a cell is not a number, or a p-value is outside (0, 1].
+
+    References
+    ----------
+    GWAS-SSF: Hayhurst et al. (2022), doi:10.1101/2022.07.15.500230.
+    """
+    data = read_bytes(path, "summary statistics")
+    first = data[: data.find(b"\n") if b"\n" in data else None]
+    separator = "\t" if b"\t" in first else "," if b"," in first and b" " not in first.strip() else None
+    table, first_row = read_table(data, path, separator=separator, comment=b"##")
+    at = _columns(table.columns)
+    lacking = [name for name in ("alt",) if name not in at]
+    if not {"id"} & set(at) and not {"chrom", "pos"} <= set(at):
+        lacking.append("id, or chrom and pos")
+    if not {"pval", "neglog", "beta", "odds"} & set(at):
+        lacking.append("beta or pval")
+    if lacking:
+        raise FormatError(
+            f"{path} has no column for {', '.join(lacking)} (it has {', '.join(table.columns[:12])}); name "
+            "them as GWAS-SSF does: chromosome, base_pair_location, effect_allele, other_allele, beta, standard_error, p_value."
+        )
+    table = table.with_columns(line=pl.int_range(first_row, first_row + table.height))
+    tests = {name.upper(): name for name in table.columns}
+    if "TEST" in tests:
+        table = table.filter(pl.col(tests["TEST"]) == "ADD")
+    table = table.select("line", *(pl.col(source).alias(name) for name, source in at.items()), *_plink2_ref(table, at))
+    return _finish(table, path)
+
+
+def _columns(names: Sequence[str]) -> dict[str, str]:
+    lower = {name.lower(): name for name in names}
+    out = {}
+    for name, spellings in _SPELLINGS.items():
+        found = next((lower[spelling] for spelling in spellings if spelling in lower), None)
+        if found is not None:
+            out[name] = found
+    # plink2 has REF, ALT and A1: A1 is the effect allele, and the other one is whichever it is not.
+    if out.get("ref", "").lower() == "ref" and "a1" in lower and "alt" in lower:
+        del out["ref"]
+    return out
+
+
+def _plink2_ref(table: pl.DataFrame, at: dict[str, str]) -> list[pl.Expr]:
+    lower = {name.lower(): name for name in table.columns}
+    if "ref" in at or not {"ref", "alt", "a1"} <= set(lower):
+        return []
+    ref, alt, a1 = (pl.col(lower[name]) for name in ("ref", "alt", "a1"))
+    return [pl.when(a1 == ref).then(alt).otherwise(ref).alias("ref")]
+
+
+def _finish(table: pl.DataFrame, path: PathLike) -> pl.DataFrame:
+    numbers: list[str] = [
+        name for name in ("beta", "odds", "se", "t", "pval", "neglog", "af", "n") if name in table.columns
+    ]
+    table = _numbers(table, numbers, path, pl.Float64)
+    if "pos" in table.columns:
+        table = _numbers(table, ["pos"], path, pl.Int64)
+    have = {name: name in table.columns for name in _SPELLINGS}
+    texts = [name for name in ("chrom", "id", "ref", "alt") if have[name] or name in table.columns]
+    table = table.with_columns(pl.when(~pl.col(texts).is_in(list(_MISSING))).then(pl.col(texts)).name.keep())
+    if not have["beta"] and have["odds"]:
+        _refuse(table, pl.col("odds") <= 0, path, "ratio", "odds", "above 0")
+        table = table.with_columns(beta=pl.col("odds").log())
+    if not have["pval"] and have["neglog"]:
+        table = table.with_columns(pval=10.0 ** -pl.col("neglog"))
+        # -log10 p above 308 underflows: the smallest number keeps the order of what can still be told apart.
+        table = table.with_columns(pl.col("pval").clip(lower_bound=5e-324))
+    if "pval" in table.columns:
+        remedy = "between 0 (excluded) and 1; give neg_log_10_p_value where p is too small to write"
+        _refuse(table, (pl.col("pval") <= 0) | (pl.col("pval") > 1), path, "p-value", "pval", remedy)
+    if not have["se"] and have["t"] and "beta" in table.columns:
+        table = table.with_columns(se=pl.when(pl.col("t") != 0).then((pl.col("beta") / pl.col("t")).abs()))
+    if have["se"]:
+        _refuse(table, pl.col("se") < 0, path, "standard error", "se", "0 or above")
+    columns = [
+        (pl.col(name) if name in table.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in SUMSTATS_SCHEMA.items()
+    ]
+    return table.select(columns).with_columns(pl.col("ref", "alt").str.to_uppercase())
+
+
+def _numbers(table: pl.DataFrame, names: list[str], path: PathLike, kind: type[pl.DataType]) -> pl.DataFrame:
+    for name in names:
+        absent = table[name].str.strip_chars().is_in(list(_MISSING))
+        cast = table.select(pl.when(~absent).then(pl.col(name).str.strip_chars()).cast(kind, strict=False)).to_series()
+        bad = cast.is_null() & ~absent
+        if bad.any():
+            to_numbers(table[name].filter(bad).to_frame(), [name], path, int(table["line"].filter(bad)[0]), kind=kind)
+        table = table.with_columns(cast.alias(name))
+    return table
+
+
+def _refuse(table: pl.DataFrame, bad: pl.Expr, path: PathLike, what: str, name: str, needed: str) -> None:
+    rows = table.filter(bad)
+    if rows.height:
+        shown = examples([f"line {line}: {value:g}" for line, value in zip(rows["line"], rows[name])])
+        raise FormatError(f"{path}: {rows.height} rows have a {what} that is not {needed} ({shown}).")
+
+
+def write_sumstats(path: PathLike, table: pl.DataFrame, style: str = "gwas-ssf") -> None:
+    """Write summary statistics, tab separated, gzipped where the name ends in `.gz`.
+
+    Parameters
+    ----------
+    path : str
+    table : polars.DataFrame
+        Columns of `SUMSTATS_SCHEMA`; all-null columns are left out where the style allows.
+    style : {"gwas-ssf", "plink2"}
+    """
+    optional = {"gwas-ssf": {"n": "n", "id": "rsid"}, "plink2": {"n": "OBS_CT", "af": "A1_FREQ"}}
+    if style == "gwas-ssf":
+        names = {
+            "chrom": "chromosome",
+            "pos": "base_pair_location",
+            "alt": "effect_allele",
+            "ref": "other_allele",
+            "beta": "beta",
+            "se": "standard_error",
+            "af": "effect_allele_frequency",
+            "pval": "p_value",
+            "id": "rsid",
+            "n": "n",
+        }
+    elif style == "plink2":
+        names = {"chrom": "#CHROM", "pos": "POS", "id": "ID", "ref": "REF", "alt": "ALT", "af": "A1_FREQ"}
+        names |= {"test": "TEST", "n": "OBS_CT", "beta": "BETA", "se": "SE", "pval": "P"}
+        table = table.with_columns(test=pl.lit("ADD"))
+    else:
+        raise GenopredError(f"style {style!r} is unknown; choose 'gwas-ssf' or 'plink2'.")
+    table = table.with_columns(pl.col("n").cast(pl.Int64, strict=False)) if _whole(table["n"]) else table
+    kept = {a: b for a, b in names.items() if not (a in optional[style] and table[a].null_count() == table.height)}
+    out = table.select(pl.col(a).alias(b) for a, b in kept.items())
+    if style == "plink2":
+        out = out.insert_column(out.columns.index("ALT") + 1, out["ALT"].alias("A1"))
+    write_text(path, out.write_csv(separator="\t", null_value="NA" if style == "plink2" else "#NA"))
+
+
+def _whole(values: pl.Series) -> bool:
+    known = values.drop_nulls().to_numpy()
+    return bool(np.all(known == np.floor(known)))
