@@ -152,9 +152,8 @@ def write_models(path: PathLike, models: ModelDatabase) -> None:
         raise GenopredError(f"{len(lonely)} genes have weights but no row in genes ({examples(lonely)}).")
     with atomic(path) as temporary, closing(sqlite3.connect(temporary)) as db:
         db.execute("PRAGMA journal_mode = OFF")
-        db.execute(
-            "CREATE TABLE weights (gene TEXT, rsid TEXT, varID TEXT, ref_allele TEXT, eff_allele TEXT, weight REAL)"
-        )
+        columns = "gene TEXT, rsid TEXT, varID TEXT, ref_allele TEXT, eff_allele TEXT, weight REAL"
+        db.execute(f"CREATE TABLE weights ({columns})")
         db.execute(
             'CREATE TABLE extra (gene TEXT, genename TEXT, gene_type TEXT, "n.snps.in.model" INTEGER, '
             '"pred.perf.R2" REAL, "pred.perf.pval" REAL, "pred.perf.qval" REAL)'

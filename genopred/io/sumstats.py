@@ -83,7 +83,8 @@ def read_sumstats(path: PathLike) -> pl.DataFrame:
     if lacking:
         raise FormatError(
             f"{path} has no column for {', '.join(lacking)} (it has {', '.join(table.columns[:12])}); name "
-            "them as GWAS-SSF does: chromosome, base_pair_location, effect_allele, other_allele, beta, standard_error, p_value."
+            "them as GWAS-SSF does: chromosome, base_pair_location, effect_allele, other_allele, beta, "
+            "standard_error, p_value."
         )
     table = table.with_columns(line=pl.int_range(first_row, first_row + table.height))
     tests = {name.upper(): name for name in table.columns}
