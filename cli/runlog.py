@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import shlex
 import sys
 import time
 import traceback
 import warnings
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from genopred.errors import GenopredError
-
-#: Packages whose version can change a number.
-_PACKAGES = ("numpy", "scipy", "polars", "scikit-learn", "xgboost-cpu", "xgboost", "lightgbm", "numba", "torch")
 
 
 class RunLog:
@@ -61,6 +57,8 @@ class RunLog:
         return self
 
     def _header(self) -> None:
+        from genopred.report.provenance import versions
+
         self._file_only(
             f"genopred {version('genopred')} {self.name}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
         )
@@ -142,27 +140,6 @@ def command_line() -> str:
     str
     """
     return shlex.join(["genopred", *sys.argv[1:]])
-
-
-def versions() -> dict[str, str]:
-    """Versions of genopred, Python and the packages whose version can change a number.
-
-    Returns
-    -------
-    dict of str to str
-
-    Examples
-    --------
-    >>> "genopred" in versions()
-    True
-    """
-    out = {"genopred": version("genopred"), "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            out[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return out
 
 
 def peak_memory_mb() -> float | None:

@@ -90,13 +90,15 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width / 72, height / 72), dpi=72, layout=layout)
 
 
-def main_method(summary: pl.DataFrame) -> str:
-    """The method a page is about: the best stack if there is one, else the best method.
+def main_method(summary: pl.DataFrame, wanted: str | None = None) -> str:
+    """The method a page is about: the one wanted, else the best stack, else the best method.
 
     Parameters
     ----------
     summary : polars.DataFrame
         Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
+    wanted : str, optional
+        Taken when it is among the methods.
 
     Returns
     -------
@@ -104,9 +106,9 @@ def main_method(summary: pl.DataFrame) -> str:
     """
     check_summary(summary)
     ordered = summary.sort("mean_r2", descending=True, nulls_last=True, maintain_order=True)["method"].to_list()
-    return next((name for name in ordered if name == "stack"), None) or next(
-        (name for name in ordered if name.startswith("stack")), ordered[0]
-    )
+    if wanted in ordered:
+        return str(wanted)
+    return next((name for name in ordered if name.startswith("stack")), ordered[0])
 
 
 def beside(methods: Sequence[str], main: str) -> list[str]:
@@ -146,7 +148,9 @@ def _colours(methods: Sequence[str], main: str) -> dict[str, str]:
     return out
 
 
-def method_means(summary: pl.DataFrame, scores: pl.DataFrame | None = None, *, width: float = 1000) -> Figure:
+def method_means(
+    summary: pl.DataFrame, scores: pl.DataFrame | None = None, *, main: str | None = None, width: float = 1000
+) -> Figure:
     """Mean R² of each method with its 95 % interval, and the paired difference from the reference.
 
     Parameters
@@ -156,6 +160,8 @@ def method_means(summary: pl.DataFrame, scores: pl.DataFrame | None = None, *, w
     scores : polars.DataFrame, optional
         Columns of `genopred.types.SCORE_SCHEMA`. For a single gene, where no interval over genes exists, the
         intervals over people are drawn from it.
+    main : str, optional
+        The method to set off; `main_method` by default.
     width : float
         In pixels; under 600 the two panels stand above one another.
 
@@ -165,7 +171,7 @@ def method_means(summary: pl.DataFrame, scores: pl.DataFrame | None = None, *, w
     """
     check_summary(summary)
     table = summary.sort("mean_r2", descending=False, nulls_last=False, maintain_order=True)
-    main, reference = main_method(summary), table["reference"][0]
+    main, reference = main_method(summary, main), table["reference"][0]
     single = table["n_genes"].max() == 1
     if single and scores is not None:
         people = scores.select("method", "r2_low", "r2_high")

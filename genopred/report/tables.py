@@ -217,16 +217,21 @@ def summary_table(summary: pl.DataFrame, title: str | None = None, *, width: int
     )
     for i in kept:
         width = max(len(row[i].text) for row in rows)  # or rich would cut intervals before it breaks headings
-        table.add_column(headings[i], justify="left" if i == 0 else "right", min_width=width)
+        table.add_column(_broken(headings[i]), justify="left" if i == 0 else "right", min_width=width)
     for row in rows:
         table.add_row(*(Text(row[i].text, style="bold" if row[i].best else "", no_wrap=True) for i in kept))
     return table
 
 
+def _broken(heading: str) -> str:
+    """A long heading on two lines."""
+    return heading if len(heading) <= 13 else "\n".join(heading.rsplit(" ", 1))
+
+
 def _that_fit(headings: list[str], rows: list[list[Cell]], width: int) -> list[int]:
     """Indices of the columns that fit into `width` characters, the least needed left out first."""
     needs = [
-        max(max(len(word) for word in heading.split()), *(len(row[i].text) for row in rows)) + 2
+        max(max(len(line) for line in _broken(heading).split("\n")), *(len(row[i].text) for row in rows)) + 2
         for i, heading in enumerate(headings)
     ]
     kept = list(range(len(headings)))

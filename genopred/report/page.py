@@ -1,0 +1,493 @@
+"""One self-contained HTML page per run: no network, readable on a telephone and on a wide screen, light or dark."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from genopred.errors import GenopredError
+from genopred.report import figures as draw
+from genopred.report.provenance import machine, versions
+from genopred.report.tables import Cell, check_summary, interval, number, p_value, summary_cells
+from genopred.types import MatchReport
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Genes in the bar chart on a wide and on a narrow screen; the table has them all.
+_BARS, _BARS_NARROW = 40, 12
+#: Genes with a scatter.
+_SCATTERS = 6
+#: One-sided test at 5 %, power 80 %.
+_DETECTABLE = 1.645 + 0.842
+
+
+@dataclass(frozen=True)
+class Section:
+    """A further titled block of a page.
+
+    Attributes
+    ----------
+    title : str
+    text : tuple of str
+        Paragraphs, plain text.
+    figures : tuple of (Figure, str) or (Figure, Figure, str)
+        A figure and its caption; with two figures the second is for narrow screens (about 340 pixels wide).
+    tables : tuple of (polars.DataFrame, str)
+        A table, shown as it is with sensible rounding, and its caption.
+    wide : bool
+        False puts several figures side by side.
+    """
+
+    title: str
+    text: tuple[str, ...] = ()
+    figures: tuple[tuple[Any, ...], ...] = ()
+    tables: tuple[tuple[pl.DataFrame, str], ...] = ()
+    wide: bool = True
+
+
+@dataclass
+class _Shown:
+    """A section ready for the template."""
+
+    title: str
+    anchor: str
+    text: list[str] = field(default_factory=list)
+    figures: list[dict[str, str]] = field(default_factory=list)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    wide: bool = True
+
+
+def write_page(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    summary: pl.DataFrame | None = None,
+    scores: pl.DataFrame | None = None,
+    predictions: pl.DataFrame | None = None,
+    report: MatchReport | None = None,
+    info: Mapping[str, Any] | None = None,
+    sections: Sequence[Section] = (),
+) -> Path:
+    """Write the page of a run, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        The HTML file.
+    title : str
+    summary : polars.DataFrame, optional
+        Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
+    scores : polars.DataFrame, optional
+        Columns of `genopred.types.SCORE_SCHEMA`; needed with `summary`.
+    predictions : polars.DataFrame, optional
+        Columns of `genopred.types.PREDICTION_SCHEMA`; the main method's best genes suffice.
+    report : MatchReport, optional
+    info : mapping, optional
+        `command` (str), `stack` (the main method), `notes` (list of str), `versions` (mapping), `seconds`,
+        `machine`, and anything else worth stating (seed, folds, window ...).
+    sections : sequence of Section
+        Further blocks, shown before what was dropped.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    GenopredError
+        If a table has not the columns that it needs, or the file cannot be written.
+    """
+    html = render_page(
+        title=title,
+        summary=summary,
+        scores=scores,
+        predictions=predictions,
+        report=report,
+        info=info,
+        sections=sections,
+    )
+    target = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".part.html")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(html)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as problem:
+        raise GenopredError(f"{target} cannot be written ({problem.strerror}); choose another --out.") from None
+    return target
+
+
+def render_page(
+    *,
+    title: str,
+    summary: pl.DataFrame | None = None,
+    scores: pl.DataFrame | None = None,
+    predictions: pl.DataFrame | None = None,
+    report: MatchReport | None = None,
+    info: Mapping[str, Any] | None = None,
+    sections: Sequence[Section] = (),
+) -> str:
+    """The page as text; parameters as in `write_page`."""
+    from jinja2 import Environment, PackageLoader
+    from markupsafe import Markup
+
+    facts = dict(info or {})
+    shown, lead, tiles = [], [], []
+    if summary is not None:
+        check_summary(summary)
+        if scores is None:
+            raise GenopredError("scores: needed with summary, for the figures and the table of genes.")
+        main = draw.main_method(summary, facts.get("stack"))
+        lead = reading(summary, scores, main)
+        tiles = _tiles(summary, scores, main)
+        shown = list(_standard(summary, scores, predictions, main))
+    shown += [_show(section, f"more{i}") for i, section in enumerate(sections)]
+    if report is not None:
+        shown.append(_matched(report))
+    environment = Environment(
+        loader=PackageLoader("genopred.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        lead=lead,
+        tiles=tiles,
+        sections=shown,
+        notes=list(facts.get("notes") or ()),
+        command=facts.get("command"),
+        facts=_facts(facts),
+        versions=facts.get("versions") or versions(),
+        svg=Markup,
+    )
+
+
+# --- words -----------------------------------------------------------------------------------------------------
+
+
+def reading(summary: pl.DataFrame, scores: pl.DataFrame, main: str | None = None) -> list[str]:
+    """What the result says, in plain sentences, the disappointing ones included.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
+    scores : polars.DataFrame
+        Columns of `genopred.types.SCORE_SCHEMA`.
+    main : str, optional
+        The method that is spoken of.
+
+    Returns
+    -------
+    list of str
+        Paragraphs.
+    """
+    main = draw.main_method(summary, main)
+    row = summary.row(by_predicate=pl.col("method") == main, named=True)
+    n_genes = int(row["n_genes"])
+    people = int(scores["n"].to_numpy().max())
+    detectable = math.tanh(_DETECTABLE / math.sqrt(max(people - 3, 1))) ** 2
+    if n_genes == 1:
+        return [_one_gene(scores, main, people, detectable)]
+    hits = int(row["n_significant"])
+    out = []
+    if hits == 0:
+        out.append(
+            f"Nothing could be predicted: in none of the {n_genes:,} genes does the prediction of {main} correlate "
+            f"positively with the measurement in held-out people (FDR 5 %), and its mean R² is "
+            f"{number(row['mean_r2'])}. Genotype near these genes may say too little about their expression; or people are mixed up between "
+            f"the files, or too few: with {people:,} people a single gene is usually noticed from an R² of about "
+            f"{number(detectable, 3)} upwards."
+        )
+    else:
+        explained = 100 * row["mean_r2"]
+        out.append(
+            f"In people it has not seen, {main} explains on average {number(explained, 1)} % of the differences in "
+            f"expression (mean R² {number(row['mean_r2'])}, 95 % interval over genes "
+            f"{interval(row['mean_r2_low'], row['mean_r2_high'], 3)}). In {hits:,} of {n_genes:,} genes prediction and "
+            "measurement correlate positively (FDR 5 %); for the others genotype near the gene tells little or "
+            f"nothing in {people:,} people."
+        )
+    against = _against(row, main)
+    return [*out, against] if against else out
+
+
+def _one_gene(scores: pl.DataFrame, main: str, people: int, detectable: float) -> str:
+    row = scores.row(by_predicate=pl.col("method") == main, named=True)
+    width = interval(row["r2_low"], row["r2_high"], 3)
+    start = (
+        f"{row['gene_id']}, {people:,} held-out people, {main}: R² {number(row['r2'])} (95 % interval over people "
+        f"{width}), Pearson r {number(row['pearson'], 3)}. "
+    )
+    if row["r2_low"] is not None and row["r2_low"] > 0:
+        return start + "Expression of this gene can be predicted from genotype; how well, the interval says."
+    if row["r2"] > 0:
+        return start + "The interval includes zero: these data do not show that this gene can be predicted."
+    return start + (
+        "The mean of the training people would have done as well or better: this gene could not be predicted. With "
+        f"{people:,} people a gene is usually noticed from an R² of about {number(detectable, 3)} upwards."
+    )
+
+
+def _against(row: Mapping[str, Any], main: str) -> str:
+    if row["reference"] == main or row["delta_low"] is None:
+        return ""
+    width = interval(row["delta_low"], row["delta_high"], sign=True)
+    base = row["mean_r2"] - row["delta_r2"]
+    if row["delta_low"] > 0:
+        ratio = f", {number(row['mean_r2'] / base, 2)} times as much" if base > 0.005 else ""
+        verdict = f"better than {row['reference']}{ratio}"
+    elif row["delta_high"] < 0:
+        verdict = f"worse than {row['reference']}"
+    else:
+        verdict = f"not told apart from {row['reference']} by these genes"
+    return (
+        f"It is {verdict}: the mean R² differs by {number(row['delta_r2'], sign=True)} {width}, paired over the same "
+        f"genes (Wilcoxon p = {p_value(row['p_wilcoxon'])})."
+    )
+
+
+def _tiles(summary: pl.DataFrame, scores: pl.DataFrame, main: str) -> list[tuple[str, str, str]]:
+    """The few numbers set large: label, number, words under it."""
+    row = summary.row(by_predicate=pl.col("method") == main, named=True)
+    tiles = [("People", f"{int(scores['n'].to_numpy().max()):,}", "each predicted once, held out")]
+    if row["n_genes"] == 1:
+        of = scores.row(by_predicate=pl.col("method") == main, named=True)
+        tiles.append(("R²", number(of["r2"], 3), f"{main}, {interval(of['r2_low'], of['r2_high'], 3)}"))
+        tiles.append(("Pearson r", number(of["pearson"], 3), main))
+        return tiles
+    tiles.append(("Genes", f"{row['n_genes']:,}", f"{row['n_significant']:,} predicted at FDR 5 %"))
+    tiles.append(("Mean R²", number(row["mean_r2"]), f"{main}, {interval(row['mean_r2_low'], row['mean_r2_high'], 3)}"))
+    if row["reference"] != main:
+        tiles.append(
+            (
+                f"Against {row['reference']}",
+                number(row["delta_r2"], sign=True),
+                interval(row["delta_low"], row["delta_high"], sign=True),
+            )
+        )
+    return tiles
+
+
+def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What else was stated, in the order given."""
+    special = {"command", "notes", "versions", "stack"}
+    out = [(key.replace("_", " "), _fact(key, value)) for key, value in info.items() if key not in special]
+    if "machine" not in info:
+        out.append(("machine", machine()))
+    return out
+
+
+def _fact(key: str, value: Any) -> str:
+    if key == "seconds":
+        return f"{float(value):,.1f}"
+    if key == "window" and isinstance(value, int):
+        return f"{value / 1000:g} kb on each side of the TSS"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value)
+    return str(value)
+
+
+# --- blocks ----------------------------------------------------------------------------------------------------
+
+
+def _standard(
+    summary: pl.DataFrame, scores: pl.DataFrame, predictions: pl.DataFrame | None, main: str
+) -> Iterator[_Shown]:
+    """What every comparison shows."""
+    several = summary["n_genes"].to_numpy().max() > 1
+    methods = summary.sort("mean_r2", descending=True, nulls_last=True, maintain_order=True)["method"].to_list()
+    block = _Shown("Methods compared", "methods")
+    block.figures.append(
+        _picture(
+            draw.method_means(summary, scores, main=main),
+            draw.method_means(summary, scores, main=main, width=340),
+            "R² of each method with its interval.",
+            "means",
+        )
+    )
+    headings, rows = summary_cells(summary)
+    caption = (
+        "R² = 1 − SSE/SST on pooled held-out predictions; negative where the mean would have done better. Signed r² is "
+        "the squared correlation with its sign. Genes predicted: positive correlation at FDR 5 %. Bold: best of its "
+        "column."
+    )
+    block.tables.append(_table(headings, rows, caption, "summary", strong=main))
+    yield block
+
+    shown = draw.beside(methods, main)
+    if several:
+        block = _Shown("Gene by gene", "genes")
+        total = scores["gene_id"].n_unique()
+        block.figures.append(
+            _picture(
+                draw.gene_bars(scores, shown, max_genes=_BARS),
+                draw.gene_bars(scores, shown, max_genes=_BARS_NARROW, width=340, horizontal=True),
+                f"R² per gene, best of {main} first"
+                + (
+                    f"; of {total:,} genes the best are drawn (bars end at −0.1), all are in the table."
+                    if total > _BARS_NARROW
+                    else "."
+                ),
+                "bars",
+            )
+        )
+        yield block
+        rival = str(summary["reference"][0])
+        if rival == main and len(methods) > 1:
+            rival = next(name for name in methods if name != main)
+        if rival != main:
+            block = _Shown(f"{main} against {rival}", "against", wide=False)
+            block.figures.append(
+                _picture(
+                    draw.r2_against_r2(scores, rival, main),
+                    draw.r2_against_r2(scores, rival, main, width=330),
+                    "One point a gene; above the line the first is better.",
+                    "against",
+                )
+            )
+            yield block
+    if predictions is not None and predictions.height:
+        yield from _scatters(scores, predictions, main)
+    block = _Shown("All genes" if several else "All methods", "table")
+    block.tables.append(_gene_table(scores, methods, main) if several else _method_table(scores))
+    yield block
+
+
+def _scatters(scores: pl.DataFrame, predictions: pl.DataFrame, main: str) -> Iterator[_Shown]:
+    have = predictions.filter(pl.col("method") == main)["gene_id"].unique()
+    of = scores.filter(pl.col("gene_id").is_in(have.to_list()))
+    if not of.height:
+        return
+    block = _Shown("Predicted and measured", "scatter", wide=False)
+    block.text.append(
+        f"The genes that {main} predicts best, one point a held-out person, in units of the training people's spread; "
+        "along the dashed line both are equal."
+    )
+    for i, (gene, r2) in enumerate(draw.best_genes(of, main, _SCATTERS)):
+        figure = draw.predicted_scatter(predictions, gene, main, r2)
+        block.figures.append(_picture(figure, None, f"{gene}: predicted against measured", f"scatter{i}", bare=True))
+    yield block
+
+
+def _gene_table(scores: pl.DataFrame, methods: Sequence[str], main: str) -> dict[str, Any]:
+    order = [main, *(name for name in methods if name != main)]
+    wide = scores.pivot(on="method", index="gene_id", values="r2")
+    own = scores.filter(pl.col("method") == main).select("gene_id", "n", "r2_low", "r2_high", "pearson")
+    wide = wide.join(own, on="gene_id").sort(main, "gene_id", descending=[True, False], nulls_last=True)
+    headings = ["Gene", "People", f"R² {main}", "95 % interval", "Pearson r", *(f"R² {name}" for name in order[1:])]
+    rows = []
+    for row in wide.iter_rows(named=True):
+        best = max(row[name] for name in order)
+        r2 = [Cell(number(row[name], 3), row[name] == best, row[name]) for name in order]
+        width = Cell(interval(row["r2_low"], row["r2_high"], 2), value=row["r2_low"])
+        r = Cell(number(row["pearson"], 3), value=row["pearson"])
+        rows.append([Cell(row["gene_id"]), Cell(f"{row['n']:,}", value=row["n"]), r2[0], width, r, *r2[1:]])
+    caption = (
+        f"R² on held-out people; interval (bootstrap over people) and Pearson r of {main}. Bold: best of the gene."
+    )
+    return _table(headings, rows, caption, "all", search=len(rows) > 12)
+
+
+def _method_table(scores: pl.DataFrame) -> dict[str, Any]:
+    headings = ["Method", "R²", "95 % interval", "Pearson r", "Spearman ρ", "MSE", "MAE"]
+    rows = []
+    for row in scores.sort("r2", descending=True).iter_rows(named=True):
+        cells = [Cell(row["method"]), Cell(number(row["r2"]), value=row["r2"])]
+        cells.append(Cell(interval(row["r2_low"], row["r2_high"], 3), value=row["r2_low"]))
+        cells += [Cell(number(row[name], 3), value=row[name]) for name in ("pearson", "spearman", "mse", "mae")]
+        rows.append(cells)
+    return _table(headings, rows, "Intervals: bootstrap over people.", "all")
+
+
+def _matched(report: MatchReport) -> _Shown:
+    block = _Shown("What was used and what was dropped", "matched")
+    dropped = report.table.filter((pl.col("status") == "dropped") & (pl.col("n") > 0)).height
+    if not dropped:
+        block.text.append("Nothing was dropped.")
+    rows = []
+    for row in report.table.iter_rows(named=True):
+        cells = [Cell(str(row[name] or "")) for name in ("item", "status")]
+        rows.append(
+            [*cells, Cell(f"{row['n']:,}", value=row["n"]), Cell(row["reason"] or ""), Cell(row["examples"] or "")]
+        )
+    headings = ["What", "", "How many", "Why", "Examples"]
+    block.tables.append(
+        _table(headings, rows, "Counts by reason; at most three examples each.", "matched", words=(1, 3, 4))
+    )
+    return block
+
+
+def _show(section: Section, anchor: str) -> _Shown:
+    block = _Shown(section.title, anchor, list(section.text), wide=section.wide)
+    for i, (figure, *rest, caption) in enumerate(section.figures):
+        block.figures.append(_picture(figure, rest[0] if rest else None, caption, f"{anchor}f{i}"))
+    for i, (table, caption) in enumerate(section.tables):
+        words = tuple(j for j, kind in enumerate(table.dtypes) if not kind.is_numeric())
+        rows = [[_any_cell(name, value) for name, value in zip(table.columns, row)] for row in table.iter_rows()]
+        block.tables.append(_table(table.columns, rows, caption, f"{anchor}t{i}", search=len(rows) > 30, words=words))
+    return block
+
+
+def _any_cell(name: str, value: Any) -> Cell:
+    if value is None:
+        return Cell("\N{EN DASH}")
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no")
+    if isinstance(value, int):
+        return Cell(str(value) if name in ("pos", "tss", "start", "end") else f"{value:,}", value=value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return Cell("\N{EN DASH}")
+        small = 0 < abs(value) < 1e-3 or abs(value) >= 1e6
+        return Cell(p_value(value) if small or name.startswith("p") and len(name) < 6 else number(value), value=value)
+    return Cell(str(value))
+
+
+def _table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    caption: str,
+    anchor: str,
+    *,
+    strong: str | None = None,
+    search: bool = False,
+    words: tuple[int, ...] = (),
+) -> dict[str, Any]:
+    return {
+        "headings": list(headings),
+        "rows": rows,
+        "caption": caption,
+        "anchor": anchor,
+        "strong": strong,
+        "search": search,
+        "words": {0, *words},
+    }
+
+
+# --- pictures --------------------------------------------------------------------------------------------------
+
+
+def _picture(wide: Figure, narrow: Figure | None, caption: str, prefix: str, bare: bool = False) -> dict[str, str]:
+    """A figure as inline SVG in the page's own colours; `bare` keeps the caption to screen readers."""
+    out = {"wide": _themed(draw.to_svg(wide, title=caption, prefix=prefix)), "caption": "" if bare else caption}
+    if narrow is not None:
+        out["narrow"] = _themed(draw.to_svg(narrow, title=caption, prefix=prefix + "n"))
+    return out
+
+
+def _themed(svg: str) -> str:
+    for name, colour in draw.COLOURS.items():
+        svg = re.sub(re.escape(colour), f"var(--{name})", svg, flags=re.IGNORECASE)
+    return re.sub(r"\n\s*", " ", svg)
