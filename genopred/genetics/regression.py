@@ -117,8 +117,8 @@ def _associate(x: Floats, y: Floats, design: Floats) -> Marginal:
         x = x - 2 * af
         y = y - y.mean() if n else y
     xx = np.einsum("ij,ij->j", x, x)
-    # What covariates explain fully leaves only rounding.
-    xx[xx <= 1e-10 * np.maximum(total, 1e-300)] = 0.0
+    # A constant, and what covariates explain fully, leave only rounding.
+    xx[(xx <= 1e-10 * total) | (total <= 1e-24 * n * af**2)] = 0.0
     slope, se, tstat, pval = t_test((xx, x.T @ y, float(y @ y)), n - 1 - rank)
     return Marginal(slope, se, tstat, pval, af, np.full(m, n, dtype=np.int64))
 
