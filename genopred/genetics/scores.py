@@ -488,7 +488,7 @@ class ClumpThresholdPRS(_CalibratedScore):
         owner = ld.greedy(source, order, n_index, low, high, limits, self.r2)
         leads = owner == np.arange(owner.shape[1])
         passes = np.where(np.isnan(strength), -1.0, strength) >= bounds[:, None]
-        return (leads[:, None, :] & passes[None, :, :]).reshape(-1, len(strength)) * base.slope
+        return (leads[:, None, :] & passes[None, :, :]).reshape(len(leads) * len(passes), len(strength)) * base.slope
 
     def _chosen(self, choice: int, slope: float) -> None:
         self.p_threshold_ = float(self.p_thresholds[choice % len(self.p_thresholds)]) if slope else None
