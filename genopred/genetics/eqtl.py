@@ -773,3 +773,216 @@ def _top_row(
         "pval_perm": fit.pval_perm,
         "pval_beta": fit.pval_beta,
     }
+
+
+def qvalues(pvals: ArrayLike, lambdas: ArrayLike | None = None) -> tuple[Floats, float]:
+    """Storey's q-values, with the proportion of true nulls from a smoother, as R's qvalue does by default.
+
+    Parameters
+    ----------
+    pvals : array, shape (G,)
+        NaN gets NaN.
+    lambdas : array, optional
+        Where to estimate pi0; 0.05, 0.1 to 0.95. One number uses the estimate there.
+
+    Returns
+    -------
+    q : array, shape (G,)
+    pi0 : float
+        Estimated proportion of true nulls. 1, which makes q the Benjamini-Hochberg value, where it cannot be
+        estimated: no p-value above the largest lambda, or fewer than 20 p-values.
+
+    Raises
+    ------
+    GenopredError
+        If a p-value is below 0 or above 1.
+
+    References
+    ----------
+    Storey and Tibshirani (2003), doi:10.1073/pnas.1530509100.
+
+    Examples
+    --------
+    >>> q, pi0 = qvalues([0.01, 0.02, 0.5])
+    >>> q.round(3).tolist(), pi0
+    ([0.03, 0.03, 0.5], 1.0)
+    """
+    p = np.asarray(pvals, dtype=np.float64)
+    known = np.isfinite(p)
+    wrong = p[known & ((p < 0) | (p > 1))]
+    if wrong.size:
+        raise GenopredError(f"qvalues: {wrong.size} p-values are outside 0 to 1 ({examples(wrong.tolist())}).")
+    out = np.full(p.shape, np.nan)
+    if not known.any():
+        return out, 1.0
+    mine = p[known]
+    pi0 = _pi0(mine, np.arange(0.05, 0.951, 0.05) if lambdas is None else np.atleast_1d(np.asarray(lambdas, float)))
+    order = np.argsort(-mine, kind="stable")
+    rank = np.arange(len(mine), 0, -1)
+    q = np.minimum.accumulate(np.minimum(pi0 * len(mine) / rank * mine[order], 1.0))
+    back = np.empty_like(q)
+    back[order] = q
+    out[known] = back
+    return out, pi0
+
+
+def _pi0(p: Floats, lambdas: Floats) -> float:
+    if len(p) < 20 or p.max() < lambdas.max():
+        return 1.0
+    above = (p[None, :] >= lambdas[:, None]).mean(axis=1) / (1 - lambdas)
+    pi0 = float(above[-1]) if len(lambdas) < 4 else float(_smooth(lambdas, above, 3.0)[-1])
+    return min(pi0, 1.0) if pi0 > 0 else 1.0
+
+
+def _smooth(x: Floats, y: Floats, df: float) -> Floats:
+    """Cubic smoothing spline with `df` effective degrees of freedom, at x."""
+    h = np.diff(x)
+    n = len(x)
+    q = np.zeros((n, n - 2))
+    r = np.zeros((n - 2, n - 2))
+    for i in range(n - 2):
+        q[i : i + 3, i] = 1 / h[i], -1 / h[i] - 1 / h[i + 1], 1 / h[i + 1]
+        r[i, i] = (h[i] + h[i + 1]) / 3
+        if i:
+            r[i, i - 1] = r[i - 1, i] = h[i] / 6
+    size, vectors = np.linalg.eigh(q @ np.linalg.solve(r, q.T))
+    size = np.maximum(size, 0.0)
+    low, high = -40.0, 40.0  # log penalty; the degrees of freedom fall with it
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.sum(1 / (1 + np.exp(middle) * size)) > df else (low, middle)
+    return vectors @ ((vectors.T @ y) / (1 + np.exp(low) * size))
+
+
+def add_qvalues(table: pl.DataFrame, fdr: float = 0.05) -> tuple[pl.DataFrame, float]:
+    """Add `qval` and `pval_nominal_threshold` to a permutation table, as tensorQTL does.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        From `permutation_table`, all chromosomes together.
+    fdr : float
+        Genes with q up to this are eGenes; the nominal threshold of each gene is where its beta distribution
+        reaches the p-value halfway between the last eGene and the first other gene.
+
+    Returns
+    -------
+    polars.DataFrame, float
+        The table with two more columns, and pi0.
+    """
+    pval = table["pval_beta"].to_numpy()
+    q, pi0 = qvalues(pval)
+    threshold = np.full(len(pval), np.nan)
+    hits = q <= fdr
+    if hits.any():
+        cut = gene_threshold(pval, q, fdr)
+        one, two = table["beta_shape1"].to_numpy(), table["beta_shape2"].to_numpy()
+        threshold = betaincinv(one, two, cut)
+    return table.with_columns(qval=pl.Series(q), pval_nominal_threshold=pl.Series(threshold)), pi0
+
+
+def gene_threshold(pval_beta: Floats, q: Floats, fdr: float) -> float:
+    """Gene-level p-value between the last gene with q up to `fdr` and the first one beyond; 0 without the former."""
+    inside, outside = pval_beta[q <= fdr], pval_beta[q > fdr]
+    if not inside.size:
+        return 0.0
+    return float((inside.max() + outside.min()) / 2) if outside.size else float(inside.max())
+
+
+def independent_signals(
+    dosage: ArrayLike,
+    pos: ArrayLike,
+    tss: int,
+    phenotype: ArrayLike,
+    covariates: ArrayLike | None,
+    threshold: float,
+    permutations: NDArray[np.intp],
+    *,
+    gene_id: str = "gene",
+    variant_ids: pl.Series | None = None,
+    normalise: bool = True,
+    maf: float = 0.0,
+    max_signals: int = 20,
+) -> pl.DataFrame:
+    """Conditionally independent signals of one gene by forward selection and backward checks, as GTEx did.
+
+    Forward: the top variant is added to the covariates until the permutation p-value of the next one exceeds
+    `threshold`. Backward: each signal is mapped again with all others as covariates, and kept if it still passes.
+
+    Parameters
+    ----------
+    dosage : array, shape (N, M)
+        The gene's window; NaN where missing.
+    pos : array, shape (M,)
+        Sorted positions.
+    tss : int
+    phenotype : array, shape (N,)
+    covariates : array, shape (N, K), optional
+    threshold : float
+        Largest `pval_beta` of a signal; the gene-level threshold of the permutation pass.
+    permutations : array of int, shape (P, N)
+    gene_id : str
+    variant_ids : polars.Series, length M, optional
+        Column numbers without it.
+    normalise : bool
+    maf : float
+    max_signals : int
+        Stop the forward selection there.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns of `INDEPENDENT_SCHEMA`, by rank; no rows where the first variant does not pass.
+
+    References
+    ----------
+    GTEx Consortium (2017), doi:10.1038/nature24277, supplement.
+    """
+    x = np.asarray(dosage, dtype=np.float32)
+    y = np.asarray(phenotype, dtype=np.float64)
+    positions = np.asarray(pos, dtype=np.int64)
+    base = np.empty((len(y), 0)) if covariates is None else np.asarray(covariates, dtype=np.float64)
+    names = pl.Series([str(i) for i in range(x.shape[1])]) if variant_ids is None else variant_ids
+    sites = np.array([tss])
+    # A window as wide as the data: the caller has cut it.
+    reach = int(np.abs(positions - tss).max(initial=0))
+
+    def best(extra: list[int]) -> tuple[int, dict[str, Any]] | None:
+        model = cis_model(y, np.column_stack([base, _filled(x[:, extra])]), normalise=normalise)
+        scan = cis_scan(x, positions, sites, model, reach, permutations=permutations, maf=maf)
+        if scan.top[0] < 0 or scan.perm_r2 is None:
+            return None
+        row = _top_row(scan, scan.perm_r2[0], 0, gene_id, names, positions, tss)
+        return (int(scan.top[0]), row) if row["pval_beta"] <= threshold else None
+
+    forward: list[int] = []
+    rows: list[dict[str, Any]] = []
+    while len(forward) < max_signals:
+        found = best(forward)
+        if found is None:
+            break
+        forward.append(found[0])
+        rows.append({**found[1], "rank": len(forward)})
+    if len(forward) > 1:
+        rows, seen = [], set()
+        for rank, own in enumerate(forward, start=1):
+            found = best([other for other in forward if other != own])
+            if found is not None and found[0] not in seen:
+                seen.add(found[0])
+                rows.append({**found[1], "rank": rank})
+    return pl.DataFrame(rows, schema=INDEPENDENT_SCHEMA, orient="row")
+
+
+def _filled(dosage: NDArray[np.float32]) -> Floats:
+    x = dosage.astype(np.float64)
+    hole = np.isnan(x)
+    if hole.any():
+        mean = np.where(hole, 0.0, x).sum(axis=0) / np.maximum((~hole).sum(axis=0), 1)
+        x = np.where(hole, mean, x)
+    return x
+
+
+def residual_dosage(dosage: NDArray[np.float32], model: CisModel) -> Floats:
+    """Dosages (N, M) with missing ones at their mean, residualised as `model` does; for fine-mapping."""
+    x = _filled(dosage)
+    return x - model.basis @ (model.basis.T @ x)
