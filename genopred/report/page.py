@@ -205,10 +205,10 @@ def reading(summary: pl.DataFrame, scores: pl.DataFrame, main: str | None = None
     if hits == 0:
         out.append(
             f"Nothing could be predicted: in none of the {n_genes:,} genes does the prediction of {main} correlate "
-            f"positively with the measurement in held-out people (FDR 5 %), and its mean R² is "
-            f"{number(row['mean_r2'])}. Genotype near these genes may say too little about their expression; or people are mixed up between "
-            f"the files, or too few: with {people:,} people a single gene is usually noticed from an R² of about "
-            f"{number(detectable, 3)} upwards."
+            "positively with the measurement in held-out people (FDR 5 %), and its mean R² is "
+            f"{number(row['mean_r2'])}. Genotype near these genes may say too little about their expression; or "
+            "people are mixed up between the files, or are too few: with "
+            f"{people:,} people a single gene is usually noticed from an R² of about {number(detectable, 3)} upwards."
         )
     else:
         explained = 100 * row["mean_r2"]
@@ -246,14 +246,14 @@ def _against(row: Mapping[str, Any], main: str) -> str:
     width = interval(row["delta_low"], row["delta_high"], sign=True)
     base = row["mean_r2"] - row["delta_r2"]
     if row["delta_low"] > 0:
-        ratio = f", {number(row['mean_r2'] / base, 2)} times as much" if base > 0.005 else ""
+        ratio = f", with {number(row['mean_r2'] / base, 2)} times its mean R²" if base > 0.005 else ""
         verdict = f"better than {row['reference']}{ratio}"
     elif row["delta_high"] < 0:
         verdict = f"worse than {row['reference']}"
     else:
         verdict = f"not told apart from {row['reference']} by these genes"
     return (
-        f"It is {verdict}: the mean R² differs by {number(row['delta_r2'], sign=True)} {width}, paired over the same "
+        f"{main} is {verdict}: the difference is {number(row['delta_r2'], sign=True)} {width}, paired over the same "
         f"genes (Wilcoxon p = {p_value(row['p_wilcoxon'])})."
     )
 
@@ -317,13 +317,16 @@ def _standard(
             "means",
         )
     )
-    headings, rows = summary_cells(summary)
-    caption = (
-        "R² = 1 − SSE/SST on pooled held-out predictions; negative where the mean would have done better. Signed r² is "
-        "the squared correlation with its sign. Genes predicted: positive correlation at FDR 5 %. Bold: best of its "
-        "column."
-    )
-    block.tables.append(_table(headings, rows, caption, "summary", strong=main))
+    if several:
+        headings, rows = summary_cells(summary)
+        caption = (
+            "R² = 1 − SSE/SST on pooled held-out predictions; negative where the mean would have done better. Signed "
+            "r² is the squared correlation with its sign. Genes predicted: positive correlation at FDR 5 %. Bold: best "
+            "of its column."
+        )
+        block.tables.append(_table(headings, rows, caption, "summary", strong=main))
+    else:
+        block.tables.append(_method_table(scores, main))
     yield block
 
     shown = draw.beside(methods, main)
@@ -344,24 +347,32 @@ def _standard(
             )
         )
         yield block
-        rival = str(summary["reference"][0])
-        if rival == main and len(methods) > 1:
-            rival = next(name for name in methods if name != main)
-        if rival != main:
-            block = _Shown(f"{main} against {rival}", "against", wide=False)
-            block.figures.append(
-                _picture(
-                    draw.r2_against_r2(scores, rival, main),
-                    draw.r2_against_r2(scores, rival, main, width=330),
-                    "One point a gene; above the line the first is better.",
-                    "against",
-                )
-            )
-            yield block
+        yield from _rivals(summary, scores, methods, main)
     if predictions is not None and predictions.height:
         yield from _scatters(scores, predictions, main)
-    block = _Shown("All genes" if several else "All methods", "table")
-    block.tables.append(_gene_table(scores, methods, main) if several else _method_table(scores))
+    if several:
+        block = _Shown("All genes", "table")
+        block.tables.append(_gene_table(scores, methods, main))
+        yield block
+
+
+def _rivals(summary: pl.DataFrame, scores: pl.DataFrame, methods: Sequence[str], main: str) -> Iterator[_Shown]:
+    """The main method gene by gene against the reference and against the best single learner."""
+    singles = [name for name in methods if name != main and not name.startswith("stack")]
+    rivals = list(dict.fromkeys(name for name in (str(summary["reference"][0]), *singles[:1]) if name != main))
+    if not rivals:
+        return
+    block = _Shown(f"{main} against others", "against", wide=False)
+    for i, rival in enumerate(rivals):
+        best = " (best single learner)" if rival in singles[:1] else ""
+        block.figures.append(
+            _picture(
+                draw.r2_against_r2(scores, rival, main),
+                draw.r2_against_r2(scores, rival, main, width=330),
+                f"{main} against {rival}{best}: one point a gene, above the line where {main} is better.",
+                f"against{i}",
+            )
+        )
     yield block
 
 
@@ -400,7 +411,7 @@ def _gene_table(scores: pl.DataFrame, methods: Sequence[str], main: str) -> dict
     return _table(headings, rows, caption, "all", search=len(rows) > 12)
 
 
-def _method_table(scores: pl.DataFrame) -> dict[str, Any]:
+def _method_table(scores: pl.DataFrame, main: str) -> dict[str, Any]:
     headings = ["Method", "R²", "95 % interval", "Pearson r", "Spearman ρ", "MSE", "MAE"]
     rows = []
     for row in scores.sort("r2", descending=True).iter_rows(named=True):
@@ -408,7 +419,11 @@ def _method_table(scores: pl.DataFrame) -> dict[str, Any]:
         cells.append(Cell(interval(row["r2_low"], row["r2_high"], 3), value=row["r2_low"]))
         cells += [Cell(number(row[name], 3), value=row[name]) for name in ("pearson", "spearman", "mse", "mae")]
         rows.append(cells)
-    return _table(headings, rows, "Intervals: bootstrap over people.", "all")
+    caption = (
+        "R² = 1 − SSE/SST on pooled held-out predictions; negative where the mean would have done better. Intervals: "
+        "bootstrap over people."
+    )
+    return _table(headings, rows, caption, "summary", strong=main)
 
 
 def _matched(report: MatchReport) -> _Shown:

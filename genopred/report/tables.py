@@ -123,18 +123,18 @@ def summary_cells(summary: pl.DataFrame) -> tuple[list[str], list[list[Cell]]]:
     if several:
         low_high = zip(summary["mean_r2_low"], summary["mean_r2_high"])
         columns.append(("95 % interval", [Cell(interval(low, high, 3), value=low) for low, high in low_high]))
+    if summary.height > 1:
+        columns.append((f"R² {_MINUS} {reference}", _differences(summary)))
+        if several:
+            columns.append(("Wilcoxon p", _wilcoxon(summary)))
     columns += [
+        ("Genes predicted", _ranked(summary["n_significant"], 0)),
         ("Signed r²", _ranked(summary["mean_signed_r2"])),
         ("Pearson r", _ranked(summary["mean_pearson"], 3)),
         ("Spearman ρ", _ranked(summary["mean_spearman"], 3)),
         ("MSE", _ranked(summary["mean_mse"], 3, lowest=True)),
         ("MAE", _ranked(summary["mean_mae"], 3, lowest=True)),
-        ("Genes predicted", _ranked(summary["n_significant"], 0)),
     ]
-    if summary.height > 1:
-        columns.append((f"R² {_MINUS} {reference}", _differences(summary)))
-        if several:
-            columns.append(("Wilcoxon p", _wilcoxon(summary)))
     headings = [heading for heading, _ in columns]
     return headings, [list(row) for row in zip(*(cells for _, cells in columns))]
 
