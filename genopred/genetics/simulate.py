@@ -1,0 +1,344 @@
+"""Cohorts with known truth: genotypes with real linkage disequilibrium, and genes whose causal variants are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from genopred.errors import GenopredError
+from genopred.types import GENE_SCHEMA, VARIANT_SCHEMA
+
+Floats = NDArray[np.float64]
+
+#: One row per causal variant: `effect` is in standard deviations of the gene per ALT copy, `share` the part of the
+#: gene's variance that the variant alone would explain.
+CAUSAL_SCHEMA = {
+    "gene_id": pl.String,
+    "variant_id": pl.String,
+    "column": pl.Int64,
+    "effect": pl.Float64,
+    "share": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class SimulatedCohort:
+    """People with genotypes, expression, covariates, and the truth about them.
+
+    Attributes
+    ----------
+    samples : array of str, shape (N,)
+    alleles : array of int8, shape (N, 2, M)
+        Phased: 0 REF, 1 ALT.
+    variants : polars.DataFrame, M rows
+        Columns of `VARIANT_SCHEMA`.
+    expression : array, shape (N, G)
+    genes : polars.DataFrame, G rows
+        Columns of `GENE_SCHEMA`.
+    covariates : array, shape (N, K)
+    causal : polars.DataFrame
+        Columns of `CAUSAL_SCHEMA`; genes without a row have no effect of genotype.
+    h2 : array, shape (G,)
+        Part of each gene's variance, covariates apart, that its causal variants explain in this sample.
+    """
+
+    samples: NDArray[np.str_]
+    alleles: NDArray[np.int8]
+    variants: pl.DataFrame
+    expression: Floats
+    genes: pl.DataFrame
+    covariates: Floats
+    causal: pl.DataFrame
+    h2: Floats
+
+    @property
+    def dosage(self) -> NDArray[np.float32]:
+        """Copies of ALT, shape (N, M)."""
+        return self.alleles.sum(axis=1, dtype=np.int8).astype(np.float32)
+
+    @property
+    def pos(self) -> NDArray[np.int64]:
+        """Positions of the variants, 1-based, shape (M,)."""
+        return self.variants["pos"].to_numpy()
+
+    @property
+    def tss(self) -> NDArray[np.int64]:
+        """Transcription start sites of the genes, 1-based, shape (G,)."""
+        return self.genes["tss"].to_numpy()
+
+
+def simulate_alleles(
+    n_samples: int,
+    length: int,
+    *,
+    maf: float = 0.01,
+    population_size: float = 10_000,
+    recombination_rate: float = 1e-8,
+    mutation_rate: float = 1.25e-8,
+    chrom: str = "1",
+    start: int = 1,
+    seed: int = 1,
+) -> tuple[NDArray[np.int8], pl.DataFrame]:
+    """Phased genotypes from a coalescent with recombination.
+
+    Needs msprime: `pip install 'genopred[simulate]'`.
+
+    Parameters
+    ----------
+    n_samples : int
+        Diploid people from one randomly mating population.
+    length : int
+        Base pairs.
+    maf : float
+        Leave out variants with a lower minor allele frequency in the sample.
+    population_size : float
+        Effective; smaller means longer linkage disequilibrium.
+    recombination_rate, mutation_rate : float
+        Per base and generation.
+    chrom : str
+    start : int
+        Position of the first base, 1-based.
+    seed : int
+        At least 1.
+
+    Returns
+    -------
+    alleles : array of int8, shape (N, 2, M)
+    variants : polars.DataFrame, M rows
+        Sites with two alleles.
+
+    Raises
+    ------
+    GenopredError
+        If msprime is missing, a number makes no sense, or no variant is left.
+
+    References
+    ----------
+    Baumdicker et al. (2022), doi:10.1093/genetics/iyab229.
+    """
+    if n_samples < 2 or length < 2 or not 0 <= maf < 0.5 or seed < 1:
+        raise GenopredError(
+            f"simulate_alleles: n_samples {n_samples}, length {length}, maf {maf}, seed {seed}; needed are at least 2 "
+            "samples and bases, a maf from 0 to below 0.5, and a seed of at least 1."
+        )
+    msprime = _msprime()
+    trees = msprime.sim_ancestry(
+        n_samples,
+        sequence_length=length,
+        recombination_rate=recombination_rate,
+        population_size=population_size,
+        random_seed=seed,
+    )
+    trees = msprime.sim_mutations(trees, rate=mutation_rate, random_seed=seed)
+    rows, pos, ref, alt = [], [], [], []
+    for site in trees.variants():
+        if len(site.alleles) != 2:
+            continue
+        frequency = site.genotypes.mean()
+        if min(frequency, 1 - frequency) >= max(maf, 0.5 / site.genotypes.size):
+            rows.append(site.genotypes.astype(np.int8))
+            pos.append(int(site.site.position) + start)
+            ref.append(site.alleles[0])
+            alt.append(site.alleles[1])
+    if not rows:
+        raise GenopredError(
+            f"simulate_alleles: no variant with MAF {maf:g} or more on {length:,} bases; take a longer stretch."
+        )
+    alleles = np.stack(rows).reshape(len(rows), n_samples, 2).transpose(1, 2, 0)
+    variants = pl.DataFrame(
+        {
+            "chrom": [chrom] * len(pos),
+            "pos": pos,
+            "id": [f"{chrom}_{p}_{r}_{a}" for p, r, a in zip(pos, ref, alt)],
+            "ref": ref,
+            "alt": alt,
+        },
+        schema=VARIANT_SCHEMA,
+    )
+    return np.ascontiguousarray(alleles), variants
+
+
+def _msprime() -> Any:
+    try:
+        import msprime
+    except ModuleNotFoundError:
+        raise GenopredError(
+            "simulate: this needs the package msprime; install it with pip install 'genopred[simulate]'."
+        ) from None
+    return msprime
+
+
+def simulate_gene(
+    dosage: ArrayLike, columns: ArrayLike, h2: float, rng: np.random.Generator
+) -> tuple[Floats, Floats, float]:
+    """One gene whose causal variants explain `h2` of its variance in expectation.
+
+    Parameters
+    ----------
+    dosage : array, shape (N, M)
+    columns : array of int, shape (C,)
+        Causal variants; none gives pure noise.
+    h2 : float
+        0 to below 1.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    values : array, shape (N,)
+        Mean 0; noise has variance 1 - h2.
+    effects : array, shape (C,)
+        Per ALT copy: drawn from a normal for standardised genotypes, then scaled.
+    h2 : float
+        Explained share of the variance in this sample.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> values, effects, h2 = simulate_gene(rng.integers(0, 3, (500, 4)), [2], 0.3, rng)
+    >>> values.shape, effects.shape, bool(0.2 < h2 < 0.4)
+    ((500,), (1,), True)
+    """
+    if not 0 <= h2 < 1:
+        raise GenopredError(f"simulate_gene: h2 is {h2}; it must be at least 0 and below 1.")
+    x = np.asarray(dosage)[:, np.asarray(columns, dtype=np.int64)].astype(np.float64)
+    n, c = x.shape
+    noise = np.asarray(rng.standard_normal(n))
+    if not c or h2 == 0:
+        return noise - noise.mean(), np.zeros(c), 0.0
+    spread = x.std(axis=0)
+    if (spread == 0).any():
+        raise GenopredError("simulate_gene: a causal variant does not vary; choose among those that do.")
+    effects = rng.standard_normal(c) / spread
+    value = (x - x.mean(axis=0)) @ effects
+    # Causal variants in tight linkage may cancel; scaled up again they still explain h2.
+    scale = np.sqrt(h2) / max(float(value.std()), 1e-12)
+    value, effects = value * scale, effects * scale
+    noise *= np.sqrt(1 - h2)
+    total = value + noise
+    return total - total.mean(), effects, float(np.var(value) / np.var(total))
+
+
+def simulate_cohort(
+    n_samples: int = 400,
+    n_genes: int = 20,
+    *,
+    length: int | None = None,
+    n_causal: int | tuple[int, int] = 1,
+    h2: float | tuple[float, float] = 0.1,
+    null_fraction: float = 0.5,
+    reach: int = 100_000,
+    n_covariates: int = 5,
+    covariate_share: float = 0.3,
+    maf: float = 0.05,
+    seed: int = 1,
+    **coalescent: Any,
+) -> SimulatedCohort:
+    """A cohort with known causal variants, for checking what a method finds and how sure it may be.
+
+    Parameters
+    ----------
+    n_samples : int
+    n_genes : int
+        Evenly spaced along the chromosome.
+    length : int, optional
+        Bases; 50,000 per gene and twice `reach` without it.
+    n_causal : int or (low, high)
+        Causal variants per gene, drawn evenly between both.
+    h2 : float or (low, high)
+        Share of a gene's variance that genotype explains, covariates apart.
+    null_fraction : float
+        Share of genes without any causal variant.
+    reach : int
+        Causal variants lie within so many bases of the TSS.
+    n_covariates : int
+        Standard normal, each with an effect on every gene.
+    covariate_share : float
+        Share of each gene's total variance from covariates.
+    maf : float
+        Lowest minor allele frequency kept.
+    seed : int
+    **coalescent
+        Passed to `simulate_alleles`.
+
+    Returns
+    -------
+    SimulatedCohort
+
+    Raises
+    ------
+    GenopredError
+        If msprime is missing, or a gene has too few variants within `reach`.
+    """
+    if n_genes < 1 or not 0 <= null_fraction <= 1 or not 0 <= covariate_share < 1:
+        raise GenopredError(
+            f"simulate_cohort: n_genes {n_genes}, null_fraction {null_fraction}, covariate_share {covariate_share}; "
+            "needed are at least one gene, a fraction from 0 to 1 and a share from 0 to below 1."
+        )
+    span = 50_000 * n_genes + 2 * reach if length is None else length
+    alleles, variants = simulate_alleles(n_samples, span, maf=maf, seed=seed, **coalescent)
+    rng = np.random.default_rng(seed)
+    dosage = alleles.sum(axis=1)
+    pos = variants["pos"].to_numpy()
+    origin = coalescent.get("start", 1)
+    # Windows fit on the stretch where it is long enough for that.
+    margin = min(reach, span // 4)
+    tss = (origin + np.linspace(margin, span - margin - 1, n_genes)).astype(np.int64)
+    is_null = rng.permutation(n_genes) < round(null_fraction * n_genes)
+    covariates = rng.standard_normal((n_samples, n_covariates))
+    values = np.empty((n_samples, n_genes))
+    explained = np.zeros(n_genes)
+    causal: list[dict[str, Any]] = []
+    for gene in range(n_genes):
+        near = np.flatnonzero(np.abs(pos - tss[gene]) <= reach)
+        count = 0 if is_null[gene] else _draw_count(n_causal, rng)
+        if count > len(near):
+            raise GenopredError(
+                f"simulate_cohort: gene {gene + 1} has {len(near)} variants within {reach:,} bases of its TSS and "
+                f"needs {count}; raise reach or n_samples, or lower maf."
+            )
+        columns = np.sort(rng.choice(near, count, replace=False))
+        share = float(rng.uniform(*h2)) if isinstance(h2, tuple) else float(h2)
+        values[:, gene], effects, explained[gene] = simulate_gene(dosage, columns, share, rng)
+        for column, effect in zip(columns.tolist(), effects.tolist()):
+            causal.append(
+                {
+                    "gene_id": _gene_id(gene),
+                    "variant_id": variants["id"][column],
+                    "column": column,
+                    "effect": effect,
+                    "share": effect**2 * float(np.var(dosage[:, column])) / float(np.var(values[:, gene])),
+                }
+            )
+    if n_covariates and covariate_share > 0:
+        nuisance = covariates @ rng.standard_normal((n_covariates, n_genes))
+        values += (
+            nuisance * np.sqrt(covariate_share / (1 - covariate_share)) * values.std(axis=0) / nuisance.std(axis=0)
+        )
+    genes = pl.DataFrame(
+        {
+            "gene_id": [_gene_id(i) for i in range(n_genes)],
+            "gene": [_gene_id(i).split(".")[0] for i in range(n_genes)],
+            "chrom": [variants["chrom"][0]] * n_genes,
+            "tss": tss,
+            "strand": np.where(rng.random(n_genes) < 0.5, "+", "-").tolist(),
+        },
+        schema=GENE_SCHEMA,
+    )
+    samples = np.array([f"S{i + 1:05d}" for i in range(n_samples)])
+    table = pl.DataFrame(causal, schema=CAUSAL_SCHEMA, orient="row")
+    return SimulatedCohort(samples, alleles, variants, values, genes, covariates, table, explained)
+
+
+def _gene_id(index: int) -> str:
+    return f"SIMG{index + 1:06d}.1"
+
+
+def _draw_count(n_causal: int | tuple[int, int], rng: np.random.Generator) -> int:
+    low, high = n_causal if isinstance(n_causal, tuple) else (n_causal, n_causal)
+    if not 0 <= low <= high:
+        raise GenopredError(f"simulate_cohort: n_causal is {n_causal}; it must be a number or (low, high) from 0 up.")
+    return int(rng.integers(low, high + 1))
