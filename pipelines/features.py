@@ -376,7 +376,7 @@ def _sequences(config: FeaturesConfig, inputs: _Inputs, gene: dict[str, Any]) ->
         indels=inputs.settings.indels,
         unphased=inputs.settings.unphased,
         seed=inputs.settings.seed,
-        max_mismatch=math.inf,
+        max_mismatch=1.0,
     )
 
 

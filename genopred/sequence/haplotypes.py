@@ -450,7 +450,7 @@ class _Records:
                 missing = raw < 0
         turned = np.where(self.flip, 1 - raw, raw).astype(np.int8)
         turned[missing] = REF
-        flat = np.ascontiguousarray(turned.reshape(-1, len(self.index)))
+        flat = np.ascontiguousarray(turned.reshape(2 * len(raw), len(self.index)))
         self.counts["overlaps_skipped"] += _drop_overlaps(self, flat)
         return flat
 
@@ -461,7 +461,7 @@ def _substituted(
     """The fast path: nothing changes the length, so a haplotype is its alleles."""
     alleles = records.alleles(haplotypes, soft, seed)
     if soft:
-        pairs = alleles.reshape(-1, 2, alleles.shape[1])
+        pairs = alleles.reshape(len(alleles) // 2, 2, alleles.shape[1])
         alleles = np.where(pairs[:, 0] == pairs[:, 1], pairs[:, 0], HALF).astype(np.int8)
     columns: list[int] = []
     sites: list[int] = []
@@ -623,7 +623,7 @@ def _compare(
 
 def _refuse(counts: dict[str, int], shown: list[str], limit: float, allow_swapped: bool, source: str) -> None:
     wrong = counts["strand"] + counts["other"] + (0 if allow_swapped else counts["swapped"])
-    if wrong <= limit * counts["checked"]:
+    if wrong == 0 or wrong <= limit * counts["checked"]:
         return
     share = wrong / counts["checked"]
     if share > 0.4:
