@@ -49,6 +49,7 @@ import difflib
 import errno
 import functools
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -121,10 +122,15 @@ def build_app(chosen: str | None = None) -> typer.Typer:
     for name, help_line in commands().items():
         if name == chosen:
             module = importlib.import_module(f"genopred.cli.{name.replace('-', '_')}")
-            app.command(name)(_logged(name, module.command))
+            app.command(name, help=_unwrapped(module.command))(_logged(name, module.command))
         else:
             app.command(name, help=help_line)(_not_loaded)
     return app
+
+
+def _unwrapped(function: Callable[..., Any]) -> str:
+    """A docstring with each paragraph on one line, for the terminal to wrap."""
+    return "\n\n".join(" ".join(part.split()) for part in (inspect.getdoc(function) or "").split("\n\n"))
 
 
 def _not_loaded() -> None:

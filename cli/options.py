@@ -5,9 +5,10 @@ Use a type as annotation and give the default in the signature: `def command(bfi
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -89,8 +90,12 @@ def one_genotype_source(bfile: Path | None, pfile: Path | None, vcf: Path | None
     return given[0]
 
 
-def one_gene_choice(gene: list[str] | None, genes: Path | None, all_genes: bool) -> None:
-    """Check that exactly one of `--gene`, `--genes` and `--all` was given.
+def chosen_genes(gene: list[str] | None, genes: Path | None, all_genes: bool) -> tuple[str, ...] | None:
+    """The genes of `--gene`, `--genes` or `--all`, of which exactly one must be given.
+
+    Returns
+    -------
+    tuple of str, or None for all
 
     Raises
     ------
@@ -101,6 +106,18 @@ def one_gene_choice(gene: list[str] | None, genes: Path | None, all_genes: bool)
     if len(given) != 1:
         found = " and ".join(given) or "none"
         raise GenopredError(f"Genes: {found} given; give --gene ID (as often as you like), --genes FILE or --all.")
+    if genes is not None:
+        from genopred.io.lists import read_ids
+
+        return tuple(read_ids(genes, "a list of genes, one a line").tolist())
+    return tuple(gene) if gene else None
+
+
+def cores(threads: int | None) -> int:
+    """`--threads`, or every core that this process may use."""
+    if threads is not None:
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 Bfile = Annotated[
@@ -197,6 +214,14 @@ Maf = Annotated[
     float,
     typer.Option("--maf", metavar="FREQ", min=0.0, max=0.5, help="Leave out rarer variants.", rich_help_panel=FILTERS),
 ]
+KeepOverlap = Annotated[
+    bool,
+    typer.Option(
+        "--keep-overlap",
+        help="Use the people that are in all files, instead of refusing when some are missing from one.",
+        rich_help_panel=FILTERS,
+    ),
+]
 MinOverlap = Annotated[
     float,
     typer.Option(
@@ -234,7 +259,19 @@ Learners = Annotated[
 Meta = Annotated[
     str,
     typer.Option(
-        "--meta", help="Meta-learner: xgboost, nnls, ridge, mean or xgboost-per-gene.", rich_help_panel=LEARNING
+        "--meta",
+        help="Meta-learner that is the stack: xgboost, nnls, ridge, mean, nnls-per-gene or xgboost-per-gene; the "
+        "table shows them all.",
+        rich_help_panel=LEARNING,
+    ),
+]
+StackWeights = Annotated[
+    str,
+    typer.Option(
+        "--stack-weights",
+        metavar="WHICH",
+        help="Weights to start from: shipped (learned on GEUVADIS), none, or another run's weights.json.",
+        rich_help_panel=LEARNING,
     ),
 ]
 FeaturesDir = Annotated[
@@ -254,7 +291,7 @@ Threads = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.", rich_help_panel=RUN)]
 Out = Annotated[
-    Path, typer.Option("--out", metavar="PREFIX", help="Where the results go; also <out>.log.", rich_help_panel=RUN)
+    Path, typer.Option("--out", metavar="PATH", help="Where the results go; also <out>.log.", rich_help_panel=RUN)
 ]
 Resume = Annotated[
     bool,
@@ -263,3 +300,6 @@ Resume = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only warnings and errors on stderr.", rich_help_panel=RUN)]
+
+#: The window that PrediXcan, FUSION and most eQTL studies of this size use; a size as `--window` takes it.
+WINDOW: Any = "500kb"
