@@ -506,7 +506,7 @@ def _combine(
     for gene in done:
         held, result = bases.held_out(gene)
         rows = result.inner < 0
-        predicted = {name: result.base[rows, i].astype(np.float64) for i, name in enumerate(names)}
+        predicted = {name: _reported(result, outer, name, i) for i, name in enumerate(names)}
         predicted |= {name: np.concatenate(parts) for name, parts in stacks.pop(gene).items()}
         observed = held["observed"].to_numpy()
         tables.append(scores(gene, observed, predicted, seed=config.seed))
@@ -516,6 +516,13 @@ def _combine(
     weights = fit_weights(every, _origin(config, cohort, len(done)), seed=config.seed)
     write_json(config.out / "weights.json", weights)
     return pl.concat(tables), notes
+
+
+def _reported(result: GeneResult, outer: Sequence[int], name: str, column: int) -> NDArray[np.float64]:
+    """Held-out predictions of one base learner as the tables report them: calibrated where the learner asks for it."""
+    if not registry.find(name.split("@")[0]).calibrate:
+        return result.base[result.inner < 0, column].astype(np.float64)
+    return np.concatenate([result.gene_fold(fold).calibrated(column) for fold in outer])
 
 
 def _predict(metas: Sequence[Meta], bases: _Bases, gene: str, fold: int) -> list[NDArray[np.float64]]:

@@ -1,7 +1,7 @@
 """Elastic-net paths with per-variant penalties, and the nested cross-validation that chooses the penalty.
 
 Objective as glmnet's: ``1/(2n) |y - Xb|^2 + lambda sum_j v_j [a |b_j| + (1 - a)/2 b_j^2]`` with columns of X
-standardised in the training people (variance by 1/n) and y centred.
+and y standardised in the training people (variance by 1/n), lambda reported in units of y.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ class _Path:
         self.xt_out = np.ascontiguousarray(((x[self.out_rows] - self.mean) / self.scale).T)
         self.y_mean = float(y[rows].mean())
         r = (y[rows] - self.y_mean).astype(np.float32)
-        self.variance = float(r @ r) / len(rows)
+        self.sd = float(np.sqrt(r @ r / len(rows))) or 1.0
+        r /= np.float32(self.sd)
         gradient = (self.xt @ r) / np.float32(len(rows))
         self.state = (np.zeros(m), r, gradient, r.copy(), np.empty(m, dtype=np.int64))
         self.n_active = 0
@@ -162,16 +163,20 @@ class _Path:
         """Fit up to (not including) step `stop`."""
         if stop > self.done:
             self.n_active = _advance(
-                self.xt, self.state, self.n_active, self.xt_out, penalty, lambdas, self.done, stop, mix,
-                TOLERANCE * max(self.variance, 1e-12), self.predictions,
+                self.xt, self.state, self.n_active, self.xt_out, penalty, lambdas / self.sd, self.done, stop, mix,
+                TOLERANCE, self.predictions,
             )  # fmt: skip
             self.done = stop
 
     def squared_error(self, y: NDArray[np.float64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Sum of squared errors at each fitted step, over those of the recorded people that are in `rows`."""
         which = rows[self.out_rows]
-        miss = y[self.out_rows[which], None] - self.y_mean - self.predictions[which, : self.done]
+        miss = y[self.out_rows[which], None] - self.y_mean - self.sd * self.predictions[which, : self.done]
         return (miss**2).sum(axis=0)
+
+    def predicted(self, step: int) -> NDArray[np.float64]:
+        """Predictions of the recorded people at one step."""
+        return self.y_mean + self.sd * self.predictions[:, step]
 
 
 def lambda_path(
@@ -280,7 +285,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
         for name, path in zip(names, singles.paths):
             path.advance(singles.penalty, singles.lambdas, steps, self.mix)
             step = int(error[name].argmin())
-            oof[path.out_rows] = path.y_mean + path.predictions[:, step]
+            oof[path.out_rows] = path.predicted(step)
         self._fit_given(x, target, labels, singles)
         return oof
 
@@ -295,8 +300,8 @@ class ElasticNet(RegressorMixin, BaseEstimator):
         penalty = scaled_penalty(self.penalty_factors, x.shape[1])
         everyone = np.ones(len(y), dtype=bool)
         full = _Path(x, y, everyone, np.zeros(len(y), dtype=bool))
-        lambdas = lambda_path(full.xt, full.state[1], penalty, self.mix)
-        if lambdas[0] <= 1e-12:
+        lambdas = full.sd * lambda_path(full.xt, full.state[1], penalty, self.mix)
+        if lambdas[0] <= 1e-9 * full.sd:
             return None
         paths = [_Path(x, y, labels != name, labels == name) for name in np.unique(labels)]
         stop = 0
@@ -321,7 +326,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
         full = singles.full
         full.advance(singles.penalty, singles.lambdas, step + 1, self.mix)
         self.lambda_ = float(singles.lambdas[step])
-        self.coef_ = full.state[0] / full.scale
+        self.coef_ = full.sd * full.state[0] / full.scale
         self.intercept_ = float(full.y_mean - full.mean @ self.coef_)
         total = float(((y - y.mean()) ** 2).sum())
         self.cv_r2_ = 1.0 - float(singles.error[step]) / total if total > 0 else 0.0

@@ -176,11 +176,10 @@ class GeneResult:
         """What the meta-learner of one outer fold gets."""
         rows = self.fold == fold
         train, test = rows & (self.inner >= 0), rows & (self.inner < 0)
-        y = self.observed[train]
-        mean = float(y.mean())
-        # centred fold by fold: the mean that an inner fold was predicted with leans away from its own
-        oof = centre_within(self.base[train], self.inner[train])
-        return GeneFold(self.names, oof, y - mean, self.base[test] - mean, mean)
+        inner = self.inner[train]
+        mean = float(self.observed[train].mean())
+        oof = centre_within(self.base[train], inner)
+        return GeneFold(self.names, oof, centre_within(self.observed[train], inner), self.base[test] - mean, mean)
 
 
 def nested_base(
@@ -226,9 +225,7 @@ def nested_base(
         for block in blocks:
             x_train, x_test = fill_missing(block.values[train], block.values[~train])
             for learner in block.learners:
-                fits.append(
-                    fit_base(learner.make(context), x_train, y_train, x_test, inner, calibrate=learner.calibrate)
-                )
+                fits.append(fit_base(learner.make(context), x_train, y_train, x_test, inner))
         oof = np.column_stack([fit.oof for fit in fits])
         test = np.column_stack([fit.test for fit in fits])
         parts.append(

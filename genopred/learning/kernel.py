@@ -55,13 +55,21 @@ def _centre_cross(cross: Array, kernel: Array) -> Array:
     return cross - cross.mean(axis=1, keepdims=True) - kernel.mean(axis=0) + kernel.mean()
 
 
-def _reml_ratio(d: Array, rotated: Array) -> float:
-    """delta = residual / genetic variance at the restricted maximum likelihood; inf for no genetic variance."""
-    n = len(rotated)
+def _reml_ratio(d: Array, rotated: Array, y: Array) -> float:
+    """delta = residual / genetic variance at the restricted maximum likelihood; inf for no genetic variance.
+
+    `d` and `rotated` hold the directions in which the kernel varies; in the others, one of which is the mean, there
+    is residual variance alone.
+    """
+    df = len(y) - 1
+    empty = df - len(d)
+    rest = max(float(y @ y) - float(rotated @ rotated), 0.0)
 
     def loss(log_delta: float) -> float:
-        variance = d + np.exp(log_delta)
-        return float(n * np.log((rotated**2 / variance).sum()) + np.log(variance).sum())
+        delta = np.exp(log_delta)
+        variance = d + delta
+        squares = float((rotated**2 / variance).sum()) + rest / delta
+        return float(df * np.log(squares) + np.log(variance).sum() + empty * log_delta)
 
     grid = np.linspace(-6.0, 9.0, 31)
     values = [loss(point) for point in grid]
@@ -198,7 +206,7 @@ class GBLUP(_KernelLearner):
         self.weights = weights
 
     def _ratio(self, d: Array, u: Array, rotated: Array, y: Array) -> float:
-        return _reml_ratio(d, rotated)
+        return _reml_ratio(d, rotated, y)
 
 
 class PolynomialRegression(RegressorMixin, BaseEstimator):

@@ -106,8 +106,8 @@ class Learner:
     genotype_only : bool
         True where the learner needs dosages with positions and cannot take sequence features.
     calibrate : bool
-        Whether its predictions are scaled by a slope learned from out-of-fold predictions, as trees and other
-        learners that do not shrink themselves need.
+        Whether its own held-out predictions are reported after scaling by a slope learned from out-of-fold
+        predictions, as trees and other learners that do not shrink themselves need.
     """
 
     name: str

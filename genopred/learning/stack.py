@@ -47,12 +47,7 @@ class BaseFit:
 
 
 def fit_base(
-    estimator: Any,
-    x: NDArray[np.float32],
-    y: Array,
-    x_test: NDArray[np.float32],
-    folds: NDArray[np.int64],
-    calibrate: bool,
+    estimator: Any, x: NDArray[np.float32], y: Array, x_test: NDArray[np.float32], folds: NDArray[np.int64]
 ) -> BaseFit:
     """Fit one base learner to the training people of an outer fold, and inside it out of fold.
 
@@ -65,9 +60,6 @@ def fit_base(
     x_test : array, shape (n_test, M)
     folds : array of int, shape (n_train,)
         Inner folds.
-    calibrate : bool
-        Scale predictions about the training mean by the slope of `y` on out-of-fold predictions. The slope for
-        an inner fold comes from the other inner folds, that for the held-out people from all.
 
     Returns
     -------
@@ -82,26 +74,7 @@ def fit_base(
             out = folds == name
             oof[out] = clone(estimator).fit(x[~out], y[~out]).predict(x[out])
         fitted = clone(estimator).fit(x, y)
-    test = np.asarray(fitted.predict(x_test), dtype=np.float64)
-    if calibrate:
-        raw = oof.copy()
-        for name in np.unique(folds):
-            out = folds == name
-            mean = y[~out].mean()
-            oof[out] = mean + calibration_slope(raw[~out], y[~out], folds[~out]) * (raw[out] - mean)
-        test = y.mean() + calibration_slope(raw, y, folds) * (test - y.mean())
-    return BaseFit(oof, test)
-
-
-def calibration_slope(oof: Array, y: Array, folds: NDArray[np.int64]) -> float:
-    """Slope of `y` on out-of-fold predictions, both centred within each fold; between 0 and 2.
-
-    Centring within folds matters: the mean that a fold was predicted with leans away from the fold's own mean,
-    which alone would make the slope negative.
-    """
-    p, t = centre_within(oof, folds), centre_within(y, folds)
-    square = float(p @ p)
-    return float(np.clip((p @ t) / square, 0.0, 2.0)) if square > 1e-12 else 0.0
+    return BaseFit(oof, np.asarray(fitted.predict(x_test), dtype=np.float64))
 
 
 def centre_within(values: Array, folds: NDArray[np.int64]) -> Array:
@@ -121,9 +94,10 @@ class GeneFold:
     names : tuple of str
         The B base learners.
     oof : array, shape (n_train, B)
-        Out-of-fold base predictions minus the training mean of the phenotype.
+        Out-of-fold base predictions, centred within each inner fold: the mean that a fold was predicted with leans
+        away from the fold's own, which alone would make them go against the phenotype.
     y : array, shape (n_train,)
-        Phenotype of the training people minus its mean.
+        Phenotype of the training people, centred within each inner fold.
     test : array, shape (n_test, B)
         Base predictions of the held-out people minus the training mean.
     mean : float
@@ -135,6 +109,17 @@ class GeneFold:
     y: Array
     test: Array
     mean: float
+
+    def calibrated(self, learner: int) -> Array:
+        """Held-out predictions of one base learner, scaled by the slope of its out-of-fold predictions.
+
+        The meta-learner gets them unscaled: the slope has seen every training person, so scaled out-of-fold
+        predictions would no longer be out of fold.
+        """
+        p = self.oof[:, learner]
+        square = float(p @ p)
+        slope = float(np.clip((p @ self.y) / square, 0.0, 2.0)) if square > 1e-12 else 0.0
+        return self.mean + slope * self.test[:, learner]
 
     def summary(self) -> Array:
         """Inner r, slope and spread of each base learner, and their consensus, shape (3 B,)."""
