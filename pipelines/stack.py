@@ -505,7 +505,6 @@ def _combine(
     tables, files = [], []
     for gene in done:
         held, result = bases.held_out(gene)
-        rows = result.inner < 0
         predicted = {name: _reported(result, outer, name, i) for i, name in enumerate(names)}
         predicted |= {name: np.concatenate(parts) for name, parts in stacks.pop(gene).items()}
         observed = held["observed"].to_numpy()
@@ -566,7 +565,8 @@ def _origin(config: StackConfig, cohort: Cohort, genes: int) -> dict[str, Any]:
 def _write_predictions(out: Path, gene: str, held: pl.DataFrame, predicted: dict[str, NDArray[np.float64]]) -> Path:
     base = held.select(pl.lit(gene).alias("gene_id"), "sample", pl.col("outer_fold").alias("fold"), "observed")
     parts = [
-        base.with_columns(pl.lit(name).alias("method"), pl.Series("predicted", v)) for name, v in predicted.items()
+        base.with_columns(pl.lit(name).alias("method"), pl.Series("predicted", v, dtype=pl.Float64))
+        for name, v in predicted.items()
     ]
     table = pl.concat(parts).select(list(PREDICTION_SCHEMA)).cast(PREDICTION_SCHEMA)  # type: ignore[arg-type]
     path = out / "genes" / f"{_safe(gene)}.predictions.parquet"
