@@ -168,9 +168,9 @@ class BedReader:
         """Copies of allele 1, shape (rows, columns), int8, -127 where missing."""
         from bed_reader import open_bed
 
-        if self._file is None:
-            self._file = open_bed(self.path, iid_count=self.shape[0], sid_count=self.shape[1], num_threads=1)
         try:
+            if self._file is None:
+                self._file = open_bed(self.path, iid_count=self.shape[0], sid_count=self.shape[1], num_threads=1)
             return self._file.read((rows, columns), dtype="int8")
         except (OSError, ValueError, BaseException) as problem:
             if isinstance(problem, (KeyboardInterrupt, SystemExit, MemoryError)):

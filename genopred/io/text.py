@@ -173,6 +173,6 @@ def to_numbers(
             tail = f" ({more} more such cells in this column)" if more else ""
             raise FormatError(
                 f"{path} line {first_row + row}, column {name!r}: found {table[name][row]!r} "
-                f"where {noun} is needed{tail}."
+                f"where {noun} is needed{tail}; correct the cell or leave it out."
             )
     return cast

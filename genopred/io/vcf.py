@@ -55,6 +55,7 @@ def read_vcf(
         If the file is missing, damaged, holds neither GT nor DS, or is too large to be read without index.
     """
     path = Path(path)
+    _check_end(path)
     if field not in (None, "GT", "DS"):
         raise GenopredError(f"field {field!r} is unknown; choose 'GT' or 'DS'.")
     if multiallelic not in ("skip", "split"):
@@ -86,6 +87,22 @@ def _open(path: Path, **options: Any) -> Any:
         return VCF(str(path), **options)
     except Exception as problem:
         raise FormatError(f"{path} could not be opened as VCF or BCF ({_one_line(problem)}).") from None
+
+
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+def _check_end(path: Path) -> None:
+    """bgzip ends a file with an empty block; htslib only warns where it is missing, and reads half a file."""
+    if not path.is_file():
+        return
+    with path.open("rb") as handle:
+        head = handle.read(18)
+        if head[:4] != b"\x1f\x8b\x08\x04" or head[12:14] != b"BC":
+            return
+        handle.seek(-min(len(_BGZF_END), path.stat().st_size), 2)
+        if handle.read() != _BGZF_END:
+            raise FormatError(f"{path} is cut off (it lacks bgzip's end block); copy the file again.")
 
 
 def _one_line(problem: BaseException) -> str:

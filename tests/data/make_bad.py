@@ -27,7 +27,13 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "nobim.bed": ("plink", ("nobim.bim", "no such file", ".bed, .bim and .fam")),
     "emptyfam.bed": ("plink", ("emptyfam.fam is empty",)),
     "unsorted.expression.bed": ("expression", ("line 3", "not sorted", "sort -k1,1 -k2,2n")),
-    "chromback.expression.bed": ("expression", ("line 4", "chr21 comes back",)),
+    "chromback.expression.bed": (
+        "expression",
+        (
+            "line 4",
+            "chr21 comes back",
+        ),
+    ),
     "textcell.expression.bed": ("expression", ("line 3", "'HG00097'", "'high'", "a number is needed")),
     "nan.expression.bed": ("expression", ("line 2", "'HG00099'", "finite number")),
     "emptycell.expression.bed": ("expression", ("line 2", "'HG00096'", "''")),
@@ -52,7 +58,8 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "notavcf.vcf": ("vcf", ("could not be opened as VCF or BCF",)),
     "ploidy.vcf": ("vcf-data", ("22:100 has ploidy 3",)),
     "mixedphase.vcf": ("vcf-data", ("22:2010 has unphased heterozygotes", "phased=False")),
-    "cutoff.vcf.gz": ("vcf", ("damaged or cut off",)),
+    "cutoff.vcf.gz": ("vcf", ("is cut off", "end block")),
+    "damaged.vcf.gz": ("vcf", ("could not be read", "damaged or cut off")),
     "nosize.psam.pgen": ("pgen", ("does not fit its .psam and .pvar", "60 samples")),
     "cutoff.pgen": ("pgen-data", ("is damaged or cut off",)),
     "gff3.gtf": ("gtf", ("GFF3", "gffread -T")),
@@ -149,7 +156,8 @@ def vcf() -> None:
     rows = "".join(f"22\t{i}\t.\tA\tG\t.\t.\t.\tGT\t0|1\t0|0\n" for i in range(1000, 2010))
     (BAD / "mixedphase.vcf").write_text(top + gt + cohort + rows + "22\t2010\t.\tA\tG\t.\t.\t.\tGT\t0/1\t0|0\n")
     whole = (TINY / "genotypes.vcf.gz").read_bytes()
-    (BAD / "cutoff.vcf.gz").write_bytes(whole[: len(whole) // 2])
+    (BAD / "cutoff.vcf.gz").write_bytes(whole[:-28])
+    (BAD / "damaged.vcf.gz").write_bytes(whole[:800] + whole[900:])
 
 
 def pgen() -> None:

@@ -44,7 +44,8 @@ def main() -> None:
     low, high = int(rows[0][2]) - 200_000, int(rows[-1][2]) + 200_000
     vcf = HERE / "genotypes.vcf"
     command = ["bcftools", "view", "-s", ",".join(samples), "-r", f"chr22:{low}-{high}", "-H"]
-    body = subprocess.run([*command, str(SHARED / "genotypes.chr22.vcf.gz")], check=True, capture_output=True, text=True)
+    command.append(str(SHARED / "genotypes.chr22.vcf.gz"))
+    body = subprocess.run(command, check=True, capture_output=True, text=True)
     head = [
         "##fileformat=VCFv4.2",
         "##contig=<ID=chr22,assembly=b37,length=51304566>",

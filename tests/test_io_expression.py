@@ -1,0 +1,123 @@
+"""Expression BED in both layouts, against a reader made of string methods."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genopred.io.expression import read_expression, write_expression
+from genopred.types import GENE_SCHEMA, Expression
+
+TINY = Path(__file__).parent / "data" / "tiny"
+
+
+def naive(path, leading):
+    opened = gzip.open if path.name.endswith(".gz") else open
+    with opened(path, "rt") as handle:
+        lines = [line.rstrip("\n").split("\t") for line in handle]
+    return lines[0][leading:], lines[1:], np.array([[float(v) for v in line[leading:]] for line in lines[1:]]).T
+
+
+@pytest.mark.parametrize("name, leading", [("expression.qtltools.bed", 6), ("expression.gtex.bed.gz", 4)])
+def test_same_as_naive(name, leading):
+    samples, rows, values = naive(TINY / name, leading)
+    expression = read_expression(TINY / name)
+    assert expression.samples.tolist() == samples
+    np.testing.assert_array_equal(expression.values, values)
+    assert expression.genes.schema == GENE_SCHEMA
+    assert expression.genes["gene_id"].to_list() == [row[3] for row in rows]
+    assert expression.genes["gene"].to_list() == [row[3].split(".")[0] for row in rows]
+    assert expression.genes["tss"].to_list() == [int(row[2]) for row in rows]
+    assert expression.genes["strand"].to_list() == ([row[5] for row in rows] if leading == 6 else ["."] * 4)
+    assert expression.notes == ()
+
+
+def test_whole_chromosome(shared):
+    path = shared / "data" / "geuvadis_chr22" / "genes.50percent.chr22.bed.gz"
+    samples, rows, values = naive(path, 6)
+    expression = read_expression(path)
+    assert expression.values.shape == (358, 608)
+    np.testing.assert_array_equal(expression.values, values)
+    assert expression.genes["gene_id"].to_list() == [row[3] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "columns, strands",
+    [
+        (("pid", "gid", "strand"), ["+", "-"]),
+        (("id", "length", "strd"), [".", "."]),
+        (("gene", "group", "orientation"), ["+", "-"]),  # told by content
+    ],
+)
+def test_six_columns(tmp_path, columns, strands):
+    path = tmp_path / "x.bed"
+    rows = [f"22\t{9 + 10 * i}\t{10 + 10 * i}\tg{i}\t55\t{strand}\t{i}\t2" for i, strand in enumerate(strands)]
+    path.write_text("\n".join(["#chr\tstart\tend\t" + "\t".join(columns) + "\ta\tb", *rows]) + "\n")
+    expression = read_expression(path)
+    assert expression.samples.tolist() == ["a", "b"]
+    assert expression.genes["strand"].to_list() == strands
+
+
+def test_four_columns_with_windows_line_ends_and_comments(tmp_path):
+    path = tmp_path / "x.bed"
+    path.write_bytes(b"## made by hand\r\n#Chr\tstart\tend\tTargetID\ta\tb\tc\r\n22\t9\t10\tg\t1\t-2e3\t0.5\r\n")
+    expression = read_expression(path)
+    assert expression.samples.tolist() == ["a", "b", "c"]
+    assert expression.values.ravel().tolist() == [1, -2000, 0.5]
+
+
+def test_long_intervals_follow_the_strand_and_say_so(tmp_path):
+    path = tmp_path / "x.bed"
+    rows = [
+        "22\t100\t500\tf\t1\t+\t1\t2",
+        "22\t200\t600\tr\t1\t-\t1\t2",
+        "22\t300\t700\tu\t1\t.\t1\t2",
+        "22\t400\t401\ts\t1\t+\t1\t2",
+    ]
+    path.write_text("\n".join(["#chr\tstart\tend\tgene\tlength\tstrand\ta\tb", *rows]) + "\n")
+    expression = read_expression(path)
+    assert expression.genes["tss"].to_list() == [101, 600, 700, 401]
+    assert [(note[0], note[2]) for note in expression.notes] == [("note", 2), ("note", 1)]
+    assert "strand unknown" in expression.notes[1][1] and expression.notes[1][3] == "u"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_written_is_read(tmp_path_factory, data):
+    n, g = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
+    numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)
+    values = np.array(data.draw(st.lists(numbers, min_size=n * g, max_size=n * g))).reshape(n, g)
+    tss = sorted(data.draw(st.lists(st.integers(1, 10**8), min_size=g, max_size=g)))
+    strand = (
+        data.draw(st.lists(st.sampled_from("+-"), min_size=g, max_size=g)) if data.draw(st.booleans()) else ["."] * g
+    )
+    genes = pl.DataFrame(
+        {
+            "gene_id": [f"ENSG0000000000{i}.{i}" for i in range(g)],
+            "gene": [f"ENSG0000000000{i}" for i in range(g)],
+            "chrom": ["chr22"] * g,
+            "tss": tss,
+            "strand": strand,
+        },
+        schema=GENE_SCHEMA,
+    )
+    genes = genes.with_columns(gene=pl.Series([f"ENSG0000000000{i}" for i in range(g)]))
+    expression = Expression(values, np.array([f"s{i}" for i in range(n)]), genes)
+    path = tmp_path_factory.mktemp("expr") / data.draw(st.sampled_from(["x.bed", "x.bed.gz"]))
+    write_expression(path, expression)
+    back = read_expression(path)
+    np.testing.assert_array_equal(back.values, values)
+    assert back.samples.tolist() == expression.samples.tolist()
+    assert back.genes.equals(genes)
+
+
+def test_written_sorted(tmp_path):
+    genes = read_expression(TINY / "expression.qtltools.bed")
+    write_expression(tmp_path / "x.bed", genes.select(genes=[2, 0, 3, 1]))
+    np.testing.assert_array_equal(read_expression(tmp_path / "x.bed").values, genes.values)

@@ -1,0 +1,35 @@
+"""Lists of samples and variants in plink's layouts."""
+
+from __future__ import annotations
+
+import pytest
+
+from genopred.errors import FormatError
+from genopred.io.lists import read_ids, read_samples
+
+
+@pytest.mark.parametrize(
+    "text", ["f a\nf b\nf a\n", "a\nb\n", "#FID IID\nf a\nf b\n", "#IID SID\na x\nb y\n", "FID IID\nf\ta\n\nf\tb\n"]
+)
+def test_samples(tmp_path, text):
+    path = tmp_path / "keep.txt"
+    path.write_text(text)
+    assert read_samples(path).tolist() == ["a", "b"]
+
+
+def test_samples_named_by_family(tmp_path):
+    path = tmp_path / "keep.txt"
+    path.write_text("f a\ng a\n")
+    assert read_samples(path, ids="fid_iid").tolist() == ["f_a", "g_a"]
+    path.write_text("#FID IID\nf\n")
+    with pytest.raises(FormatError, match="FID and IID are needed"):
+        read_samples(path)
+
+
+def test_variants(tmp_path):
+    path = tmp_path / "snps.txt"
+    path.write_text("rs1 0.5\nrs2\nrs1\n")
+    assert read_ids(path).tolist() == ["rs1", "rs2"]
+    path.write_text("#nothing\n")
+    with pytest.raises(FormatError, match="names nothing; needed a list of variants"):
+        read_ids(path)

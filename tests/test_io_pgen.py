@@ -1,0 +1,101 @@
+"""PLINK 2 filesets against the VCF they were converted from by plink2."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_io_plink import naive_dosage, naive_vcf
+from test_io_vcf import write
+
+from genopred.errors import FormatError, GenopredError
+from genopred.io.pgen import read_pgen, read_psam, read_pvar
+from genopred.io.vcf import read_vcf
+from genopred.types import Interval
+
+TINY = Path(__file__).parent / "data" / "tiny"
+plink2 = pytest.mark.skipif(shutil.which("plink2") is None, reason="plink2 is not installed")
+
+
+def test_same_as_vcf():
+    samples, rows, alleles = naive_vcf()
+    genotypes = read_pgen(TINY / "genotypes")
+    assert genotypes.samples.tolist() == samples
+    assert genotypes.variants.rows() == [(c.removeprefix("chr"), *rest) for c, *rest in rows]
+    assert genotypes.phased
+    np.testing.assert_array_equal(genotypes.dosage(), naive_dosage(alleles))
+    np.testing.assert_array_equal(genotypes.haplotypes().alleles(), alleles)
+    part = genotypes.select(samples=genotypes.samples[[9, 2]], variants=[8, 8, 1])
+    np.testing.assert_array_equal(part.haplotypes().alleles(), alleles[[9, 2]][:, :, [8, 8, 1]])
+    again = pickle.loads(pickle.dumps(part))
+    np.testing.assert_array_equal(again.dosage(), naive_dosage(alleles)[[9, 2]][:, [8, 8, 1]])
+    assert genotypes.dosage(Interval("1", 0, 10)).shape == (60, 0)
+    assert genotypes.haplotypes().alleles([]).shape == (60, 2, 0)
+    assert not read_pgen(f"{TINY}/genotypes.pgen", phased=False).phased
+
+
+@plink2
+@pytest.mark.parametrize("multiallelic", ["skip", "split"])
+@pytest.mark.parametrize("compress", [[], ["vzs"]])
+def test_kinds_of_variants(tmp_path, multiallelic, compress):
+    rows = [
+        "1 10 rs1 A G . . . GT 0|1 1|1 .|.",
+        "1 20 y   A G,T . . . GT 1|2 0|2 0|1",
+        "1 30 z   A G . . . GT 0|1 1|0 0/1",
+        "1 40 w   A . . . . GT 0|0 0|0 0|0",
+    ]
+    vcf = write(tmp_path / "x.vcf", rows)
+    command = ["plink2", "--vcf", "x.vcf", "--make-pgen", *compress, "--out", "x"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    ours, other = read_pgen(tmp_path / "x", multiallelic=multiallelic), read_vcf(vcf, multiallelic=multiallelic)
+    assert ours.phased and not other.phased
+    assert ours.variants.equals(other.variants)
+    np.testing.assert_array_equal(ours.dosage(), other.dosage())
+    assert [note[:1] + note[2:3] for note in ours.notes] == [note[:1] + note[2:3] for note in other.notes]
+    with pytest.raises(FormatError, match=r"variant 3 of the \.pvar has 1 unphased"):
+        ours.haplotypes().alleles()
+    unordered = read_pgen(tmp_path / "x", multiallelic=multiallelic, phased=False)
+    np.testing.assert_array_equal(unordered.haplotypes().alleles(), other.haplotypes().alleles())
+
+
+@plink2
+def test_imputed_dosages(tmp_path):
+    write(tmp_path / "x.vcf", ["1 10 rs1 A G . . . GT:DS 0|1:0.9 1|1:1.75 0|0:0.25"])
+    command = ["plink2", "--vcf", "x.vcf", "dosage=DS", "--make-pgen", "--out", "x"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_allclose(read_pgen(tmp_path / "x").dosage().ravel(), [0.9, 1.75, 0.25], atol=1e-4)
+
+
+def test_psam_and_pvar_layouts(tmp_path):
+    psam = tmp_path / "x.psam"
+    psam.write_text("##made by hand\n#FID\tIID\tSEX\nf1\ta\t1\nf2\ta\t2\n")
+    with pytest.raises(FormatError, match="FID_IID does"):
+        read_psam(psam)
+    assert read_psam(psam, ids="fid_iid").tolist() == ["f1_a", "f2_a"]
+    psam.write_text("f1 a 0 0 1 -9\nf1 b 0 0 1 -9\n")
+    assert read_psam(psam).tolist() == ["a", "b"]
+    psam.write_text("#SID\tSEX\nx\t1\n")
+    with pytest.raises(FormatError, match="line 1: no column IID"):
+        read_psam(psam)
+    psam.write_text("#IID\tSEX\nx\t1\nx\t1\n")
+    with pytest.raises(FormatError, match="line 3: sample x .* already on line 2"):
+        read_psam(psam)
+    pvar = tmp_path / "x.pvar"
+    pvar.write_text("22\trs1\t0\t10\tG\tA\n")
+    assert read_pvar(pvar).rows() == [("22", 10, "rs1", "A", "G")]
+    pvar.write_text("##x\n#CHROM\tPOS\tID\tREF\n22\t1\t.\tA\n")
+    with pytest.raises(FormatError, match="line 2: no column ALT"):
+        read_pvar(pvar)
+    pvar.write_text("#CHROM\tPOS\tID\tREF\tALT\n22\t1\t.\tA\tG\n")
+    assert read_pvar(pvar)["id"].to_list() == ["22:1:A:G"]
+
+
+def test_missing_file_and_option(tmp_path):
+    with pytest.raises(FormatError, match=r"x\.pvar"):
+        read_pgen(tmp_path / "x")
+    with pytest.raises(GenopredError, match="choose 'skip' or 'split'"):
+        read_pgen(TINY / "genotypes", multiallelic="no")

@@ -1,0 +1,180 @@
+"""VCF and BCF against a reader made of string methods."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_io_plink import naive_dosage, naive_vcf
+
+from genopred.errors import FormatError, GenopredError
+from genopred.io.plink import read_plink
+from genopred.io.vcf import read_vcf
+from genopred.types import Interval
+
+TINY = Path(__file__).parent / "data" / "tiny"
+
+HEAD = """##fileformat=VCFv4.2
+##contig=<ID=1>
+##contig=<ID=2>
+##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">
+##FORMAT=<ID=DS,Number=A,Type=Float,Description="Dosage">
+#CHROM	POS	ID	REF	ALT	QUAL	FILTER	INFO	FORMAT	a	b	c
+"""
+
+
+def write(path, rows, head=HEAD):
+    path.write_text(head + "".join("\t".join(row.split()) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(params=["genotypes.vcf.gz", "genotypes.bcf", "unindexed", "plain"])
+def genotypes(request, tmp_path):
+    """The same file, read through both kinds of index and without any."""
+    if request.param.startswith("genotypes"):
+        return read_vcf(TINY / request.param)
+    if request.param == "unindexed":
+        return read_vcf(shutil.copy(TINY / "genotypes.vcf.gz", tmp_path))
+    (tmp_path / "x.vcf").write_bytes(gzip.decompress((TINY / "genotypes.vcf.gz").read_bytes()))
+    return read_vcf(tmp_path / "x.vcf")
+
+
+def test_same_as_naive(genotypes):
+    samples, rows, alleles = naive_vcf()
+    assert genotypes.samples.tolist() == samples
+    assert genotypes.variants.rows() == rows
+    assert genotypes.phased and genotypes.haplotypes().phased
+    np.testing.assert_array_equal(genotypes.haplotypes().alleles(), alleles)
+    np.testing.assert_array_equal(genotypes.dosage(), naive_dosage(alleles))
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        columns = rng.integers(0, len(rows), 12)
+        people = rng.permutation(60)[:9]
+        part = genotypes.select(samples=genotypes.samples[people], variants=columns)
+        np.testing.assert_array_equal(part.haplotypes().alleles(), alleles[people][:, :, columns])
+        again = pickle.loads(pickle.dumps(part))
+        np.testing.assert_array_equal(again.dosage(), naive_dosage(alleles)[people][:, columns])
+    low, high = rows[5][1], rows[30][1]
+    np.testing.assert_array_equal(genotypes.dosage(Interval("22", low - 1, high)), naive_dosage(alleles)[:, 5:31])
+    assert genotypes.dosage([]).shape == (60, 0)
+    assert genotypes.haplotypes().alleles([]).shape == (60, 2, 0)
+
+
+def test_without_index_decoded_once(tmp_path, monkeypatch):
+    genotypes = read_vcf(shutil.copy(TINY / "genotypes.vcf.gz", tmp_path))
+    first = genotypes.dosage([3])
+    monkeypatch.setattr("genopred.io.vcf._open", None)
+    np.testing.assert_array_equal(genotypes.dosage([3]), first)
+
+
+def test_kinds_of_records(tmp_path):
+    path = write(
+        tmp_path / "x.vcf",
+        [
+            "1 10 rs1 A G . . . GT 0|1 1|1 .|.",
+            "1 20 .   A G,T . . . GT 1|2 0|2 0|1",
+            "1 30 .   A . . . . GT 0|0 0|0 0|0",
+            "1 40 .   A G . . . GT 0 1 0|1",
+            "1 50 .   A G . . . GT .|1 1|0 0|0",
+            "2 5  .   AC A . . . GT 0|1 1|0 0|0",
+        ],
+    )
+    genotypes = read_vcf(path)
+    assert genotypes.variants["id"].to_list() == ["rs1", "1:40:A:G", "1:50:A:G", "2:5:AC:A"]
+    nan = np.nan
+    np.testing.assert_array_equal(genotypes.dosage(), [[1, 0, nan, 1], [2, 2, 1, 1], [nan, 1, 0, 0]])
+    assert [note[:3] for note in genotypes.notes] == [
+        ("dropped", "record without ALT allele", 1),
+        ("dropped", "record with several ALT alleles (multiallelic='split' keeps them)", 1),
+    ]
+    split = read_vcf(path, multiallelic="split")
+    assert split.variants["id"].to_list()[1:3] == ["1:20:A:G", "1:20:A:T"]
+    np.testing.assert_array_equal(split.dosage([1, 2]), [[1, 1], [0, 1], [1, 0]])
+    np.testing.assert_array_equal(split.haplotypes().alleles([1, 2])[0], [[1, 0], [0, 1]])
+    assert split.notes[-1][:3] == ("note", "record with several ALT alleles, split", 1)
+
+
+def test_dosages(tmp_path):
+    rows = ["1 10 rs1 A G . . . DS 0.1 1.5 .", "1 20 rs2 A G,T . . . DS 0.5,0.25 1,0 0,2"]
+    genotypes = read_vcf(write(tmp_path / "x.vcf", rows, HEAD.replace("ID=GT", "ID=XX")), multiallelic="split")
+    expected = np.array([[0.1, 0.5, 0.25], [1.5, 1, 0], [np.nan, 0, 2]], dtype=np.float32)
+    np.testing.assert_array_equal(genotypes.dosage(), expected)
+    with pytest.raises(FormatError, match="dosages"):
+        genotypes.haplotypes().alleles()
+    both = write(tmp_path / "y.vcf", ["1 10 rs1 A G . . . GT:DS 0|1:0.9 1|1:2 0|0:0"])
+    assert read_vcf(both).dosage().ravel().tolist() == [1, 2, 0]
+    np.testing.assert_allclose(read_vcf(both, field="DS").dosage().ravel(), [0.9, 2, 0], rtol=1e-6)
+
+
+def test_phase(tmp_path):
+    unphased = write(tmp_path / "u.vcf", ["1 10 a A G . . . GT 0/1 1/1 0/0", "1 20 b A G . . . GT 1|0 0|0 0|1"])
+    assert not read_vcf(unphased).phased
+    assert read_vcf(unphased).haplotypes().alleles()[0].tolist() == [[0, 1], [1, 0]]
+    homozygous = write(tmp_path / "h.vcf", ["1 10 a A G . . . GT 1/1 0/0 0/0", "1 20 b A G . . . GT 1|0 0|0 0|1"])
+    assert read_vcf(homozygous).phased, "a homozygote has no phase to lose"
+    assert not read_vcf(homozygous, phased=False).phased
+
+
+def test_unsorted_file_is_read_in_its_order(tmp_path):
+    rows = ["2 10 a A G . . . GT 0|1 0|0 0|0", "1 9 b A G . . . GT 1|1 0|0 0|0", "2 4 c A G . . . GT 0|0 0|0 0|0"]
+    genotypes = read_vcf(write(tmp_path / "x.vcf", rows))
+    assert genotypes.variants["id"].to_list() == ["a", "b", "c"]
+    assert genotypes.dosage([2, 1, 0])[0].tolist() == [0, 2, 1]
+
+
+def test_too_large_without_index(tmp_path):
+    path = shutil.copy(TINY / "genotypes.vcf.gz", tmp_path)
+    with pytest.raises(FormatError, match=r"no index.*bcftools index"):
+        read_vcf(path, memory_limit=1000)
+
+
+def test_index_of_another_file(tmp_path):
+    path = tmp_path / "x.vcf.gz"
+    shutil.copy(TINY / "genotypes.vcf.gz", path)
+    other = tmp_path / "y.vcf"
+    write(other, ["1 10 rs1 A G . . . GT 0|1 1|1 .|."])
+    from cyvcf2 import VCF, Writer
+
+    writer = Writer(str(tmp_path / "y.vcf.gz"), VCF(str(other)), mode="wz")
+    for record in VCF(str(other)):
+        writer.write_record(record)
+    writer.close()
+    shutil.copy(TINY / "genotypes.bcf.csi", f"{path}.csi")
+    genotypes = read_vcf(path)
+    with pytest.raises(FormatError, match="index"):
+        genotypes.dosage()
+
+
+def test_unknown_options():
+    with pytest.raises(GenopredError, match="choose 'GT' or 'DS'"):
+        read_vcf(TINY / "genotypes.bcf", field="GP")
+    with pytest.raises(GenopredError, match="choose 'skip' or 'split'"):
+        read_vcf(TINY / "genotypes.bcf", multiallelic="first")
+    with pytest.raises(FormatError, match="FORMAT field DS is not in the header"):
+        read_vcf(TINY / "genotypes.bcf", field="DS")
+
+
+def test_real_chromosome(shared):
+    """All 30 million genotypes of chr22, in windows, against plink2's conversion where it is installed."""
+    genotypes = read_vcf(shared / "data" / "geuvadis_chr22" / "genotypes.chr22.vcf.gz")
+    assert genotypes.n_variants == 85_485 and genotypes.n_samples == 358 and genotypes.phased
+    window = Interval.around("22", 46_663_858, 100_000)
+    alleles = genotypes.haplotypes().alleles(window)
+    assert alleles.min() == 0 and alleles.max() == 1
+    frequency = genotypes.dosage(window).mean(axis=0) / 2
+    assert np.minimum(frequency, 1 - frequency).min() > 0.03
+
+
+def test_tiny_is_a_slice_of_the_original(shared):
+    tiny = read_vcf(TINY / "genotypes.vcf.gz")
+    whole = read_vcf(shared / "data" / "geuvadis_chr22" / "genotypes.chr22.vcf.gz")
+    at = np.flatnonzero(whole.variants["id"].is_in(tiny.variants["id"].to_list()).to_numpy())
+    original = whole.select(samples=tiny.samples, variants=at)
+    known = tiny.haplotypes().alleles() >= 0
+    assert 0.99 < known.mean() < 1
+    np.testing.assert_array_equal(tiny.haplotypes().alleles()[known], original.haplotypes().alleles()[known])
+    np.testing.assert_array_equal(np.isnan(read_plink(TINY / "genotypes").dosage()), ~known[:, 0])

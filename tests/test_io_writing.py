@@ -1,0 +1,161 @@
+"""Outputs appear whole or not at all, and two runs keep off one output."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genopred.errors import GenopredError
+from genopred.io.writing import atomic, lock_output, write_files, write_json, write_table, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a" / "x.tsv"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half")
+        assert temporary.parent == path.parent and temporary.suffix == ".tsv"
+        raise RuntimeError
+    assert path.read_text() == "old" and names(path.parent) == ["x.tsv"]
+
+
+def test_files_that_belong_together(tmp_path):
+    def fail(path):
+        path.write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_files({tmp_path / "a": "1", tmp_path / "b": b"2", tmp_path / "c": fail})
+    assert names(tmp_path) == []
+    write_files({tmp_path / "a": "1", tmp_path / "b": b"2"})
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_permissions_are_those_of_a_plain_write(tmp_path):
+    write_text(tmp_path / "x", "1")
+    (tmp_path / "y").write_text("1")
+    assert (tmp_path / "x").stat().st_mode == (tmp_path / "y").stat().st_mode
+
+
+def test_unwritable(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "x.tsv", Path("/proc/genopred/x.tsv")):
+        with pytest.raises(GenopredError, match=r"cannot write .*x\.tsv: .*--out"):
+            write_text(path, "1")
+    with pytest.raises(GenopredError, match="it is a folder"):
+        write_text(tmp_path, "1")
+    with pytest.raises(GenopredError, match=r"cannot write .*--out"), lock_output(tmp_path / "file" / "x"):
+        pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_full_disk(tmp_path):
+    with pytest.raises(GenopredError, match="No space left on device.*free space"):
+        write_files({tmp_path / "x": lambda path: Path("/dev/full").write_text("x" * 100_000)})
+    assert names(tmp_path) == []
+
+
+def test_foreign_error_passes(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "x"):
+        (tmp_path / "absent").read_text()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=5), st.data())
+def test_table_written_is_read(tmp_path_factory, values, data):
+    texts = data.draw(st.lists(st.text("abc,\"'; ", min_size=1), min_size=len(values), max_size=len(values)))
+    table = pl.DataFrame({"name": texts, "value": values, "n": list(range(len(values)))})
+    prefix = tmp_path_factory.mktemp("table") / "x"
+    parquet, tsv = write_table(table, prefix)
+    assert pl.read_parquet(parquet).equals(table)
+    assert pl.read_csv(tsv, separator="\t", schema=table.schema).equals(table)
+
+
+def test_json(tmp_path):
+    write_json(tmp_path / "x.json", {"b": 1, "a": [1.5]})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [1.5], "b": 1}
+
+
+HOLD = """
+import sys, time
+from genopred.io.writing import lock_output
+with lock_output(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    run = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
+    assert run.stdout.readline() == "held\n"
+    yield run
+    run.kill()
+    run.wait()
+    run.stdout.close()
+
+
+def test_two_runs(tmp_path, holder):
+    with pytest.raises(GenopredError) as caught, lock_output(tmp_path / "out"):
+        pass
+    message = str(caught.value)
+    assert f"process {holder.pid} on " in message and "out.lock" in message and "another --out" in message
+
+
+def test_lock_of_a_killed_run_is_taken_over(tmp_path, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert (tmp_path / "out.lock").exists()
+    with lock_output(tmp_path / "out") as path:
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert names(tmp_path) == []
+
+
+def test_lock_is_let_go(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(RuntimeError), lock_output(folder) as path:
+        assert path == folder / ".lock"
+        raise RuntimeError
+    with lock_output(folder), pytest.raises(GenopredError, match=f"process {os.getpid()}"), lock_output(folder):
+        pass
+    assert names(folder) == []
+
+
+def test_file_systems_without_locks_go_by_the_process(tmp_path, monkeypatch):
+    import fcntl
+
+    def unsupported(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    lock = tmp_path / "out.lock"
+    with (
+        lock_output(tmp_path / "out"),
+        pytest.raises(GenopredError, match="another run"),
+        lock_output(tmp_path / "out"),
+    ):
+        pass
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    import socket
+
+    lock.write_text(json.dumps({"pid": ended.pid, "host": socket.gethostname()}))
+    with lock_output(tmp_path / "out"):
+        pass
+    lock.write_text(json.dumps({"pid": ended.pid, "host": "another machine"}))
+    with pytest.raises(GenopredError, match="on another machine.*delete"), lock_output(tmp_path / "out"):
+        pass
