@@ -377,6 +377,7 @@ def _sequences(config: FeaturesConfig, inputs: _Inputs, gene: dict[str, Any]) ->
         unphased=inputs.settings.unphased,
         seed=inputs.settings.seed,
         max_mismatch=1.0,
+        allow_swapped=config.allow_swapped,
     )
 
 

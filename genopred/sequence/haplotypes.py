@@ -224,7 +224,7 @@ def personal_sequences(
         Share of checked variants whose REF may differ from the FASTA.
     allow_swapped : bool
         Do not count variants whose ALT, in place of their REF, is the FASTA's base (usual in .bed files made by
-        plink1.9). They are turned round in any case.
+        plink1.9), and take A/T and C/G for swapped as well. The others are turned round in any case.
 
     Returns
     -------
@@ -276,7 +276,7 @@ def personal_sequences(
         )
 
     if indels == "skip":
-        records = _Records.read(haplotypes, reference, interval, indels)
+        records = _Records.read(haplotypes, reference, interval, indels, allow_swapped)
         records.check(max_mismatch, allow_swapped, source)
         out = _substituted(records, haplotypes, interval, anchor, soft, seed)
     else:
@@ -308,7 +308,7 @@ def check_reference(
     total = dict.fromkeys(("checked", "swapped", "strand", "other", "reference_n"), 0)
     shown: list[str] = []
     for interval in _merged(intervals):
-        records = _Records.read(haplotypes, reference, interval, "skip")
+        records = _Records.read(haplotypes, reference, interval, "skip", allow_swapped)
         shown += records.mismatched
         for key in total:
             total[key] += records.counts[key]
@@ -385,7 +385,14 @@ class _Records:
     mismatched: list[str]
 
     @classmethod
-    def read(cls, haplotypes: Haplotypes, reference: Reference, interval: Interval, indels: str) -> _Records:
+    def read(
+        cls,
+        haplotypes: Haplotypes,
+        reference: Reference,
+        interval: Interval,
+        indels: str,
+        allow_swapped: bool,
+    ) -> _Records:
         codes = encode(reference.fetch(interval)).copy()
         index = haplotypes.genotypes.index(interval)
         table = haplotypes.variants[index]
@@ -416,7 +423,7 @@ class _Records:
             ref, alt = encode(ref_text), encode(alt_text)
             counts["checked"] += 1
             here = slice(int(start[i]), int(start[i]) + len(ref))
-            ref, alt, kind, turned = _compare(codes[here], ref, alt)
+            ref, alt, kind, turned = _compare(codes[here], ref, alt, allow_swapped)
             if kind:
                 counts[kind] += 1
             if kind in ("swapped", "strand", "other"):
@@ -504,7 +511,7 @@ def _with_indels(
     while True:
         # what is deleted inside is made good from outside, and there may be deletions there too
         wide = Interval(interval.chrom, interval.start - margin, interval.end + margin)
-        records = _Records.read(haplotypes, reference, wide, "apply")
+        records = _Records.read(haplotypes, reference, wide, "apply", allow_swapped)
         alleles = records.alleles(haplotypes, False, seed)
         lost = np.array([max(0, len(r) - len(a)) for r, a in zip(records.ref, records.alt)], dtype=np.int64)
         need = int((alleles.astype(np.int64) @ lost).max(initial=0))
@@ -600,7 +607,7 @@ def _anchored(ref: NDArray[np.int8], alt: NDArray[np.int8]) -> bool:
 
 
 def _compare(
-    fasta: NDArray[np.int8], ref: NDArray[np.int8], alt: NDArray[np.int8]
+    fasta: NDArray[np.int8], ref: NDArray[np.int8], alt: NDArray[np.int8], allow_swapped: bool
 ) -> tuple[NDArray[np.int8], NDArray[np.int8], str, bool]:
     """The two alleles with the FASTA's own first, the kind of mismatch ('' for none), and whether REF comes second."""
     if (fasta == ref).all():
@@ -610,7 +617,7 @@ def _compare(
     if len(ref) != 1 or len(alt) != 1:
         return ref, alt, "other", False
     other_ref, other_alt = complement(ref), complement(alt)
-    if ref[0] == other_alt[0]:
+    if ref[0] == other_alt[0] and not (allow_swapped and fasta[0] == alt[0]):
         return ref, alt, "other", False  # A/T or C/G: swapped or on the other strand, nobody can tell
     if fasta[0] == alt[0]:
         return alt, ref, "swapped", True
