@@ -1,0 +1,726 @@
+"""Polygenic scores: learn weights from expression, a phenotype or summary statistics, or apply given ones.
+
+What is asked for follows from the inputs:
+
+* ``expression``: for each gene the two score estimators learn in the training people (association, clumping, choice
+  of thresholds and slope by inner cross-validation) and predict everyone;
+* ``pheno`` or ``sumstats``: association (or the effects given), clumps at each r², scores of the index variants at
+  each p-value threshold, over all chromosomes, as `plink --clump` and `--score` would;
+* ``score``: given weights are applied, as by `plink --score`.
+
+Files, each written whole or not at all, tables as .parquet and .tsv:
+
+====================  ==============================================================================================
+OUT.weights           score, variant_id, chrom, pos, ref, alt, beta, pval, weight: effects of one ALT copy (those of a
+                      gene: gene_id, method, and weight with the slope in it); read by `--score`
+OUT.clumps            pheno and sumstats only: r2, index variant, its p, and the clump's members with p < p2
+OUT.scores            expression: gene_id, method, sample, set, fold, observed, cross_validated, predicted;
+                      else sample, then a column per score
+OUT.accuracy          expression only: per gene, method and set the columns of `genopred.types.SCORE_SCHEMA`
+OUT.models            expression only: gene_id, method, variants, slope, intercept, p_threshold, r2_threshold
+OUT.matched.tsv       what came in, was used and was dropped, and why (`genopred.types.MatchReport`)
+====================  ==============================================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from genopred import align
+from genopred.errors import AlignmentError, GenopredError, ModelError, examples
+from genopred.genetics import ld
+from genopred.genetics.regression import marginal_association
+from genopred.genetics.scores import (
+    P_THRESHOLDS,
+    R2_THRESHOLDS,
+    BaselinePRS,
+    ClumpThresholdPRS,
+    polygenic_score,
+)
+from genopred.genetics.transform import quantile_normalise
+from genopred.io.covariates import read_covariates
+from genopred.io.folds import read_folds
+from genopred.io.lists import read_ids, read_samples
+from genopred.io.scores import read_phenotype, read_ranges, read_values, read_weights
+from genopred.io.sumstats import read_sumstats
+from genopred.io.writing import lock_output, write_files
+from genopred.learning.evaluate import Outcome, outer_folds, scores
+from genopred.pipelines.cohort import CohortInputs, choose_covariates, open_cohort, open_genotypes
+from genopred.types import SCORE_SCHEMA, Genotypes, Interval, MatchReport, Note, plain_chrom
+
+log = logging.getLogger("genopred.prs")
+
+Progress = Callable[[int, int, str], None]
+
+METHODS = ("baseline-prs", "pt-prs")
+
+#: Variants whose dosages are in memory at once where scores run over a whole file.
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class PRSConfig:
+    """Everything that a run depends on. `cohort` has genotypes, filters and, for genes, expression.
+
+    Attributes
+    ----------
+    cohort : CohortInputs
+        Its `expression` is not read where pheno, sumstats or score is given.
+    out : Path
+    mode : {"genes", "pheno", "sumstats", "score"}
+    source : Path, optional
+        The file of pheno, sumstats or score.
+    pheno_name : str, optional
+    score_columns : tuple of int, optional
+        Columns of variant id, effect allele and weight, from 1.
+    average, skip_missing, center : bool
+        See `genopred.genetics.scores.polygenic_score`.
+    ranges, range_values : Path, optional
+        plink's `--q-score-range`: ranges, and p-values by variant.
+    ambiguous : str, optional
+        'keep' or 'drop' A/T and C/G variants; by default kept for score files, dropped for summary statistics.
+    train : Path, optional
+        Training people; by default everyone.
+    folds : Path, optional
+    p1, r2 : tuple of float
+        Thresholds; with more than one pair the training people choose (genes), or all are scored.
+    p2 : float
+        Members of a clump are listed if their p is below.
+    kb, ld : clumping, see `genopred.genetics.ld.clump`
+    maf, outer_folds, inner_folds, transform, residualize, calibrate, threads, seed
+    """
+
+    cohort: CohortInputs
+    out: Path
+    mode: str = "genes"
+    source: Path | None = None
+    pheno_name: str | None = None
+    score_columns: tuple[int, ...] | None = None
+    average: bool = False
+    skip_missing: bool = False
+    center: bool = False
+    ranges: Path | None = None
+    range_values: Path | None = None
+    ambiguous: str | None = None
+    train: Path | None = None
+    folds: Path | None = None
+    p1: tuple[float, ...] = P_THRESHOLDS
+    p2: float = 0.01
+    r2: tuple[float, ...] = R2_THRESHOLDS
+    kb: float = 250.0
+    ld: str = "genotype"
+    maf: float = 0.0
+    outer_folds: int = 5
+    inner_folds: int = 5
+    transform: str = "inverse-normal"
+    residualize: str = "fold"
+    calibrate: bool = True
+    threads: int = 1
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class PRSResult:
+    """What a run produced: its tables by name, the report of what was used, and lines for the screen."""
+
+    tables: dict[str, pl.DataFrame]
+    report: MatchReport
+    lines: tuple[str, ...] = field(default=())
+
+
+def run(config: PRSConfig, progress: Progress | None = None) -> PRSResult:
+    """Compute and write what the configuration asks for.
+
+    Parameters
+    ----------
+    config : PRSConfig
+    progress : callable, optional
+        Called with (done, total, label).
+
+    Returns
+    -------
+    PRSResult
+
+    Raises
+    ------
+    GenopredError
+        On bad input.
+    """
+    kinds = {"genes": _genes, "pheno": _trait, "sumstats": _trait, "score": _apply}
+    if config.mode not in kinds:
+        raise GenopredError(f"mode {config.mode!r} is unknown; there are {', '.join(kinds)}.")
+    ld.check_grid(config.p1, config.r2, config.kb, config.ld)
+    with lock_output(config.out), threadpool_limits(1):
+        result = kinds[config.mode](config, progress or (lambda done, total, label: None))
+        for line in result.report.lines():
+            log.info(line)
+        _write(config.out, result)
+    return result
+
+
+def _write(out: Path, result: PRSResult) -> None:
+    files: dict[Any, Any] = {}
+    for name, table in {**result.tables, "matched": result.report.table}.items():
+        if name != "matched":
+            files[f"{out}.{name}.parquet"] = lambda path, t=table: t.write_parquet(path)
+        files[f"{out}.{name}.tsv"] = lambda path, t=table: t.write_csv(path, separator="\t")
+    write_files(files)
+
+
+# --- genes -----------------------------------------------------------------------------------------------------------
+
+
+def _genes(config: PRSConfig, progress: Progress) -> PRSResult:
+    cohort = open_cohort(config.cohort)
+    samples = cohort.samples
+    train = _train_mask(config, samples)
+    for name, size in (("--train", int(train.sum())), ("training people outside a fold", _smallest(config, train))):
+        if size < config.inner_folds:
+            raise ModelError(f"{name}: {size} people cannot be split into {config.inner_folds} inner folds.")
+    folds = _folds(config, samples[train])
+    outcome = Outcome(config.transform, config.residualize)
+    covariates = None if cohort.covariates is None else cohort.covariates.values
+    genes = cohort.expression.genes
+    values = cohort.expression.values
+    values = quantile_normalise(values) if config.transform == "quantile" else values
+
+    def tasks() -> Iterator[Any]:
+        for i, gene in enumerate(genes.iter_rows(named=True)):
+            interval = Interval.around(gene["chrom"], gene["tss"], config.cohort.window)
+            window = cohort.genotypes.select(variants=interval)
+            raw = values[:, i]
+            yield joblib.delayed(_one_gene)(config, gene["gene_id"], window, raw, covariates, train, folds, outcome)
+
+    done: list[dict[str, Any]] = []
+    progress(0, genes.height, "")
+    if config.threads == 1:
+        found: Iterator[Any] = (function(*args, **kwargs) for function, args, kwargs in tasks())
+    else:
+        found = iter(joblib.Parallel(config.threads, return_as="generator", pre_dispatch="2*n_jobs")(tasks()))
+    report = cohort.report
+    for gene in found:
+        done.append(gene)
+        report = align.extend(report, "variants in windows", gene["notes"])
+        if gene["skipped"]:
+            skipped: Note = ("dropped", gene["skipped"], 1, gene["gene_id"])
+            report = align.extend(report, "genes", [skipped])
+        progress(len(done), genes.height, gene["gene_id"])
+    tables = {
+        name: pl.concat([gene[name] for gene in done if name in gene])
+        for name in ("weights", "scores", "accuracy", "models")
+        if any(name in gene for gene in done)
+    }
+    if not tables:
+        raise ModelError(f"none of {genes.height} genes could be used: {examples([g['skipped'] for g in done])}.")
+    return PRSResult(tables, report, _gene_lines(tables["accuracy"]))
+
+
+def _gene_lines(accuracy: pl.DataFrame) -> tuple[str, ...]:
+    means = accuracy.group_by("set", "method", maintain_order=True).agg(
+        pl.len().alias("genes"), pl.col("r2", "signed_r2").mean()
+    )
+    lines = ["set              method        genes  mean R2  mean signed r2"]
+    for row in means.iter_rows(named=True):
+        lines.append(
+            f"{row['set']:<16} {row['method']:<12} {row['genes']:>6,}  {row['r2']:>7.4f}  {row['signed_r2']:>14.4f}"
+        )
+    return tuple(lines)
+
+
+def _train_mask(config: PRSConfig, samples: NDArray[np.str_]) -> NDArray[np.bool_]:
+    if config.train is None:
+        return np.ones(len(samples), dtype=bool)
+    train = np.isin(samples, read_samples(config.train))
+    if not train.any():
+        raise AlignmentError(
+            f"{config.train}: none of its samples is among the {len(samples)} used ({examples(samples.tolist())})."
+        )
+    return train
+
+
+def _smallest(config: PRSConfig, train: NDArray[np.bool_]) -> int:
+    n = int(train.sum())
+    return n - -(-n // config.outer_folds)
+
+
+def _folds(config: PRSConfig, samples: NDArray[np.str_]) -> NDArray[np.int64]:
+    if config.folds is not None:
+        return read_folds(config.folds, samples)
+    return outer_folds(len(samples), config.outer_folds, config.seed)
+
+
+def _one_gene(
+    config: PRSConfig,
+    gene_id: str,
+    window: Genotypes,
+    raw: NDArray[np.float64],
+    covariates: NDArray[np.float64] | None,
+    train: NDArray[np.bool_],
+    folds: NDArray[np.int64],
+    outcome: Outcome,
+) -> dict[str, Any]:
+    """Both scores of one gene: weights, predictions of everyone, accuracy."""
+    with threadpool_limits(1):
+        dosage = window.dosage()
+        use, notes = align.usable_variants(dosage[train], window.variants, maf=config.maf)
+        out: dict[str, Any] = {
+            "gene_id": gene_id,
+            "notes": (*notes, ("used", "in a gene's window", int(use.sum()), "")),
+        }
+        out["skipped"] = None if use.any() else "no usable variant in the cis window"
+        if out["skipped"]:
+            return out
+        x, variants = np.ascontiguousarray(dosage[:, use]), window.variants.filter(pl.Series(use))
+        try:
+            y_train, y_rest = outcome.split(raw, covariates, train)
+        except ModelError as problem:
+            return {**out, "skipped": str(problem)}
+        observed = np.empty(len(raw))
+        observed[train], observed[~train] = y_train, y_rest
+        parts: dict[str, list[pl.DataFrame]] = {"weights": [], "scores": [], "accuracy": [], "models": []}
+        for method in METHODS:
+            cross, measured = _cross_validate(config, method, x, raw, covariates, train, folds, outcome, variants)
+            model = _estimator(config, method, variants).fit(x[train], y_train)
+            tables = _gene_tables(config, gene_id, method, model, window, x, variants, y_train, train)
+            parts["weights"].append(tables["weights"])
+            parts["models"].append(tables["models"])
+            predicted = model.predict(x)
+            fold = np.full(len(raw), -1)
+            fold[train] = folds
+            parts["scores"].append(
+                _gene_scores(gene_id, method, window.samples, train, fold, observed, cross, predicted)
+            )
+            parts["accuracy"].append(_accuracy(gene_id, method, "cross-validated", measured, cross[train], config.seed))
+            if not train.all():
+                held = (observed[~train], predicted[~train])
+                parts["accuracy"].append(_accuracy(gene_id, method, "held-out", *held, config.seed))
+    return out | {name: pl.concat(tables) for name, tables in parts.items()}
+
+
+def _estimator(config: PRSConfig, method: str, variants: pl.DataFrame) -> BaselinePRS | ClumpThresholdPRS:
+    common: dict[str, Any] = {"cv": config.inner_folds, "random_state": config.seed, "calibrate": config.calibrate}
+    if method == "baseline-prs":
+        return BaselinePRS(**common)
+    positions = variants["pos"].to_numpy()
+    return ClumpThresholdPRS(positions, config.p1, config.r2, config.kb, config.ld, **common)
+
+
+def _cross_validate(
+    config: PRSConfig,
+    method: str,
+    x: NDArray[np.float32],
+    raw: NDArray[np.float64],
+    covariates: NDArray[np.float64] | None,
+    train: NDArray[np.bool_],
+    folds: NDArray[np.int64],
+    outcome: Outcome,
+    variants: pl.DataFrame,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Predictions (N,) of training people by models of the other folds, and what was measured (n_train,).
+
+    Everything, transform and covariates included, is learned outside the fold.
+    """
+    people = np.flatnonzero(train)
+    cross, measured = np.full(len(raw), np.nan), np.empty(len(people))
+    values, cov = raw[people], None if covariates is None else covariates[people]
+    for fold in np.unique(folds):
+        inside = folds != fold
+        y_in, measured[~inside] = outcome.split(values, cov, inside)
+        model = _estimator(config, method, variants).fit(x[people[inside]], y_in)
+        cross[people[~inside]] = model.predict(x[people[~inside]])
+    return cross, measured
+
+
+def _gene_tables(
+    config: PRSConfig,
+    gene_id: str,
+    method: str,
+    model: Any,
+    window: Genotypes,
+    x: NDArray[np.float32],
+    variants: pl.DataFrame,
+    y_train: NDArray[np.float64],
+    train: NDArray[np.bool_],
+) -> dict[str, pl.DataFrame]:
+    marginal = marginal_association(x[train], y_train)
+    chosen = np.flatnonzero(model.coef_)
+    weights = variants[chosen].select(
+        pl.lit(gene_id).alias("gene_id"),
+        pl.lit(method).alias("method"),
+        pl.col("id").alias("variant_id"),
+        "chrom",
+        "pos",
+        "ref",
+        "alt",
+        pl.Series("beta", marginal.slope[chosen]),
+        pl.Series("pval", marginal.pval[chosen]),
+        pl.Series("weight", model.coef_[chosen]),
+    )
+    row = {
+        "gene_id": gene_id,
+        "method": method,
+        "variants": len(chosen),
+        "slope": model.slope_,
+        "intercept": model.intercept_,
+        "p_threshold": getattr(model, "p_threshold_", None),
+        "r2_threshold": getattr(model, "r2_threshold_", None),
+    }
+    kinds = {"p_threshold": pl.Float64, "r2_threshold": pl.Float64}
+    return {"weights": weights, "models": pl.DataFrame([row], schema_overrides=kinds)}
+
+
+def _gene_scores(
+    gene_id: str,
+    method: str,
+    samples: NDArray[np.str_],
+    train: NDArray[np.bool_],
+    fold: NDArray[np.int64],
+    observed: NDArray[np.float64],
+    cross: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "gene_id": [gene_id] * len(samples),
+            "method": [method] * len(samples),
+            "sample": samples.tolist(),
+            "set": np.where(train, "training", "held-out").tolist(),
+            "fold": fold.astype(np.int32),
+            "observed": observed,
+            "cross_validated": pl.Series(cross).fill_nan(None),
+            "predicted": predicted,
+        }
+    )
+
+
+def _accuracy(
+    gene_id: str, method: str, which: str, observed: NDArray[np.float64], predicted: NDArray[np.float64], seed: int
+) -> pl.DataFrame:
+    table = scores(gene_id, observed, {method: predicted}, seed=seed)
+    return table.select("gene_id", "method", pl.lit(which).alias("set"), *list(SCORE_SCHEMA)[2:])
+
+
+# --- a trait over whole files ----------------------------------------------------------------------------------------
+
+
+def _trait(config: PRSConfig, progress: Progress) -> PRSResult:
+    genotypes, notes = _open(config)
+    if config.mode == "pheno":
+        effects, more = _associate(config, genotypes, progress)
+    else:
+        effects, more = _given_effects(config, genotypes)
+    notes += more
+    weights, clumps = _clump(config, genotypes, effects, notes)
+    if not weights.height:
+        raise ModelError(f"no variant has p <= {max(config.p1):g}; raise --clump-p1.")
+    table = _score_table(config, genotypes, weights, progress)
+    lines = tuple(f"{name}: {n:,} variants" for name, n in weights.group_by("score", maintain_order=True).len().rows())
+    tables = {"weights": weights.drop("column"), "clumps": clumps, "scores": table}
+    return PRSResult(tables, _report(notes), lines)
+
+
+def _open(config: PRSConfig) -> tuple[Genotypes, list[tuple[str, Note]]]:
+    """Genotypes after --keep, --remove, --extract and --exclude, with what these left out."""
+    inputs = config.cohort
+    genotypes = open_genotypes(inputs.bfile, inputs.pfile, inputs.vcf)
+    notes: list[tuple[str, Note]] = [("variants", note) for note in genotypes.notes]
+    samples = genotypes.samples.tolist()
+    notes.append(("samples", ("in", f"in {genotypes.source}", len(samples), "")))
+    for path, flag, stay in ((inputs.keep, "--keep", True), (inputs.remove, "--remove", False)):
+        if path is not None:
+            listed = set(read_samples(path).tolist())
+            left = [name for name in samples if (name in listed) == stay]
+            gone = [name for name in samples if (name in listed) != stay]
+            if not left:
+                raise AlignmentError(f"{flag} {path} leaves none of {len(samples)} samples ({examples(samples)}).")
+            notes.append(
+                ("samples", ("dropped", f"not in {flag}" if stay else f"in {flag}", len(gone), examples(gone)))
+            )
+            samples = left
+    genotypes = genotypes.select(samples)
+    notes.append(("variants", ("in", f"in {genotypes.source}", genotypes.n_variants, "")))
+    for path, flag, stay in ((inputs.extract, "--extract", True), (inputs.exclude, "--exclude", False)):
+        if path is not None:
+            ids = pl.Series(read_ids(path).tolist())
+            use = genotypes.variants["id"].is_in(ids.implode()).to_numpy() == stay
+            if not use.any():
+                raise AlignmentError(f"{flag} {path} leaves none of {len(use):,} variants.")
+            reason = f"not in {flag}" if stay else f"in {flag}"
+            notes.append(("variants", ("dropped", reason, int((~use).sum()), "")))
+            genotypes = genotypes.select(variants=use)
+    return genotypes, notes
+
+
+def _report(notes: list[tuple[str, Note]]) -> MatchReport:
+    rows = [(item, status, reason, n, shown) for item, (status, reason, n, shown) in notes if n]
+    table = pl.DataFrame(rows, schema=MatchReport.SCHEMA, orient="row")
+    order = pl.col("item").replace_strict({"samples": 0, "variants": 1, "weights": 2}, default=9)
+    return MatchReport(table.sort(order, maintain_order=True))
+
+
+def _blocks(columns: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(columns), BLOCK):
+        yield columns[start : start + BLOCK]
+
+
+def _associate(
+    config: PRSConfig, genotypes: Genotypes, progress: Progress
+) -> tuple[pl.DataFrame, list[tuple[str, Note]]]:
+    """Marginal effect of every variant on the phenotype of the training people, block by block."""
+    samples, values, name = read_phenotype(Path(str(config.source)), config.pheno_name)
+    value = dict(zip(samples.tolist(), values.tolist()))
+    y = np.array([value.get(sample, np.nan) for sample in genotypes.samples.tolist()])
+    y[~_train_mask(config, genotypes.samples)] = np.nan
+    covariates = None
+    if config.cohort.covar is not None:
+        covariates, y = _trait_covariates(config, genotypes.samples, y)
+    used = ~np.isnan(y)
+    if used.sum() < max(3, config.cohort.min_overlap):
+        raise AlignmentError(
+            f"{int(used.sum())} samples have genotypes and {name} ({config.source}), fewer than the floor of "
+            f"{config.cohort.min_overlap:g}; check the sample names ({examples(samples.tolist())} against "
+            f"{examples(genotypes.samples.tolist())}), or lower --min-overlap."
+        )
+    if np.ptp(y[used]) == 0:
+        raise ModelError(f"{config.source}: {name} is the same for all {int(used.sum())} training people.")
+    if used.all():
+        log.warning("weights and scores are of the same people: give --train to score people who had no part in them")
+    people = genotypes.select(genotypes.samples[used])
+    parts = []
+    total = genotypes.n_variants
+    for columns in _blocks(np.arange(total)):
+        dosage = people.dosage(columns)
+        out = marginal_association(dosage, y[used], None if covariates is None else covariates[used])
+        rare = np.minimum(out.af, 1 - out.af) < config.maf
+        pval = np.where(np.isnan(out.slope) | rare, np.nan, out.pval)
+        parts.append(pl.DataFrame({"column": columns, "beta": out.slope, "pval": pval, "rare": rare}))
+        progress(int(columns[-1]) + 1, total, "association")
+    table = pl.concat(parts)
+    notes: list[tuple[str, Note]] = [
+        ("samples", ("used", f"training people, with {name}", int(used.sum()), "")),
+        ("variants", ("dropped", f"MAF below {config.maf:g}", int(table["rare"].sum()), "")),
+        ("variants", ("dropped", "does not vary", int(table["beta"].is_nan().sum()), "")),
+    ]
+    table = table.drop("rare").filter(pl.col("pval").is_not_nan() & pl.col("beta").is_not_nan())
+    notes.append(("variants", ("used", "associated", table.height, "")))
+    return table, notes
+
+
+def _trait_covariates(
+    config: PRSConfig, samples: NDArray[np.str_], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+    inputs = config.cohort
+    found = choose_covariates(
+        read_covariates(Path(str(inputs.covar)), samples=set(samples.tolist())), inputs.covar_names, inputs.n_covariates
+    )
+    if found is None:
+        return None, y
+    row = {name: i for i, name in enumerate(found.samples.tolist())}
+    there = np.array([name in row for name in samples.tolist()])
+    y = np.where(there, y, np.nan)
+    used = ~np.isnan(y)
+    if not used.any():
+        raise AlignmentError(f"{found.source}: none of its samples has genotypes and a phenotype.")
+    align.check_covariates(found.select(samples[used]))
+    values = np.zeros((len(samples), len(found.names)))
+    values[used] = found.select(samples[used]).values
+    return values, y
+
+
+def _given_effects(config: PRSConfig, genotypes: Genotypes) -> tuple[pl.DataFrame, list[tuple[str, Note]]]:
+    """Effects of summary statistics on the genotypes' ALT alleles."""
+    table = read_sumstats(Path(str(config.source)))
+    lacking = table.filter(pl.col("beta").is_null() | pl.col("pval").is_null())
+    table = table.filter(pl.col("beta").is_not_null() & pl.col("pval").is_not_null())
+    if not table.height:
+        raise AlignmentError(f"{config.source}: no row has both an effect and a p-value; scores need both.")
+    matched = align.harmonise(
+        genotypes.variants, table, ambiguous=config.ambiguous or "drop", names=(genotypes.source, str(config.source))
+    )
+    notes: list[tuple[str, Note]] = [("weights", ("in", f"in {config.source}", table.height + lacking.height, ""))]
+    notes.append(
+        ("weights", ("dropped", "no effect or p-value", lacking.height, examples(lacking["id"][:4].to_list())))
+    )
+    notes += [("weights", note) for note in matched.notes]
+    return pl.DataFrame(
+        {
+            "column": matched.a,
+            "beta": table["beta"].to_numpy()[matched.b] * matched.sign,
+            "pval": table["pval"].to_numpy()[matched.b],
+        }
+    ), notes
+
+
+def _clump(
+    config: PRSConfig, genotypes: Genotypes, effects: pl.DataFrame, notes: list[tuple[str, Note]]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Index variants of each pair of thresholds with their effects (a row for each score and variant); the clumps."""
+    # Those above the largest p1 lead no clump, and above p2 are in no list.
+    effects = effects.filter(pl.col("pval") <= max(*config.p1, config.p2))
+    columns, p = effects["column"].to_numpy(), effects["pval"].to_numpy()
+    variants = genotypes.variants[columns]
+    chrom = np.array([plain_chrom(name) for name in variants["chrom"].to_list()], dtype=str)
+    people = genotypes.select(genotypes.samples[_train_mask(config, genotypes.samples)])
+    owner = np.full((len(config.r2), len(columns)), -1, dtype=np.int64)
+    for name in dict.fromkeys(chrom.tolist()):
+        here = np.flatnonzero(chrom == name)
+        here = here[np.argsort(variants["pos"].to_numpy()[here], kind="stable")]
+        source = _ld_source(people, columns[here], config.ld)
+        low, high = ld.windows(variants["pos"].to_numpy()[here], config.kb)
+        order = np.argsort(p[here], kind="stable")
+        n_index = int(np.sum(p[here] <= max(config.p1)))
+        found = ld.greedy(source, order, n_index, low, high, np.asarray(config.r2, dtype=np.float64), config.ld)
+        owner[:, here] = np.where(found >= 0, here[np.maximum(found, 0)], -1)
+    by_p = np.argsort(p, kind="stable")
+    weights, clumps = [], []
+    for row, limit in zip(owner, config.r2):
+        leads = by_p[row[by_p] == by_p]
+        clumps.append(_clump_rows(limit, leads, row, p, variants, config.p2))
+        for bound in config.p1:
+            index = leads[p[leads] <= bound]
+            weights.append(_weight_rows(f"p{bound:g}_r{limit:g}", variants[index], effects[index]))
+    notes.append(("variants", ("used", "index variants of at least one clump", _n_distinct(weights), "")))
+    return pl.concat(weights), pl.concat(clumps)
+
+
+def _clump_rows(
+    limit: float,
+    leads: NDArray[np.int64],
+    owner: NDArray[np.int64],
+    p: NDArray[np.float64],
+    variants: pl.DataFrame,
+    p2: float,
+) -> pl.DataFrame:
+    """plink's `.clumped`: each index variant, and the members with p < p2."""
+    ids = variants["id"].to_numpy()
+    members: dict[int, list[str]] = {int(i): [] for i in leads}
+    for j in np.flatnonzero((owner >= 0) & (owner != np.arange(len(owner))) & (p < p2)):
+        members[int(owner[j])].append(str(ids[j]))
+    return (
+        variants[leads]
+        .select(pl.lit(limit).alias("r2"), pl.col("id").alias("variant_id"), "chrom", "pos", "ref", "alt")
+        .with_columns(
+            pl.Series("pval", p[leads], dtype=pl.Float64),
+            pl.Series("n_members", [len(members[int(i)]) for i in leads], dtype=pl.Int64),
+            pl.Series("members", [",".join(members[int(i)]) for i in leads], dtype=pl.String),
+        )
+    )
+
+
+def _n_distinct(parts: list[pl.DataFrame]) -> int:
+    return pl.concat(parts).select("chrom", "pos", "ref", "alt").n_unique()
+
+
+def _weight_rows(score: str, variants: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
+    return variants.select(
+        pl.lit(score).alias("score"), pl.col("id").alias("variant_id"), "chrom", "pos", "ref", "alt"
+    ).with_columns(effects["beta"], effects["pval"], effects["beta"].alias("weight"), effects["column"])
+
+
+def _ld_source(genotypes: Genotypes, columns: NDArray[np.int64], method: str) -> ld.HardCalls | NDArray[np.float32]:
+    """Bit planes of a chromosome, packed block by block; dosages where calls are not hard."""
+    packed: list[ld.HardCalls] = []
+    for block in _blocks(columns):
+        calls = ld.pack(genotypes.dosage(block))
+        if calls is None:
+            if method == "em":
+                raise GenopredError(f"{genotypes.source}: --ld em needs hard calls (0, 1, 2); use --ld genotype.")
+            return np.ascontiguousarray(genotypes.dosage(columns).T)
+        packed.append(calls)
+    planes = (np.concatenate([getattr(calls, name) for calls in packed]) for name in ("het", "hom", "obs"))
+    return ld.HardCalls(*planes, all(calls.complete for calls in packed))  # type: ignore[arg-type, call-arg]
+
+
+def _score_table(
+    config: PRSConfig,
+    genotypes: Genotypes,
+    weights: pl.DataFrame,
+    progress: Progress,
+    flipped: NDArray[np.bool_] | None = None,
+) -> pl.DataFrame:
+    """Every score of every person; `weights` has score, column and weight, of ALT or, where `flipped`, of REF.
+
+    Variants come in order of the file, a block at a time, and serve all scores.
+    """
+    names = weights["score"].unique(maintain_order=True).to_list()
+    number = {name: k for k, name in enumerate(names)}
+    which = np.array([number[name] for name in weights["score"].to_list()], dtype=np.int64)
+    column, weight = weights["column"].to_numpy(), weights["weight"].to_numpy()
+    turned = np.zeros(len(column), dtype=bool) if flipped is None else flipped
+    total = np.zeros((len(names), genotypes.n_samples))
+    alleles = np.zeros_like(total)
+    missing = "skip" if config.skip_missing else "mean"
+    distinct = np.unique(column)
+    done = 0
+    for block in _blocks(distinct):
+        dosage = genotypes.dosage(block).astype(np.float64)
+        rows = np.flatnonzero((column >= block[0]) & (column <= block[-1]))
+        for k in np.unique(which[rows]):
+            mine = rows[which[rows] == k]
+            x = dosage[:, np.searchsorted(block, column[mine])]
+            x = np.where(turned[mine], 2 - x, x)
+            total[k] += polygenic_score(x, weight[mine], missing=missing, center=config.center)
+            alleles[k] += 2 * ((~np.isnan(x)).sum(axis=1) if config.skip_missing else len(mine))
+        done += len(block)
+        progress(done, len(distinct), "scores")
+    values = total / np.maximum(alleles, 1) if config.average else total
+    return pl.DataFrame({"sample": genotypes.samples.tolist(), **{name: values[k] for k, name in enumerate(names)}})
+
+
+# --- given weights ---------------------------------------------------------------------------------------------------
+
+
+def _apply(config: PRSConfig, progress: Progress) -> PRSResult:
+    genotypes, notes = _open(config)
+    path = Path(str(config.source))
+    table = read_weights(path, config.score_columns)
+    distinct = table.unique(["id", "chrom", "pos", "ref", "alt"], maintain_order=True).with_row_index("row")
+    matched = align.harmonise(
+        genotypes.variants, distinct, ambiguous=config.ambiguous or "keep", names=(genotypes.source, str(path))
+    )
+    notes.append(("weights", ("in", f"variants in {path}", distinct.height, "")))
+    notes += [("weights", note) for note in matched.notes]
+    where = pl.DataFrame(
+        {"row": matched.b, "column": matched.a, "flipped": matched.sign < 0}, schema_overrides={"row": pl.UInt32}
+    )
+    key = ["id", "chrom", "pos", "ref", "alt"]
+    found = distinct.select("row", *key).join(where, on="row")
+    used = table.join(found, on=key, nulls_equal=True, maintain_order="left")
+    if not used.height:
+        raise AlignmentError(f"{path}: none of its {distinct.height:,} variants can be used; see the counts above.")
+    if config.ranges is not None:
+        used = _ranges(config, used, notes)
+    result = _score_table(config, genotypes, used, progress, used["flipped"].to_numpy())
+    lines = tuple(f"{name}: {n:,} variants" for name, n in used.group_by("score", maintain_order=True).len().rows())
+    return PRSResult({"scores": result}, _report(notes), lines)
+
+
+def _ranges(config: PRSConfig, used: pl.DataFrame, notes: list[tuple[str, Note]]) -> pl.DataFrame:
+    """One score per range of p-values and score of the file."""
+    if config.range_values is None:
+        raise GenopredError("--q-score-range needs the p-values of the variants: give --q-score-file.")
+    ranges, values = read_ranges(Path(str(config.ranges))), read_values(config.range_values)
+    p = np.array([values.get(name, np.nan) for name in used["id"].to_list()])
+    notes.append(("weights", ("dropped", f"no p-value in {config.range_values}", int(np.isnan(p).sum()), "")))
+    several = used["score"].n_unique() > 1
+    parts = []
+    for name, (low, high) in ranges.items():
+        part = used.filter(pl.Series((p >= low) & (p <= high)))
+        if not part.height:
+            log.warning(f"--q-score-range: no variant has a value in {name} ({low:g} to {high:g}); no score is written")
+        label = pl.concat_str("score", pl.lit(f":{name}")) if several else pl.lit(name)
+        parts.append(part.with_columns(label.alias("score")))
+    out = pl.concat(parts)
+    if not out.height:
+        raise ModelError(f"--q-score-range: no variant is in any range of {config.ranges}.")
+    return out
