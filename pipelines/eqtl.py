@@ -1,0 +1,425 @@
+"""eQTL mapping: nominal and permutation passes, q-values, independent signals and credible sets, by chromosome."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from genopred import align
+from genopred.errors import GenopredError, examples
+from genopred.genetics import eqtl
+from genopred.io.writing import atomic, lock_output, write_json, write_table
+from genopred.pipelines.cohort import CohortInputs, open_cohort
+from genopred.types import Cohort, MatchReport, Note, plain_chrom
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+
+TRANSFORMS = ("inverse-normal", "none")
+
+#: One row per variant of a credible set, as tensorQTL's SuSiE summary, with three columns more.
+SUSIE_SCHEMA = {
+    "phenotype_id": pl.String,
+    "variant_id": pl.String,
+    "pip": pl.Float64,
+    "af": pl.Float32,
+    "cs_id": pl.Int32,
+    "cs_size": pl.Int32,
+    "cs_coverage": pl.Float64,
+    "cs_min_abs_corr": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class EqtlConfig:
+    """Everything that a run depends on.
+
+    Attributes
+    ----------
+    cohort : CohortInputs
+    out : Path
+        Prefix of the outputs.
+    nominal : bool
+        Write all gene-variant pairs.
+    permutations : int
+        0 leaves out the permutation pass, and with it q-values.
+    independent, susie : bool
+        Conditionally independent signals, credible sets; of genes with q up to `fdr`.
+    fdr : float
+    compat : str
+        `tensorqtl` or `qtltools`, see `genopred.genetics.eqtl`.
+    transform : str
+        `inverse-normal` or `none`, for each gene over the people used.
+    maf : float
+        Leave out rarer variants; frequency among the people used.
+    n_effects : int
+        Most effects of a gene that SuSiE looks for.
+    coverage, min_abs_corr : float
+        Of credible sets.
+    threads, seed : int
+    resume : bool
+    """
+
+    cohort: CohortInputs
+    out: Path
+    nominal: bool = True
+    permutations: int = 1000
+    independent: bool = False
+    susie: bool = False
+    fdr: float = 0.05
+    compat: str = "tensorqtl"
+    transform: str = "inverse-normal"
+    maf: float = 0.0
+    n_effects: int = 10
+    coverage: float = 0.95
+    min_abs_corr: float = 0.5
+    threads: int = 1
+    seed: int = 1
+    resume: bool = True
+
+
+@dataclass(frozen=True)
+class EqtlResult:
+    """What a run found, besides its files.
+
+    Attributes
+    ----------
+    genes : polars.DataFrame or None
+        The permutation pass, with q-values.
+    independent, susie : polars.DataFrame or None
+    pi0 : float or None
+        Estimated share of genes without an eQTL.
+    pairs : int
+        Gene-variant pairs tested.
+    files : list of Path
+    report : MatchReport
+    """
+
+    genes: pl.DataFrame | None
+    independent: pl.DataFrame | None
+    susie: pl.DataFrame | None
+    pi0: float | None
+    pairs: int
+    files: list[Path] = field(repr=False)
+    report: MatchReport = field(repr=False)
+
+
+def run(config: EqtlConfig, progress: Progress | None = None) -> EqtlResult:
+    """Map eQTLs and write the tables.
+
+    Parameters
+    ----------
+    config : EqtlConfig
+    progress : function of (done, total, label), optional
+
+    Returns
+    -------
+    EqtlResult
+
+    Raises
+    ------
+    GenopredError
+        On bad input or arguments, before anything is computed where that is possible.
+    """
+    _check(config)
+    step = progress or (lambda done, total, label: None)
+    with lock_output(config.out), threadpool_limits(1):
+        cohort = open_cohort(config.cohort)
+        for line in cohort.report.lines():
+            log.info(line)
+        work = _Work(config, cohort)
+        return work.run(step)
+
+
+def _check(config: EqtlConfig) -> None:
+    if config.compat not in eqtl.COMPAT:
+        raise GenopredError(f"--compat {config.compat!r} is unknown; choose one of {', '.join(eqtl.COMPAT)}.")
+    if config.transform not in TRANSFORMS:
+        raise GenopredError(f"--transform {config.transform!r} is not for eqtl; choose one of {', '.join(TRANSFORMS)}.")
+    if not config.nominal and not config.permutations:
+        raise GenopredError("--no-nominal with --permute 0 leaves nothing to do; ask for one of the two.")
+    if config.permutations and config.permutations < 100:
+        raise GenopredError(
+            f"--permute {config.permutations}: a beta distribution needs at least 100 permutations; 1000 is usual."
+        )
+    for flag, on in (("--independent", config.independent), ("--susie", config.susie)):
+        if on and not config.permutations:
+            raise GenopredError(f"{flag} works on the genes of the permutation pass; leave --permute at 1000 or so.")
+        if on and config.compat == "qtltools":
+            raise GenopredError(f"{flag} follows tensorQTL and has no QTLtools version; leave out --compat qtltools.")
+    if not 0 < config.fdr < 1:
+        raise GenopredError(f"--fdr is {config.fdr}; it must lie between 0 and 1, as 0.05.")
+
+
+@dataclass(frozen=True)
+class _Chromosome:
+    """Genes of one chromosome (rows of the gene table) and its variants (sorted by position)."""
+
+    name: str
+    genes: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    pos: NDArray[np.int64]
+    tss: NDArray[np.int64]
+    ids: pl.Series
+
+
+class _Work:
+    """One run: which parts are done, and where they lie until the end."""
+
+    def __init__(self, config: EqtlConfig, cohort: Cohort) -> None:
+        self.config = config
+        self.cohort = cohort
+        self.covariates = None if cohort.covariates is None else cohort.covariates.values
+        self.parts = Path(f"{config.out}.parts")
+        self.gene_ids = cohort.expression.genes["gene_id"].to_list()
+        self.total = len(self.gene_ids)
+
+    def run(self, step: Progress) -> EqtlResult:
+        config = self.config
+        self._settle()
+        chromosomes = list(self._chromosomes())
+        notes: dict[tuple[str, str], list[Any]] = {}
+        done = pairs = 0
+        for chrom in chromosomes:
+            facts = self._part(chrom, "scan", "json")
+            if not (facts.exists() and self._outputs_exist(chrom)):
+                self._scan(chrom, facts, partial(self._say, step, done))
+            found = json.loads(facts.read_text(encoding="utf-8"))
+            pairs += found["pairs"]
+            for status, reason, n, shown in found["notes"]:
+                entry = notes.setdefault((status, reason), [0, shown])
+                entry[0] += n
+            done += len(chrom.genes)
+            step(done, self.total, chrom.name)
+        genes = independent = susie = pi0 = None
+        files = [self._nominal_path(chrom) for chrom in chromosomes] if config.nominal else []
+        if config.permutations:
+            genes = self._gather(chromosomes, "permutation")
+            genes, pi0 = eqtl.add_qvalues(genes, config.fdr)
+            hits = genes.filter(pl.col("qval") <= config.fdr)
+            cut = eqtl.gene_threshold(genes["pval_beta"].to_numpy(), genes["qval"].to_numpy(), config.fdr)
+            log.info(
+                f"{hits.height:,} of {genes.height:,} genes have an eQTL at FDR {config.fdr:g} "
+                f"(pi0 {pi0:.3f}, gene-level p up to {cut:.3g})"
+            )
+            wanted = set(hits["phenotype_id"].to_list())
+            if config.independent:
+                independent = self._per_gene(chromosomes, wanted, "independent", step, cut)
+            if config.susie:
+                susie = self._per_gene(chromosomes, wanted, "susie", step, cut)
+            # q-values last: until they are there, the run is not finished.
+            for name, table in (
+                ("cis_independent_qtl", independent),
+                ("SuSiE_summary", susie),
+                ("cis_qtl", genes),
+            ):
+                if table is not None:
+                    files.extend(write_table(table, f"{config.out}.{name}"))
+        report = align.extend(
+            self.cohort.report,
+            "variants",
+            [(status, reason, n, shown) for (status, reason), (n, shown) in notes.items()],
+        )
+        for (status, reason), (n, shown) in notes.items():
+            log.info(f"variants: {n:,} {status}: {reason} ({shown})")
+        self._wipe()
+        return EqtlResult(genes, independent, susie, pi0, pairs, files, report)
+
+    # --- what was done before --------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Keep parts of an interrupted run with the same settings; refuse to mix others in."""
+        config = self.config
+        settings = {key: value for key, value in asdict(config).items() if key not in ("threads", "resume", "out")}
+        settings["cohort"] = {key: _identity(value) for key, value in settings["cohort"].items()}
+        settings = json.loads(json.dumps(settings, default=str))
+        path = self.parts / "settings.json"
+        if path.is_file() and config.resume:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            if before == settings:
+                log.info(f"going on with what an earlier run left in {self.parts}")
+                return
+            differ = [key for key in settings if before.get(key) != settings[key]]
+            raise GenopredError(
+                f"{self.parts} holds parts of a run with other settings or data ({examples(differ)}); choose another "
+                "--out, or start over with --no-resume."
+            )
+        if self.parts.is_dir():
+            self._wipe()
+        write_json(path, settings)
+
+    def _wipe(self) -> None:
+        for file in self.parts.iterdir():
+            file.unlink()
+        with suppress(OSError):
+            self.parts.rmdir()
+
+    def _part(self, chrom: _Chromosome, what: str, kind: str = "parquet") -> Path:
+        return self.parts / f"{what}.{chrom.name}.{kind}"
+
+    def _nominal_path(self, chrom: _Chromosome) -> Path:
+        return Path(f"{self.config.out}.cis_qtl_pairs.{chrom.name}.parquet")
+
+    def _outputs_exist(self, chrom: _Chromosome) -> bool:
+        return (not self.config.nominal or self._nominal_path(chrom).exists()) and (
+            not self.config.permutations or self._part(chrom, "permutation").exists()
+        )
+
+    # --- passes ----------------------------------------------------------------------------------------------
+
+    def _chromosomes(self) -> Iterator[_Chromosome]:
+        genes = self.cohort.expression.genes
+        variants = self.cohort.genotypes.variants
+        of_gene = np.array([plain_chrom(name) for name in genes["chrom"].to_list()])
+        spelt = {name: plain_chrom(name) for name in variants["chrom"].unique().to_list()}
+        for plain in dict.fromkeys(of_gene.tolist()):
+            rows = np.flatnonzero(of_gene == plain)
+            names = [name for name, bare in spelt.items() if bare == plain]
+            columns = np.flatnonzero(variants["chrom"].is_in(names).to_numpy())
+            pos = variants["pos"].to_numpy()[columns]
+            if (np.diff(pos) < 0).any():
+                order = np.argsort(pos, kind="stable")
+                columns, pos = columns[order], pos[order]
+            ids = variants["id"].gather(columns)
+            yield _Chromosome(genes["chrom"][int(rows[0])], rows, columns, pos, genes["tss"].to_numpy()[rows], ids)
+
+    def _say(self, step: Progress, before: int, done: int, total: int) -> None:
+        step(before + done, self.total, "")
+
+    def _values(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.cohort.expression.values[:, rows]
+
+    def _model(self, rows: NDArray[np.int64]) -> eqtl.CisModel:
+        normalise = self.config.transform == "inverse-normal"
+        return eqtl.cis_model(self._values(rows), self.covariates, normalise=normalise, compat=self.config.compat)
+
+    def _orders(self) -> NDArray[np.intp] | None:
+        config = self.config
+        if not config.permutations:
+            return None
+        return eqtl.permutation_indices(len(self.cohort.samples), config.permutations, config.seed)
+
+    def _scan(self, chrom: _Chromosome, facts: Path, progress: Callable[[int, int], None]) -> None:
+        config, genotypes = self.config, self.cohort.genotypes
+        scan = eqtl.cis_scan(
+            lambda a, b: genotypes.dosage(chrom.columns[a:b]),
+            chrom.pos,
+            chrom.tss,
+            self._model(chrom.genes),
+            config.cohort.window,
+            permutations=self._orders(),
+            maf=config.maf,
+            threads=config.threads,
+            progress=progress,
+        )
+        ids = [self.gene_ids[i] for i in chrom.genes.tolist()]
+        if config.nominal:
+            table = eqtl.nominal_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
+            with atomic(self._nominal_path(chrom)) as temporary:
+                table.write_parquet(temporary, compression="lz4", statistics=False)
+        if config.permutations:
+            table = eqtl.permutation_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
+            with atomic(self._part(chrom, "permutation")) as temporary:
+                table.write_parquet(temporary)
+        notes: list[Note] = []
+        for reason, which in scan.unusable.items():
+            shown = examples(chrom.ids.gather(np.flatnonzero(which)[:4]).to_list())
+            notes.append(("dropped", reason, int(which.sum()), shown))
+        write_json(facts, {"pairs": int(np.sum(~np.isnan(scan.r))), "notes": notes})
+
+    def _gather(self, chromosomes: list[_Chromosome], what: str) -> pl.DataFrame:
+        return pl.concat([pl.read_parquet(self._part(chrom, what)) for chrom in chromosomes])
+
+    def _per_gene(
+        self, chromosomes: list[_Chromosome], wanted: set[str], what: str, step: Progress, cut: float
+    ) -> pl.DataFrame:
+        """Independent signals or credible sets of the wanted genes; each chromosome is kept when it is done."""
+        one = partial(self._independent if what == "independent" else self._susie, cut=cut, orders=self._orders())
+        done = 0
+        for chrom in chromosomes:
+            rows = [int(i) for i in chrom.genes if self.gene_ids[i] in wanted]
+            path = self._part(chrom, what)
+            if not path.exists():
+                tables = []
+                with ThreadPoolExecutor(self.config.threads) as pool:
+                    for n, table in enumerate(pool.map(partial(one, chrom), rows), start=1):
+                        tables.append(table)
+                        step(done + n, len(wanted), f"{what} {chrom.name}")
+                schema = eqtl.INDEPENDENT_SCHEMA if what == "independent" else SUSIE_SCHEMA
+                with atomic(path) as temporary:
+                    pl.concat([pl.DataFrame(schema=schema), *tables]).write_parquet(temporary)
+            done += len(rows)
+        return self._gather(chromosomes, what)
+
+    def _window(self, chrom: _Chromosome, row: int) -> tuple[int, int, NDArray[np.float32]]:
+        tss = self.cohort.expression.genes["tss"][row]
+        start, stop = eqtl.cis_windows(chrom.pos, [tss], self.config.cohort.window)
+        a, b = int(start[0]), int(stop[0])
+        return a, b, self.cohort.genotypes.dosage(chrom.columns[a:b])
+
+    def _independent(self, chrom: _Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
+        a, b, dosage = self._window(chrom, row)
+        return eqtl.independent_signals(
+            dosage,
+            chrom.pos[a:b],
+            int(self.cohort.expression.genes["tss"][row]),
+            self._values(np.array([row]))[:, 0],
+            self.covariates,
+            cut,
+            orders if orders is not None else np.empty((0, 0), dtype=np.intp),
+            gene_id=self.gene_ids[row],
+            variant_ids=chrom.ids[a:b],
+            normalise=self.config.transform == "inverse-normal",
+            maf=self.config.maf,
+        )
+
+    def _susie(self, chrom: _Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
+        from genopred.genetics.finemap import credible_sets, susie
+
+        a, b, dosage = self._window(chrom, row)
+        model = self._model(np.array([row]))
+        frequency = np.nanmean(np.where(np.isnan(dosage).all(axis=0), 0.0, dosage), axis=0) / 2
+        use = np.minimum(frequency, 1 - frequency) >= self.config.maf
+        x = eqtl.residual_dosage(dosage[:, use], model)
+        fit = susie(x, model.residuals[:, 0], self.config.n_effects)
+        ids, af = chrom.ids[a:b].to_numpy()[use], frequency[use]
+        rows = []
+        for number, found in enumerate(credible_sets(fit, x, self.config.coverage, self.config.min_abs_corr), start=1):
+            for variant in np.sort(found.variants).tolist():
+                rows.append(
+                    {
+                        "phenotype_id": self.gene_ids[row],
+                        "variant_id": ids[variant],
+                        "pip": float(fit.pip[variant]),
+                        "af": float(af[variant]),
+                        "cs_id": number,
+                        "cs_size": len(found.variants),
+                        "cs_coverage": found.coverage,
+                        "cs_min_abs_corr": found.min_abs_corr,
+                    }
+                )
+        return pl.DataFrame(rows, schema=SUSIE_SCHEMA, orient="row")
+
+
+def _identity(value: Any) -> Any:
+    """A file by its name, size and time, so that a run is not resumed on changed data."""
+    if not isinstance(value, Path):
+        return value
+    files = [value] if value.is_file() else sorted(value.parent.glob(f"{value.name}.*"))
+    known = [
+        file for file in files if file.suffix in (".bed", ".bim", ".fam", ".pgen", ".pvar", ".psam") or file == value
+    ]
+    return [str(value), *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in known)]
