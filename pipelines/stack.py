@@ -59,6 +59,11 @@ log = logging.getLogger("genopred.stack")
 
 Progress = Callable[[int, int, str], None]
 
+#: Name of what a gene costs besides its learners: reading, filtering, writing.
+REST = "reading and writing"
+#: Name of what the meta-learners and their scores cost.
+METAS_COST = "meta-learners and scores"
+
 #: Genes whose base predictions are kept in memory between the passes of the meta-learners; others are read again.
 CACHED_GENES = 1_000
 
@@ -129,6 +134,10 @@ class StackResult:
     page : Path
     notes : tuple of str
     seconds : float
+        Wall time of the run.
+    cost : dict
+        Mean CPU seconds per gene of each base learner, of reading and writing, and of the meta-learners; empty
+        when all genes had been computed before.
     """
 
     summary: pl.DataFrame
@@ -138,6 +147,7 @@ class StackResult:
     page: Path
     notes: tuple[str, ...] = field(default=())
     seconds: float = 0.0
+    cost: dict[str, float] = field(default_factory=dict)
 
 
 def run(config: StackConfig, progress: Progress | None = None) -> StackResult:
@@ -168,15 +178,19 @@ def run(config: StackConfig, progress: Progress | None = None) -> StackResult:
         values = _expression_values(config, cohort)
         for line in cohort.report.lines():
             log.info(line)
-        _compute_genes(config, cohort, values, folds, chosen, progress)
+        taken = _compute_genes(config, cohort, values, folds, chosen, progress)
         done, report = _collect(config, cohort)
         prior = _prior(config)
+        before = time.process_time()
         table, notes = _combine(config, cohort, done, prior)
+        cost = {part: float(np.mean([gene[part] for gene in taken])) for part in (taken[0] if taken else ())}
+        if cost:
+            cost[METAS_COST] = (time.process_time() - before) / len(done)
         reference = "elastic-net" if "elastic-net" in table["method"].to_list() else f"stack-{config.meta}"
         summary = summarise(table, reference, seed=config.seed)
         result = StackResult(summary, table, report, f"stack-{config.meta}", config.out / "report.html", notes)
         _write(config, result)
-    return replace(result, seconds=time.perf_counter() - started)
+    return replace(result, seconds=time.perf_counter() - started, cost=cost)
 
 
 # --- settings --------------------------------------------------------------------------------------------------
@@ -302,8 +316,11 @@ def _compute_genes(
     folds: NDArray[np.int64],
     chosen: tuple[registry.Learner, ...],
     progress: Progress | None,
-) -> None:
-    """Base predictions of every gene that has none yet, in parallel, each written as it comes."""
+) -> list[dict[str, float]]:
+    """Base predictions of every gene that has none yet, in parallel, each written as it comes.
+
+    Returns the CPU seconds of each gene computed, by learner.
+    """
     genes = cohort.expression.genes
     todo = [i for i, gene in enumerate(genes["gene_id"].to_list()) if not _info_path(config.out, gene).is_file()]
     total, ready = genes.height, genes.height - len(todo)
@@ -312,7 +329,7 @@ def _compute_genes(
     if progress is not None:
         progress(ready, total, "")
     if not todo:
-        return
+        return []
     covariates = None if cohort.covariates is None else cohort.covariates.values
     outcome = Outcome(config.transform, config.residualize)
 
@@ -328,14 +345,19 @@ def _compute_genes(
             )  # fmt: skip
 
     if config.threads == 1:
-        results: Iterable[str] = (function(*args, **kwargs) for function, args, kwargs in tasks())
+        results: Iterable[tuple[str, dict[str, float]]] = (
+            function(*args, **kwargs) for function, args, kwargs in tasks()
+        )
     else:
         # Few tasks are prepared ahead, so that memory does not grow with the number of genes.
         parallel = joblib.Parallel(config.threads, return_as="generator_unordered", pre_dispatch="2*n_jobs")
         results = parallel(tasks())
-    for k, gene_id in enumerate(results, start=1):
+    seconds = []
+    for k, (gene_id, taken) in enumerate(results, start=1):
+        seconds += [taken] if taken else []
         if progress is not None:
             progress(ready + k, total, gene_id)
+    return seconds
 
 
 def _features(config: StackConfig, cohort: Cohort, gene_id: str) -> Features | None:
@@ -360,9 +382,13 @@ def _one_gene(
     seed: int,
     inputs: str,
     features: Features | None,
-) -> str:
-    """Compute and write one gene; its info file comes last and says that the gene is done."""
+) -> tuple[str, dict[str, float]]:
+    """Compute and write one gene; its info file comes last and says that the gene is done.
+
+    Returns the gene and the CPU seconds of each part.
+    """
     gene_id = gene["gene_id"]
+    started = time.process_time()
     with threadpool_limits(1):
         dosage = genotypes.dosage()
         use, notes = align.usable_variants(dosage, genotypes.variants, maf=maf)
@@ -389,7 +415,7 @@ def _one_gene(
         except ModelError as problem:
             info["skipped"] = str(problem)
             write_json(_info_path(out, gene_id), info)
-            return gene_id
+            return gene_id, {}
     samples = genotypes.samples[result.person]
     table = pl.DataFrame(
         {
@@ -402,18 +428,25 @@ def _one_gene(
     )
     write_files({_base_path(out, gene_id): lambda path: table.write_parquet(path)})
     write_json(_info_path(out, gene_id), info)
-    return gene_id
+    assert result.seconds is not None  # noqa: S101 - nested_base always measures
+    seconds = dict(zip(result.names, result.seconds.tolist()))
+    return gene_id, {**seconds, REST: time.process_time() - started - sum(seconds.values())}
+
+
+def read_base(out: Path, gene_id: str) -> pl.DataFrame:
+    """The base predictions of one gene: outer_fold, inner_fold, sample, observed, and a column per base learner."""
+    return pl.read_parquet(_base_path(out, gene_id))
 
 
 def _base_path(out: Path, gene_id: str) -> Path:
-    return out / "genes" / f"{_safe(gene_id)}.parquet"
+    return out / "genes" / f"{safe_name(gene_id)}.parquet"
 
 
 def _info_path(out: Path, gene_id: str) -> Path:
-    return out / "genes" / f"{_safe(gene_id)}.json"
+    return out / "genes" / f"{safe_name(gene_id)}.json"
 
 
-def _safe(gene_id: str) -> str:
+def safe_name(gene_id: str) -> str:
     """A file name from a gene id; ids with odd characters get a short hash so that two never share a name."""
     plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in gene_id)
     return plain if plain == gene_id else f"{plain}-{hashlib.sha256(gene_id.encode()).hexdigest()[:8]}"
@@ -458,7 +491,7 @@ class _Bases:
         """The base predictions of one gene."""
         if gene_id in self._cache:
             return self._cache[gene_id]
-        table = pl.read_parquet(_base_path(self.out, gene_id))
+        table = read_base(self.out, gene_id)
         names = tuple(table.columns[4:])
         result = GeneResult(
             names,
@@ -569,7 +602,7 @@ def _write_predictions(out: Path, gene: str, held: pl.DataFrame, predicted: dict
         for name, v in predicted.items()
     ]
     table = pl.concat(parts).select(list(PREDICTION_SCHEMA)).cast(PREDICTION_SCHEMA)  # type: ignore[arg-type]
-    path = out / "genes" / f"{_safe(gene)}.predictions.parquet"
+    path = out / "genes" / f"{safe_name(gene)}.predictions.parquet"
     write_files({path: lambda temporary: table.write_parquet(temporary)})
     return path
 

@@ -6,6 +6,7 @@ coefficients, association, tuning, calibration, the meta-learner.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -163,6 +164,8 @@ class GeneResult:
         Phenotype, in units of the training spread of that outer fold.
     base : array, shape (R, B)
         Out-of-fold predictions (training rows) and predictions of held-out people.
+    seconds : array, shape (B,)
+        CPU time that each base learner took, all folds together; None where it was not measured.
     """
 
     names: tuple[str, ...]
@@ -171,6 +174,7 @@ class GeneResult:
     person: NDArray[np.int64]
     observed: Array
     base: Array
+    seconds: Array | None = None
 
     def gene_fold(self, fold: int) -> GeneFold:
         """What the meta-learner of one outer fold gets."""
@@ -216,6 +220,7 @@ def nested_base(
     if len(set(names)) < len(names):
         raise ModelError(f"learners are named twice: {', '.join(names)}.")
     parts = []
+    seconds = np.zeros(len(names))
     for fold in np.unique(folds):
         train = folds != fold
         y_train, y_test = outcome.split(raw, covariates, train)
@@ -225,7 +230,9 @@ def nested_base(
         for block in blocks:
             x_train, x_test = fill_missing(block.values[train], block.values[~train])
             for learner in block.learners:
+                started = time.process_time()
                 fits.append(fit_base(learner.make(context), x_train, y_train, x_test, inner))
+                seconds[len(fits) - 1] += time.process_time() - started
         oof = np.column_stack([fit.oof for fit in fits])
         test = np.column_stack([fit.test for fit in fits])
         parts.append(
@@ -239,7 +246,7 @@ def nested_base(
         )
     columns = [np.concatenate(column) for column in zip(*parts)]
     _check_finite(columns[4], names)
-    return GeneResult(names, *columns)
+    return GeneResult(names, *columns, seconds)
 
 
 def _check_finite(base: Array, names: Sequence[str]) -> None:
