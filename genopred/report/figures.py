@@ -199,6 +199,7 @@ def _intervals(
     ax: Axes, table: pl.DataFrame, middle: str, low: str, high: str, main: str, skip: str | None = None
 ) -> None:
     """A dot and a line a method; `skip` is the reference, whose difference from itself is no result."""
+    floor = _floor(table, middle, low, high)
     for y, row in enumerate(table.iter_rows(named=True)):
         if row[middle] is None:
             continue
@@ -207,10 +208,17 @@ def _intervals(
             _tip(dot, f"{skip}: the reference")
             continue
         colour = COLOURS["main"] if row["method"] == main else COLOURS["soft"]
+        if floor is not None and row[middle] < floor:
+            (dot,) = ax.plot(floor, y, "<", color=COLOURS["worse"], markersize=7, zorder=3, clip_on=False)
+            _tip(dot, f"{row['method']}: {number(row[middle], sign=skip is not None)}")
+            text = f"{number(row[middle], 2, sign=skip is not None)}, off the scale"
+            ax.annotate(text, (floor, y), (9, 0), textcoords="offset points", va="center", fontsize=10.5)
+            continue
         tip = f"{row['method']}: {number(row[middle], sign=skip is not None)}"
         width = interval(row[low], row[high], sign=skip is not None)
+        left = row[low] if floor is None or row[low] is None else max(row[low], floor)
         if width[0] != "\N{EN DASH}":
-            ax.plot([row[low], row[high]], [y, y], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
+            ax.plot([left, row[high]], [y, y], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
             tip += f" {width}"
         (dot,) = ax.plot(row[middle], y, "o", color=colour, markersize=8 if row["method"] == main else 6.5, zorder=3)
         _tip(dot, tip)
@@ -224,6 +232,22 @@ def _intervals(
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     ax.locator_params(axis="x", nbins=5)
+
+
+def _floor(table: pl.DataFrame, middle: str, low: str, high: str) -> float | None:
+    """Where the axis ends when one method is so bad that it would flatten the differences between all others."""
+    of = table.filter(pl.col(middle).is_finite())
+    if of.height < 3:
+        return None
+    value = of[middle].to_numpy()
+    ends = np.nan_to_num(of[low].fill_null(strategy="zero").to_numpy()), np.nan_to_num(of[high].to_numpy())
+    typical = float(np.median(value))
+    reach = max(float(np.max(ends[1])), float(np.max(value))) - typical
+    good = value > typical - 2.5 * max(reach, 1e-3)
+    if good.all():
+        return None
+    best_low = np.minimum(ends[0], value)[good]
+    return float(min(best_low.min(), 0.0)) - 0.15 * (reach + typical - float(best_low.min()))
 
 
 def gene_bars(

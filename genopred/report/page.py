@@ -337,12 +337,8 @@ def _standard(
             _picture(
                 draw.gene_bars(scores, shown, max_genes=_BARS),
                 draw.gene_bars(scores, shown, max_genes=_BARS_NARROW, width=340, horizontal=True),
-                f"R² per gene, best of {main} first"
-                + (
-                    f"; of {total:,} genes the best are drawn (bars end at −0.1), all are in the table."
-                    if total > _BARS_NARROW
-                    else "."
-                ),
+                f"R² per gene, best of {main} first (of {total:,} genes at most {_BARS}, or {_BARS_NARROW} on a narrow "
+                "screen; bars end at −0.1).",
                 "bars",
             )
         )

@@ -1,0 +1,180 @@
+"""The command line's frame: help, names, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import genopred.cli as cli
+from genopred.cli import options as opt
+from genopred.errors import FormatError
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch):
+    """A subcommand `fake` that does what the test tells it."""
+
+    def install(action):
+        module = types.ModuleType("genopred.cli.fake")
+
+        def command(
+            window: opt.Window = opt.WINDOW,
+            resume: opt.Resume = True,
+            seed: opt.Seed = 1,
+            out: opt.Out = Path("fake"),
+        ) -> None:
+            """Do what the test says."""
+            action(window)
+
+        module.command = command
+        monkeypatch.setitem(sys.modules, "genopred.cli.fake", module)
+        monkeypatch.setattr(cli, "commands", lambda: {"fake": "Do what the test says.", "stack": "Train."})
+
+    return install
+
+
+def test_every_command_file_is_listed_with_its_line():
+    found = cli.commands()
+    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
+    assert {"stack", "demo"} <= set(found)
+    assert {name.replace("-", "_") for name in found} <= files
+    assert "options" not in found and "runlog" not in found
+    assert all(line.endswith(".") and len(line) < 100 for line in found.values()), found
+
+
+def test_help_lists_all_commands_and_imports_nothing_that_computes():
+    code = (
+        "import sys; from genopred.cli import main; code = main(['--help']);"
+        "heavy = {'polars', 'numpy', 'numba', 'torch', 'xgboost', 'matplotlib', 'scipy'} & set(sys.modules);"
+        "print('heavy:', sorted(heavy)); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "heavy: []" in done.stdout
+    for name, line in cli.commands().items():
+        assert name in done.stdout
+        assert line.split()[0] in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands()))
+def test_each_command_has_help(name, capsys):
+    assert cli.main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "--out" in out and f"genopred {name}" in out
+
+
+def test_version_and_no_arguments(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("genopred ")
+    assert cli.main([]) == 0
+    assert "stack" in capsys.readouterr().out
+
+
+def test_a_typo_names_the_nearest_command(capsys):
+    assert cli.main(["stak"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("UsageError: ") and "Did you mean `genopred stack`?" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["fake", "--windo", "1kb"], "--windo"),
+        (["fake", "--window", "5 parsecs"], "is not a length; write 500kb, 1Mb or 250000"),
+        (["fake", "--seed", "x"], "--seed"),
+        (["fake", "--seed", "-1"], "--seed"),
+    ],
+)
+def test_wrong_options_are_one_line_and_exit_2(fake, capsys, args, message):
+    fake(lambda window: pytest.fail("ran"))
+    assert cli.main(args) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.startswith("UsageError: ") and err.count("\n") == 1
+
+
+def _raise(error):
+    def action(window):
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FormatError("genes.bed line 12:\nend 4500 is not after start 5000."), "FormatError: genes.bed line 12: end"),
+        (FileNotFoundError(2, "No such file", "cohort.bed"), "FileNotFoundError: cohort.bed does not exist"),
+        (PermissionError(13, "Permission denied", "x.vcf"), "PermissionError: x.vcf may not be read"),
+        (IsADirectoryError(21, "Is a directory", "data"), "IsADirectoryError: data is a folder"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), "pip install 'genopred[sequence]'"),
+        (OSError(28, "No space left on device"), "OSError: no space left"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(fake, capsys, tmp_path, error, line):
+    fake(_raise(error))
+    assert cli.main(["fake", "--out", str(tmp_path / "run")]) == 2
+    err = capsys.readouterr().err
+    assert line in err and err.count("\n") == 1 and "Traceback" not in err
+    assert line in (tmp_path / "run.log").read_text()
+
+
+def test_a_fault_of_the_program_is_exit_1_with_a_short_trace_and_the_long_one_in_the_log(fake, capsys, tmp_path):
+    fake(_raise(KeyError("slope")))
+    assert cli.main(["fake", "--out", str(tmp_path / "run")]) == 1
+    err = capsys.readouterr().err
+    assert "KeyError: 'slope'" in err and "Traceback" not in err and err.count("\n") < 8
+    assert "Traceback (most recent call last)" in (tmp_path / "run.log").read_text()
+
+
+def test_the_whole_traceback_on_request(fake, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENOPRED_TRACEBACK", "1")
+    fake(_raise(KeyError("slope")))
+    assert cli.main(["fake", "--out", str(tmp_path / "run")]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_130_and_says_how_to_go_on(fake, capsys, tmp_path):
+    fake(_raise(KeyboardInterrupt()))
+    assert cli.main(["fake", "--out", str(tmp_path / "run")]) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert "ERROR interrupted" in (tmp_path / "run.log").read_text()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_work_begins(fake, capsys, tmp_path):
+    (tmp_path / "file").write_text("x")
+    fake(lambda window: pytest.fail("ran"))
+    assert cli.main(["fake", "--out", str(tmp_path / "file" / "run")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("GenopredError: --out: ") and "cannot be written" in err
+
+
+def test_sizes_reach_the_command_as_base_pairs(fake, tmp_path):
+    seen = []
+    fake(seen.append)
+    assert cli.main(["fake", "--out", str(tmp_path / "a")]) == 0
+    assert cli.main(["fake", "--window", "1Mb", "--out", str(tmp_path / "b")]) == 0
+    assert seen == [500_000, 1_000_000]
+
+
+def test_as_a_module_too():
+    done = subprocess.run([sys.executable, "-m", "genopred.cli", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("genopred ") and not done.stderr
+
+
+def test_a_reader_that_went_away_gets_no_traceback(tmp_path):
+    script = (
+        "import sys, types\nimport genopred.cli as cli\nmodule = types.ModuleType('fake')\n"
+        "def command() -> None:\n    'Print much.'\n    for i in range(200_000):\n        print(i)\n"
+        "module.command = command\nsys.modules['genopred.cli.fake'] = module\n"
+        "cli.commands = lambda: {'fake': ''}\nsys.exit(cli.main(['fake']))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1

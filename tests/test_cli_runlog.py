@@ -1,0 +1,66 @@
+"""The log of a run."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytest
+
+from genopred.cli.runlog import RunLog, peak_memory_mb
+from genopred.errors import FormatError
+
+log = logging.getLogger("genopred.anything")
+
+
+def test_what_a_log_holds(tmp_path, capsys):
+    with RunLog("stack", {"out": tmp_path / "run", "seed": 7, "keep": None, "quiet": False}):
+        log.info("3 people dropped")
+        for _ in range(3):
+            warnings.warn("close to\nsingular", stacklevel=1)
+        log.info("only for the file", extra={"file_only": True})
+    text = (tmp_path / "run.log").read_text()
+    for part in ("genopred", "command:", "--seed 7", "versions:", "numpy", "3 people dropped", "only for the file"):
+        assert part in text
+    assert "--keep" not in text
+    assert text.count("UserWarning: close to singular") == 1  # said once, however often it happens
+    assert "done after" in text and "1 warnings" in text
+    err = capsys.readouterr().err
+    assert err == "3 people dropped\nWarning: UserWarning: close to singular\n"
+
+
+def test_quiet_shows_warnings_only(tmp_path, capsys):
+    with RunLog("stack", {"out": tmp_path / "run", "quiet": True}):
+        log.info("3 people dropped")
+        log.warning("watch out")
+    assert capsys.readouterr().err == "Warning: watch out\n"
+    assert "3 people dropped" in (tmp_path / "run.log").read_text()
+
+
+def test_runs_are_appended_and_errors_kept(tmp_path):
+    with RunLog("stack", {"out": tmp_path / "deep" / "run"}):
+        pass
+    with pytest.raises(FormatError), RunLog("stack", {"out": tmp_path / "deep" / "run"}):
+        raise FormatError("cov.txt line 3: no number.")
+    text = (tmp_path / "deep" / "run.log").read_text()
+    assert text.count("command:") == 2
+    assert "ERROR FormatError: cov.txt line 3: no number." in text and "stopped after" in text
+
+
+def test_nothing_is_left_behind(tmp_path):
+    logger = logging.getLogger("genopred")
+    before = (list(logger.handlers), logger.level, logger.propagate, warnings.showwarning)
+    with RunLog("stack", {"out": tmp_path / "run"}):
+        assert len(logger.handlers) == len(before[0]) + 2
+    assert (list(logger.handlers), logger.level, logger.propagate, warnings.showwarning) == before
+
+
+def test_a_folder_with_a_slash_gets_its_log_beside_it(tmp_path):
+    with RunLog("stack", {"out": f"{tmp_path}/run/"}):
+        pass
+    assert (tmp_path / "run.log").is_file()
+
+
+def test_memory_is_plausible():
+    memory = peak_memory_mb()
+    assert memory is None or 10 < memory < 1e6
