@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from genopred.cli import options as opt
 
 SEQUENCE = "Sequences"

@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError, ModelError
 from genopred.sequence.haplotypes import (
+    INDELS,
     MAX_MISMATCH,
+    UNPHASED,
     PersonalSequences,
     Reference,
     personal_sequences,
@@ -87,6 +89,8 @@ class FeatureSettings:
             ("dtype", settings.dtype, DTYPES),
             ("aggregate", settings.aggregate, AGGREGATES),
             ("strands", settings.strands, STRANDS),
+            ("indels", settings.indels, INDELS),
+            ("unphased", settings.unphased, UNPHASED),
         ):
             if value not in known:
                 raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")

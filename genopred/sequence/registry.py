@@ -148,7 +148,7 @@ def _split(spec: str) -> tuple[str, str | None]:
         return name, path if colon else None
     # a path alone, which may hold a colon itself
     whole = Path(spec)
-    if whole.suffix in (".h5", ".hdf5"):
+    if whole.suffix in (".h5", ".hdf5") and (not colon or whole.exists()):
         return "xpresso", spec
     if (whole / "config.json").is_file():
         return "enformer", spec

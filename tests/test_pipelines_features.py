@@ -1,0 +1,321 @@
+"""genopred.pipelines.features, on files."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+pytest.importorskip("torch")
+
+from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError
+from genopred.io.features import feature_path, read_features, read_manifest, read_origin
+from genopred.io.writing import lock_output
+from genopred.pipelines import features
+from genopred.pipelines.features import FeaturesConfig, estimate, read_track_file, run
+from genopred.sequence import registry
+from genopred.sequence.onehot import encode, onehot
+from genopred.sequence.registry import WholeWindowModel
+
+RNG = np.random.default_rng(11)
+SEQUENCE = "".join(RNG.choice(list("ACGT"), 1200))
+SITES = np.sort(RNG.choice(1200, 80, replace=False))
+ALLELES = (RNG.random((10, 2, 80)) < 0.3).astype(int)
+GENES = [
+    ("ENSG00000000001.1", 100, "+"),
+    ("ENSG00000000002.4", 500, "-"),
+    ("ENSG00000000003.1", 830, "+"),
+    ("ENSG00000000004.1", 1190, "-"),
+]
+
+
+class Toy(WholeWindowModel):
+    """64 bp, 4 bins, 3 tracks; reverse genes are reverse-complemented."""
+
+    name = "toy"
+    window, tss_offset, strand_aware, bin_size, n_bins = 64, 32, True, 8, 4
+    tracks = ("DNASE:x", "CAGE:y", "CAGE:z")
+    checkpoint_hash = "toy-1"
+    origin = {"by": "tests"}
+    device = "cpu"
+    pause = 0.0
+
+    def __init__(self, path=None, device="cpu", **rest):
+        self.kernel = np.random.default_rng(0).normal(size=(64 * 4, 12)).astype(np.float32) * 0.3
+        self.checkpoint_hash = f"toy-{path}"
+
+    def predict_onehot(self, onehot):
+        time.sleep(self.pause)
+        return np.exp(np.tanh(onehot.reshape(len(onehot), -1) @ self.kernel)).reshape(-1, 4, 3)
+
+
+class LinearToy(Toy):
+    def predict_haplotypes(self, *args, mode="exact", **rest):
+        return super().predict_haplotypes(*args, **rest)
+
+
+@pytest.fixture(autouse=True)
+def packages(monkeypatch):
+    points = [EntryPoint("toy", f"{__name__}:Toy", registry.GROUP), EntryPoint("lin", f"{__name__}:LinearToy", "g")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A FASTA, a phased VCF and an expression BED that belong together."""
+    (tmp_path / "ref.fa").write_text(">1\n" + "\n".join(SEQUENCE[i : i + 50] for i in range(0, 1200, 50)) + "\n")
+    write_vcf(tmp_path / "people.vcf")
+    header = ["#chr", "start", "end", "gene", "length", "strand", *[f"P{i}" for i in range(1, 11)]]
+    rows = [
+        ["chr1", str(tss - 1), str(tss), gene, "100", strand, *[f"{v:.3f}" for v in RNG.random(10)]]
+        for gene, tss, strand in GENES
+    ]
+    (tmp_path / "expression.bed").write_text("\n".join("\t".join(row) for row in [header, *rows]) + "\n")
+    return tmp_path
+
+
+def write_vcf(path, mark="|", sequence=SEQUENCE):
+    lines = ["##fileformat=VCFv4.2", "##contig=<ID=1,length=1200>"]
+    lines.append('##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">')
+    lines.append(
+        "\t".join(
+            ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT"] + [f"P{i}" for i in range(10)]
+        )
+    )
+    for k, site in enumerate(SITES):
+        ref = sequence[site]
+        alt = "CGTA"["ACGT".index(ref)]
+        calls = [mark.join(map(str, pair)) for pair in ALLELES[:, :, k]]
+        lines.append("\t".join(["1", str(site + 1), f"v{k}", ref, alt, ".", ".", ".", "GT", *calls]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def config(files, **changes):
+    base = {
+        "genotypes": ("vcf", files / "people.vcf"),
+        "fasta": files / "ref.fa",
+        "model": "toy:1",
+        "out": files / "out",
+        "expression": files / "expression.bed",
+        "device": "cpu",
+    }
+    return FeaturesConfig(**{**base, **changes})
+
+
+def by_hand(gene, person):
+    """Mean over both haplotypes of the three central bins, from characters."""
+    _, tss, strand = GENES[gene]
+    values = []
+    for hap in range(2):
+        bases = list(SEQUENCE)
+        for k, site in enumerate(SITES):
+            if ALLELES[person, hap, k]:
+                bases[site] = "CGTA"["ACGT".index(SEQUENCE[site])]
+        padded = "N" * 100 + "".join(bases) + "N" * 100
+        start = 100 + tss - 1 - (32 if strand == "+" else 31)
+        window = padded[start : start + 64]
+        if strand == "-":
+            window = window.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+        values.append(Toy().predict_onehot(onehot(encode(window))[None])[0][1:4].mean(axis=0))
+    return np.mean(values, axis=0)
+
+
+def test_files_hold_what_a_pass_a_haplotype_gives(files):
+    steps = []
+    done = run(config(files, self_check=True), lambda *args: steps.append(args))
+    assert steps[-1] == (4, 4, "ENSG00000000004.1") and done.genes["status"].to_list() == ["computed"] * 4
+    for g, (gene, _, _) in enumerate(GENES):
+        found = read_features(files / "out", gene)
+        # P0 has no expression and is left out
+        assert found.samples.tolist() == [f"P{i}" for i in range(1, 10)]
+        np.testing.assert_allclose(found.values, [by_hand(g, p) for p in range(1, 10)], rtol=1e-5)
+    manifest = read_manifest(files / "out")
+    assert manifest["complete"] and manifest["model"] == "toy" and manifest["checkpoint_hash"] == "toy-1"
+    assert manifest["counts"]["samples_without_expression"] == 1 and manifest["counts"]["ref_checked"] > 20
+    assert manifest["build"] == "unknown" and manifest["phased"] is True
+    reference = pl.read_parquet(files / "out" / "reference.parquet")
+    assert reference.columns == ["gene_id", *Toy.tracks] and reference.height == 4
+    assert done.genes["self_check_error"].max() < 1e-5
+    assert any("4 genes (4 computed" in line for line in done.lines())
+
+
+def test_nothing_is_computed_twice_and_only_what_changed_again(files, monkeypatch):
+    run(config(files))
+    stamps = {gene: feature_path(files / "out", gene).stat().st_mtime_ns for gene, _, _ in GENES}
+    again = run(config(files))
+    assert again.genes["status"].to_list() == ["reused"] * 4
+    assert stamps == {gene: feature_path(files / "out", gene).stat().st_mtime_ns for gene, _, _ in GENES}
+    # a genotype of one gene changes, a file is damaged: those two and no others
+    monkeypatch.setitem(globals(), "ALLELES", ALLELES.copy())
+    near = np.flatnonzero(np.abs(SITES - 500) < 25)[0]
+    globals()["ALLELES"][5, 0, near] ^= 1
+    write_vcf(files / "people.vcf")
+    feature_path(files / "out", "ENSG00000000003.1").write_bytes(b"damaged")
+    assert run(config(files)).genes["status"].to_list() == ["reused", "computed", "computed", "reused"]
+    np.testing.assert_allclose(read_features(files / "out", "ENSG00000000002").values[4], by_hand(1, 5), rtol=1e-5)
+
+
+def test_other_settings_do_not_mix(files):
+    run(config(files))
+    with pytest.raises(GenopredError, match="made with another bins.*--no-resume"):
+        run(config(files, bins=1))
+    with pytest.raises(GenopredError, match="another checkpoint_hash"):
+        run(config(files, model="toy:2"))
+    assert run(config(files, bins=1, resume=False)).manifest["settings"]["bins"] == [2]
+
+
+def in_a_process(folder):
+    registry.entry_points = lambda group: [EntryPoint("toy", f"{__name__}:Toy", registry.GROUP)]
+    Toy.pause = 0.05
+    run(config(Path(folder)))
+
+
+def test_killed_and_resumed_it_is_the_same_file_for_file(files, tmp_path):
+    whole = run(config(files, out=tmp_path / "whole"))
+    process = multiprocessing.get_context("spawn").Process(target=in_a_process, args=(str(files),))
+    process.start()
+    deadline = time.time() + 60
+    while not feature_path(files / "out", "ENSG00000000001.1").exists() and time.time() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert not read_manifest(files / "out")["complete"]
+    resumed = run(config(files))
+    assert resumed.genes["status"][0] == "reused"
+    assert resumed.manifest["genes"] == whole.manifest["genes"]
+    for gene, _, _ in GENES:
+        ours, theirs = read_features(files / "out", gene), read_features(tmp_path / "whole", gene)
+        assert ours.values.tobytes() == theirs.values.tobytes() and ours.names == theirs.names
+    ours, theirs = ((folder / "reference.parquet").read_bytes() for folder in (files / "out", tmp_path / "whole"))
+    assert ours == theirs
+
+
+def test_two_runs_on_one_folder(files):
+    (files / "out").mkdir()
+    with lock_output(files / "out"), pytest.raises(GenopredError, match="another run writes to"):
+        run(config(files))
+
+
+def test_several_devices_give_the_same(files, monkeypatch):
+    one = run(config(files, out=files / "one"))
+    monkeypatch.setattr(features, "_devices", lambda device: ["cpu", "cpu", "cpu"])
+    three = run(config(files, out=files / "three"))
+    assert one.manifest["genes"] == three.manifest["genes"]
+    for gene, _, _ in GENES:
+        assert (
+            read_features(files / "one", gene).values.tobytes() == read_features(files / "three", gene).values.tobytes()
+        )
+
+
+def test_tracks_by_pattern_and_file(files):
+    done = run(config(files, tracks=("cage",), settings={"aggregate": "sum"}))
+    assert done.manifest["tracks"] == ["CAGE:y", "CAGE:z"]
+    (files / "tracks.txt").write_text("# a comment\nDNASE:x\nz$\n")
+    assert read_track_file(files / "tracks.txt") == ["DNASE:x", "z$"]
+    (files / "table.txt").write_text("index\tdescription\n2\tCAGE:z\n")
+    done = run(config(files, tracks_file=files / "table.txt", out=files / "other"))
+    assert done.manifest["tracks"] == ["CAGE:z"]
+    with pytest.raises(ModelError, match="matches none of the model's 3 tracks"):
+        run(config(files, tracks=("H3K27ac",), out=files / "none"))
+    assert not (files / "none").exists()
+
+
+def test_dry_run_counts_and_writes_nothing(files):
+    found = estimate(config(files))
+    assert not (files / "out").exists()
+    ran = run(config(files))
+    assert found.genes["distinct"].to_list() == ran.genes["distinct"].to_list()
+    assert found.genes["haplotypes"].sum() == 4 * 18 and found.hours < found.naive_hours
+    assert any("distinct windows" in line for line in found.lines())
+
+
+def test_linear_mode_says_how_well_it_agrees(files):
+    done = run(config(files, model="lin:1", settings={"mode": "linear"}))
+    assert done.genes["linear_median_r"].min() == pytest.approx(1)
+    assert any("linear against exact" in line for line in done.lines())
+    assert "linear_agreement" in read_origin(feature_path(files / "out", "ENSG00000000001.1"))
+
+
+def test_genes_by_name_and_from_a_gtf(files):
+    done = run(config(files, gene=("ENSG00000000002", "ENSG00000000003.9")))
+    assert done.genes["gene_id"].to_list() == ["ENSG00000000002.4", "ENSG00000000003.1"]
+    with pytest.raises(GenopredError, match=r"1 of 2 genes are not in .*expression.bed \(ENSG00000000099\)"):
+        run(config(files, gene=("ENSG00000000002", "ENSG00000000099")))
+    line = (
+        '1\tx\tgene\t500\t700\t.\t+\t.\tgene_id "ENSG00000000007.1"; gene_name "SEVEN"; gene_type "protein_coding";\n'
+    )
+    (files / "genes.gtf").write_text(line)
+    done = run(config(files, expression=None, gtf=files / "genes.gtf", out=files / "gtf"))
+    assert done.genes["tss"].to_list() == [500] and len(done.manifest["samples"]) == 10
+    with pytest.raises(GenopredError, match="neither --expression nor --gtf"):
+        run(config(files, expression=None))
+
+
+def test_people_kept_and_removed(files):
+    (files / "keep.txt").write_text("P1\nP2\nP3\n")
+    (files / "remove.txt").write_text("P2 P2\n")
+    done = run(config(files, keep=files / "keep.txt", remove=files / "remove.txt"))
+    assert done.manifest["samples"] == ["P1", "P3"]
+    done = run(config(files, all_samples=True, out=files / "all"))
+    assert len(done.manifest["samples"]) == 10
+    (files / "keep.txt").write_text("nobody\n")
+    with pytest.raises(AlignmentError, match="No people are left"):
+        run(config(files, keep=files / "keep.txt"))
+
+
+def test_unphased_genotypes(files):
+    write_vcf(files / "people.vcf", mark="/")
+    soft = run(config(files))
+    assert soft.manifest["phased"] is False and soft.genes["haplotypes"].to_list() == [9] * 4
+    with pytest.raises(GenopredError, match="carries no phase.*--unphased soft or random"):
+        run(config(files, settings={"unphased": "error"}, out=files / "no"))
+    with pytest.raises(GenopredError, match="--per-haplotype needs two"):
+        run(config(files, settings={"per_haplotype": True}, out=files / "no"))
+    random = run(config(files, settings={"unphased": "random", "per_haplotype": True}, out=files / "random"))
+    assert random.genes["haplotypes"].to_list() == [18] * 4
+
+
+def test_files_that_do_not_belong_together(files):
+    text = (files / "ref.fa").read_text()
+    (files / "ref.fa").write_text(text.replace(">1", ">7"))
+    with pytest.raises(FormatError, match="no sequence chr1"):
+        run(config(files, out=files / "a"))
+    (files / "other").mkdir()
+    (files / "other" / "ref.fa").write_text(">1\n" + SEQUENCE[1:] + "\n")
+    with pytest.raises(AlignmentError, match="another genome build"):
+        run(config(files, fasta=files / "other" / "ref.fa", out=files / "b"))
+    (files / "short").mkdir()
+    (files / "short" / "ref.fa").write_text(">1\n" + SEQUENCE[:600] + "\n")
+    with pytest.raises(AlignmentError, match="chr1 has 600 bases, and a TSS is at 1,190"):
+        run(config(files, fasta=files / "short" / "ref.fa", out=files / "c"))
+    bed = (files / "expression.bed").read_text()
+    (files / "expression.bed").write_text(bed.replace("chr1\t", "chr2\t"))
+    with pytest.raises(AlignmentError, match="None of the 4 genes is on a chromosome"):
+        run(config(files, fasta=files / "other" / "ref.fa", out=files / "d"))
+    (files / "expression.bed").write_text("\n".join(line.replace("\tP", "\tQ") for line in bed.splitlines()) + "\n")
+    with pytest.raises(AlignmentError, match=r"None of the 10 people.*has expression"):
+        run(config(files, out=files / "e"))
+    assert not any((files / name).exists() for name in "abcde")
+
+
+def test_devices_and_folders_that_do_not_exist(files):
+    with pytest.raises(GenopredError, match="--device tpu"):
+        run(config(files, device="tpu"))
+    with pytest.raises(GenopredError, match="--device cuda:99"):
+        run(config(files, device="cuda:99"))
+    (files / "file").write_text("")
+    with pytest.raises(GenopredError, match="cannot make this folder"):
+        run(config(files, out=files / "file" / "out"))
+
+
+def test_the_manifest_is_json_that_names_the_files(files):
+    run(config(files))
+    manifest = json.loads((files / "out" / "manifest.json").read_text())
+    assert set(manifest["genes"]) == {gene for gene, _, _ in GENES}
+    assert manifest["genotypes"].endswith("people.vcf") and manifest["fasta"].endswith("ref.fa")

@@ -1,0 +1,311 @@
+"""genopred.sequence.features."""
+
+import inspect
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from genopred.errors import GenopredError, ModelError
+from genopred.sequence.features import (
+    FeatureSettings,
+    central_bins,
+    content_key,
+    features_for_gene,
+    features_from_sequences,
+    gene_sequences,
+    linear_agreement,
+    predict_tracks,
+    self_check,
+    work,
+)
+from genopred.sequence.onehot import encode, onehot
+from genopred.sequence.registry import WholeWindowModel
+from genopred.types import Genotypes
+
+LENGTH = 400
+RNG = np.random.default_rng(7)
+SEQUENCE = "".join(RNG.choice(list("ACGT"), LENGTH))
+SITES = np.sort(RNG.choice(np.arange(60, 340), 25, replace=False))
+ALLELES = (RNG.random((12, 2, 25)) < 0.2).astype(np.int8)
+
+
+class Toy(WholeWindowModel):
+    """Position-specific, not linear, 4 bins of 8 bp in a window of 64."""
+
+    name = "toy"
+    window, tss_offset, strand_aware, bin_size, n_bins = 64, 32, False, 8, 4
+    tracks = ("a", "b", "c")
+    checkpoint_hash = "toy-1"
+    origin = {"by": "tests"}
+
+    def __init__(self, strand_aware=False):
+        self.strand_aware = strand_aware
+        self.kernel = np.random.default_rng(0).normal(size=(64 * 4, 12)).astype(np.float32) * 0.3
+        self.seen = 0
+
+    def predict_onehot(self, onehot):
+        self.seen += len(onehot)
+        return np.exp(np.tanh(onehot.reshape(len(onehot), -1) @ self.kernel)).reshape(-1, 4, 3)
+
+
+class LinearToy(Toy):
+    """Also has a linear mode: off by a factor that a correlation does not see and a slope does."""
+
+    def predict_haplotypes(self, reference, sites, ref_codes, alt_codes, alleles, *, mode="exact", **rest):
+        exact = super().predict_haplotypes(reference, sites, ref_codes, alt_codes, alleles, **rest)
+        if mode == "exact":
+            return exact
+        base = super().predict_haplotypes(reference, sites, ref_codes, alt_codes, alleles[:1] * 0, **rest)
+        return base + (exact - base) / 2
+
+
+class Text:
+    def fetch(self, interval):
+        assert 0 <= interval.start and interval.end <= LENGTH
+        return SEQUENCE[interval.start : interval.end]
+
+
+def genotypes(phased=True):
+    table = pl.DataFrame(
+        {
+            "chrom": "1",
+            "pos": SITES + 1,
+            "id": [f"v{i}" for i in SITES],
+            "ref": [SEQUENCE[i] for i in SITES],
+            "alt": ["CGTA"["ACGT".index(SEQUENCE[i])] for i in SITES],
+        }
+    )
+    reader = SimpleNamespace(alleles=lambda rows, columns: ALLELES[rows][:, :, columns])
+    return Genotypes(np.array([f"P{i}" for i in range(12)]), table, reader, "toy.vcf", phased=phased)
+
+
+def sequences(model=None, tss=200, strand="+", phased=True, **options):
+    return gene_sequences(model or Toy(), genotypes(phased), Text(), "1", tss, strand, **options)
+
+
+def by_hand(person, hap, tss=200):
+    """One haplotype's window and its naive prediction."""
+    bases = list(SEQUENCE)
+    for site, allele in zip(SITES, ALLELES[person, hap]):
+        if allele:
+            bases[site] = "CGTA"["ACGT".index(SEQUENCE[site])]
+    window = "".join(bases)[tss - 1 - 32 : tss - 1 + 32]
+    return Toy().predict_onehot(onehot(encode(window))[None])[0]
+
+
+def test_features_equal_one_naive_pass_a_haplotype():
+    found = features_for_gene(Toy(), genotypes(), Text(), chrom="1", tss=200, tracks=["c", "a"], bins=3)
+    assert found.names == ("a", "c") and found.values.dtype == np.float32
+    naive = np.array([[by_hand(p, h)[1:4][:, [0, 2]].mean(axis=0) for h in range(2)] for p in range(12)])
+    np.testing.assert_allclose(found.values, naive.mean(axis=1), rtol=1e-5)
+    assert np.ptp(found.values, axis=0).min() > 1e-3
+    reference = Toy().predict_onehot(onehot(encode(SEQUENCE[167:231]))[None])[0]
+    np.testing.assert_allclose(found.origin["reference"], reference[1:4][:, [0, 2]].mean(axis=0), rtol=1e-5)
+
+
+def test_aggregates_log_and_haplotypes():
+    options = {"chrom": "1", "tss": 200, "bins": 2}
+    mean = features_for_gene(Toy(), genotypes(), Text(), **options)
+    total = features_for_gene(Toy(), genotypes(), Text(), aggregate="sum", **options)
+    none = features_for_gene(Toy(), genotypes(), Text(), aggregate="none", **options)
+    log = features_for_gene(Toy(), genotypes(), Text(), log1p=True, **options)
+    apart = features_for_gene(Toy(), genotypes(), Text(), per_haplotype=True, **options)
+    np.testing.assert_allclose(total.values, 2 * mean.values, rtol=1e-6)
+    assert none.names == tuple(f"{t} | bin {b}" for t in "abc" for b in (1, 2))
+    np.testing.assert_allclose(none.values.reshape(12, 3, 2).mean(axis=2), mean.values, rtol=1e-6)
+    np.testing.assert_allclose(log.values, np.log1p(mean.values), rtol=1e-6)
+    np.testing.assert_allclose(log.origin["reference"], np.log1p(mean.origin["reference"]), rtol=1e-6)
+    assert apart.names[0] == "a | haplotype 1" and apart.names[3] == "a | haplotype 2"
+    np.testing.assert_allclose(apart.values.reshape(12, 2, 3).mean(axis=1), mean.values, rtol=1e-6)
+    np.testing.assert_allclose(apart.values[:, 3], [by_hand(p, 1)[1:3, 0].mean() for p in range(12)], rtol=1e-5)
+
+
+def test_each_distinct_window_runs_once_and_the_reference_with_them():
+    model = Toy()
+    found = features_from_sequences(model, sequences(model), FeatureSettings.of(model))
+    distinct = {tuple(row) for row in sequences().alleles.tolist()}
+    assert model.seen == len(distinct | {(0,) * sequences().alleles.shape[1]})
+    assert found.origin["distinct"] == len(distinct)
+
+
+def test_reverse_genes_only_for_strand_aware_models():
+    forward = sequences(strand="-")
+    assert not forward.reverse and forward.tss_offset == 32
+    aware = Toy(strand_aware=True)
+    back = sequences(aware, strand="-")
+    assert back.reverse and back.tss_offset == 32
+    complement = str.maketrans("ACGT", "TGCA")
+    # 32 bases behind the TSS on the genome, 31 before
+    assert back.take([0]).with_reference().strings()[-1] == SEQUENCE[168:232].translate(complement)[::-1]
+
+
+def test_both_strands_is_the_mean_of_forward_and_flipped():
+    model = Toy()
+    people = sequences(model)
+    both = predict_tracks(model, people, bins=[0, 1], strands="both")
+    windows = people.onehot()
+    forward = model.predict_onehot(windows)
+    backward = model.predict_onehot(np.ascontiguousarray(windows[:, ::-1, ::-1]))[:, ::-1]
+    np.testing.assert_allclose(both, ((forward + backward) / 2)[:, :2], rtol=1e-5)
+    model.reverse_tracks = (1, 0, 2)
+    swapped = predict_tracks(model, people, bins=[0, 1], strands="both")
+    np.testing.assert_allclose(swapped, ((forward + backward[:, :, [1, 0, 2]]) / 2)[:, :2], rtol=1e-5)
+    settings = FeatureSettings.of(model, strands="both", bins=1)
+    raw = predict_tracks(model, people, bins=settings.bins, strands="both")
+    assert self_check(model, people, settings, raw)["error"] < 1e-5
+    with pytest.raises(ModelError, match="--strands both"):
+        FeatureSettings.of(Toy(strand_aware=True), strands="both")
+
+
+def test_reference_mode_is_one_prediction_for_all():
+    model = Toy()
+    found = features_from_sequences(model, sequences(model), FeatureSettings.of(model, mode="reference"))
+    assert model.seen == 1 and np.ptp(found.values, axis=0).max() == 0
+    np.testing.assert_allclose(found.values[0], found.origin["reference"], rtol=1e-6)
+
+
+def test_soft_equals_the_mean_for_a_linear_model():
+    """On a model that is linear in its input, forgetting the phase costs nothing; on the toy it costs something."""
+
+    class Linear(Toy):
+        def predict_onehot(self, onehot):
+            return (onehot.reshape(len(onehot), -1) @ self.kernel).reshape(-1, 4, 3)
+
+    for model, same in ((Linear(), True), (Toy(), False)):
+        soft = features_for_gene(model, genotypes(False), Text(), chrom="1", tss=200)
+        phased = features_for_gene(model, genotypes(), Text(), chrom="1", tss=200)
+        assert np.allclose(soft.values, phased.values, rtol=1e-4, atol=1e-5) == same
+
+
+def test_indels_run_whole_sequences():
+    model = Toy()
+    plain = predict_tracks(model, sequences(model))
+    applied = predict_tracks(model, sequences(model, indels="apply"))
+    np.testing.assert_allclose(applied, plain, rtol=1e-5)
+
+
+def test_bins_around_the_tss():
+    assert central_bins(Toy(), "all").tolist() == [0, 1, 2, 3]
+    assert central_bins(Toy(), 1).tolist() == [2] and central_bins(Toy(), "2").tolist() == [1, 2]
+    for wrong in (0, 5, "many"):
+        with pytest.raises(GenopredError, match=f"--bins {wrong}"):
+            central_bins(Toy(), wrong)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mode": "fast"}, {"dtype": "fp8"}, {"aggregate": "max"}, {"strands": "three"}, {"tracks": "zzz"}]
+)
+def test_settings_that_do_not_exist(settings):
+    with pytest.raises(GenopredError, match=f"--{next(iter(settings))}"):
+        FeatureSettings.of(Toy(), **settings)
+
+
+def test_log1p_where_it_makes_no_sense():
+    model = Toy()
+    model.log_scale = True
+    with pytest.raises(ModelError, match="log scale already"):
+        FeatureSettings.of(model, log1p=True)
+    model = Toy()
+    model.predict_onehot = lambda onehot: np.full((len(onehot), 4, 3), -2.0, dtype=np.float32)
+    with pytest.raises(ModelError, match="values down to -2"):
+        features_from_sequences(model, sequences(model), FeatureSettings.of(model, log1p=True))
+
+
+def test_out_of_memory_halves_the_batch_and_then_says_so(caplog):
+    class Greedy(Toy):
+        limit = 3
+
+        def predict_onehot(self, onehot):
+            if len(onehot) > self.limit:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            return super().predict_onehot(onehot)
+
+    people = sequences()
+    np.testing.assert_array_equal(predict_tracks(Greedy(), people), predict_tracks(Toy(), people, batch_size=2))
+    assert [record.args[1:] for record in caplog.records] == [(32, 16), (16, 8), (8, 4), (4, 2)]
+    greedy = Greedy()
+    greedy.limit = 0
+    with pytest.raises(ModelError, match="out of memory with one window at a time"):
+        predict_tracks(greedy, people)
+    other = Greedy()
+    other.predict_onehot = lambda onehot: (_ for _ in ()).throw(RuntimeError("mat1 and mat2 shapes"))
+    with pytest.raises(RuntimeError, match="mat1"):
+        predict_tracks(other, people)
+
+
+def test_predictions_that_are_not_finite_or_of_another_shape_are_refused():
+    model = Toy()
+    model.predict_onehot = lambda onehot: np.full((len(onehot), 4, 3), np.nan, dtype=np.float32)
+    with pytest.raises(ModelError, match="not finite"):
+        predict_tracks(model, sequences())
+    model = Toy()
+    model.predict_haplotypes = lambda *args, **rest: np.zeros((1, 1, 1), dtype=np.float32)
+    with pytest.raises(ModelError, match=r"shape \(1, 1, 1\); needed"):
+        predict_tracks(model, sequences())
+    model = Toy()
+    model.window = 100
+    with pytest.raises(ModelError, match="reads 100 bp"):
+        predict_tracks(model, sequences())
+
+
+def test_self_check_catches_a_shared_computation_that_is_off():
+    class Wrong(Toy):
+        def predict_haplotypes(self, reference, sites, *rest, **options):
+            return super().predict_haplotypes(reference, np.maximum(sites - 1, 0), *rest, **options)
+
+    good = features_from_sequences(Toy(), sequences(), FeatureSettings.of(Toy()), check=2)
+    assert good.origin["self_check"]["haplotypes"] == 2 and good.origin["self_check"]["error"] < 1e-5
+    with pytest.raises(ModelError, match="--self-check: 2 haplotypes.*differ from plain passes"):
+        features_from_sequences(Wrong(), sequences(), FeatureSettings.of(Wrong()), check=2)
+
+
+def test_linear_agreement_is_a_correlation_over_haplotypes():
+    model = LinearToy()
+    found = linear_agreement(model, sequences(), FeatureSettings.of(model, mode="linear"), n=10)
+    assert found["haplotypes"] == 10
+    assert found["median_r"] == pytest.approx(1, abs=1e-5) and found["median_slope"] == pytest.approx(2, abs=1e-3)
+    with pytest.raises(ModelError, match="--mode linear"):
+        features_from_sequences(Toy(), sequences(), FeatureSettings.of(Toy(), mode="linear"))
+
+
+def test_the_content_key_knows_what_matters():
+    model = Toy()
+    people = sequences()
+    base = content_key(model, people, FeatureSettings.of(model))
+    assert base == content_key(Toy(), sequences(), FeatureSettings.of(model))
+    others = [
+        content_key(model, people, FeatureSettings.of(model, bins=1)),
+        content_key(model, people, FeatureSettings.of(model, tracks="a")),
+        content_key(model, people, FeatureSettings.of(model, log1p=True)),
+        content_key(model, people, FeatureSettings.of(model, seed=3)),
+        content_key(model, sequences(tss=201), FeatureSettings.of(model)),
+        content_key(model, sequences(phased=False), FeatureSettings.of(model)),
+        content_key(model, people.take(np.arange(24)), FeatureSettings.of(model)),
+    ]
+    model.checkpoint_hash = "toy-2"
+    others.append(content_key(model, people, FeatureSettings.of(model)))
+    assert len({base, *others}) == len(others) + 1
+
+
+def test_work_counts_distinct_tokens_as_a_loop_would():
+    model = Toy()
+    people = sequences()
+    plain = work(model, people)
+    assert plain == {"haplotypes": 24, "distinct": len({*people.strings()}), "tokens": 0, "naive_tokens": 0}
+    model.token_size, model.token_reach = 8, (5, 10)
+    found = work(model, people)
+    texts = ["N" * 5 + text + "N" * 20 for text in [*people.strings(), people.with_reference().strings()[-1]]]
+    tokens = sum(len({text[i : i + 16] for text in texts}) for i in range(0, 64, 8))
+    assert found["tokens"] == tokens and found["naive_tokens"] == 24 * 8
+
+
+def test_per_haplotype_needs_two_haplotypes():
+    with pytest.raises(GenopredError, match="--per-haplotype needs two sequences"):
+        features_for_gene(Toy(), genotypes(False), Text(), chrom="1", tss=200, per_haplotype=True)
+
+
+def test_settings_are_documented():
+    text = inspect.getdoc(FeatureSettings)
+    assert all(f"{name} : " in text for name in FeatureSettings.__dataclass_fields__)

@@ -1,0 +1,91 @@
+"""genopred.sequence.registry."""
+
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from genopred.errors import ModelError
+from genopred.sequence import registry
+from genopred.sequence.haplotypes import haplotype_onehot
+from genopred.sequence.registry import SequenceModel, WholeWindowModel, load_model
+
+
+class Mine(WholeWindowModel):
+    """What a user would write."""
+
+    name = "mine"
+    window, tss_offset, strand_aware, bin_size, n_bins = 64, 32, False, 8, 4
+    tracks = ("one", "two", "three")
+    checkpoint_hash = "0"
+    origin = {"by": "me"}
+    default_batch = 5
+
+    def __init__(self, path=None, device="cpu"):
+        self.path, self.device, self.batches = path, device, []
+        self.kernel = np.random.default_rng(0).normal(size=(64 * 4, 12)).astype(np.float32)
+
+    def predict_onehot(self, onehot):
+        self.batches.append(len(onehot))
+        return np.tanh(onehot.reshape(len(onehot), -1) @ self.kernel).reshape(-1, 4, 3)
+
+
+def packages(monkeypatch, **loaders):
+    """Make entry points of functions in this module."""
+    points = [EntryPoint(name, value, registry.GROUP) for name, value in loaders.items()]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == registry.GROUP else [])
+
+
+def broken(path, **options):
+    return SimpleNamespace(name="broken", window=10)
+
+
+def twins(path, **options):
+    model = Mine(path)
+    model.tracks = ("one", "two", "one")
+    return model
+
+
+def test_a_users_class_through_an_entry_point(monkeypatch):
+    packages(monkeypatch, mine=f"{__name__}:Mine")
+    model = load_model("mine:weights/of:mine", device="cuda:1")
+    assert model.path == "weights/of:mine" and model.device == "cuda:1"
+    assert isinstance(model, SequenceModel)
+    assert load_model("mine").path is None
+
+
+def test_what_is_no_model_is_said_at_once(monkeypatch, tmp_path):
+    packages(monkeypatch, broken=f"{__name__}:broken", twins=f"{__name__}:twins", absent="no_such_module_anywhere:x")
+    with pytest.raises(ModelError, match="SimpleNamespace lacks tss_offset, strand_aware"):
+        load_model("broken")
+    with pytest.raises(ModelError, match=r"track names occur twice \(one\)"):
+        load_model("twins")
+    with pytest.raises(ModelError, match="could not be loaded.*no_such_module_anywhere"):
+        load_model("absent")
+    with pytest.raises(ModelError, match="no model 'xpreso'.*Did you mean xpresso.*genopred.models"):
+        load_model("xpreso:file.h5")
+    with pytest.raises(ModelError, match="needs its weights"):
+        load_model("xpresso")
+    with pytest.raises(ModelError, match="needs a checkpoint"):
+        pytest.importorskip("genopred.sequence.enformer")
+        load_model("enformer")
+    with pytest.raises(ModelError, match="no such file"):
+        load_model(str(tmp_path / "absent.h5"))
+
+
+def test_distinct_windows_run_once_in_batches():
+    rng = np.random.default_rng(3)
+    model = Mine()
+    reference = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 64)]
+    sites = np.sort(rng.choice(64, 4, replace=False))
+    ref = reference[sites].argmax(axis=1).astype(np.int8)
+    alt = ((ref + 1) % 4).astype(np.int8)
+    alleles = rng.integers(0, 2, (50, 4)).astype(np.int8)
+    found = model.predict_haplotypes(reference, sites, ref, alt, alleles, bins=[2, 0], tracks=[1])
+    distinct = len({tuple(row) for row in alleles.tolist()})
+    assert sum(model.batches) == distinct < 50 and max(model.batches) == 5
+    plain = Mine().predict_onehot(haplotype_onehot(reference, sites, ref, alt, alleles))
+    np.testing.assert_allclose(found, plain[:, [2, 0]][:, :, [1]], rtol=1e-5)
+    with pytest.raises(ModelError, match="has only fp32"):
+        model.predict_haplotypes(reference, sites, ref, alt, alleles, dtype="bf16")
