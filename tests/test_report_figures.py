@@ -1,0 +1,141 @@
+"""Figures: what is drawn, the same bytes every time, no state left behind."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import polars as pl
+import pytest
+from report_data import results
+
+from genopred.errors import GenopredError
+from genopred.report import figures
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def data():
+    return results(15)
+
+
+@pytest.fixture(scope="module")
+def drawn(data):
+    predictions, scores, summary = data
+    beside = figures.beside(summary["method"].to_list(), "stack-xgboost")
+    return {
+        "means": figures.method_means(summary),
+        "means_narrow": figures.method_means(summary, width=340),
+        "bars": figures.gene_bars(scores, beside),
+        "bars_narrow": figures.gene_bars(scores, beside, max_genes=4, width=340, horizontal=True),
+        "scatter": figures.predicted_scatters(predictions, scores, "stack-xgboost", n_genes=4),
+        "against": figures.r2_against_r2(scores, "elastic-net", "stack-xgboost"),
+    }
+
+
+def titles(figure) -> list[str]:
+    root = ET.fromstring(figures.to_svg(figure, title="t"))
+    return [title.text for title in root.iter(f"{SVG}title")]
+
+
+def test_main_method_and_those_beside_it(data):
+    summary = data[2]
+    assert figures.main_method(summary).startswith("stack-")
+    assert figures.main_method(summary, "susie-tss") == "susie-tss"
+    assert figures.main_method(summary, "absent").startswith("stack-")
+    singles = summary.filter(~pl.col("method").str.starts_with("stack"))
+    assert figures.main_method(singles) == singles.sort("mean_r2", descending=True)["method"][0]
+    assert figures.beside(["x", "y"], "y") == ["x", "y"]
+
+
+def test_means_show_every_method_and_the_reference_as_such(data, drawn):
+    summary = data[2]
+    said = titles(drawn["means"])
+    for row in summary.iter_rows(named=True):
+        assert any(text.startswith(f"{row['method']}: {figures.number(row['mean_r2'])}") for text in said)
+    assert "elastic-net: the reference" in said
+    dots = [line.get_xdata()[0] for line in drawn["means"].axes[0].lines if line.get_marker() == "o"]
+    assert sorted(dots) == pytest.approx(sorted(summary["mean_r2"].to_list()))
+
+
+def test_a_method_far_off_does_not_flatten_the_others(data):
+    summary = data[2].with_columns(
+        mean_r2=pl.when(pl.col("method") == "random-forest").then(-3.0).otherwise("mean_r2"),
+        mean_r2_low=pl.when(pl.col("method") == "random-forest").then(-4.0).otherwise("mean_r2_low"),
+    )
+    figure = figures.method_means(summary)
+    assert figure.axes[0].get_xlim()[0] > -0.5
+    assert any("−3.00, off the scale" in text.get_text() for text in figure.axes[0].texts)
+
+
+def test_bars_are_sorted_by_the_main_method_and_say_their_number(data, drawn):
+    scores = data[1]
+    own = scores.filter(pl.col("method") == "stack-xgboost").sort("r2", descending=True)
+    bars = drawn["bars"].axes[0].containers[-1]
+    assert [bar.get_height() for bar in bars] == pytest.approx([max(value, -0.1) for value in own["r2"]])
+    first = own.row(0, named=True)
+    assert f"{first['gene_id']}, stack-xgboost: R² {figures.number(first['r2'])}" in titles(drawn["bars"])
+    assert len(drawn["bars_narrow"].axes[0].containers[0]) == 4
+
+
+def test_scatter_shows_each_person_of_the_best_gene(data, drawn):
+    predictions, scores, _ = data
+    gene, r2 = figures.best_genes(scores, "stack-xgboost", 1)[0]
+    assert r2 == scores.filter(pl.col("method") == "stack-xgboost")["r2"].max()
+    of = predictions.filter((pl.col("gene_id") == gene) & (pl.col("method") == "stack-xgboost"))
+    points = drawn["scatter"].axes[0].collections[0].get_offsets()
+    assert points[:, 0].tolist() == pytest.approx(of["predicted"].to_list())
+    assert points[:, 1].tolist() == pytest.approx(of["observed"].to_list())
+
+
+def test_r2_against_r2_counts_who_is_better(data, drawn):
+    wide = data[1].pivot(on="method", index="gene_id", values="r2")
+    better = int((wide["stack-xgboost"] > wide["elastic-net"]).sum())
+    assert drawn["against"].axes[0].get_title(loc="left") == f"stack-xgboost is better in {better} of 15 genes"
+
+
+def test_svg_is_whole_titled_and_its_ids_its_own(drawn):
+    for name, figure in drawn.items():
+        text = figures.to_svg(figure, title="R² & <more>", prefix=name)
+        root = ET.fromstring(text)
+        assert root.get("role") == "img" and root.find(f"{SVG}title").text == "R² & <more>"
+        ids = re.findall(r' id="([^"]+)"', text)
+        assert len(ids) == len(set(ids)) and all(i.startswith(name) for i in ids)
+        assert set(re.findall(r'(?:url\(#|href="#)([^")]+)', text)) <= set(ids)
+        assert "<style" not in text and "http://" not in re.sub(r'xmlns(:\w+)?="[^"]+"', "", text)
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_the_same_figure_is_the_same_file(data, tmp_path, kind):
+    first = figures.save_figure(figures.method_means(data[2]), tmp_path / f"a.{kind}").read_bytes()
+    second = figures.save_figure(figures.method_means(data[2]), tmp_path / f"b.{kind}").read_bytes()
+    assert first == second and len(first) > 2000
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{kind}", f"b.{kind}"]
+
+
+def test_pyplot_and_settings_are_left_alone(data):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures.to_svg(figures.method_means(data[2]), title="t")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_single_gene_has_intervals_over_people():
+    _, scores, summary = results(1)
+    figure = figures.method_means(summary, scores)
+    assert len(figure.axes) == 1
+    lines = [line for line in figure.axes[0].lines if line.get_linewidth() == 2 and len(line.get_xdata()) == 2]
+    drawn = sorted(tuple(line.get_xdata()) for line in lines)
+    assert drawn == sorted(zip(scores["r2_low"], scores["r2_high"]))
+
+
+def test_what_is_absent_is_named(data, tmp_path):
+    predictions, scores, summary = data
+    with pytest.raises(GenopredError, match="none of method lasso; there are baseline-prs"):
+        figures.gene_bars(scores, ["lasso"])
+    with pytest.raises(GenopredError, match="none of gene 'X' by method 'pt-prs'"):
+        figures.predicted_scatter(predictions, "X", "pt-prs")
+    with pytest.raises(GenopredError, match="saved as .png or .svg, not as .tiff"):
+        figures.save_figure(figures.method_means(summary), tmp_path / "x.tiff")
