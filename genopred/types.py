@@ -272,10 +272,10 @@ class Genotypes:
             names = array.coords["iid" if "iid" in array.coords else "sample"].values.astype(str)
             columns = {"chrom": "chrom", "pos": "pos", "id": "snp", "ref": "a1", "alt": "a0"}
             table = {name: np.asarray(array.coords[coord].values) for name, coord in columns.items()}
-        except (AttributeError, KeyError, ValueError) as problem:
+        except (AttributeError, KeyError, TypeError, ValueError) as problem:
             raise GenopredError(
-                f"from_xarray needs the DataArray of pandas_plink.read_plink1_bin, with dimensions sample and variant "
-                f"and coordinates chrom, pos, snp, a0, a1 ({problem} is missing)."
+                "from_xarray needs the DataArray of pandas_plink.read_plink1_bin, with dimensions sample and variant "
+                f"and coordinates chrom, pos, snp, a0, a1 ({problem})."
             ) from None
         series = [
             pl.Series(name, values.tolist(), VARIANT_SCHEMA[name], strict=False) for name, values in table.items()

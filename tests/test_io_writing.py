@@ -142,12 +142,8 @@ def test_file_systems_without_locks_go_by_the_process(tmp_path, monkeypatch):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    lock = tmp_path / "out.lock"
-    with (
-        lock_output(tmp_path / "out"),
-        pytest.raises(GenopredError, match="another run"),
-        lock_output(tmp_path / "out"),
-    ):
+    lock, out = tmp_path / "out.lock", tmp_path / "out"
+    with lock_output(out), pytest.raises(GenopredError, match="another run"), lock_output(out):
         pass
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
