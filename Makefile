@@ -1,0 +1,59 @@
+# make demo    install what the main job needs and run it on the embedded data
+# make test    install everything, check style and types, run the whole suite
+# make lint    style and types only
+# make bench   the benchmarks: they need the data and programs that benchmarks/ names, and time
+# make clean   remove outputs, builds and caches; the environment stays
+#
+# PYTHON=python3.12  another Python (3.10 to 3.13)     VENV=/path  another place for the environment
+# EXTRAS=sequence    extras for `make demo`            JOBS=8      processes of `make test`
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?=
+JOBS ?= 2
+
+comma := ,
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+METADATA := setup.cfg pyproject.toml constraints.txt
+CORE := $(VENV)/.installed-core$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
+ALL := $(VENV)/.installed-all
+
+.PHONY: demo test lint bench clean
+.DELETE_ON_ERROR:
+
+demo: $(CORE)
+	$(BIN)/genopred demo --out demo
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(ALL)
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet . || { echo "Formatting differs; run: $(BIN)/ruff format ."; exit 1; }
+	$(BIN)/mypy
+
+bench: $(ALL)
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf demo out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find genopred cli pipelines tests benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than the metadata it was installed from, so a second call installs nothing.
+$(CORE): $(METADATA) | $(BIN)/python
+	@echo "Installing genopred$(if $(EXTRAS), with [$(EXTRAS)]) into $(VENV) ..."
+	@$(INSTALL) --editable ".$(if $(EXTRAS),[$(EXTRAS)])"
+	@touch $@
+
+$(ALL): $(METADATA) | $(BIN)/python
+	@echo "Installing genopred with torch and the tools of the tests into $(VENV) ..."
+	@$(INSTALL) --editable ".[all,test]"
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { \
+	  echo "genopred needs Python 3.10 to 3.13; $(PYTHON) is `$(PYTHON) --version 2>&1 || echo not there`."; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "$(PYTHON) could not make an environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }

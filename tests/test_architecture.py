@@ -1,0 +1,246 @@
+"""The house rules that code can check: who imports whom, what lies where, and that each file has its test."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+#: Layer -> the layers it may import, itself included. `genopred/__init__.py` only names what others define.
+MAY_IMPORT = {
+    "errors": {"errors"},
+    "types": {"types", "errors"},
+    "align": {"align", "types", "errors"},
+    "io": {"io", "types", "errors"},
+    "genetics": {"genetics", "types", "errors"},
+    "sequence": {"sequence", "types", "errors"},
+    "learning": {"learning", "genetics", "types", "errors"},
+    "report": {"report", "types", "errors"},
+    "pipelines": {"pipelines", "io", "align", "genetics", "sequence", "learning", "report", "types", "errors"},
+    "cli": {"cli", "pipelines", "report", "types", "errors"},
+}
+
+#: Single modules beside that: lists of samples, genes and SNPs are values of options.
+ALSO = {"cli": {"genopred.io.lists"}}
+
+#: Libraries that are imported inside functions, so that `genopred --help` answers at once.
+HEAVY = {
+    "torch",
+    "xgboost",
+    "lightgbm",
+    "matplotlib",
+    "enformer_pytorch",
+    "transformers",
+    "einops",
+    "safetensors",
+    "h5py",
+    "pandas",
+    "pandas_plink",
+    "statsmodels",
+    "jinja2",
+}
+
+#: Source files without a test file of their own, and why.
+WITHOUT_TEST = {
+    "genopred/__init__.py": "names only; tests/test_architecture.py resolves them",
+}
+
+TOP_LEVEL = {
+    ".ci",
+    ".gitattributes",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "benchmarks",
+    "cli",
+    "constraints.txt",
+    "docs",
+    "genopred",
+    "notebooks",
+    "pipelines",
+    "pyproject.toml",
+    "ruff.toml",
+    "setup.cfg",
+    "tests",
+}
+
+
+@cache
+def sources() -> dict[str, Path]:
+    """Module name -> file, for everything that is installed."""
+    found = {}
+    for folder, package in (("genopred", "genopred"), ("cli", "genopred.cli"), ("pipelines", "genopred.pipelines")):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            name = ".".join([package, *(part for part in parts if part != "__init__")])
+            found[name] = path
+    return found
+
+
+@cache
+def tracked() -> list[Path]:
+    """Files under version control; everything but caches where there is no git."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0 or not listed.stdout:
+        pytest.skip("not a git checkout: what belongs to the project cannot be told from what lies about")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def imports(module: str, path: Path, *, top_only: bool = False) -> Iterator[tuple[str, int]]:
+    """(imported module, line) of a file, relative imports made absolute."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in top_level(tree) if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{source}.{alias.name}"
+                yield (full if full in sources() else source), node.lineno
+
+
+def top_level(tree: ast.AST) -> Iterator[ast.AST]:
+    """Statements that run at import: no function bodies, nothing under `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        yield node
+        yield from top_level(node)
+
+
+def layer(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("name", [name for name in sources() if name != "genopred"])
+def test_imports_go_one_way(name):
+    wrong = [
+        f"{sources()[name].relative_to(ROOT)}:{line} imports {imported}"
+        for imported, line in imports(name, sources()[name])
+        if imported.startswith("genopred.")
+        and layer(imported) not in MAY_IMPORT[layer(name)]
+        and imported not in ALSO.get(layer(name), ())
+    ]
+    assert not wrong, f"{layer(name)} may import {sorted(MAY_IMPORT[layer(name)])}"
+
+
+def test_layers_are_all_named():
+    assert {layer(name) for name in sources() if name != "genopred"} == set(MAY_IMPORT)
+
+
+def test_no_import_cycle():
+    graph = {
+        name: {imported for imported, _ in imports(name, path, top_only=True) if imported in sources()} - {name}
+        for name, path in sources().items()
+        if not path.name == "__init__.py"
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
+        if name in graph and name not in done:
+            for imported in sorted(graph[name]):
+                visit(imported, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", list(sources()))
+def test_heavy_libraries_are_imported_where_they_are_used(name):
+    path = sources()[name]
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {imported} at its top"
+        for imported, line in imports(name, path, top_only=True)
+        if imported.partition(".")[0] in HEAVY
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("statement", ["import genopred", "from genopred.cli import main"])
+def test_nothing_heavy_is_loaded_before_it_is_needed(statement):
+    code = f"{statement}; import sys; print(*sorted({HEAVY | {'polars', 'sklearn', 'numba'}} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "tests")
+    assert loaded.returncode == 0, loaded.stderr
+    assert loaded.stdout.split() == []
+
+
+def test_every_file_has_one_purpose():
+    vague = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
+    assert [str(path) for path in sources().values() if path.stem in vague or path.parent.name in vague] == []
+
+
+def test_top_level_is_fixed():
+    assert {path.relative_to(ROOT).parts[0] for path in tracked()} - TOP_LEVEL == set()
+
+
+def expected_test(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return "_".join(["test", *(parts[1:] if parts[0] == "genopred" else parts)]) + ".py"
+
+
+def test_every_source_file_has_a_test_file():
+    missing = []
+    for path in sources().values():
+        empty = not any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
+        short = path.relative_to(ROOT).as_posix()
+        if not empty and short not in WITHOUT_TEST and not (ROOT / "tests" / expected_test(path)).is_file():
+            missing.append(f"{short}: tests/{expected_test(path)}")
+    assert not missing
+    assert [name for name in WITHOUT_TEST if not (ROOT / name).is_file()] == []
+
+
+def test_no_machine_path_and_no_registry():
+    pattern = re.compile(
+        rb"(?<![\w.$])/(?:home|Users|root|work|tmp/\w+)/\w|pypi\.org|files\.pythonhosted|download\.pytorch\.org"
+    )
+    found = []
+    for path in tracked():
+        data = path.read_bytes()
+        if b"\0" in data[:8000] or path.suffix in (".gz", ".bed", ".pgen", ".h5"):
+            continue
+        found += [f"{path.relative_to(ROOT)}: {hit.group().decode()}" for hit in pattern.finditer(data)]
+    assert not found
+
+
+def test_public_names():
+    import genopred
+
+    for_type_checkers = {
+        alias.name
+        for node in ast.walk(ast.parse((ROOT / "genopred" / "__init__.py").read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("genopred.")
+        for alias in node.names
+    }
+    assert for_type_checkers == set(genopred.__all__) - {"__version__"}
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for name in genopred.__all__:
+        public = getattr(genopred, name)
+        assert f"`{name}`" in page, f"docs/api.md does not name {name}"
+        if not name.startswith("__"):
+            assert public.__doc__, f"{name} has no docstring"
+    assert set(genopred.__all__) <= set(dir(genopred))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        genopred.nothing  # noqa: B018
+
+
+def test_files_are_not_too_long():
+    """A file that does not fit in a head should be two."""
+    long = {name: len(path.read_text().splitlines()) for name, path in sources().items()}
+    assert {name: lines for name, lines in long.items() if lines > 1000} == {}
