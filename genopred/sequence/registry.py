@@ -45,6 +45,13 @@ class SequenceModel(Protocol):
         SHA-256 of the weights: two checkpoints with the same hash predict the same.
     origin : dict
         Where it came from, as it goes into manifests.
+
+    Notes
+    -----
+    A model may also have: `default_batch` (windows at a time); `log_scale` (True where its tracks are logarithms);
+    `reverse_tracks` (for each track its partner on the other strand, for `--strands both`); `device`; and for the
+    estimate of `--dry-run` of models with a shared tower `token_size` (bp), `token_reach` (bases before a token's
+    first and behind it that it sees, (before, after)) and `tower_share` (the tower's share of a pass).
     """
 
     name: str
