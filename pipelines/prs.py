@@ -90,7 +90,7 @@ class PRSConfig:
     ambiguous : str, optional
         'keep' or 'drop' A/T and C/G variants; by default kept for score files, dropped for summary statistics.
     train : Path, optional
-        Training people; by default everyone.
+        Training people; by default everyone. They also give the frequencies by which missing genotypes are filled.
     folds : Path, optional
     p1, r2 : tuple of float
         Thresholds; with more than one pair the training people choose (genes), or all are scored.
@@ -660,6 +660,7 @@ def _score_table(
     total = np.zeros((len(names), genotypes.n_samples))
     alleles = np.zeros_like(total)
     missing = "skip" if config.skip_missing else "mean"
+    train = _train_mask(config, genotypes.samples)
     distinct = np.unique(column)
     done = 0
     for block in _blocks(distinct):
@@ -669,7 +670,11 @@ def _score_table(
             mine = rows[which[rows] == k]
             x = dosage[:, np.searchsorted(block, column[mine])]
             x = np.where(turned[mine], 2 - x, x)
-            total[k] += polygenic_score(x, weight[mine], missing=missing, center=config.center)
+            # Means come from the training people alone where there are some, in plink from the founders.
+            seen = x[train]
+            counted = (~np.isnan(seen)).sum(axis=0)
+            freq = np.where(np.isnan(seen), 0.0, seen).sum(axis=0) / np.maximum(2 * counted, 1)
+            total[k] += polygenic_score(x, weight[mine], missing=missing, freq=freq, center=config.center)
             alleles[k] += 2 * ((~np.isnan(x)).sum(axis=1) if config.skip_missing else len(mine))
         done += len(block)
         progress(done, len(distinct), "scores")

@@ -1,0 +1,91 @@
+"""Score files, ranges and phenotypes: the layouts of plink, PGS Catalog and ours, and their bad cousins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genopred.errors import FormatError
+from genopred.io import scores
+
+
+def written(tmp_path, text):
+    path = tmp_path / "file.txt"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rs1 A 0.5\nrs2 g -1e-2\n",
+        "SNP A1 BETA\nrs1 A 0.5\nrs2 G -0.01\n",
+        "what ever header\nrs1 A 0.5\nrs2 G -0.01\n",
+        "variant_id\teffect_allele\tother_allele\tweight\nrs1\tA\tC\t0.5\nrs2\tG\tT\t-0.01\n",
+        "###PGS CATALOG\n#format=2.0\nrsID\teffect_allele\teffect_weight\nrs1\tA\t0.5\nrs2\tG\t-0.01\n",
+        "##comment\nID ALT WEIGHT\nrs1 A 0.5\nrs2 G -0.01\n",
+    ],
+)
+def test_layouts(tmp_path, text):
+    table = scores.read_weights(written(tmp_path, text))
+    assert table.schema == scores.WEIGHT_SCHEMA
+    assert table.select("score", "id", "alt", "weight").rows() == [
+        ("score", "rs1", "A", 0.5),
+        ("score", "rs2", "G", -0.01),
+    ]
+    assert table["ref"].null_count() in (0, 2)
+
+
+def test_column_numbers(tmp_path):
+    path = written(tmp_path, "CHR SNP BP A1 BETA\n22 rs1 10 A 0.5\n22 rs2 20 G -0.01\n")
+    table = scores.read_weights(path, (2, 4, 5))
+    assert table["id"].to_list() == ["rs1", "rs2"] and table["weight"].to_list() == [0.5, -0.01]
+
+
+def test_several_scores_in_one_file(tmp_path):
+    text = "gene_id method variant_id chrom pos ref alt weight\ng1 pt rs1 22 5 C A 1\ng2 pt rs1 22 5 C A 2\n"
+    table = scores.read_weights(written(tmp_path, text))
+    assert table.rows() == [("g1:pt", "rs1", "22", 5, "C", "A", 1.0), ("g2:pt", "rs1", "22", 5, "C", "A", 2.0)]
+    split = scores.read_weights(written(tmp_path, "score id alt weight\nx rs1 A 1\ny rs1 A 2\n"))
+    assert split["score"].to_list() == ["x", "y"]
+
+
+def test_ranges_and_values(tmp_path):
+    assert scores.read_ranges(written(tmp_path, "a 0 0.1\nb 0.2 1\n")) == {"a": (0, 0.1), "b": (0.2, 1)}
+    assert scores.read_values(written(tmp_path, "SNP P\nrs1 0.5\nrs2 NA\n")) == {"rs1": 0.5}
+
+
+def test_phenotypes(tmp_path):
+    samples, values, name = scores.read_phenotype(written(tmp_path, "0 a 1.5\n0 b -9\n0 c NA\n"))
+    assert samples.tolist() == ["a", "b", "c"] and name == "P1"
+    np.testing.assert_array_equal(values, [1.5, np.nan, np.nan])
+    header = written(tmp_path, "#FID IID height bmi\n0 a 1 2\n0 b 3 4\n")
+    assert scores.read_phenotype(header, "bmi")[1].tolist() == [2, 4]
+    assert scores.read_phenotype(written(tmp_path, "IID height\na 1\n"))[1].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "message"),
+    [
+        ("read_weights", "rs1 A\n", "2 columns where variant id, effect allele and weight"),
+        ("read_weights", "rs1 A 0.5\nrs2 G x\n", r"line 2.*'x' where a number is needed"),
+        ("read_weights", "rs1 A 0.5\nrs2 G nan\n", r"1 weights are not finite numbers \(lines 2\)"),
+        ("read_weights", "rs1 A 0.5\nrs1 G 1\n", "share their variant with another row"),
+        ("read_weights", "rs1 A 0.5\nrs2 G\n", "line 2: 2 fields where 3"),
+        ("read_ranges", "a 0 x\n", "'x' where a number"),
+        ("read_ranges", "a 0 1\na 0 2\n", "a name occurs twice"),
+        ("read_phenotype", "0 a\n", "needed are FID, IID and a phenotype"),
+        ("read_phenotype", "0 a 1\n0 a 2\n", r"1 samples occur more than once \(a\)"),
+        ("read_phenotype", "0 a tall\n", "'tall' where a number"),
+        ("read_weights", "", "is empty"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, reader, text, message):
+    with pytest.raises(FormatError, match=message) as caught:
+        getattr(scores, reader)(written(tmp_path, text))
+    assert "file.txt" in str(caught.value)
+
+
+def test_an_absent_phenotype_column_is_named(tmp_path):
+    with pytest.raises(FormatError, match="needed are FID, IID and bmi"):
+        scores.read_phenotype(written(tmp_path, "FID IID height\n0 a 1\n"), "bmi")
