@@ -68,7 +68,6 @@ def test_what_is_no_model_is_said_at_once(monkeypatch, tmp_path):
     with pytest.raises(ModelError, match="needs its weights"):
         load_model("xpresso")
     with pytest.raises(ModelError, match="needs a checkpoint"):
-        pytest.importorskip("genopred.sequence.enformer")
         load_model("enformer")
     with pytest.raises(ModelError, match="no such file"):
         load_model(str(tmp_path / "absent.h5"))

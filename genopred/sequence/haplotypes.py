@@ -635,7 +635,8 @@ def _refuse(counts: dict[str, int], shown: list[str], limit: float, allow_swappe
     share = wrong / counts["checked"]
     if share > 0.4:
         remedy = "the FASTA is probably of another genome build than the genotypes"
-    elif counts["swapped"] > 0.9 * wrong:
+    elif counts["swapped"] > 0.4 * wrong and counts["strand"] < 0.1 * wrong:
+        # the rest are A/T and C/G, which count as other until swaps are allowed
         remedy = (
             "REF and ALT are swapped, as plink1.9 leaves them: restore them with `plink2 --ref-from-fa force`, or let "
             "genopred turn them round with --allow-swapped"

@@ -181,21 +181,21 @@ def _from_package(point: EntryPoint) -> Callable[..., Any]:
 
 
 def _xpresso(path: str | None, **options: Any) -> Any:
-    from genopred.sequence.xpresso import XpressoModel
-
     if path is None:
         raise ModelError("--model xpresso needs its weights: --model xpresso:PATH.h5 (github.com/vagarwal87/Xpresso).")
+    from genopred.sequence.xpresso import XpressoModel
+
     return XpressoModel.load(path, device=options.get("device") or "cpu")
 
 
 def _enformer(path: str | None, **options: Any) -> Any:
-    from genopred.sequence.enformer import EnformerModel
-
     if path is None:
         raise ModelError(
             "--model enformer needs a checkpoint: --model enformer:FOLDER, or a hub id such as "
             "enformer:EleutherAI/enformer-official-rough."
         )
+    from genopred.sequence.enformer import EnformerModel
+
     return EnformerModel.load(path, **options)
 
 
