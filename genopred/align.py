@@ -205,13 +205,13 @@ def _match_variants(
     for wanted, keep, reason in ((extract, True, "not in --extract"), (exclude, False, "in --exclude")):
         if wanted is None:
             continue
-        ids = pl.Series(np.asarray(wanted, dtype=str).tolist(), dtype=pl.String)
-        listed = genotypes.variants["id"].is_in(ids.unique().implode()).to_numpy()
+        ids = np.unique(np.asarray(wanted, dtype=str)).tolist()
+        listed = genotypes.variants["id"].is_in(ids).to_numpy()
         gone = ~listed if keep else listed
         if gone.all():
             raise AlignmentError(
                 f"{genotypes.source}: none of its {genotypes.n_variants:,} variants is left, all are {reason} "
-                f"(ids here {examples(genotypes.variants['id'][:4].to_list())}, listed {examples(ids[:4].to_list())})."
+                f"(ids here {examples(genotypes.variants['id'][:4].to_list())}, listed {examples(ids[:4])})."
             )
         tally.count("variants", "dropped", reason, genotypes.variants["id"].to_numpy()[gone])
         if gone.any():

@@ -41,13 +41,21 @@ def test_metaxcan_database(shared):
     assert models.genes["n_snps"].to_list() == [26, 61, 26] and models.n_samples == 338
 
 
-def test_database_written_is_read(tmp_path, shared):
-    for models in (small(), read_models(shared / "data" / "formats" / "metaxcan_TW_Whole_Blood_0.5.db")):
-        write_models(tmp_path / "x.db", models)
-        back = read_models(tmp_path / "x.db")
-        assert back.weights.equals(models.weights) and back.genes.equals(models.genes)
-        assert back.n_samples == models.n_samples
-    assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
+def written_is_read(folder, models):
+    write_models(folder / "x.db", models)
+    back = read_models(folder / "x.db")
+    assert back.weights.equals(models.weights) and back.genes.equals(models.genes)
+    assert back.n_samples == models.n_samples
+    assert [path.name for path in folder.iterdir()] == ["x.db"]
+
+
+def test_database_written_is_read(tmp_path):
+    written_is_read(tmp_path, small())
+    written_is_read(tmp_path, ModelDatabase(small().weights, small().genes))
+
+
+def test_metaxcan_database_written_is_read(tmp_path, shared):
+    written_is_read(tmp_path, read_models(shared / "data" / "formats" / "metaxcan_TW_Whole_Blood_0.5.db"))
 
 
 def test_columns_that_metaxcan_asks_for(tmp_path):
