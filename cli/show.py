@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from genopred.pipelines.benchmark import BenchmarkResult
     from genopred.pipelines.stack import StackResult
 
 log = logging.getLogger("genopred.cli")
@@ -32,3 +33,22 @@ def show_comparison(result: StackResult) -> None:
     for note in result.notes:
         log.warning(note)
     console.print(f"Page: {result.page}", markup=False, soft_wrap=True)
+
+
+def show_cost(done: BenchmarkResult) -> None:
+    """Print what the stack's parts and the peers cost, and why a peer was not run."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("CPU s per gene", justify="right")
+    table.add_column("share", justify="right")
+    for row in done.cost.iter_rows(named=True):
+        share = "" if row["share"] is None else f"{row['share']:.0%}"
+        table.add_row(row["what"], f"{row['seconds']:.2f}", share)
+        log.info(f"{row['what']}: {row['seconds']:.3f} s of CPU per gene", extra={"file_only": True})
+    if done.cost.height:
+        Console(highlight=False).print(table)
+    for note in done.notes:
+        log.warning(note)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from genopred.cli import options as opt
+
+if TYPE_CHECKING:
+    from genopred.pipelines.stack import StackConfig
 
 
 def command(
@@ -50,51 +55,47 @@ def command(
     (per method), matched.tsv (what was dropped and why), weights.json and report.html. A run that was stopped
     goes on where it was when the same command is given again.
     """
+    config = stack_config(locals())
     from genopred.cli.progress import progress
-    from genopred.cli.runlog import command_line
     from genopred.cli.show import show_comparison
     from genopred.pipelines import stack
-    from genopred.pipelines.cohort import CohortInputs
 
-    opt.one_genotype_source(bfile, pfile, vcf)
-    names = opt.parse_list(covar_name)
-    chosen = opt.parse_list(learners)
-    config = stack.StackConfig(
-        cohort=CohortInputs(
-            expression=expression,
-            bfile=bfile,
-            pfile=pfile,
-            vcf=vcf,
-            covar=covar,
-            covar_names=None if names is None else tuple(names),
-            n_covariates=n_covariates,
-            keep=keep,
-            remove=remove,
-            extract=extract,
-            exclude=exclude,
-            genes=opt.chosen_genes(gene, genes, all_genes),
-            window=window,
-            min_overlap=min_overlap,
-            keep_overlap=keep_overlap,
-        ),
-        out=out,
-        learners=None if chosen is None else tuple(chosen),
-        meta=meta,
-        maf=maf,
-        folds=folds,
-        stratify=stratify,
-        outer_folds=outer_folds,
-        inner_folds=inner_folds,
-        transform=transform,
-        residualize=residualize,
-        features=features,
-        inputs=inputs,
-        stack_weights=stack_weights,
-        threads=opt.cores(threads),
-        seed=seed,
-        resume=resume,
-        command=command_line(),
-    )
     with progress("genes", quiet=quiet) as step:
         result = stack.run(config, step)
     show_comparison(result)
+
+
+def stack_config(options: Mapping[str, Any]) -> StackConfig:
+    """The settings of a stack run from the options of `genopred stack`, by their names in `command`.
+
+    Raises
+    ------
+    GenopredError
+        If options contradict each other.
+    """
+    from genopred.cli.runlog import command_line
+    from genopred.pipelines.cohort import CohortInputs
+    from genopred.pipelines.stack import StackConfig
+
+    opt.one_genotype_source(options["bfile"], options["pfile"], options["vcf"])
+    names = opt.parse_list(options["covar_name"])
+    learners = opt.parse_list(options["learners"])
+    same = (
+        "expression bfile pfile vcf covar n_covariates keep remove extract exclude window min_overlap keep_overlap"
+    ).split()
+    cohort = CohortInputs(
+        covar_names=None if names is None else tuple(names),
+        genes=opt.chosen_genes(options["gene"], options["genes"], options["all_genes"]),
+        **{name: options[name] for name in same},
+    )
+    same = (
+        "out meta maf folds stratify outer_folds inner_folds transform residualize features inputs stack_weights seed "
+        "resume"
+    ).split()
+    return StackConfig(
+        cohort=cohort,
+        learners=None if learners is None else tuple(learners),
+        threads=opt.cores(options["threads"]),
+        command=command_line(),
+        **{name: options[name] for name in same},
+    )

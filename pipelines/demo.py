@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from genopred.errors import GenopredError
+from genopred.io.example import load_example
 from genopred.pipelines import stack
 from genopred.pipelines.cohort import CohortInputs
 
@@ -60,14 +59,9 @@ def example_inputs(genes: tuple[str, ...] | None = None) -> CohortInputs:
     >>> example_inputs().expression.name
     'expression.bed.gz'
     """
-    folder = Path(str(files("genopred"))) / "data" / "example"
-    if not (folder / "expression.bed.gz").is_file():
-        raise GenopredError(f"{folder} has no example data; install genopred again, whole.")
+    example = load_example()
     return CohortInputs(
-        expression=folder / "expression.bed.gz",
-        bfile=folder / "geuvadis",
-        covar=folder / "covariates.txt.gz",
-        genes=genes,
+        expression=example.expression_file, bfile=example.bfile, covar=example.covariates_file, genes=genes
     )
 
 

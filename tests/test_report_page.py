@@ -174,6 +174,11 @@ def test_words_for_one_gene():
     assert "could not be predicted" in reading(summary, scores)[0] or "do not show" in reading(summary, scores)[0]
 
 
+def test_few_genes_are_no_verdict():
+    _, scores, summary = results(3)
+    assert "3 genes are too few to tell methods apart" in reading(summary, scores, "stack-xgboost")[1]
+
+
 def test_a_worse_method_is_called_worse(data):
     _, scores, summary = data
     assert summary.filter(pl.col("method") == "baseline-prs")["delta_high"][0] < 0

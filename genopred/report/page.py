@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _BARS, _BARS_NARROW = 40, 12
 #: Genes with a scatter.
 _SCATTERS = 6
+#: With fewer genes not even a difference of one sign in all of them has p < 0.05 (two-sided signed ranks).
+_FEW_GENES = 6
 #: One-sided test at 5 %, power 80 %.
 _DETECTABLE = 1.645 + 0.842
 
@@ -245,6 +247,11 @@ def _against(row: Mapping[str, Any], main: str) -> str:
         return ""
     width = interval(row["delta_low"], row["delta_high"], sign=True)
     base = row["mean_r2"] - row["delta_r2"]
+    if row["n_genes"] < _FEW_GENES:
+        return (
+            f"Against {row['reference']} the mean R² differs by {number(row['delta_r2'], sign=True)}; "
+            f"{row['n_genes']} genes are too few to tell methods apart, and intervals over so few mean little."
+        )
     if row["delta_low"] > 0:
         ratio = f", with {number(row['mean_r2'] / base, 2)} times its mean R²" if base > 0.005 else ""
         verdict = f"better than {row['reference']}{ratio}"

@@ -1,0 +1,154 @@
+"""`genopred stack` and `genopred benchmark`: from words on the command line to settings, files and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from genopred.cli import main
+from genopred.io.example import load_example
+from genopred.pipelines import benchmark, stack
+from genopred.pipelines.cohort import CohortInputs
+
+
+class Captured(Exception):
+    pass
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    """The settings that a command line turns into; nothing is run."""
+    seen = []
+
+    def run(config, progress):
+        seen.append(config)
+        raise Captured
+
+    monkeypatch.setattr(stack, "run", run)
+    monkeypatch.setattr(benchmark, "run", run)
+
+    def of(*args: str):
+        main(list(args))
+        return seen.pop()
+
+    return of
+
+
+def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("genes.txt").write_text("ENSG1\nENSG2\n")
+    words = (
+        "stack --pfile p --expression e.bed --covar c.txt --covar-name PC1,PC2 --n-covariates 2 --transform zscore "
+        "--residualize global --genes genes.txt --window 1Mb --maf 0.01 --keep k --remove r --extract x --exclude y "
+        "--min-overlap 0.5 --keep-overlap --learners susie,ridge --meta nnls --outer-folds 3 --inner-folds 4 "
+        "--folds f --stratify s --stack-weights none --features d --inputs both "
+        "--seed 9 --threads 2 --no-resume --out o"
+    )
+    config = settings(*words.split())
+    assert config.command.startswith("genopred ")
+    assert config == stack.StackConfig(
+        cohort=CohortInputs(
+            expression=Path("e.bed"),
+            pfile=Path("p"),
+            covar=Path("c.txt"),
+            covar_names=("PC1", "PC2"),
+            n_covariates=2,
+            keep=Path("k"),
+            remove=Path("r"),
+            extract=Path("x"),
+            exclude=Path("y"),
+            genes=("ENSG1", "ENSG2"),
+            window=1_000_000,
+            min_overlap=0.5,
+            keep_overlap=True,
+        ),
+        out=Path("o"),
+        learners=("susie", "ridge"),
+        meta="nnls",
+        maf=0.01,
+        folds=Path("f"),
+        stratify=Path("s"),
+        outer_folds=3,
+        inner_folds=4,
+        transform="zscore",
+        residualize="global",
+        features=Path("d"),
+        inputs="both",
+        stack_weights="none",
+        threads=2,
+        seed=9,
+        resume=False,
+        command=config.command,
+    )
+
+
+def test_defaults_are_those_of_the_pipeline(settings, tmp_path):
+    config = settings("stack", "--vcf", "v", "--expression", "e", "--all", "--threads", "1", "--out", f"{tmp_path}/o")
+    cohort = CohortInputs(expression=Path("e"), vcf=Path("v"))
+    assert config == stack.StackConfig(cohort=cohort, out=tmp_path / "o", command=config.command)
+
+
+def test_benchmark_takes_the_same_options_and_peers(settings, tmp_path):
+    words = ["--vcf", "v", "--expression", "e", "--gene", "a", "--gene", "b", "--out", f"{tmp_path}/o"]
+    plain = settings("stack", *words)
+    done = settings("benchmark", *words)
+    assert done == benchmark.BenchmarkConfig(plain, ("glmnet",))
+    assert plain.cohort.genes == ("a", "b")
+    assert settings("benchmark", *words, "--peers", "none").peers == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--expression e --all", "none given; give exactly one of --bfile, --pfile and --vcf"),
+        ("--expression e --vcf v --bfile b --all", "--bfile and --vcf given"),
+        ("--expression e --vcf v", "give --gene ID (as often as you like), --genes FILE or --all"),
+        ("--expression e --vcf v --gene a --all", "--gene and --all given"),
+        ("--vcf v --all", "UsageError: Missing option '--expression'"),
+        ("--expression e --vcf v --genes {tmp}/none.txt", "none.txt"),
+        ("--expression e --vcf v --all --meta magic", "--meta magic"),
+        ("--expression e --vcf v --all --learners elastik-net", "Did you mean 'elastic-net'?"),
+        ("--expression e --vcf {tmp}/none.vcf --all", "none.vcf: no such file"),
+    ],
+)
+def test_contradictions_are_one_line_and_exit_2(words, message, capsys, tmp_path):
+    args = ["stack", *words.format(tmp=tmp_path).split(), "--out", str(tmp_path / "o")]
+    assert main(args) == 2
+    err = capsys.readouterr().err
+    assert message in err and "Traceback" not in err and err.count("\n") == 1
+
+
+def test_a_run_on_real_people(tmp_path, capsys, monkeypatch):
+    example = load_example()
+    out = tmp_path / "run"
+    args = (
+        f"stack --bfile {example.bfile} --expression {example.expression_file} --covar {example.covariates_file} "
+        f"--gene ENSG00000172404 --learners pt-prs,elastic-net,susie-tss --threads 1 --out {out}"
+    ).split()
+    assert main(args) == 0
+    said = capsys.readouterr()
+    for part in ("Method", "stack-xgboost", "elastic-net", "ENSG00000172404.4", f"Page: {out}/report.html"):
+        assert part in said.out
+    assert "27 dropped" in said.err
+    summary = pl.read_csv(out / "summary.tsv", separator="\t")
+    r2 = dict(zip(summary["method"], summary["mean_r2"]))
+    assert r2["elastic-net"] > 0.5  # this gene has a strong eQTL
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "ENSG00000172404.4" in page and "not asked for" in page
+    log = (tmp_path / "run.log").read_text()
+    assert "27 dropped" in log and "done after" in log and "mean_r2" in log
+
+    # once more: nothing is computed again, and the words are the same
+    assert main([*args, "--quiet"]) == 0
+    again = capsys.readouterr()
+    assert again.out == said.out
+
+
+def test_an_unknown_gene_is_named(tmp_path, capsys):
+    example = load_example()
+    args = f"stack --bfile {example.bfile} --expression {example.expression_file} --gene ENSG00000000001 --quiet"
+    assert main([*args.split(), "--out", str(tmp_path / "o")]) == 2
+    err = capsys.readouterr().err
+    assert "AlignmentError" in err and "ENSG00000000001" in err and err.count("\n") == 1
