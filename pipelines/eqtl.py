@@ -210,7 +210,7 @@ class _Work:
             genes = self._gather(chromosomes, "permutation")
             genes, pi0 = eqtl.add_qvalues(genes, config.fdr)
             hits = genes.filter(pl.col("qval") <= config.fdr)
-            cut = eqtl.gene_threshold(genes["pval_beta"].to_numpy(), genes["qval"].to_numpy(), config.fdr)
+            cut = float(hits["pval_beta"].max() or 0.0)  # type: ignore[arg-type]
             log.info(
                 f"{hits.height:,} of {genes.height:,} genes have an eQTL at FDR {config.fdr:g} "
                 f"(pi0 {pi0:.3f}, gene-level p up to {cut:.3g})"
