@@ -142,7 +142,7 @@ class Estimate:
     Attributes
     ----------
     genes : polars.DataFrame
-        gene_id, haplotypes, distinct, tokens, naive_tokens, seconds.
+        gene_id, haplotypes, distinct, tokens, naive_tokens, passes (counted in whole windows), seconds.
     seconds_per_pass, hours, naive_hours : float
     memory_gb, output_gb : float
     device : str
@@ -168,7 +168,8 @@ class Estimate:
             tokens, naive = int(t["tokens"].sum()), int(t["naive_tokens"].sum())
             out.append(f"distinct tokens in the tower: {tokens:,} of {naive:,} ({tokens / naive:.2%})")
         out += [
-            f"one pass: {self.seconds_per_pass:.3g} s on {self.device}; a pass a haplotype would take "
+            f"work: about {float(t['passes'].sum()):,.0f} passes, where one a haplotype would be {h:,}",
+            f"one pass: {self.seconds_per_pass:.3g} s on {self.device}; one a haplotype would take "
             f"{self.naive_hours:.3g} h",
             f"estimated: {self.hours:.3g} h, {self.memory_gb:.2g} GB of memory, {self.output_gb:.2g} GB on disk",
         ]
@@ -258,7 +259,7 @@ def estimate(config: FeaturesConfig, progress: Callable[..., None] | None = None
     elif inputs.settings.mode == "reference":
         passes = np.ones(table.height)
     strands = 2 if inputs.settings.strands == "both" else 1
-    table = table.with_columns(pl.Series("seconds", passes * one * strands))
+    table = table.with_columns(pl.Series("passes", passes * strands), pl.Series("seconds", passes * one * strands))
     values = len(inputs.settings.tracks) * (1 if inputs.settings.aggregate != "none" else len(inputs.settings.bins))
     people = inputs.genotypes.n_samples * (2 if inputs.settings.per_haplotype else 1)
     raw = int(table["distinct"].max() or 0) * len(inputs.settings.tracks) * len(inputs.settings.bins) * 4  # type: ignore[arg-type]
