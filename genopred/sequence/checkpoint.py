@@ -1,0 +1,317 @@
+"""Enformer checkpoints: a local folder or a hub id -> the module with its weights, and what is known of them.
+
+enformer-pytorch's own `from_pretrained` sets TensorFlow's gamma features only when the name is literally the official
+hub id, so the same weights in a local folder compute other numbers; here the checkpoint decides (`tf_gamma_because`
+says how). Its `save_pretrained` fails on tensors that the module holds twice (`_trunk.*`); here they are written once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genopred.errors import ModelError, examples
+
+if TYPE_CHECKING:
+    import torch
+
+#: The weights of Avsec et al. (2021) as ported to PyTorch.
+OFFICIAL = "EleutherAI/enformer-official-rough"
+CONFIG = "config.json"
+#: Looked for in this order.
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+#: Tokens for which TensorFlow's gamma features are known.
+TF_GAMMA_TOKENS = 1536
+_ALIAS = "_trunk."
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What is known of a loaded checkpoint.
+
+    Attributes
+    ----------
+    source : str
+        Folder or hub id.
+    hash : str
+        SHA-256 over the weights' file, the settings and `tf_gamma`: equal hashes predict equally.
+    config : dict
+        Settings as in config.json.
+    window : int
+        Input length in bp.
+    tf_gamma : bool
+    tf_gamma_because : str
+        What decided it.
+    """
+
+    source: str
+    hash: str
+    config: dict[str, Any]
+    window: int
+    tf_gamma: bool
+    tf_gamma_because: str
+
+
+def load_enformer(
+    path: str | Path, *, tf_gamma: bool | None = None, window: int | None = None
+) -> tuple[torch.nn.Module, CheckpointInfo]:
+    """Load an enformer-pytorch checkpoint, in evaluation mode, on the CPU.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder with config.json and model.safetensors or pytorch_model.bin, or a hub id.
+    tf_gamma : bool, optional
+        Whether relative positions take their gamma features from TensorFlow's table; decided by the checkpoint by
+        default: `use_tf_gamma` in config.json, else true for the official weights alone.
+    window : int, optional
+        Input length in bp, where config.json does not say (`sequence_length`) and the model is not of the published
+        size.
+
+    Raises
+    ------
+    ModelError
+        If enformer-pytorch is not installed; a file is missing, corrupt, or of another size than config.json says;
+        weights are not finite; or the hub cannot be reached.
+    """
+    kind = _enformer_class()
+    folder, source = _folder(path)
+    config = _read_config(folder / CONFIG)
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise ModelError(f"{folder}: no weights; needed {' or '.join(WEIGHTS)} beside {CONFIG}.")
+    module = _build(kind, config, folder / CONFIG)
+    _fill(module, _read_weights(weights), weights)
+    length = _window(config, window, folder)
+    gamma, because = _decide_gamma(tf_gamma, config, source)
+    tokens = -(-length // 2 ** int(config.get("num_downsamples", 7)))
+    if gamma and tokens != TF_GAMMA_TOKENS:
+        raise ModelError(
+            f"{source}: TensorFlow's gamma features exist for {TF_GAMMA_TOKENS} tokens only and a window of {length:,} "
+            f"bp has {tokens}; pass --no-tf-gamma."
+        )
+    _set_gamma(module, gamma)
+    info = CheckpointInfo(source, _digest(weights, config, gamma, length), config, length, gamma, because)
+    return module.eval(), info
+
+
+def save_enformer(
+    module: torch.nn.Module, folder: str | Path, *, window: int, extra: dict[str, Any] | None = None
+) -> Path:
+    """Write a module as config.json and model.safetensors, each weight once; `load_enformer` reads it.
+
+    `window` (bp) and the module's own use of TensorFlow's gamma features go into config.json, and `extra` with them.
+    Both files are written under temporary names and renamed, config.json last.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().contiguous() for key, value in module.state_dict().items() if key[:7] != _ALIAS}
+    config = {key: value for key, value in module.config.to_dict().items() if not key.startswith("_")}  # type: ignore[union-attr, operator]
+    gammas = [bool(m.use_tf_gamma) for m in module.modules() if hasattr(m, "to_rel_k")]
+    config |= {"sequence_length": int(window), "use_tf_gamma": bool(gammas and gammas[0])} | (extra or {})
+    temporary = folder / f".{WEIGHTS[0]}.tmp"
+    save_file(state, temporary, metadata={"format": "pt"})
+    temporary.replace(folder / WEIGHTS[0])
+    temporary = folder / f".{CONFIG}.tmp"
+    temporary.write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
+    temporary.replace(folder / CONFIG)
+    return folder
+
+
+def _enformer_class() -> Any:
+    try:
+        from enformer_pytorch import Enformer
+    except ImportError as bad:
+        raise ModelError(
+            f"Enformer needs enformer-pytorch, which could not be imported ({bad}); pip install "
+            "'genopred[sequence]' (enformer-pytorch 0.8.12 wants transformers 4.56)."
+        ) from bad
+    return Enformer
+
+
+def _folder(path: str | Path) -> tuple[Path, str]:
+    """The local folder of a checkpoint, downloaded when it is a hub id; and how to call it."""
+    folder = Path(path)
+    if folder.is_dir():
+        return folder, str(path)
+    if folder.is_file():
+        raise ModelError(f"{path} is a file; needed the folder that holds {CONFIG} and {WEIGHTS[0]} or {WEIGHTS[1]}.")
+    name = str(path)
+    parts = name.split("/")
+    if len(parts) != 2 or not all(parts) or name[0] in "./~":
+        raise ModelError(f"{path}: no such folder, and not a hub id either (ORGANISATION/NAME, such as {OFFICIAL}).")
+    return _from_hub(name), name
+
+
+def _from_hub(name: str) -> Path:
+    """The files of a hub id, from the local cache when they are there."""
+    try:
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    except ImportError as bad:
+        raise _unreachable(name, str(bad)) from bad
+    for weights in WEIGHTS:
+        cached = [try_to_load_from_cache(name, file) for file in (CONFIG, weights)]
+        if all(isinstance(file, str) for file in cached):
+            return Path(str(cached[0])).parent
+    reason = ""
+    for weights in WEIGHTS:
+        try:
+            folder = Path(hf_hub_download(name, CONFIG)).parent
+            hf_hub_download(name, weights)
+            return folder
+        except Exception as bad:  # the hub's client raises a different type for every way a network can fail
+            reason = str(bad).strip().splitlines()[0] if str(bad).strip() else type(bad).__name__
+    raise _unreachable(name, reason)
+
+
+def _unreachable(name: str, reason: str) -> ModelError:
+    return ModelError(
+        f"{name} is neither a local folder nor in the local hub cache, and could not be downloaded ({reason}). Where "
+        f"there is a network, download {CONFIG} and {WEIGHTS[1]} (or {WEIGHTS[0]}) of that model from huggingface.co, "
+        "put them into one folder here, and pass the folder: --model enformer:FOLDER."
+    )
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ModelError(f"{file} is missing; a checkpoint needs {CONFIG} beside its weights.")
+    try:
+        config = json.loads(file.read_text())
+    except (ValueError, UnicodeDecodeError) as bad:
+        raise ModelError(f"{file} is not JSON ({bad}).") from bad
+    if not isinstance(config, dict):
+        raise ModelError(f"{file} holds a {type(config).__name__}; needed an object of settings.")
+    kind = config.get("model_type", "enformer")
+    if kind != "enformer":
+        raise ModelError(f"{file} is of model_type {kind!r}; needed 'enformer'.")
+    return config
+
+
+def _build(kind: Any, config: dict[str, Any], file: Path) -> torch.nn.Module:
+    """The module without memory for its weights: they are put in as they are read."""
+    import torch
+
+    known = {key: value for key, value in config.items() if key not in ("architectures", "transformers_version")}
+    try:
+        with torch.device("meta"):
+            module: torch.nn.Module = kind.from_hparams(**known)
+    except Exception as bad:
+        raise ModelError(f"{file}: these settings do not make an Enformer ({type(bad).__name__}: {bad}).") from bad
+    return module
+
+
+def _read_weights(file: Path) -> dict[str, torch.Tensor]:
+    import torch
+
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as bad:  # zip, pickle and safetensors each have their own errors for a damaged file
+        reason = str(bad).strip().splitlines()[0] if str(bad).strip() else ""
+        raise ModelError(
+            f"{file} ({file.stat().st_size:,} bytes) cannot be read as weights ({type(bad).__name__}: {reason[:200]}). "
+            "It is damaged, cut short, a Git LFS pointer, or holds more than tensors; download it again."
+        ) from bad
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"{file} does not hold named tensors only; needed a state_dict.")
+    return state
+
+
+def _fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: Path) -> None:
+    import torch
+
+    needed = {key: value for key, value in module.state_dict().items() if not key.startswith(_ALIAS)}
+    # the module holds its trunk twice; a file may hold either or both
+    names = {"0": "", "1": "stem", "2": "conv_tower", "4": "transformer", "6": "final_pointwise"}
+    have: dict[str, torch.Tensor] = {}
+    for key, value in state.items():
+        if key.startswith(_ALIAS):
+            number, _, rest = key[len(_ALIAS) :].partition(".")
+            if names.get(number):
+                have.setdefault(f"{names[number]}.{rest}", value)
+        else:
+            have[key] = value
+    # absent from files written before batch norm counted its batches; not used in prediction
+    for key in needed:
+        if key.endswith("num_batches_tracked"):
+            have.setdefault(key, torch.tensor(0))
+    missing = [key for key in needed if key not in have]
+    unknown = [key for key in have if key not in needed]
+    if missing or unknown:
+        raise ModelError(
+            f"{file} does not fit its {CONFIG}: {len(missing)} weights are missing ({examples(missing) or 'none'}) and "
+            f"{len(unknown)} are unknown ({examples(unknown) or 'none'})."
+        )
+    wrong = [
+        f"{key} {tuple(have[key].shape)}, needed {tuple(value.shape)}"
+        for key, value in needed.items()
+        if have[key].shape != value.shape
+    ]
+    if wrong:
+        raise ModelError(f"{file} is of another size than its {CONFIG} says: {len(wrong)} weights ({examples(wrong)}).")
+    damaged = [k for k in needed if have[k].is_floating_point() and not bool(torch.isfinite(have[k]).all())]
+    if damaged:
+        raise ModelError(
+            f"{file}: {len(damaged)} weights hold values that are not finite ({examples(damaged)}); download it again."
+        )
+    full = {k: have[k].float() if have[k].dtype in (torch.float16, torch.bfloat16) else have[k] for k in needed}
+    module.load_state_dict(full, strict=False, assign=True)
+    left = [key for key, value in [*module.named_parameters(), *module.named_buffers()] if value.is_meta]
+    if left:
+        raise ModelError(f"{file}: {len(left)} weights were left empty ({examples(left)}).")
+
+
+def _window(config: dict[str, Any], window: int | None, folder: Path) -> int:
+    if window is not None:
+        return int(window)
+    if "sequence_length" in config:
+        return int(config["sequence_length"])
+    if int(config.get("num_downsamples", 7)) == 7 and config.get("dim", 1536) == 1536:
+        return TF_GAMMA_TOKENS * 128
+    raise ModelError(f'{folder / CONFIG} does not say the input\'s length; add "sequence_length" (bp) to it.')
+
+
+def _decide_gamma(flag: bool | None, config: dict[str, Any], source: str) -> tuple[bool, str]:
+    if flag is not None:
+        return bool(flag), "--tf-gamma" if flag else "--no-tf-gamma"
+    if "use_tf_gamma" in config:
+        return bool(config["use_tf_gamma"]), f"use_tf_gamma in {CONFIG}"
+    if OFFICIAL in (source, config.get("_name_or_path")):
+        return True, f"the name {OFFICIAL}"
+    heads = config.get("output_heads") or {}
+    official = (
+        (config.get("dim", 1536), config.get("depth", 11), config.get("heads", 8)) == (1536, 11, 8)
+        and config.get("target_length", 896) == 896
+        and (heads.get("human"), heads.get("mouse")) == (5313, 1643)
+    )
+    if official:
+        # the hub's config of the official weights lacks the key, and a folder has lost the name
+        return True, f"no use_tf_gamma in {CONFIG}, and the sizes of {OFFICIAL}"
+    return False, f"no use_tf_gamma in {CONFIG}, and other sizes than {OFFICIAL}"
+
+
+def _set_gamma(module: Any, gamma: bool) -> None:
+    module.use_tf_gamma = gamma
+    module.config.use_tf_gamma = gamma
+    for part in module.modules():
+        if hasattr(part, "to_rel_k"):
+            part.use_tf_gamma = gamma
+
+
+def _digest(weights: Path, config: dict[str, Any], gamma: bool, window: int) -> str:
+    digest = hashlib.sha256()
+    with open(weights, "rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    keep = {k: v for k, v in config.items() if k not in ("_name_or_path", "architectures", "transformers_version")}
+    digest.update(json.dumps([keep, gamma, window], sort_keys=True, default=str).encode())
+    return digest.hexdigest()

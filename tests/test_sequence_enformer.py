@@ -1,0 +1,450 @@
+"""The exact engine against enformer-pytorch's own forward; and mistakes that these tests would catch."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genopred.errors import GenopredError, ModelError
+from genopred.sequence import tokens as tokens_module
+from genopred.sequence.checkpoint import CheckpointInfo
+from genopred.sequence.haplotypes import haplotype_onehot
+
+torch = pytest.importorskip("torch")
+enformer_pytorch = pytest.importorskip("enformer_pytorch")
+
+from genopred.sequence import enformer as engine  # noqa: E402
+from genopred.sequence.enformer import EnformerModel, ExactTower, Transformer, predict_haplotypes  # noqa: E402
+from genopred.sequence.registry import SequenceModel  # noqa: E402
+
+SMALL = {
+    "dim": 96,
+    "depth": 3,
+    "heads": 4,
+    "output_heads": {"human": 7, "mouse": 3},
+    "target_length": 10,
+    "dim_divisible_by": 12,
+    "attn_dim_key": 16,
+}
+
+
+def randomised(module: Any, seed: int = 0) -> Any:
+    """Weights under which attention and every base matter, as in a trained network.
+
+    As enformer-pytorch initialises it, attention's output is zero and the tower's tokens are almost constant:
+    any mistake in either would pass. Batch norm gets the statistics of random sequences, then noise.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(tensor: Any, mean: float, std: float) -> None:
+        tensor.copy_(torch.randn(tensor.shape, generator=generator) * std + mean)
+
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, torch.nn.Conv1d | torch.nn.Linear | torch.nn.Conv2d):
+                normal(part.weight, 0, part.weight[0].numel() ** -0.5)
+                if part.bias is not None:
+                    normal(part.bias, 0, 0.1)
+            elif isinstance(part, torch.nn.LayerNorm | torch.nn.BatchNorm1d):
+                normal(part.weight, 1, 0.2)
+                normal(part.bias, 0, 0.2)
+        norms = [part for part in module.eval().modules() if isinstance(part, torch.nn.BatchNorm1d)]
+        for part in norms:
+            part.train()
+            part.momentum = 1.0
+        tokens = max(module._trunk[-2].target_length, 8)
+        bases = torch.randint(4, (2, tokens << len(module.conv_tower) + 1), generator=generator)
+        module(torch.nn.functional.one_hot(bases, 4).float())
+        for part in norms:
+            part.eval()
+            part.running_mean += (
+                0.2 * part.running_var.sqrt() * torch.randn(part.running_mean.shape, generator=generator)
+            )
+            part.running_var *= 0.7 + 0.6 * torch.rand(part.running_var.shape, generator=generator)
+    return module
+
+
+def small(dtype: Any = torch.float64, seed: int = 0, **changed: Any) -> Any:
+    torch.manual_seed(seed)
+    return randomised(enformer_pytorch.Enformer.from_hparams(**(SMALL | changed)), seed).to(dtype)
+
+
+MODULES = {torch.float32: small(torch.float32), torch.float64: small()}
+
+
+def case(length: int, sites: list[int], n: int, seed: int, share: float = 0.3) -> tuple[Any, ...]:
+    """A window with some N, and n haplotypes with SNVs at `sites`; the first two are soft."""
+    rng = np.random.default_rng(seed)
+    reference = np.eye(4, dtype=np.float32)[rng.integers(0, 4, length)]
+    reference[rng.integers(0, length - 20) :][:20] = 0
+    sites = np.array(sorted(sites), dtype=np.int64)
+    ref = rng.integers(0, 4, len(sites))
+    alt = (ref + rng.integers(1, 4, len(sites))) % 4
+    reference[sites] = np.eye(4, dtype=np.float32)[ref]
+    alleles = (rng.random((n, len(sites))) < share).astype(np.int8)
+    alleles[:2] *= rng.integers(1, 3, (2, len(sites))).astype(np.int8)[: len(alleles[:2])]
+    if n > 3:
+        alleles[3] = alleles[2]
+        alleles[-1] = 0
+    return reference, sites, ref.astype(np.int8), alt.astype(np.int8), alleles
+
+
+def naive(module: Any, window: tuple[Any, ...], head: str = "human") -> Any:
+    dtype = module.stem[0].weight.dtype
+    with torch.no_grad():
+        return module(torch.from_numpy(haplotype_onehot(*window)).to(dtype), head=head).numpy()
+
+
+def error(got: Any, want: Any) -> float:
+    return float(np.abs(got - want).max() / np.abs(want).max())
+
+
+def difference_error(got: Any, want: Any) -> float:
+    """Of what differs between haplotypes, relative to the largest such difference."""
+    return float(
+        np.abs((got - got.mean(axis=0)) - (want - want.mean(axis=0))).max() / np.abs(want - want.mean(axis=0)).max()
+    )
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    length=st.sampled_from([1408, 2048, 1999, 1537]),
+    where=st.lists(st.floats(0, 1), max_size=40),
+    edges=st.sets(st.sampled_from([0, 1, 7, -1, -2, -8])),
+    n=st.integers(1, 6),
+    seed=st.integers(0, 10**6),
+    kind=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_equals_enformer_pytorch_on_any_snvs(
+    length: int, where: list[float], edges: set[int], n: int, seed: int, kind: Any
+) -> None:
+    sites = {int(w * (length - 1)) for w in where} | {e % length for e in edges}
+    window = case(length, list(sites), n, seed)
+    module = MODULES[kind]
+    got, work = predict_haplotypes(module, *window)
+    want = naive(module, window)
+    assert got.shape == want.shape == (n, *want.shape[1:])
+    assert error(got, want) < (1e-5 if kind == torch.float32 else 1e-10)
+    if kind == torch.float64:
+        with torch.no_grad():
+            plain = module.conv_tower(module.stem(torch.from_numpy(haplotype_onehot(*window)).double().mT)).mT
+        table, level = ExactTower(module).tokens(*window)
+        assert error(table[torch.from_numpy(level.index(np.arange(n), n))].numpy(), plain.numpy()) < 1e-12
+        # every row of the last table belongs to a haplotype or to the reference
+        assert set(np.unique(level.index(np.arange(n), n))) | set(range(level.n)) == set(range(level.n_rows))
+    assert work.windows == len(np.unique(window[-1], axis=0))
+
+
+def test_haplotypes_differ_visibly() -> None:
+    """Without this the comparisons above could not fail."""
+    window = case(2048, list(range(15, 2048, 60)), 6, 1)
+    want = naive(MODULES[torch.float64], window)
+    assert (want.std(axis=0) / want.mean(axis=0)).mean() > 0.02
+    got, _ = predict_haplotypes(MODULES[torch.float32], *window)
+    assert difference_error(got, want) < 1e-4
+
+
+@pytest.mark.parametrize("bins", [[4], [0, 9], [3, 3, 1], list(range(10))])
+def test_bins_and_tracks_asked_for(bins: list[int]) -> None:
+    window = case(2048, [0, 700, 1000, 1003, 2047], 5, 2)
+    module = MODULES[torch.float64]
+    got, _ = predict_haplotypes(module, *window, bins=bins, tracks=[6, 0], batch_size=2)
+    assert error(got, naive(module, window)[:, bins][:, :, [6, 0]]) < 1e-10
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"depth": 1}, {"target_length": -1}, {"num_downsamples": 4, "dim_divisible_by": 6}, {"attn_dim_key": 24}],
+)
+def test_other_sizes(changed: dict[str, int]) -> None:
+    module = small(**changed)
+    window = case(1408 if "num_downsamples" not in changed else 320, [0, 30, 33, 160, 319], 5, 3)
+    for kwargs in ({}, {"bins": [1]}):
+        got, _ = predict_haplotypes(module, *window, **kwargs)
+        want = naive(module, window)
+        assert error(got, want[:, [1]] if kwargs else want) < 1e-10
+    got, _ = predict_haplotypes(module, *window, head="mouse")
+    assert error(got, naive(module, window, "mouse")) < 1e-10
+
+
+def test_tf_gamma_and_1536_tokens() -> None:
+    module = small(torch.float64, num_downsamples=3, dim_divisible_by=4, use_tf_gamma=False, depth=2, target_length=896)
+    window = case(1536 * 8, [3, 2000, 3000, 3001], 2, 4)
+    plain, _ = predict_haplotypes(module, *window, bins=[448])
+    # TensorFlow's table has 32 gammas: as many as features of 192 / 6
+    wide = small(torch.float32, num_downsamples=3, dim_divisible_by=4, dim=384, heads=2, depth=2, target_length=896)
+    for flag in (True, False):
+        for part in wide.modules():
+            if hasattr(part, "use_tf_gamma"):
+                part.use_tf_gamma = flag
+        got, _ = predict_haplotypes(wide, *window, bins=[448, 0])
+        assert error(got, naive(wide, window)[:, [448, 0]]) < 1e-5
+    assert error(plain, naive(module, window)[:, [448]]) < 1e-10
+
+
+def test_sites_with_several_alternatives() -> None:
+    reference, sites, ref, _, _ = case(1408, [500, 500, 503], 1, 5)
+    ref[1] = ref[0]
+    reference[500] = np.eye(4)[ref[0]]
+    alt = np.array([(ref[0] + 1) % 4, (ref[0] + 2) % 4, (ref[2] + 1) % 4], dtype=np.int8)
+    alleles = np.array([[1, 0, 0], [0, 1, 1], [2, 2, 0], [0, 0, 2]], dtype=np.int8)
+    window = (reference, sites, ref, alt, alleles)
+    got, _ = predict_haplotypes(MODULES[torch.float64], *window)
+    assert error(got, naive(MODULES[torch.float64], window)) < 1e-10
+
+
+def _reference_tokens(patch: Any) -> None:
+    patch.setattr(tokens_module.Level, "index", lambda self, asked, n: np.tile(np.arange(self.n), (len(asked), 1)))
+
+
+def _shifted_bias(patch: Any) -> None:
+    made = engine._Block.__init__
+
+    def shifted(self: Any, *args: Any) -> None:
+        made(self, *args)
+        self.rel = self.rel.roll(1, dims=2)
+
+    patch.setattr(engine._Block, "__init__", shifted)
+
+
+def _padding_before_activation(patch: Any) -> None:
+    """Zero padding of bases instead of activations: batch norm and GELU go over the padding too."""
+    made = ExactTower._activate
+
+    def over_all(self: Any, table: Any, n: int, pad: int, stage: Any) -> None:
+        made(self, table, n + pad, 0, stage) if pad == 0 else table.copy_(stage.norm(table))
+
+    patch.setattr(ExactTower, "_activate", over_all)
+
+
+def _short_halo(patch: Any) -> None:
+    """A variant's outermost base left out of the stem's convolution."""
+    made = engine.next_level
+
+    def short(level: Any, width: int, n: int) -> Any:
+        step = made(level, width, n)
+        if width == 15:
+            edge = step.windows[:, -1] >= level.n + 14
+            step.windows[edge, -1] = step.windows[edge, 0]
+        return step
+
+    patch.setattr(engine, "next_level", short)
+
+
+def _swapped_pair(patch: Any) -> None:
+    made = engine._Stage.pooled
+    patch.setattr(engine._Stage, "pooled", lambda self, left, right, count: made(self, right, left[:], count) * 1.0001)
+
+
+@pytest.mark.parametrize(
+    "mistake", [_reference_tokens, _shifted_bias, _padding_before_activation, _short_halo, _swapped_pair]
+)
+def test_mistakes_are_caught(mistake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = case(2048, [0, 2, *range(100, 2000, 37), 2047], 5, 6)
+    module = MODULES[torch.float32]
+    want = naive(module, window)
+    assert error(predict_haplotypes(module, *window)[0], want) < 1e-5
+    mistake(monkeypatch)
+    assert error(predict_haplotypes(module, *window)[0], want) > 5e-5
+
+
+def test_receptive_field_of_the_published_tower() -> None:
+    tower = ExactTower(small(torch.float32))
+    assert tower.reach == (259, 387)
+    # measured: the tokens that one base changes
+    reference, *_ = case(2048, [], 1, 7)
+    base = 1024
+    sites, ref = np.array([base]), reference[[base]].argmax(axis=1)
+    _, level = tower.tokens(reference, sites, ref, (ref + 1) % 4, np.array([[1]]))
+    changed = np.flatnonzero(np.diff(level.indptr))
+    before, after = tower.reach
+    expected = [i for i in range(16) if 128 * i - before <= base < 128 * i + after]
+    assert changed.tolist() == expected
+
+
+def test_linear_is_the_derivative() -> None:
+    """Against the exact mode where it is small: a soft allele of tiny weight is not at hand, so one far SNV."""
+    module = MODULES[torch.float64]
+    window = case(2048, [5, 1990], 4, 8, share=0.6)
+    _, *rest = window
+    linear, work = predict_haplotypes(module, *window, bins=[2, 5], tracks=[1], mode="linear")
+    reference, _ = predict_haplotypes(module, *window, bins=[2, 5], tracks=[1], mode="reference")
+    assert work.windows == 1
+    zero = (window[-1] == 0).all(axis=1)
+    assert np.array_equal(linear[zero], reference[zero])
+    # finite differences of the module's own transformer along each haplotype's change of tokens
+    tower = ExactTower(module)
+    table, level = tower.tokens(*window)
+    index = level.index(np.arange(4), 4)
+    step = 1e-6
+    with torch.no_grad():
+        change = table[torch.from_numpy(index)] - table[: level.n]
+
+        def rest_of(x: Any) -> Any:
+            return module._heads["human"](module.final_pointwise(module.crop_final(module.transformer(x))))
+
+        slope = (rest_of(table[: level.n] + step * change) - rest_of(table[: level.n] - step * change)) / (2 * step)
+    assert np.allclose(linear - reference, slope[:, [2, 5]][:, :, [1]].numpy(), rtol=1e-5, atol=1e-8)
+
+
+def test_reference_mode() -> None:
+    window = case(1408, [300, 800], 3, 9)
+    got, work = predict_haplotypes(MODULES[torch.float64], *window, mode="reference")
+    plain = naive(MODULES[torch.float64], (*window[:-1], np.zeros_like(window[-1])))
+    assert error(got, plain) < 1e-10 and work.windows == 1
+
+
+def test_lower_precision_keeps_what_differs() -> None:
+    window = case(2048, list(range(15, 2048, 60)), 12, 10)
+    want = naive(MODULES[torch.float32], window)
+    for dtype, limit in (("tf32", 1e-5), ("bf16", 0.05)):
+        got, _ = predict_haplotypes(MODULES[torch.float32], *window, dtype=dtype)
+        assert error(got, want) < limit
+        r = np.corrcoef((got - got.mean(axis=0)).ravel(), (want - want.mean(axis=0)).ravel())[0, 1]
+        assert r > 0.99
+    before = torch.get_float32_matmul_precision()
+    predict_haplotypes(MODULES[torch.float32], *window, dtype="tf32", bins=[0])
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_operations_are_counted_as_torch_counts_them() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    module = MODULES[torch.float32]
+    window = case(2048, [100, 1000, 1001], 4, 11)
+    def in_place(_: Any, a: Any, b: Any, **rest: Any) -> int:
+        return 2 * a[0] * a[1] * b[1]
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(torch.from_numpy(haplotype_onehot(*window)[:1]))
+    _, work = predict_haplotypes(module, *window, batch_size=2)
+    assert work.naive_operations == counter.get_total_flops()
+    transformer = Transformer(module, 16, "human", torch.float32)
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: in_place}) as counter:
+        _, work = predict_haplotypes(module, *window, transformer=transformer)
+    assert work.tower_operations + work.transformer_operations == counter.get_total_flops()
+    assert work.tower_passes < 2 and work.fold_operations > 1
+
+
+def test_small_blocks_give_the_same() -> None:
+    module = MODULES[torch.float64]
+    window = case(2048, list(range(15, 2048, 60)), 6, 12)
+    got, _ = predict_haplotypes(
+        module,
+        *window,
+        tower=ExactTower(module, rows=7),
+        transformer=Transformer(module, 16, "human", torch.float64, queries=5),
+    )
+    assert error(got, naive(module, window)) < 1e-10
+
+
+def test_out_of_memory_halves_the_batch_and_then_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = MODULES[torch.float64]
+    window = case(1408, [300, 800, 900], 6, 13)
+    want, _ = predict_haplotypes(module, *window)
+    run, limit = Transformer.run, [2]
+
+    def small_memory(self: Any, table: Any, index: Any, *args: Any) -> Any:
+        if len(index) > limit[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(self, table, index, *args)
+
+    monkeypatch.setattr(Transformer, "run", small_memory)
+    got, work = predict_haplotypes(module, *window, batch_size=5)
+    assert work.batch_size == 2 and error(got, want) < 1e-12
+    limit[0] = 0
+    with pytest.raises(ModelError, match="out of memory with one window"):
+        predict_haplotypes(module, *window, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"alleles": np.array([[-1, 0]], dtype=np.int8)}, "alleles go from -1"),
+        ({"sites": np.array([5, 1408])}, "sites go from 5 to 1408"),
+        ({"sites": np.array([9, 5])}, "ascending"),
+        ({"alt_codes": np.array([0, 4])}, "base codes"),
+        ({"alleles": np.zeros((2, 3), dtype=np.int8)}, "alleles has shape"),
+    ],
+)
+def test_bad_haplotypes(change: dict[str, Any], message: str) -> None:
+    names = ("reference", "sites", "ref_codes", "alt_codes", "alleles")
+    window = dict(zip(names, case(1408, [300, 800], 3, 14))) | change
+    with pytest.raises(GenopredError, match=message):
+        predict_haplotypes(MODULES[torch.float32], **window)
+
+
+def test_bad_choices() -> None:
+    window = case(1408, [300], 2, 15)
+    for kwargs, message in (
+        ({"mode": "fast"}, "--mode fast"),
+        ({"dtype": "fp8"}, "--dtype fp8"),
+        ({"bins": [10]}, "bins: 1 of 1"),
+        ({"tracks": [-1]}, "tracks: 1 of 1"),
+    ):
+        with pytest.raises(GenopredError, match=message):
+            predict_haplotypes(MODULES[torch.float32], *window, **kwargs)
+
+
+def test_model_behind_the_protocol() -> None:
+    module = small(torch.float32)
+    info = CheckpointInfo("here", "0" * 64, {}, 2048, False, "test")
+    model = EnformerModel(module, info)
+    assert isinstance(model, SequenceModel)
+    assert (model.window, model.bin_size, model.n_bins, model.tss_offset) == (2048, 128, 10, 1024)
+    assert model.tracks[:2] == ("human:0", "human:1") and model.token_reach == (259, 387)
+    window = case(2048, [100, 1000], 3, 16)
+    module.train()
+    plain = model.predict_onehot(haplotype_onehot(*window))
+    assert module.training
+    assert error(model.predict_haplotypes(*window), plain) < 1e-5
+    assert model.last_work is not None and model.last_work.haplotypes == 3
+    with pytest.raises(ModelError, match="needs 2,048"):
+        model.predict_haplotypes(window[0][:100], *window[1:])
+    with pytest.raises(ModelError, match="onehot has shape"):
+        model.predict_onehot(np.zeros((1, 7, 4), dtype=np.float32))
+    with pytest.raises(ModelError, match="no head 'dog'"):
+        EnformerModel(module, info, head="dog")
+
+
+def test_many_rare_and_common_variants_on_a_brute_force_count() -> None:
+    """Distinct rows of the first level are the distinct strings of its receptive field."""
+    reference, sites, ref, alt, alleles = case(300, list(range(0, 300, 4)), 40, 17, share=0.1)
+    level, _ = tokens_module.base_level(reference, sites, ref, alt, alleles)
+    step = tokens_module.next_level(level, 15, 40)
+    onehot = np.pad(haplotype_onehot(reference, sites, ref, alt, alleles), ((0, 0), (7, 8), (0, 0)))
+    plain = haplotype_onehot(reference, sites, ref, alt, np.zeros((1, len(sites)), dtype=np.int8))
+    plain = np.pad(plain, ((0, 0), (7, 8), (0, 0)))
+    for i in range(150):
+        seen = {row[2 * i : 2 * i + 16].tobytes() for row in (*onehot, *plain)}
+        assert step.level.first[i + 1] - step.level.first[i] + 1 == len(seen)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_same_on_a_gpu() -> None:
+    module = small(torch.float32)
+    window = case(2048, list(range(15, 2048, 60)), 6, 18)
+    want = naive(module, window)
+    got, _ = predict_haplotypes(module.cuda(), *window)
+    assert error(got, want) < 1e-5
+
+
+@pytest.mark.skipif(not os.environ.get("GENOPRED_SLOW"), reason="minutes of one full-size pass each; GENOPRED_SLOW=1")
+def test_full_size() -> None:
+    module = randomised(enformer_pytorch.Enformer.from_hparams())
+    rng = np.random.default_rng(0)
+    sites = np.sort(rng.choice(196_608, 480, replace=False))
+    window = case(196_608, sites.tolist(), 2, 19)
+    bins, tracks = [446, 447, 448], list(range(0, 5313, 50))
+    got, work = predict_haplotypes(module, *window, bins=bins, tracks=tracks)
+    with torch.inference_mode():
+        want = np.stack(
+            [module(torch.from_numpy(one)[None], head="human")[0].numpy() for one in haplotype_onehot(*window)]
+        )[:, bins][:, :, tracks]
+    assert error(got, want) < 1e-5
+    assert work.tower_passes < 1.5
