@@ -648,6 +648,24 @@ def _complete_r2(planes, first, second, i, others, count, value):  # type: ignor
 
 
 @numba.njit(cache=True)
+def _pairwise_r2(planes, obs, i, others, count, value):  # type: ignore[no-untyped-def]
+    """As `_complete_r2`, where genotypes are missing: each pair over the samples that have both."""
+    for q in range(count):
+        j = others[q]
+        both = xy = x1 = x2 = y1 = y2 = np.uint64(0)
+        for w in range(obs.shape[1]):
+            a, b, c, d = planes[i, 2 * w], planes[i, 2 * w + 1], planes[j, 2 * w], planes[j, 2 * w + 1]
+            xy += _popcount(a & c) + _popcount(a & d) + _popcount(b & c) + _popcount(b & d)
+            both += _popcount(obs[i, w] & obs[j, w])
+            x1 += _popcount(a & obs[j, w])
+            x2 += _popcount(b & obs[j, w])
+            y1 += _popcount(c & obs[i, w])
+            y2 += _popcount(d & obs[i, w])
+        sx, sy = float(x1 + x2), float(y1 + y2)
+        value[q] = _genotype_r2(float(both), sx, sx + 2.0 * float(x2), sy, sy + 2.0 * float(y2), float(xy))
+
+
+@numba.njit(cache=True)
 def _dosage_planes(het, hom, sums):  # type: ignore[no-untyped-def]
     """`planes`, `first` and `second` of `_complete_r2`; the last entry of `first` is N."""
     m, words = het.shape
@@ -719,11 +737,13 @@ def _greedy(kind, het, hom, obs, complete, rows, order, n_index, low, high, thre
             count += (free[j] & leads) != 0
         if kind == _COMPLETE:
             _complete_r2(planes, first, second, i, others, count, value)
+        elif kind == _PAIRWISE:
+            _pairwise_r2(planes, obs, i, others, count, value)
         elif kind == _ROWS or kind == _HOLES:
             _dosage_r2(rows, kind == _HOLES, i, others, count, value)
         else:
             for q in range(count):
-                value[q] = _pair(het, hom, obs, complete, kind == _EM, i, others[q], sums, roots)
+                value[q] = _pair(het, hom, obs, complete, True, i, others[q], sums, roots)
         _take(i, leads, others, count, value, thresholds, least, owner, free)
 
 
