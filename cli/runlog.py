@@ -86,7 +86,7 @@ class RunLog:
         word = "done" if error is None else "stopped"
         memory = peak_memory_mb()
         self._file_only(
-            f"{word} after {seconds:.1f} s ({_cpu_seconds() - self.cpu:.1f} s of CPU"
+            f"{word} after {seconds:.1f} s ({_cpu_seconds() - self.cpu:.1f} s of CPU in this process"
             + (f", {memory:,.0f} MB at most" if memory else "")
             + f"), {len(self.warned)} warnings\n"
         )
