@@ -77,6 +77,7 @@ def command(
     transform: Transform = "inverse-normal",
     gene: opt.Gene = None,
     genes: opt.Genes = None,
+    all_genes: opt.AllGenes = False,
     window: opt.Window = WINDOW,
     keep: opt.Keep = None,
     remove: opt.Remove = None,
@@ -84,6 +85,7 @@ def command(
     exclude: opt.Exclude = None,
     maf: opt.Maf = 0.0,
     min_overlap: opt.MinOverlap = 20,
+    keep_overlap: opt.KeepOverlap = False,
     nominal: Nominal = True,
     permute: Permute = 1000,
     independent: Independent = False,
@@ -104,20 +106,14 @@ def command(
     Writes <out>.cis_qtl_pairs.<chrom>.parquet (every gene and variant), <out>.cis_qtl (every gene, its top variant,
     permutation p-value and q-value), and on request <out>.cis_independent_qtl and <out>.SuSiE_summary.
     """
-    import os
-
     from genopred.cli.progress import progress
     from genopred.pipelines import eqtl
     from genopred.pipelines.cohort import CohortInputs
 
     opt.one_genotype_source(bfile, pfile, vcf)
-    if gene or genes:
-        opt.one_gene_choice(gene, genes, False)
-    chosen = gene
-    if genes is not None:
-        from genopred.io.lists import read_ids
-
-        chosen = read_ids(genes, "a list of genes").tolist()
+    names = opt.parse_list(covar_name)
+    # Mapping is for all genes unless some are named; --all says so aloud.
+    chosen = opt.chosen_genes(gene, genes, all_genes or not (gene or genes))
     config = eqtl.EqtlConfig(
         CohortInputs(
             expression=expression,
@@ -125,15 +121,16 @@ def command(
             pfile=pfile,
             vcf=vcf,
             covar=covar,
-            covar_names=None if covar_name is None else tuple(opt.parse_list(covar_name) or ()),
+            covar_names=None if names is None else tuple(names),
             n_covariates=n_covariates,
             keep=keep,
             remove=remove,
             extract=extract,
             exclude=exclude,
-            genes=None if chosen is None else tuple(chosen),
+            genes=chosen,
             window=window,
             min_overlap=min_overlap,
+            keep_overlap=keep_overlap,
         ),
         out,
         nominal=nominal,
@@ -147,7 +144,7 @@ def command(
         n_effects=max_effects,
         coverage=coverage,
         min_abs_corr=min_abs_corr,
-        threads=threads or os.cpu_count() or 1,
+        threads=opt.cores(threads),
         seed=seed,
         resume=resume,
     )

@@ -1,0 +1,218 @@
+"""The eQTL workflow: files in and out, formats, resume after a kill, counts, refused input."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from genopred.errors import GenopredError
+from genopred.genetics import eqtl as passes
+from genopred.pipelines import eqtl
+from genopred.pipelines.cohort import CohortInputs
+
+GOLDEN = Path(__file__).parent / "golden" / "eqtl"
+
+
+def inputs(**other):
+    base = CohortInputs(
+        expression=GOLDEN / "tiny.bed.gz", vcf=GOLDEN / "tiny.vcf.gz", covar=GOLDEN / "tiny.cov.txt", window=150_000
+    )
+    return replace(base, **other)
+
+
+def config(tmp_path, **other):
+    cohort = other.pop("cohort", inputs())
+    return eqtl.EqtlConfig(cohort, tmp_path / "run", permutations=other.pop("permutations", 200), **other)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("full")
+    result = eqtl.run(config(folder, independent=True, susie=True))
+    return folder, result
+
+
+def read_all(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in (".parquet", ".tsv")}
+
+
+def test_files_and_columns(full):
+    folder, result = full
+    assert sorted(read_all(folder)) == [
+        "run.SuSiE_summary.parquet",
+        "run.SuSiE_summary.tsv",
+        "run.cis_independent_qtl.parquet",
+        "run.cis_independent_qtl.tsv",
+        "run.cis_qtl.parquet",
+        "run.cis_qtl.tsv",
+        "run.cis_qtl_pairs.chr22.parquet",
+    ]
+    assert {path.name for path in folder.iterdir()} == set(read_all(folder))  # no parts, no lock
+    pairs = pl.read_parquet(folder / "run.cis_qtl_pairs.chr22.parquet")
+    assert pairs.schema == passes.NOMINAL_SCHEMA and pairs.height == result.pairs
+    genes = pl.read_parquet(folder / "run.cis_qtl.parquet")
+    assert genes.schema == {**passes.PERMUTATION_SCHEMA, "qval": pl.Float64, "pval_nominal_threshold": pl.Float64}
+    assert pl.read_csv(folder / "run.cis_qtl.tsv", separator="\t").height == genes.height == 4
+    sets = pl.read_parquet(folder / "run.SuSiE_summary.parquet")
+    assert sets.schema == eqtl.SUSIE_SCHEMA and result.susie is not None
+    signals = pl.read_parquet(folder / "run.cis_independent_qtl.parquet")
+    assert signals.schema == passes.INDEPENDENT_SCHEMA
+
+
+def test_the_strong_gene_has_two_signals_and_its_sets_hold_them(full):
+    _, result = full
+    gene = "ENSG00000100347.10"
+    signals = result.independent.filter(pl.col("phenotype_id") == gene)
+    sets = result.susie.filter(pl.col("phenotype_id") == gene)
+    assert signals.height == 2 and sets["cs_id"].n_unique() == 2
+    for (_,), one in sets.group_by("cs_id"):
+        assert one["cs_coverage"][0] >= 0.95 and one["pip"].sum() >= 0.95
+        assert one.height == one["cs_size"][0]
+    assert set(result.independent["phenotype_id"]) <= set(
+        result.genes.filter(pl.col("qval") <= 0.05)["phenotype_id"].to_list()
+    )
+
+
+def test_top_of_the_permutation_pass_is_the_smallest_nominal_p(full):
+    folder, result = full
+    pairs = pl.read_parquet(folder / "run.cis_qtl_pairs.chr22.parquet")
+    for row in result.genes.iter_rows(named=True):
+        mine = pairs.filter(pl.col("phenotype_id") == row["phenotype_id"])
+        assert row["num_var"] == mine.height
+        assert row["pval_nominal"] == pytest.approx(mine["pval_nominal"].min(), rel=1e-9)
+        own = mine.filter(pl.col("variant_id") == row["variant_id"])
+        assert own["slope"][0] == pytest.approx(row["slope"], rel=1e-6)
+
+
+def test_threads_change_nothing(full, tmp_path):
+    eqtl.run(config(tmp_path, independent=True, susie=True, threads=3))
+    assert read_all(tmp_path) == read_all(full[0])
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("victim", ["_scan", "permutation_table", "independent", "susie", "write_table"])
+def test_killed_and_resumed_gives_the_same_files(full, tmp_path, monkeypatch, victim):
+    again = config(tmp_path, independent=True, susie=True)
+
+    def die(*args, **kwargs):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if victim == "_scan":
+            patch.setattr(eqtl._Work, "_scan", die)
+        elif victim == "permutation_table":
+            patch.setattr(passes, "permutation_table", die)
+        elif victim == "write_table":
+            patch.setattr(eqtl, "write_table", die)
+        else:
+            patch.setattr(eqtl._Work, f"_{victim}", die)
+        with pytest.raises(Killed):
+            eqtl.run(again)
+    assert (tmp_path / "run.parts" / "settings.json").is_file()
+    if victim in ("susie", "write_table"):  # what was done is not done again
+        monkeypatch.setattr(eqtl._Work, "_scan", die)
+        monkeypatch.setattr(eqtl._Work, "_independent", die)
+    eqtl.run(again)
+    assert read_all(tmp_path) == read_all(full[0])
+
+
+def test_other_settings_do_not_mix_with_old_parts(tmp_path, monkeypatch):
+    def die(*args, **kwargs):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(eqtl, "write_table", die)
+        with pytest.raises(Killed):
+            eqtl.run(config(tmp_path))
+    with pytest.raises(GenopredError, match=r"other settings or data \(seed\)"):
+        eqtl.run(config(tmp_path, seed=2))
+    eqtl.run(config(tmp_path, seed=2, resume=False))
+    assert not (tmp_path / "run.parts").exists()
+
+
+def test_plink_and_vcf_give_the_same(full, tmp_path):
+    from genopred.io.plink import write_plink
+    from genopred.io.vcf import read_vcf
+
+    genotypes = read_vcf(GOLDEN / "tiny.vcf.gz")
+    write_plink(tmp_path / "tiny", genotypes.dosage(), genotypes.samples, genotypes.variants)
+    cohort = inputs(vcf=None, bfile=tmp_path / "tiny")
+    out = tmp_path / "out"
+    out.mkdir()
+    eqtl.run(replace(config(out, cohort=cohort), independent=True, susie=True))
+    assert read_all(out) == read_all(full[0])
+
+
+def test_permutations_only_and_nominal_only(tmp_path):
+    one = eqtl.run(replace(config(tmp_path, nominal=False), out=tmp_path / "p"))
+    two = eqtl.run(replace(config(tmp_path, permutations=0), out=tmp_path / "n"))
+    assert {path.name for path in one.files} == {"p.cis_qtl.parquet", "p.cis_qtl.tsv"}
+    assert [path.name for path in two.files] == ["n.cis_qtl_pairs.chr22.parquet"] and two.genes is None
+
+
+def test_maf_filter_is_counted(tmp_path):
+    result = eqtl.run(config(tmp_path, permutations=0, maf=0.2))
+    pairs = pl.read_parquet(tmp_path / "run.cis_qtl_pairs.chr22.parquet")
+    assert np.minimum(pairs["af"], 1 - pairs["af"].to_numpy()).min() >= 0.2 - 1e-6
+    rows = result.report.table.filter((pl.col("item") == "variants") & (pl.col("reason") == "MAF below 0.2"))
+    assert rows["n"].sum() > 10 and result.report.count("variants", "used") + rows["n"].sum() <= 400
+
+
+def test_several_chromosomes(tmp_path):
+    # The same region twice, as chromosomes 21 and 22.
+    text = gzip.decompress((GOLDEN / "tiny.vcf.gz").read_bytes()).decode()
+    body = [line for line in text.splitlines() if not line.startswith("#")]
+    head = [line for line in text.splitlines() if line.startswith("#") and not line.startswith("##contig")]
+    head.insert(1, "##contig=<ID=chr21>\n##contig=<ID=chr22>")
+    other = [line.replace("chr22", "chr21", 1).replace("\t22_", "\t21_", 1) for line in body]
+    (tmp_path / "two.vcf").write_text("\n".join([*head, *other, *body]) + "\n")
+    rows = gzip.decompress((GOLDEN / "tiny.bed.gz").read_bytes()).decode().splitlines()
+    twin = [row.replace("chr22", "chr21", 1).replace("ENSG", "TWIN", 1) for row in rows[1:]]
+    (tmp_path / "two.bed").write_text("\n".join([rows[0], *twin, *rows[1:]]) + "\n")
+    cohort = inputs(vcf=tmp_path / "two.vcf", expression=tmp_path / "two.bed")
+    result = eqtl.run(config(tmp_path, cohort=cohort))
+    assert {path.name for path in result.files} >= {f"run.cis_qtl_pairs.chr{c}.parquet" for c in (21, 22)}
+    one, two = result.genes[:4], result.genes[4:]
+    assert one["phenotype_id"].str.starts_with("TWIN").all()
+    assert one["pval_beta"].to_list() == two["pval_beta"].to_list()
+    assert one["variant_id"].str.starts_with("21_").all() and two["variant_id"].str.starts_with("22_").all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"compat": "matrixeqtl"}, "--compat 'matrixeqtl' is unknown"),
+        ({"transform": "log"}, "--transform 'log'"),
+        ({"nominal": False, "permutations": 0}, "nothing to do"),
+        ({"permutations": 10}, "at least 100"),
+        ({"permutations": 0, "susie": True}, "--susie works on the genes of the permutation pass"),
+        ({"compat": "qtltools", "independent": True}, "no QTLtools version"),
+        ({"fdr": 5.0}, "--fdr is 5.0"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_read(tmp_path, options, message):
+    cohort = inputs(expression=tmp_path / "absent.bed")
+    with pytest.raises(GenopredError, match=message):
+        eqtl.run(config(tmp_path, cohort=cohort, **options))
+
+
+def test_settings_know_their_files(tmp_path, monkeypatch):
+    def die(*args, **kwargs):
+        raise Killed
+
+    monkeypatch.setattr(eqtl, "write_table", die)
+    with pytest.raises(Killed):
+        eqtl.run(config(tmp_path))
+    settings = json.loads((tmp_path / "run.parts" / "settings.json").read_text())
+    assert any(
+        str(part[1]) == str((GOLDEN / "tiny.bed.gz").stat().st_size) for part in settings["cohort"]["expression"][1:]
+    )
