@@ -26,7 +26,7 @@ demo: $(CORE)
 	$(BIN)/genopred demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) -rs
 
 lint: $(ALL)
 	$(BIN)/ruff check --quiet .
@@ -52,8 +52,9 @@ $(ALL): $(METADATA) | $(BIN)/python
 	@touch $@
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { \
-	  echo "genopred needs Python 3.10 to 3.13; $(PYTHON) is `$(PYTHON) --version 2>&1 || echo not there`."; \
+	@command -v $(PYTHON) >/dev/null && \
+	  $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { \
+	  echo "genopred needs Python 3.10 to 3.13; $(PYTHON) is `$(PYTHON) --version 2>/dev/null || echo not there`."; \
 	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "$(PYTHON) could not make an environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
