@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv, digamma, polygamma, stdtr
+from scipy.special import betainc, betaincinv, digamma, stdtr, zeta
 
 from genopred.errors import GenopredError, examples
 from genopred.genetics.transform import inverse_normal, residualise
@@ -706,8 +706,8 @@ def fit_beta(pvals: ArrayLike, tol: float = 1e-8) -> tuple[float, float] | None:
     for _ in range(100):
         both = digamma(a + b)
         ga, gb = digamma(a) - both - one, digamma(b) - both - two
-        curve = polygamma(1, a + b)
-        haa, hbb = polygamma(1, a) - curve, polygamma(1, b) - curve
+        curve = zeta(2, a + b)  # trigamma
+        haa, hbb = zeta(2, a) - curve, zeta(2, b) - curve
         det = haa * hbb - curve * curve
         da, db = (hbb * ga + curve * gb) / det, (haa * gb + curve * ga) / det
         if not (np.isfinite(da) and np.isfinite(db)):
