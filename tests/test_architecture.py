@@ -216,6 +216,12 @@ def test_the_page_names_every_file():
             assert re.search(rf"\b{path.name}\b", page), f"docs/ARCHITECTURE.md does not name {path.relative_to(ROOT)}"
 
 
+def test_the_index_names_every_page():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = [path.name for path in tracked() if path.parent == ROOT / "docs" and path.suffix == ".md"]
+    assert [name for name in pages if f"({name})" not in index and name != "index.md"] == []
+
+
 def test_no_machine_path_and_no_registry():
     pattern = re.compile(
         rb"(?<![\w.$])/(?:home|Users|root|work|tmp/\w+)/\w|pypi\.org|files\.pythonhosted|download\.pytorch\.org"
