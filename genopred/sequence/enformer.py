@@ -266,6 +266,32 @@ class ExactTower:
         work.tower_operations += count.operations
         return table, level
 
+    def plan(
+        self,
+        reference: NDArray[np.floating],
+        sites: NDArray[np.integer],
+        ref_codes: NDArray[np.integer],
+        alt_codes: NDArray[np.integer],
+        alleles: NDArray[np.integer],
+    ) -> Work:
+        """Distinct rows and operations of `tokens`, without computing it."""
+        work = Work(haplotypes=len(alleles))
+        started = time.perf_counter()
+        level, _ = base_level(np.asarray(reference), sites, ref_codes, alt_codes, alleles)
+        work.tokens = [level.n_rows]
+        below, size = 4, self.stages[0].bias.element_size()
+        for stage in self.stages:
+            step = next_level(level, stage.width, len(alleles))
+            width, inputs, outputs = stage.weight.shape
+            rows = level.n + len(step.windows)
+            paired = level.n // 2 + step.level.n_variant
+            work.tower_operations += 2.0 * outputs * (rows * (width * inputs + outputs) + paired * outputs)
+            held = size * (level.n_rows * below + step.level.n_rows * outputs)
+            work.table_bytes, below, level = max(work.table_bytes, held), outputs, step.level
+            work.tokens.append(level.n_rows)
+        work.seconds_rows = time.perf_counter() - started
+        return work
+
     def _padded(self, level: Level, width: int, channels: int) -> torch.Tensor:
         """Zero rows, the reference's rows, zero rows, the variant rows."""
         import torch
@@ -830,6 +856,43 @@ class EnformerModel:
             tower=self._tower,
         )
         return out.astype(np.float32, copy=False)
+
+
+def precision_error(
+    model: EnformerModel,
+    window: tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]],
+    dtype: str,
+    *,
+    bins: Sequence[int] | NDArray[np.int64] | None = None,
+    tracks: Sequence[int] | NDArray[np.int64] | None = None,
+    n: int = 8,
+) -> dict[str, float]:
+    """What a lower precision costs, on up to `n` distinct haplotypes of a window (the arguments of `plan`).
+
+    Differences between people are what matters, and they are small beside the values: a precision may give every
+    value to 1 % and lose all of them.
+
+    Returns
+    -------
+    dict
+        haplotypes; error, the largest relative to the largest fp32 value; and over tracks the median and lowest
+        Pearson correlation over haplotypes with fp32, bins pooled, each about its mean (NaN where nothing varies).
+    """
+    first, _ = distinct_rows(np.asarray(window[4]))
+    rows = first[np.unique(np.linspace(0, len(first) - 1, min(n, len(first))).astype(np.int64))]
+    args = (*window[:4], np.asarray(window[4])[rows])
+    full = model.predict_haplotypes(*args, bins=bins, tracks=tracks).astype(np.float64)
+    less = model.predict_haplotypes(*args, bins=bins, tracks=tracks, dtype=dtype).astype(np.float64)
+    a, b = full - full.mean(axis=0), less - less.mean(axis=0)
+    spread = np.sqrt((a**2).sum(axis=(0, 1)) * (b**2).sum(axis=(0, 1)))
+    varies = spread > 0
+    r = (a * b).sum(axis=(0, 1))[varies] / spread[varies]
+    return {
+        "haplotypes": len(rows),
+        "error": float(np.abs(less - full).max() / max(float(np.abs(full).max()), 1e-30)),
+        "median_r": float(np.median(r)) if len(r) else float("nan"),
+        "lowest_r": float(r.min()) if len(r) else float("nan"),
+    }
 
 
 def _track_names(n: int, head: str, names: Sequence[str] | None) -> tuple[str, ...]:
