@@ -50,6 +50,8 @@ def command(
     stack_weights: opt.StackWeights = "shipped",
     features: opt.FeaturesDir = None,
     inputs: opt.Inputs = "genotype",
+    feature_transform: opt.FeatureTransform = "none",
+    feature_components: opt.FeatureComponents = None,
     peers: Peers = "glmnet",
     seed: opt.Seed = 1,
     threads: opt.Threads = None,

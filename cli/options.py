@@ -283,6 +283,24 @@ FeaturesDir = Annotated[
 Inputs = Annotated[
     str, typer.Option("--inputs", help="What learners see: genotype, sequence or both.", rich_help_panel=LEARNING)
 ]
+FeatureTransform = Annotated[
+    str,
+    typer.Option(
+        "--feature-transform",
+        help="Of sequence features, learned in the training fold: none, zscore, quantile or log1p.",
+        rich_help_panel=LEARNING,
+    ),
+]
+FeatureComponents = Annotated[
+    int | None,
+    typer.Option(
+        "--feature-components",
+        metavar="K",
+        min=1,
+        help="Use K principal components of the sequence features, learned in the training fold.",
+        rich_help_panel=LEARNING,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

@@ -42,6 +42,8 @@ def command(
     stack_weights: opt.StackWeights = "shipped",
     features: opt.FeaturesDir = None,
     inputs: opt.Inputs = "genotype",
+    feature_transform: opt.FeatureTransform = "none",
+    feature_components: opt.FeatureComponents = None,
     seed: opt.Seed = 1,
     threads: opt.Threads = None,
     resume: opt.Resume = True,
@@ -89,8 +91,8 @@ def stack_config(options: Mapping[str, Any]) -> StackConfig:
         **{name: options[name] for name in same},
     )
     same = (
-        "out meta maf folds stratify outer_folds inner_folds transform residualize features inputs stack_weights seed "
-        "resume"
+        "out meta maf folds stratify outer_folds inner_folds transform residualize features inputs feature_transform "
+        "feature_components stack_weights seed resume"
     ).split()
     return StackConfig(
         cohort=cohort,

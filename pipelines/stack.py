@@ -40,7 +40,16 @@ from genopred.io.folds import read_folds, read_labels
 from genopred.io.text import read_bytes
 from genopred.io.writing import lock_output, write_files, write_json, write_table
 from genopred.learning import learners as registry
-from genopred.learning.evaluate import Block, GeneResult, Outcome, nested_base, outer_folds, scores, summarise
+from genopred.learning.evaluate import (
+    Block,
+    GeneResult,
+    Outcome,
+    Preparation,
+    nested_base,
+    outer_folds,
+    scores,
+    summarise,
+)
 from genopred.learning.stack import (
     METAS,
     MIN_GENES_POOLED,
@@ -68,6 +77,12 @@ METAS_COST = "meta-learners and scores"
 CACHED_GENES = 1_000
 
 
+#: Fields of StackConfig that base predictions depend on, besides the data, the folds and the learners.
+_SETTINGS = (
+    "maf", "inner_folds", "transform", "residualize", "inputs", "feature_transform", "feature_components", "seed",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class StackConfig:
     """Everything that a run depends on.
@@ -92,6 +107,8 @@ class StackConfig:
         Folder of sequence features, for `inputs` 'sequence' and 'both'.
     inputs : str
         'genotype', 'sequence' or 'both'.
+    feature_transform, feature_components
+        See `genopred.learning.evaluate.Preparation`; learned in each training fold.
     stack_weights : str
         'shipped': weights learned on GEUVADIS count as pseudo-rows. 'none'. Or a `weights.json` of another run.
     threads, seed : int
@@ -113,6 +130,8 @@ class StackConfig:
     residualize: str = "fold"
     features: Path | None = None
     inputs: str = "genotype"
+    feature_transform: str = "none"
+    feature_components: int | None = None
     stack_weights: str = "shipped"
     threads: int = 1
     seed: int = 1
@@ -199,6 +218,7 @@ def run(config: StackConfig, progress: Progress | None = None) -> StackResult:
 def _check(config: StackConfig) -> tuple[registry.Learner, ...]:
     """Refuse settings that cannot work before anything is read."""
     Outcome(config.transform, config.residualize)
+    Preparation(config.feature_transform, config.feature_components)
     if config.meta not in METAS:
         raise ModelError(f"--meta {config.meta}: there are {', '.join(METAS)}.")
     if config.inputs not in ("genotype", "sequence", "both"):
@@ -253,9 +273,12 @@ def _settle_settings(
         "learners": [learner.name for learner in chosen],
         "features": _identity(config.features),
         "version": _version(),
-        **{key: getattr(config, key) for key in ("maf", "inner_folds", "transform", "residualize", "inputs", "seed")},
+        **{key: getattr(config, key) for key in _SETTINGS},
     }
     settings = json.loads(json.dumps(settings, default=str))
+    for folder in (config.out, config.out / "genes"):
+        for file in folder.glob(".*.part*"):  # what a killed run was writing; the lock says that nobody is now
+            file.unlink()
     path = config.out / "run.json"
     if path.is_file() and any((config.out / "genes").glob("*")):
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -342,6 +365,7 @@ def _compute_genes(
             yield joblib.delayed(_one_gene)(
                 config.out, gene, window, values[:, i], covariates, folds, chosen, outcome, config.maf,
                 config.inner_folds, config.seed, config.inputs, features,
+                Preparation(config.feature_transform, config.feature_components),
             )  # fmt: skip
 
     if config.threads == 1:
@@ -382,6 +406,7 @@ def _one_gene(
     seed: int,
     inputs: str,
     features: Features | None,
+    preparation: Preparation,
 ) -> tuple[str, dict[str, float]]:
     """Compute and write one gene; its info file comes last and says that the gene is done.
 
@@ -404,7 +429,7 @@ def _one_gene(
             blocks.append(Block("genotype", np.ascontiguousarray(dosage[:, use]), chosen))
         if features is not None:
             able = tuple(learner for learner in chosen if not learner.genotype_only)
-            blocks.append(Block("sequence", features.values, able))
+            blocks.append(Block("sequence", features.values, able, preparation))
         try:
             if inputs != "sequence" and not use.any():
                 raise ModelError("no usable variant in the cis window")

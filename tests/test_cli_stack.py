@@ -44,6 +44,7 @@ def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
         "--residualize global --genes genes.txt --window 1Mb --maf 0.01 --keep k --remove r --extract x --exclude y "
         "--min-overlap 0.5 --keep-overlap --learners susie,ridge --meta nnls --outer-folds 3 --inner-folds 4 "
         "--folds f --stratify s --stack-weights none --features d --inputs both "
+        "--feature-transform quantile --feature-components 7 "
         "--seed 9 --threads 2 --no-resume --out o"
     )
     config = settings(*words.split())
@@ -76,6 +77,8 @@ def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
         residualize="global",
         features=Path("d"),
         inputs="both",
+        feature_transform="quantile",
+        feature_components=7,
         stack_weights="none",
         threads=2,
         seed=9,

@@ -9,11 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata, t, wilcoxon
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
 from genopred.errors import GenopredError, ModelError, examples
 from genopred.genetics.transform import Residualiser, inverse_normal
@@ -26,6 +30,7 @@ Array = NDArray[np.float64]
 
 TRANSFORMS = ("inverse-normal", "quantile", "zscore", "log1p", "none")
 RESIDUALIZE = ("fold", "global", "none")
+FEATURE_TRANSFORMS = ("none", "zscore", "quantile", "log1p")
 
 
 def outer_folds(n: int, k: int, seed: int = 0, strata: ArrayLike | None = None) -> NDArray[np.int64]:
@@ -134,12 +139,54 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """What is done to features before any learner sees them; all of it is learned from the training people.
+
+    Attributes
+    ----------
+    transform : str
+        'none'; 'zscore'; 'quantile': each feature to a normal distribution by its training quantiles;
+        'log1p': log(1 + x), for negative values -log(1 - x).
+    components : int, optional
+        Replace the features by so many leading principal components of the standardised ones.
+    """
+
+    transform: str = "none"
+    components: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.transform not in FEATURE_TRANSFORMS:
+            raise GenopredError(f"--feature-transform {self.transform}: there are {', '.join(FEATURE_TRANSFORMS)}.")
+        if self.components is not None and self.components < 1:
+            raise GenopredError(f"--feature-components {self.components}: at least 1 is needed.")
+
+    def split(
+        self, train: NDArray[np.float32], test: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features of the training people and of the held-out people, prepared alike."""
+        steps: list[Any] = []
+        if self.transform == "quantile":
+            steps.append(QuantileTransformer(n_quantiles=min(len(train), 1000), output_distribution="normal"))
+        elif self.transform == "log1p":
+            steps.append(FunctionTransformer(lambda x: np.sign(x) * np.log1p(np.abs(x))))
+        if self.transform == "zscore" or self.components is not None:
+            steps.append(StandardScaler())
+        if self.components is not None:
+            steps.append(PCA(min(self.components, *train.shape), svd_solver="full"))
+        if not steps:
+            return train, test
+        pipeline = make_pipeline(*steps).fit(train)
+        return pipeline.transform(train).astype(np.float32), pipeline.transform(test).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Block:
-    """Inputs of one kind: `values` (N, F), NaN where missing, and the learners that work on them."""
+    """Inputs of one kind: `values` (N, F), NaN where missing, the learners that work on them, and their preparation."""
 
     name: str
     values: NDArray[np.float32]
     learners: tuple[Learner, ...]
+    preparation: Preparation | None = None
 
     def column(self, learner: Learner) -> str:
         """Name of a learner's predictions: plain for genotypes, `learner@block` for anything else."""
@@ -229,6 +276,8 @@ def nested_base(
         fits: list[BaseFit] = []
         for block in blocks:
             x_train, x_test = fill_missing(block.values[train], block.values[~train])
+            if block.preparation is not None:
+                x_train, x_test = block.preparation.split(x_train, x_test)
             for learner in block.learners:
                 started = time.process_time()
                 fits.append(fit_base(learner.make(context), x_train, y_train, x_test, inner))
@@ -246,7 +295,7 @@ def nested_base(
         )
     columns = [np.concatenate(column) for column in zip(*parts)]
     _check_finite(columns[4], names)
-    return GeneResult(names, *columns, seconds)
+    return GeneResult(names, *columns, seconds=seconds)
 
 
 def _check_finite(base: Array, names: Sequence[str]) -> None:

@@ -1,0 +1,355 @@
+"""The main job on real people: killed and resumed, in any number of threads, and with every kind of bad input."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import r2_score
+
+from genopred.cli import main
+from genopred.errors import GenopredError
+from genopred.io.example import load_example
+from genopred.io.features import write_features, write_manifest
+from genopred.io.plink import write_plink
+from genopred.learning.learners import DEFAULT_LEARNERS
+from genopred.learning.stack import METAS
+from genopred.pipelines import stack
+from genopred.pipelines.demo import example_inputs
+from genopred.types import PREDICTION_SCHEMA, SCORE_SCHEMA, Features
+
+FEW = ("elastic-net", "susie-tss", "pt-prs", "xgboost")
+
+
+@pytest.fixture(scope="module")
+def example():
+    return load_example()
+
+
+def settings(out, genes=3, **others):
+    names = load_example().expression.genes["gene_id"].to_list()[:genes]
+    return stack.StackConfig(
+        cohort=example_inputs(tuple(names)),
+        out=out,
+        **{"learners": FEW, "stack_weights": "none", "outer_folds": 3, "inner_folds": 3, **others},
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (".log", ".lock") and path.name != ".lock"
+    }
+
+
+def test_files_and_numbers_of_a_run(tmp_path):
+    result = stack.run(settings(tmp_path / "run"))
+    methods = [*FEW, *(f"stack-{name}" for name in METAS)]
+    predictions = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    assert dict(predictions.schema) == PREDICTION_SCHEMA and predictions.height == 3 * 358 * len(methods)
+    assert not predictions.select(pl.col("predicted").is_nan().any()).item()
+    scores = pl.read_parquet(tmp_path / "run" / "scores.parquet")
+    assert dict(scores.schema) == SCORE_SCHEMA and set(scores["method"]) == set(methods)
+    for row in scores.iter_rows(named=True):
+        of = predictions.filter(gene_id=row["gene_id"], method=row["method"])
+        assert of["sample"].n_unique() == 358  # each person is predicted once
+        assert row["r2"] == pytest.approx(r2_score(of["observed"], of["predicted"]))
+    assert set(result.summary["method"]) == set(methods) and result.stack == "stack-xgboost"
+    assert result.cost["elastic-net"] > 0 and stack.REST in result.cost
+    assert {"report.html", "matched.tsv", "weights.json", "run.json", "summary.tsv"} <= set(contents(tmp_path / "run"))
+    pairs = result.report.table.filter(pl.col("item") == "gene-variant pairs")
+    assert pairs["n"].sum() > 0
+
+
+def test_results_do_not_depend_on_threads_or_on_the_genes_beside(tmp_path):
+    one = stack.run(settings(tmp_path / "one", threads=1))
+    stack.run(settings(tmp_path / "two", threads=2))
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    alone = stack.run(settings(tmp_path / "alone", genes=1))
+    base = [name for name in FEW if name != "stack"]
+    gene = alone.scores["gene_id"][0]
+    a = one.scores.filter(pl.col("gene_id") == gene, pl.col("method").is_in(base))
+    assert a.equals(alone.scores.filter(pl.col("method").is_in(base)))
+
+
+def test_format_of_the_genotypes_does_not_matter(tmp_path):
+    bed = stack.run(settings(tmp_path / "bed"))
+    config = settings(tmp_path / "pgen")
+    pgen = stack.run(replace(config, cohort=replace(config.cohort, bfile=None, pfile=load_example().pfile)))
+    assert bed.scores.equals(pgen.scores)
+
+
+def test_killed_and_resumed_is_the_same_file_for_file(tmp_path):
+    """Killed twice at moments that depend on the machine; the third run finishes."""
+    example = load_example()
+    genes = tmp_path / "genes.txt"
+    genes.write_text("\n".join(example.expression.genes["gene_id"].to_list()[:4]) + "\n")
+    words = [
+        "stack", "--bfile", str(example.bfile), "--expression", str(example.expression_file), "--covar",
+        str(example.covariates_file), "--genes", str(genes), "--learners", ",".join(FEW), "--outer-folds", "3",
+        "--stack-weights", "none", "--threads", "1", "--out", "run",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "genopred.cli", *words]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    subprocess.run(command, cwd=whole, check=True, capture_output=True)
+    interrupted = 0
+    for wanted in (1, 3):
+        process = subprocess.Popen(command, cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list((killed / "run" / "genes").glob("*.parquet"))) >= wanted:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.002)
+        interrupted += process.wait() == -signal.SIGKILL
+    assert interrupted
+    subprocess.run(command, cwd=killed, check=True, capture_output=True)
+    assert contents(whole / "run") == contents(killed / "run")
+
+
+def test_other_settings_are_not_mixed(tmp_path):
+    stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",)))
+    with pytest.raises(GenopredError, match=r"run with other settings \(folds, maf, seed\).*--no-resume"):
+        stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, maf=0.1))
+    fresh = stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, resume=False))
+    assert fresh.cost
+    more = stack.run(settings(tmp_path / "run", genes=2, learners=("ridge",), seed=2))  # more genes: goes on
+    assert more.scores["gene_id"].n_unique() == 2
+
+
+def test_two_runs_on_one_folder(tmp_path):
+    from genopred.io.writing import lock_output
+
+    (tmp_path / "run").mkdir()
+    with lock_output(tmp_path / "run"), pytest.raises(GenopredError, match="another run writes to"):
+        stack.run(settings(tmp_path / "run", genes=1))
+
+
+def test_unusable_genes_are_counted_and_the_others_go_on(tmp_path, example):
+    """A gene that is constant in training people, one without usable variants, one that works."""
+    genes = example.expression.genes.filter(pl.col("gene_id").is_in(example.expression.genes["gene_id"][:2].implode()))
+    people = example.expression.samples.tolist()
+    rng = np.random.default_rng(0)
+    rows = [(*genes.row(0), rng.random(358)), (*genes.row(1), np.r_[np.zeros(357), 1.0])]
+    path = tmp_path / "e.bed"
+    with path.open("w") as file:
+        file.write("\t".join(["#chr", "start", "end", "gene", *people]) + "\n")
+        for gene_id, _, chrom, tss, _, values in sorted(rows, key=lambda row: row[3]):
+            file.write("\t".join([chrom, str(tss - 1), str(tss), gene_id, *map(repr, values.tolist())]) + "\n")
+    config = settings(tmp_path / "run", learners=("ridge",), transform="zscore", residualize="none")
+    cohort = replace(config.cohort, expression=path, covar=None, genes=None)
+    result = stack.run(replace(config, cohort=cohort))
+    dropped = result.report.table.filter(item="genes", status="dropped")
+    assert dropped["reason"].to_list() == ["expression does not vary among the training people."]
+    assert dropped["examples"].to_list() == [genes["gene_id"][1]]
+    assert result.report.count("genes", "used") == 1
+    with pytest.raises(GenopredError, match="none of 2 genes could be used.*no usable variant"):
+        stack.run(replace(config, out=tmp_path / "rare", maf=0.5, cohort=cohort))
+
+
+def test_sequence_features_are_a_second_block(tmp_path, example):
+    """A feature that carries expression lifts the learners of its block and the stack of both."""
+    gene = example.expression.genes["gene_id"][0]
+    rng = np.random.default_rng(0)
+    raw = example.expression.values[:, 0]
+    values = np.column_stack([np.argsort(np.argsort(raw)) / 358 + 0.1 * rng.standard_normal(358), rng.random((358, 4))])
+    features = Features(values.astype(np.float32), example.expression.samples, tuple("abcde"))
+    write_features(tmp_path / "features", gene, features, key="k")
+    write_manifest(tmp_path / "features", {"settings": {}, "genes": {gene: "k"}})
+    config = settings(tmp_path / "both", genes=1, learners=("ridge", "xgboost", "pt-prs"), residualize="none")
+    result = stack.run(replace(config, features=tmp_path / "features", inputs="both"))
+    r2 = dict(zip(result.scores["method"].to_list(), result.scores["r2"].to_list()))
+    assert {"ridge", "xgboost", "pt-prs", "ridge@sequence", "xgboost@sequence"} <= set(r2)
+    assert "pt-prs@sequence" not in r2
+    assert r2["xgboost@sequence"] > 0.6 > r2["xgboost"] and r2["stack-nnls"] > 0.6
+    shaped = replace(config, out=tmp_path / "shaped", feature_transform="quantile", feature_components=3)
+    shaped = stack.run(replace(shaped, features=tmp_path / "features", inputs="both"))
+    assert shaped.scores.filter(method="ridge@sequence")["r2"][0] != r2["ridge@sequence"]
+    with pytest.raises(GenopredError, match="--feature-transform rank"):
+        stack.run(replace(config, features=tmp_path / "features", inputs="both", feature_transform="rank"))
+    only = stack.run(replace(config, out=tmp_path / "only", features=tmp_path / "features", inputs="sequence"))
+    assert "ridge" not in set(only.scores["method"])
+    with pytest.raises(GenopredError, match="--inputs both and --features go together"):
+        stack.run(replace(config, out=tmp_path / "x", inputs="both"))
+
+
+def _run(words, capsys):
+    code = main(words)
+    return code, capsys.readouterr().err
+
+
+def command(example, out, **changes):
+    """Words of a run on the example; a change to None leaves an option out."""
+    options = {
+        "bfile": example.bfile,
+        "expression": example.expression_file,
+        "covar": example.covariates_file,
+        "gene": example.expression.genes["gene_id"][0],
+        "learners": "ridge",
+        "threads": 1,
+        "out": out,
+    } | changes
+    return [
+        "stack",
+        *(word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))),
+    ]
+
+
+def edited(path: Path, target: Path, change) -> Path:
+    """A text file (gzipped or not) with its lines changed."""
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    target.write_text("\n".join(change(text.rstrip("\n").split("\n"))) + "\n")
+    return target
+
+
+def copied_bfile(example, folder, **change):
+    for suffix in (".bed", ".bim", ".fam"):
+        shutil.copy(f"{example.bfile}{suffix}", folder / f"copy{suffix}")
+    for suffix, how in change.items():
+        path = folder / f"copy.{suffix}"
+        how(path)
+    return folder / "copy"
+
+
+def _cell(lines, row, column, text, separator="\t"):
+    cells = lines[row].split(separator)
+    cells[column] = text
+    return [*lines[:row], separator.join(cells), *lines[row + 1 :]]
+
+
+def strangers(lines):
+    return [lines[0].replace("HG", "XX").replace("NA", "YY"), *lines[1:]]
+
+
+def on_chromosome_1(lines):
+    return [lines[0], *("chr1\t" + line.split("\t", 1)[1] for line in lines[1:])]
+
+
+def first_gene_constant(lines):
+    return [lines[0], "\t".join([*lines[1].split("\t")[:6], *["1.5"] * 358]), *lines[2:]]
+
+
+def first_row_twice(lines):
+    return [*lines, "twice" + lines[1][lines[1].index(lines[0][8]) :]]
+
+
+BAD = {
+    "truncated bed": (
+        lambda e, d: {"bfile": copied_bfile(e, d, bed=lambda p: os.truncate(p, 100_000))},
+        r"copy\.bed.*100,?000.*bytes",
+    ),
+    "sample twice in fam": (
+        lambda e, d: {
+            "bfile": copied_bfile(
+                e, d, fam=lambda p: p.write_text(p.read_text().replace("HG00097", "HG00096", 2))
+            )
+        },
+        r"copy\.fam.*HG00096",
+    ),
+    "text in expression": (
+        lambda e, d: {"expression": edited(e.expression_file, d / "e.bed", lambda t: _cell(t, 3, 9, "high"))},
+        r"e\.bed line 4.*'high'",
+    ),
+    "expression unsorted": (
+        lambda e, d: {"expression": edited(e.expression_file, d / "e.bed", lambda t: [t[0], *t[:0:-1]])},
+        r"e\.bed.*sort",
+    ),
+    "no common samples": (
+        lambda e, d: {
+            "expression": edited(e.expression_file, d / "e.bed", strangers)
+        },
+        r"no sample is in both",
+    ),
+    "chromosomes differ": (
+        lambda e, d: {
+            "expression": edited(e.expression_file, d / "e.bed", on_chromosome_1)
+        },
+        r"genes are on chr1 .*genotypes on (chr)?22",
+    ),
+    "gene absent": (lambda e, d: {"gene": "ENSG00000000000"}, r"1 of 1 genes are not in .*ENSG00000000000"),
+    "gene without SNPs": (lambda e, d: {"window": "1"}, r"no variant within 1 bases"),
+    "constant expression": (
+        lambda e, d: {
+            "expression": edited(
+                e.expression_file, d / "e.bed", first_gene_constant
+            )
+        },
+        r"constant expression",
+    ),
+    "NaN covariate": (
+        lambda e, d: {"covar": edited(e.covariates_file, d / "c.txt", lambda t: _cell(t, 2, 5, "NaN", t[0][8]))},
+        r"c\.txt.*missing",
+    ),
+    "collinear covariates": (
+        lambda e, d: {"covar": edited(e.covariates_file, d / "c.txt", first_row_twice)},
+        r"c\.txt: covariates are collinear",
+    ),
+    "fewer people than folds": (
+        lambda e, d: {"outer-folds": "400"},
+        r"358 people cannot be split into 400 outer folds",
+    ),
+    "unknown learner": (lambda e, d: {"learners": "elasticnet"}, r"Did you mean 'elastic-net'"),
+    "output is a file": (lambda e, d: {"out": _touch(d / "taken")}, r"taken.* is a file"),
+}  # fmt: skip
+
+
+def _touch(path):
+    path.write_text("")
+    return path
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_2(case, tmp_path, example, capsys):
+    make, message = BAD[case]
+    code, err = _run(command(example, **{"out": tmp_path / "run"} | make(example, tmp_path)), capsys)
+    last = err.strip().splitlines()[-1]
+    assert code == 2, err
+    assert "Traceback" not in err
+    assert re.search(message, last), last
+
+
+def test_unwritable_output(tmp_path, example, capsys):
+    if os.geteuid() == 0:
+        blocked = Path("/proc/genopred")  # even root cannot write there
+    else:
+        blocked = tmp_path / "locked"
+        blocked.mkdir(mode=0o500)
+    code, err = _run(command(example, blocked / "run"), capsys)
+    assert code == 2 and "Traceback" not in err and "write" in err
+
+
+def test_all_missing_variant_is_dropped_and_counted(tmp_path, example, capsys):
+    """Through plink's own format: one variant without a single call, one monomorphic."""
+    genotypes = example.genotypes
+    dosage = genotypes.dosage(np.arange(300)).copy()
+    dosage[:, 5] = np.nan
+    dosage[:, 6] = 0
+    write_plink(tmp_path / "holes", dosage, genotypes.samples, genotypes.variants[:300])
+    tss = genotypes.variants["pos"][150]
+    lines = gzip.decompress(example.expression_file.read_bytes()).decode().splitlines()
+    cells = lines[1].split("\t")
+    cells[1:3] = [str(tss - 1), str(tss)]
+    (tmp_path / "e.bed").write_text(lines[0] + "\n" + "\t".join(cells) + "\n")
+    words = command(example, tmp_path / "run", bfile=tmp_path / "holes", expression=tmp_path / "e.bed", gene=cells[3])
+    assert _run(words, capsys)[0] == 0
+    table = pl.read_csv(tmp_path / "run" / "matched.tsv", separator="\t")
+    dropped = dict(table.filter(status="dropped", item="gene-variant pairs").select("reason", "n").iter_rows())
+    assert dropped["genotype of everybody missing"] == 1 and dropped["monomorphic"] == 1
+
+
+def test_default_learners_are_all_registered():
+    assert len(DEFAULT_LEARNERS) == 12 and {"ridge", "random-forest", "lightgbm", "pt-prs"} <= set(DEFAULT_LEARNERS)
