@@ -448,3 +448,10 @@ def test_chr22_equals_qtltools(shared):
     np.testing.assert_allclose(both["slope"] / both["slope_se"], both["b"] / both["se"], atol=1e-4, rtol=2e-5)
     best = both.filter(pl.col("best") == 1)
     assert [genotypes.variants["id"][int(i)] for i in scan.top] == best["variant_id"].to_list()
+
+
+@pytest.mark.parametrize("perm_r2", [[0.1], [0.1, 0.1, 0.1], [0.1, 0.2]])
+def test_too_few_or_equal_permutations_give_no_beta(perm_r2):
+    fit = eqtl.beta_approximation(perm_r2, 0.15, 50)
+    assert np.isnan(fit.pval_beta) or 0 < fit.pval_beta <= 1
+    assert fit.pval_perm == (np.sum(np.array(perm_r2) >= 0.15) + 1) / (len(perm_r2) + 1)

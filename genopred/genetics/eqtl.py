@@ -709,11 +709,14 @@ def fit_beta(pvals: ArrayLike, tol: float = 1e-8) -> tuple[float, float] | None:
         curve = zeta(2, a + b)  # trigamma
         haa, hbb = zeta(2, a) - curve, zeta(2, b) - curve
         det = haa * hbb - curve * curve
-        da, db = (hbb * ga + curve * gb) / det, (haa * gb + curve * ga) / det
-        if not (np.isfinite(da) and np.isfinite(db)):
+        if not det > 0:
             return None
+        da, db = (hbb * ga + curve * gb) / det, (haa * gb + curve * ga) / det
         # Never more than halfway to 0.
-        factor = min(1.0, 0.5 * a / max(da, 1e-300), 0.5 * b / max(db, 1e-300))
+        factor = 1.0
+        for shape, change in ((a, da), (b, db)):
+            if change > 0.5 * shape:
+                factor = min(factor, 0.5 * shape / change)
         a, b = a - factor * da, b - factor * db
         if abs(da) <= tol * a and abs(db) <= tol * b:
             return float(a), float(b)
