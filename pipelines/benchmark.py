@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -124,7 +125,17 @@ def run(config: BenchmarkConfig, progress: Callable[[int, int, str], None] | Non
             out / "cost.tsv": lambda path: cost.write_csv(path, separator="\t"),
         }
     )
-    return BenchmarkResult(replace(result, summary=summary, scores=table), cost, tuple(notes))
+    result = replace(result, summary=summary, scores=table)
+    stack.write_report(config.stack, result, [_cost_section(cost, notes)])
+    return BenchmarkResult(result, cost, tuple(notes))
+
+
+def _cost_section(cost: pl.DataFrame, notes: Sequence[str]) -> Any:
+    """The cost table for the page."""
+    from genopred.report.page import Section
+
+    text = "CPU seconds per gene, all outer folds together, on the machine that ran this. " + " ".join(notes)
+    return Section("What it costs", text, tables=((cost, "CPU seconds per gene, and share of the stack's total"),))
 
 
 def glmnet_missing() -> str | None:

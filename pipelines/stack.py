@@ -645,20 +645,31 @@ def _join_predictions(out: Path, files: Sequence[Path]) -> None:
 
 
 def _write(config: StackConfig, result: StackResult) -> None:
-    from genopred.report.page import write_page
-
     write_table(result.scores, config.out / "scores")
     write_table(result.summary, config.out / "summary")
     write_files({config.out / "matched.tsv": lambda path: result.report.table.write_csv(path, separator="\t")})
+    write_report(config, result)
+
+
+def write_report(config: StackConfig, result: StackResult, sections: Sequence[Any] = ()) -> None:
+    """The page of a run, with more sections where a workflow has more to show.
+
+    Nothing on it depends on when or how fast it ran, so that a resumed run writes the same page.
+    """
+    from genopred.report.page import write_page
+
     best = best_genes(result.scores, result.stack)
     predictions = pl.scan_parquet(config.out / "predictions.parquet").filter(pl.col("gene_id").is_in(best)).collect()
+    folds = str(config.folds) if config.folds is not None else f"{config.outer_folds} over people, seed {config.seed}"
     info = {
         "command": config.command,
         "stack": result.stack,
+        "outer folds": folds,
+        "inner folds": config.inner_folds,
         "seed": config.seed,
         "transform": config.transform,
         "residualize": config.residualize,
-        "window": config.cohort.window,
+        "window": f"{config.cohort.window:,} bp on each side of the TSS",
         "maf": config.maf,
         "notes": list(result.notes),
     }
@@ -670,6 +681,7 @@ def _write(config: StackConfig, result: StackResult) -> None:
         predictions=predictions,
         report=result.report,
         info=info,
+        sections=sections,
     )
 
 

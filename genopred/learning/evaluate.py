@@ -293,9 +293,9 @@ def nested_base(
                 np.vstack([oof, test]),
             )
         )
-    columns = [np.concatenate(column) for column in zip(*parts)]
-    _check_finite(columns[4], names)
-    return GeneResult(names, *columns, seconds=seconds)
+    fold_of, inner_of, person, observed, base = (np.concatenate(column) for column in zip(*parts))
+    _check_finite(base, names)
+    return GeneResult(names, fold_of, inner_of, person, observed, base, seconds)
 
 
 def _check_finite(base: Array, names: Sequence[str]) -> None:
