@@ -134,7 +134,7 @@ def _cost_section(cost: pl.DataFrame, notes: Sequence[str]) -> Any:
     """The cost table for the page."""
     from genopred.report.page import Section
 
-    text = "CPU seconds per gene, all outer folds together, on the machine that ran this. " + " ".join(notes)
+    text = ("CPU seconds per gene, all outer folds together, on the machine that ran this.", *notes)
     return Section("What it costs", text, tables=((cost, "CPU seconds per gene, and share of the stack's total"),))
 
 
