@@ -93,10 +93,12 @@ def report(name: str, done: benchmark.BenchmarkResult) -> str:
     """The comparison and the cost as markdown."""
     summary = done.result.summary
     reference = summary["reference"][0]
+    which = "the peers' set of 120" if name == "120" else "all others"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
     lines = [
-        f"# GEUVADIS chr22, {summary['n_genes'][0]} genes ({'the peers set of 120' if name == '120' else 'all others'})",
+        f"# GEUVADIS chr22, {summary['n_genes'][0]} genes ({which})",
         "",
-        f"`python benchmarks/accuracy.py --out OUT --set {name} --record`, {platform.machine()}, {os.cpu_count()} cores.",
+        f"`python benchmarks/accuracy.py --out OUT --set {name} --record` ({machine})",
         "",
         f"| method | mean R² | 95 % interval | difference from {reference} | p (Wilcoxon) | signed r² | peers' R² |",
         "|---|---|---|---|---|---|---|",

@@ -504,7 +504,7 @@ def _collect(config: StackConfig, cohort: Cohort) -> tuple[list[str], MatchRepor
 # --- meta-learners ---------------------------------------------------------------------------------------------
 
 
-class _Bases:
+class BaseTables:
     """Base predictions of all genes, one gene in memory at a time beyond the first `CACHED_GENES`."""
 
     def __init__(self, out: Path, genes: Sequence[str]) -> None:
@@ -546,7 +546,7 @@ def _combine(
     config: StackConfig, cohort: Cohort, done: Sequence[str], prior: Shipped | None
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Fit every meta-learner per outer fold over all genes, predict, score; returns scores and notes."""
-    bases = _Bases(config.out, done)
+    bases = BaseTables(config.out, done)
     names = bases.result(done[0]).names
     notes = _notes(config, len(done), names, prior)
     stacks: dict[str, dict[str, list[NDArray[np.float64]]]] = {gene: {} for gene in done}
@@ -582,7 +582,7 @@ def _reported(result: GeneResult, outer: Sequence[int], name: str, column: int) 
     return np.concatenate([result.gene_fold(fold).calibrated(column) for fold in outer])
 
 
-def _predict(metas: Sequence[Meta], bases: _Bases, gene: str, fold: int) -> list[NDArray[np.float64]]:
+def _predict(metas: Sequence[Meta], bases: BaseTables, gene: str, fold: int) -> list[NDArray[np.float64]]:
     one = bases.result(gene).gene_fold(fold)
     return [meta.predict(one) for meta in metas]
 
