@@ -562,6 +562,7 @@ def predict_haplotypes(
     mode: str = "exact",
     dtype: str = "fp32",
     batch_size: int | None = None,
+    aggregate: str = "none",
     transformer: Transformer | None = None,
     tower: ExactTower | None = None,
 ) -> tuple[NDArray[np.floating], Work]:
@@ -582,12 +583,15 @@ def predict_haplotypes(
         Of the transformer's matrix products. The tower, done about once, is always at the module's precision.
     batch_size : int, optional
         Windows at a time in the transformer; from free memory by default. Halved where memory runs out.
+    aggregate : {"none", "mean", "sum"}
+        Of the asked bins, into one. In linear mode this leaves one backward pass a track instead of one a bin and
+        track.
     transformer, tower : optional
         Made from `module` before, to be used again.
 
     Returns
     -------
-    predictions : array, shape (H, len(bins), len(tracks))
+    predictions : array, shape (H, len(bins), len(tracks)), or (H, 1, len(tracks)) aggregated
     work : Work
 
     Raises
@@ -599,6 +603,7 @@ def predict_haplotypes(
 
     _choice("mode", mode, MODES)
     _choice("dtype", dtype, DTYPES)
+    _choice("aggregate", aggregate, ("none", "mean", "sum"))
     tower = tower or ExactTower(module)
     alleles = np.asarray(alleles)
     n = len(reference)
@@ -623,10 +628,12 @@ def predict_haplotypes(
     started = time.perf_counter()
     if mode == "linear":
         with _full_precision(dtype == "tf32"):
-            out = _linear(transformer, table.clone(), level, len(used), asked, work)
+            out = _linear(transformer, table.clone(), level, len(used), asked, aggregate, work)
     else:
         with torch.inference_mode(), _full_precision(dtype == "tf32"):
             out = _batched(transformer, table, level, len(used), asked, batch_size, work)
+        if aggregate != "none":
+            out = (out.mean if aggregate == "mean" else out.sum)(axis=1, keepdims=True)
     work.seconds_transformer = time.perf_counter() - started
     return out[inverse], work
 
@@ -680,6 +687,7 @@ def _linear(
     level: Level,
     n_haplotypes: int,
     asked: tuple[torch.Tensor, torch.Tensor],
+    aggregate: str,
     work: Work,
 ) -> NDArray[np.floating]:
     """First order around the reference: a haplotype is a sum over the tokens in which it differs."""
@@ -693,6 +701,8 @@ def _linear(
     with torch.enable_grad():
         index = torch.arange(n, device=table.device)[None]
         value = transformer.run(tokens, index, *asked, count)[0]
+        if aggregate != "none":
+            value = (value.mean if aggregate == "mean" else value.sum)(dim=0, keepdim=True)
         flat = value.reshape(-1)
         effect = torch.empty((len(change), len(flat)), dtype=table.dtype, device=table.device)
         for i in range(len(flat)):
@@ -831,8 +841,12 @@ class EnformerModel:
         batch_size: int | None = None,
         dtype: str = "fp32",
         mode: str = "exact",
+        aggregate: str = "none",
     ) -> NDArray[np.float32]:
-        """See `registry.SequenceModel.predict_haplotypes`; counts of what it took are in `last_work`."""
+        """See `registry.SequenceModel.predict_haplotypes`, and `predict_haplotypes` here for `aggregate`.
+
+        Counts of what it took are in `last_work`.
+        """
         if len(reference) != self.window:
             raise ModelError(f"reference has {len(reference):,} bases; {self.name} needs {self.window:,}.")
         _choice("dtype", dtype, DTYPES)
@@ -852,6 +866,7 @@ class EnformerModel:
             mode=mode,
             dtype=dtype,
             batch_size=batch_size,
+            aggregate=aggregate,
             transformer=self._transformers[str(kind)],
             tower=self._tower,
         )
