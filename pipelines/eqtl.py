@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -186,6 +187,7 @@ class _Work:
         self.parts = Path(f"{config.out}.parts")
         self.gene_ids = cohort.expression.genes["gene_id"].to_list()
         self.total = len(self.gene_ids)
+        self.reading = threading.Lock()  # an opened genotype file is for one thread at a time
 
     def run(self, step: Progress) -> EqtlResult:
         config = self.config
@@ -368,7 +370,8 @@ class _Work:
         tss = self.cohort.expression.genes["tss"][row]
         start, stop = eqtl.cis_windows(chrom.pos, [tss], self.config.cohort.window)
         a, b = int(start[0]), int(stop[0])
-        return a, b, self.cohort.genotypes.dosage(chrom.columns[a:b])
+        with self.reading:
+            return a, b, self.cohort.genotypes.dosage(chrom.columns[a:b])
 
     def _independent(self, chrom: _Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
         a, b, dosage = self._window(chrom, row)

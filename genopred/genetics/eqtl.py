@@ -397,11 +397,13 @@ def _standardise(dosage: NDArray[np.float32], basis: Floats, maf: float) -> _Blo
     lost = np.isnan(sums)
     absent = np.zeros(m, dtype=bool)
     if lost.any():
+        part = x[lost]
+        hole = np.isnan(part)
+        known = part.shape[1] - hole.sum(axis=1)
+        absent[lost] = known == 0
+        mean = np.where(hole, 0.0, part).sum(axis=1, dtype=np.float64) / np.maximum(known, 1)
         x = x.copy()
-        for row in np.flatnonzero(lost):
-            hole = np.isnan(x[row])
-            absent[row] = hole.all()
-            x[row, hole] = 0.0 if absent[row] else x[row, ~hole].mean(dtype=np.float64)
+        x[lost] = np.where(hole, mean[:, None], part)
         sums = x.sum(axis=1, dtype=np.float64)
     af = sums / (2 * n)
     minor = af <= 0.5
