@@ -2,7 +2,7 @@
 
     python tests/golden/eqtl/make.py --tensorqtl PYTHON
 
-Needs bcftools, bgzip, tabix, QTLtools, fastQTL and Rscript (with qvalue) on the path, ../shared or $GENOPRED_SHARED,
+Needs bcftools, bgzip, tabix, QTLtools, fastQTL and Rscript (with qvalue and susieR) on the path, ../shared or $GENOPRED_SHARED,
 and the Python of an environment with tensorqtl 1.0.10.
 """
 
@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from genopred.genetics.transform import inverse_normal
 
 HERE = Path(__file__).parent
@@ -39,7 +40,8 @@ if precision == "64":
 rows = [line.split() for line in __import__("gzip").open(vcf, "rt") if not line.startswith("##")]
 names = rows[0][9:]
 count = {"0|0": 0, "0|1": 1, "1|0": 1, "1|1": 2}
-g = pd.DataFrame([[count[c] for c in r[9:]] for r in rows[1:]], index=[r[2] for r in rows[1:]], columns=names, dtype=float)
+ids = [r[2] for r in rows[1:]]
+g = pd.DataFrame([[count[c] for c in r[9:]] for r in rows[1:]], index=ids, columns=names, dtype=float)
 v = pd.DataFrame({"chrom": [r[0] for r in rows[1:]], "pos": [int(r[1]) for r in rows[1:]]}, index=g.index)
 p, pos = tensorqtl.read_phenotype_bed(bed)
 c = pd.read_csv(cov, sep="\\t", index_col=0).T
@@ -150,7 +152,9 @@ def main() -> None:
         rng = np.random.default_rng(1)
         pvals = np.concatenate([rng.random(300), rng.beta(0.2, 20, 100)])
         np.savetxt(work / "p.txt", pvals, fmt="%.17g")
-        q = subprocess.run(["Rscript", "-e", r.format(work / "p.txt")], check=True, capture_output=True, text=True).stdout
+        q = subprocess.run(
+            ["Rscript", "-e", r.format(work / "p.txt")], check=True, capture_output=True, text=True
+        ).stdout
         (HERE / "qvalue.txt").write_text(q)
         x, y = residuals(work)
         np.savetxt(work / "x.txt", x, fmt="%.17g")
