@@ -2,8 +2,8 @@
 
     python tests/golden/eqtl/make.py --tensorqtl PYTHON
 
-Needs bcftools, bgzip, tabix, QTLtools, fastQTL and Rscript (with qvalue and susieR) on the path, ../shared or $GENOPRED_SHARED,
-and the Python of an environment with tensorqtl 1.0.10.
+Needs bcftools, bgzip, tabix, QTLtools, fastQTL and Rscript (with qvalue and susieR) on the path, ../shared or
+$GENOPRED_SHARED, and the Python of an environment with tensorqtl 1.0.10.
 """
 
 from __future__ import annotations
