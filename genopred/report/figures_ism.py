@@ -1,0 +1,142 @@
+"""The picture of an in-silico mutagenesis: which bases matter, and what each change does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genopred.errors import GenopredError
+from genopred.report.figures import COLOURS, _figure, _style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BASES = "ACGT"
+_LETTERS = {"A": "#2e8b57", "C": "#2f6bb3", "G": "#c97b12", "T": "#b4433a"}
+#: Below this many pixels a base, letters become bars.
+_LEGIBLE = 4.0
+
+
+def mutagenesis(
+    effects: NDArray[np.floating],
+    sequence: str,
+    *,
+    chrom: str,
+    start: int,
+    title: str = "",
+    label: str = "effect",
+    marks: Sequence[tuple[int, str]] = (),
+    width: int = 1100,
+) -> Figure:
+    """Above, each base as high as what is lost on average when it is changed; below, the effect of each change.
+
+    Parameters
+    ----------
+    effects : array, shape (n, 4)
+        Of changing each base to A, C, G, T; 0 for the base that is there, NaN where unknown.
+    sequence : str
+        The n bases, forward strand.
+    chrom : str
+    start : int
+        1-based position of the first base.
+    title, label : str
+        `label` says what an effect is, for the colour bar.
+    marks : sequence of (position, name)
+        SNPs to point at; those outside the stretch are left out.
+    width : int
+        Pixels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    GenopredError
+        If shapes do not fit, or there is no effect at all.
+    """
+    n = len(sequence)
+    effects = np.asarray(effects, dtype=np.float64)
+    if effects.shape != (n, 4):
+        raise GenopredError(f"effects have shape {effects.shape}; needed ({n}, 4) for {n} bases.")
+    known = np.isfinite(effects)
+    if not known.any():
+        raise GenopredError("There is no effect to draw; every base of the stretch is N.")
+    # the base that is there has effect 0: the mean over the other three
+    lost = -np.where(known, effects, 0.0).sum(axis=1) / 3
+    limit = float(np.abs(effects[known]).max()) or 1.0
+    shown = sorted((pos, name) for pos, name in marks if start <= pos < start + n)
+    with _style():
+        figure = _figure(width, 330 + (24 if shown else 0))
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.35, 1])
+        if (width - 130) / n >= _LEGIBLE:
+            _letters(top, sequence, lost, start)
+        else:
+            top.bar(
+                start + np.arange(n), lost, width=1.0, color=[_LETTERS.get(base, COLOURS["rule"]) for base in sequence]
+            )
+        spread = float(np.abs(lost).max()) or 1.0
+        low, high = min(0.0, float(lost.min())), max(0.0, float(lost.max()))
+        top.set_ylim(low - 0.06 * spread, high + (0.28 if shown else 0.06) * spread)
+        top.axhline(0, color=COLOURS["soft"], linewidth=0.8)
+        top.set_ylabel("lost by a change\n(mean of three)")
+        top.tick_params(labelbottom=False)
+        for pos, name in shown:
+            top.annotate(
+                name,
+                (pos, max(0.0, float(lost[pos - start]))),
+                xytext=(0, 14),
+                textcoords="offset points",
+                ha="center",
+                fontsize=10,
+                color=COLOURS["ink"],
+                arrowprops={"arrowstyle": "-", "color": COLOURS["ink"], "linewidth": 0.8},
+            )
+        image = bottom.imshow(
+            np.ma.masked_invalid(effects.T),
+            aspect="auto",
+            interpolation="nearest",
+            cmap="RdBu_r",
+            vmin=-limit,
+            vmax=limit,
+            extent=(start - 0.5, start + n - 0.5, 3.5, -0.5),
+        )
+        bottom.set_facecolor(COLOURS["rule"])
+        at = [(start + i, BASES.index(base)) for i, base in enumerate(sequence) if base in BASES]
+        size = min(9.0, max(0.6, 0.4 * (width - 130) / n)) ** 2
+        bottom.scatter(*zip(*at), s=size * 0.25, color=COLOURS["baseline"], linewidths=0, zorder=2)
+        bottom.set_yticks(range(4), list(BASES))
+        bottom.set_ylabel("changed to")
+        bottom.set_xlim(start - 0.5, start + n - 0.5)
+        bottom.set_xlabel(f"position on {chrom}; grey dots: the reference's base")
+        bottom.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value - round(value)) < 1e-6 else "")
+        bottom.locator_params(axis="x", integer=True, nbins=8)
+        figure.colorbar(image, ax=[top, bottom], label=label, fraction=0.02, pad=0.01)
+        if title:
+            top.set_title(title)
+    return figure
+
+
+def _letters(axes: Axes, sequence: str, heights: NDArray[np.float64], start: int) -> None:
+    """Each base as a letter that fills its column from 0 to its height, upside down below 0."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.patches import PathPatch
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+
+    font = FontProperties(family="DejaVu Sans", weight="bold")
+    shapes: dict[str, Any] = {}
+    for base in BASES:
+        path = TextPath((0, 0), base, size=1, prop=font)
+        box = path.get_extents()
+        # to the unit square
+        shapes[base] = Affine2D().translate(-box.x0, -box.y0).scale(1 / box.width, 1 / box.height).transform_path(path)
+    for i, (base, height) in enumerate(zip(sequence, heights.tolist())):
+        if base not in shapes or height == 0:
+            continue
+        to = Affine2D().scale(0.92, height).translate(start + i - 0.46, 0)
+        axes.add_patch(PathPatch(to.transform_path(shapes[base]), facecolor=_LETTERS[base], linewidth=0))

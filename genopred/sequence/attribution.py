@@ -1,0 +1,236 @@
+"""Which bases matter: in-silico mutagenesis and gradients of a sequence model over a stretch of sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from genopred.errors import GenopredError, ModelError
+from genopred.sequence.effects import Effects, EffectSettings, SnpWindow, snp_window, window_effects
+from genopred.sequence.haplotypes import Reference, window_around
+from genopred.sequence.onehot import BASES, N_CODE, decode, encode, onehot, reverse_complement
+from genopred.sequence.registry import SequenceModel
+from genopred.types import Interval
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Mutagenesis:
+    """What every single-base change of a stretch of n bases does, to G track groups.
+
+    Attributes
+    ----------
+    interval : Interval
+        The stretch.
+    window : SnpWindow
+        The model's window, with one row a change.
+    snps : polars.DataFrame
+        The changes, three a base (none where it is N), columns of `VARIANT_SCHEMA`.
+    effects : Effects
+        Of each change.
+    sequence : str
+        The stretch on the forward strand.
+    """
+
+    interval: Interval
+    window: SnpWindow
+    snps: pl.DataFrame
+    effects: Effects
+    sequence: str
+
+    def matrix(self, group: int = 0) -> NDArray[np.float64]:
+        """Effects (n, 4) of changing each base to A, C, G, T; 0 for the base that is there, NaN where it is N."""
+        out = np.full((self.interval.length, 4), np.nan)
+        codes = encode(self.sequence)
+        known = np.flatnonzero(codes != N_CODE)
+        out[known, codes[known]] = 0.0
+        used = self.snps[self.window.index]
+        at = used["pos"].to_numpy() - 1 - self.interval.start
+        out[at, [BASES.index(base) for base in used["alt"].to_list()]] = self.effects.effect[:, group]
+        return out
+
+
+def in_silico_mutagenesis(
+    model: SequenceModel,
+    reference: Reference,
+    interval: Interval,
+    settings: EffectSettings,
+    *,
+    tss: int | None = None,
+    strand: str = "+",
+    batch_size: int | None = None,
+) -> Mutagenesis:
+    """Change every base of a stretch to each of the other three.
+
+    Parameters
+    ----------
+    model : SequenceModel
+    reference : object with `fetch(Interval) -> str`
+    interval : Interval
+        The stretch, n bases inside the model's window.
+    settings : EffectSettings
+    tss : int, optional
+        1-based; what stands at the model's TSS. The middle of the stretch by default.
+    strand : {"+", "-"}
+        Of the gene, for models that read in its direction.
+    batch_size : int, optional
+
+    Returns
+    -------
+    Mutagenesis
+        Each change is one haplotype of `window_effects`: the same numbers as one pass with it minus one without.
+
+    Raises
+    ------
+    GenopredError
+        If the stretch is not inside the window, or holds nothing but N.
+    """
+    centre = (interval.start + interval.end) // 2 + 1 if tss is None else tss
+    reverse = model.strand_aware and strand == "-"
+    around = window_around(interval.chrom, centre, model.window, model.tss_offset, reverse=reverse)
+    if interval.start < around.start or interval.end > around.end:
+        raise GenopredError(
+            f"--ism {interval.chrom}:{interval.start + 1:,}-{interval.end:,}: {model.name} sees "
+            f"{around.start + 1:,}-{around.end:,} there ({model.window:,} bp around {centre:,}); choose a stretch "
+            "inside it, or leave the gene out to have the window around the stretch."
+        )
+    sequence = reference.fetch(interval)
+    snps = mutations(interval.chrom, interval.start + 1, sequence)
+    if not snps.height:
+        raise GenopredError(
+            f"--ism {interval.chrom}:{interval.start + 1:,}-{interval.end:,}: the FASTA has nothing but N there."
+        )
+    window = snp_window(snps, reference, around, reverse=reverse)
+    effects = window_effects(model, window, settings, batch_size=batch_size)
+    return Mutagenesis(interval, window, snps, effects, decode(encode(sequence)))
+
+
+def mutations(chrom: str, start: int, sequence: str) -> pl.DataFrame:
+    """All single-base changes of a sequence whose first base has the 1-based position `start`.
+
+    >>> mutations("22", 7, "GN").rows()[0], mutations("22", 7, "GN").height
+    (('22', 7, '22:7:G:A', 'G', 'A'), 3)
+    """
+    text = sequence.upper()
+    rows = [
+        (chrom, start + i, f"{chrom}:{start + i}:{ref}:{alt}", ref, alt)
+        for i, ref in enumerate(text)
+        if ref in BASES
+        for alt in BASES
+        if alt != ref
+    ]
+    schema = {"chrom": pl.String, "pos": pl.Int64, "id": pl.String, "ref": pl.String, "alt": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def gradients(
+    model: SequenceModel,
+    reference: Reference,
+    interval: Interval,
+    settings: EffectSettings,
+    *,
+    reverse: bool = False,
+) -> NDArray[np.float64]:
+    """Derivatives of each group's prediction by the one-hot sequence, from one forward and one backward pass a group.
+
+    Parameters
+    ----------
+    model : SequenceModel
+        Xpresso, Enformer, or any with a method `torch_forward(x)`: a tensor (1, L, 4) to a tensor
+        (1, n_bins, T) that can be differentiated.
+    interval : Interval
+        The model's window, L bases.
+    settings : EffectSettings
+        `strands="both"` averages both directions.
+    reverse : bool
+        Read the window on the reverse strand.
+
+    Returns
+    -------
+    array, shape (G, L, 4)
+        On the forward strand. `gradient[alt] - gradient[ref]` at a base is the first-order effect of a SNP there.
+        Subtract the mean over the four bases before reading single channels (Majdandzic et al. 2023,
+        doi:10.1186/s13059-023-02956-3).
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be differentiated; `in_silico_mutagenesis` works with all.
+    """
+    if interval.length != model.window:
+        raise ModelError(f"{model.name} reads {model.window:,} bp; the interval has {interval.length:,} bp.")
+    codes = encode(reference.fetch(interval))
+    if settings.strands == "both":
+        forward = _gradient(model, onehot(codes), settings)
+        partner = np.asarray(getattr(model, "reverse_tracks", np.arange(len(model.tracks))), dtype=np.int64)
+        bins = tuple(model.n_bins - 1 - i for i in settings.bins)
+        groups = tuple((name, tuple(partner[list(tracks)].tolist())) for name, tracks in settings.groups)
+        other = EffectSettings(groups, bins, settings.aggregate, settings.over_tracks)
+        backward = _gradient(model, onehot(reverse_complement(codes)), other)
+        return (forward + backward[:, ::-1, ::-1]) / 2
+    if reverse:
+        return _gradient(model, onehot(reverse_complement(codes)), settings)[:, ::-1, ::-1].copy()
+    return _gradient(model, onehot(codes), settings)
+
+
+def _gradient(model: SequenceModel, window: NDArray[np.float32], settings: EffectSettings) -> NDArray[np.float64]:
+    import torch
+
+    run = _forward(model)
+    device = getattr(model, "device", "cpu")
+    out = np.empty((len(settings.groups), *window.shape))
+    with torch.enable_grad():
+        x = torch.tensor(window, device=device)[None].requires_grad_(True)
+        predicted = run(x)[0][list(settings.bins)]
+        along = predicted.sum(0) if settings.aggregate == "sum" else predicted.mean(0)
+        for g, (_, tracks) in enumerate(settings.groups):
+            picked = along[list(tracks)]
+            value = picked.sum() if settings.over_tracks == "sum" else picked.mean()
+            (found,) = torch.autograd.grad(value, x, retain_graph=g + 1 < len(settings.groups))
+            out[g] = found[0].cpu().numpy()
+    return out
+
+
+def _forward(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The model as a function of tensors that can be differentiated."""
+    from genopred.sequence.xpresso import XpressoModel
+
+    own = getattr(model, "torch_forward", None)
+    if own is not None:
+        return own  # type: ignore[no-any-return]
+    if isinstance(model, XpressoModel):
+        return lambda x: _xpresso(model, x)
+    module = getattr(model, "module", None)
+    heads = getattr(module, "_heads", None)
+    if module is not None and heads is not None:
+
+        def enformer(x: torch.Tensor) -> torch.Tensor:
+            kind = next(module.parameters()).dtype
+            training = module.training
+            module.eval()
+            try:
+                return heads[model.head](module(x.to(kind), return_only_embeddings=True))  # type: ignore[no-any-return]
+            finally:
+                module.train(training)
+
+        return enformer
+    raise ModelError(
+        f"{model.name} cannot be differentiated: it has no method torch_forward(x). In-silico mutagenesis needs none."
+    )
+
+
+def _xpresso(model: Any, x: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    before, after = model._reach
+    padded = torch.nn.functional.pad(x, (0, 0, before, after))
+    segments = padded.unfold(1, model._pools[0] + before + after, model._pools[0]).transpose(2, 3)
+    pooled = model._first(segments.reshape(-1, *segments.shape[2:]))
+    return model._rest(pooled.view(len(x), -1, pooled.shape[-1])).view(-1, 1, 1)  # type: ignore[no-any-return]
