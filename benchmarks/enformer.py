@@ -49,7 +49,7 @@ BINS = [446, 447, 448]
 TRACKS = list(range(0, 5313, 83))
 #: Windows simulated for each size of cohort; the table has their means.
 REPLICATES = 3
-PEOPLE = (50, 100, 358, 1000, 2500, 5000)
+PEOPLE = "50,100,358,1000,2500,5000"
 
 
 def full_size(reference: np.ndarray, device: str, **changed: Any) -> Any:
@@ -101,7 +101,7 @@ def simulated_haplotypes(people: int, seed: int = 1) -> tuple[np.ndarray, np.nda
     return position, (trees.genotype_matrix() > 0).astype(np.int8).T
 
 
-def growth() -> list[dict[str, Any]]:
+def growth(sizes: str) -> list[dict[str, Any]]:
     """Operations for more and more people, common variants and all; nothing but distinct rows is computed."""
     rng = np.random.default_rng(0)
     reference = np.eye(4, dtype=np.float32)[rng.integers(0, 4, WINDOW)]
@@ -111,7 +111,7 @@ def growth() -> list[dict[str, Any]]:
     each = window_operations(module, 1536)
     naive_tower, naive = naive_operations(module, WINDOW)
     rows: list[dict[str, Any]] = []
-    for people in PEOPLE:
+    for people in map(int, sizes.split(",")):
         found: dict[str, list[dict[str, float]]] = {"common": [], "all": []}
         for seed in range(1, REPLICATES + 1):
             for name, row in one_simulation(people, seed, reference, tower, naive_tower).items():
@@ -288,10 +288,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--small", action="store_true", help="a small network, to try the script")
     parser.add_argument("--growth", action="store_true", help="operations for more and more simulated people")
+    parser.add_argument("--sizes", default=PEOPLE, help="of --growth")
     parser.add_argument("--out", type=Path, help="JSON")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    rows = growth() if args.growth else compare(args)
+    rows = growth(args.sizes) if args.growth else compare(args)
     machine = torch.cuda.get_device_name() if args.device.startswith("cuda") else platform.processor() or "CPU"
     head = {
         "date": datetime.date.today().isoformat(),
