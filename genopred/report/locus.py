@@ -1,0 +1,480 @@
+"""Figures of SNPs along a chromosome and of two rankings of them. Sizes in CSS pixels, as in `figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from genopred.errors import GenopredError
+from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.tables import number, p_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: r² with the lead, from low to high, and the colour role of each bin.
+LD_BINS = ((0.2, "baseline"), (0.4, "learner"), (0.6, "main"), (0.8, "pt"), (1.01, "worse"))
+
+#: Membership: neither, first, second, both.
+SET_ROLES = ("baseline", "learner", "pt", "worse")
+
+#: Points with words of their own on hover; the others only colour the page's size.
+_TIPS = 400
+
+
+def locus_plot(
+    pos: ArrayLike,
+    y: ArrayLike,
+    *,
+    ids: Sequence[str],
+    ld: ArrayLike | None = None,
+    sets: tuple[ArrayLike, ArrayLike] | None = None,
+    set_names: tuple[str, str] = ("first", "second"),
+    lead: int | None = None,
+    genes: pl.DataFrame | None = None,
+    exons: pl.DataFrame | None = None,
+    recombination: tuple[ArrayLike, ArrayLike] | None = None,
+    chrom: str = "",
+    ylabel: str = "\N{MINUS SIGN}log10 p",
+    title: str = "",
+    width: float = 1000,
+) -> Figure:
+    """SNPs by position, coloured by LD with the lead SNP or by membership in two sets, genes underneath.
+
+    Parameters
+    ----------
+    pos, y : array, shape (M,)
+        1-based positions, and what to show of each SNP: usually -log10 p.
+    ids : sequence of str, length M
+    ld : array, shape (M,), optional
+        r² with the lead SNP; NaN where unknown.
+    sets : (array of bool, array of bool), optional
+        Two sets of SNPs; coloured as neither, first, second, both.
+    set_names : (str, str)
+    lead : int, optional
+        Row of the SNP to mark with a diamond; the highest by default.
+    genes : polars.DataFrame, optional
+        `gene_name`, `start`, `end`, `strand` (`genopred.io.annotation.read_gtf`), of this chromosome.
+    exons : polars.DataFrame, optional
+        `gene_id`, `start`, `end` of the same genes.
+    recombination : (array, array), optional
+        Positions and cM/Mb, drawn as a line against its own axis.
+    chrom, ylabel, title : str
+    width : float
+        In pixels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    GenopredError
+        If there is no SNP or shapes do not fit.
+    """
+    x, value = np.asarray(pos, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if not len(x) or x.shape != value.shape or len(ids) != len(x):
+        raise GenopredError(f"locus_plot: {len(x)} positions, {len(value)} values, {len(ids)} ids; one each a SNP.")
+    top = int(np.argmax(value)) if lead is None else lead
+    left, right = float(x.min()), float(x.max())
+    pad = 0.02 * max(right - left, 1000)
+    span = (left - pad, right + pad)
+    rows = _gene_rows(genes, span, width) if genes is not None else []
+    lanes = 1 + max((row for *_, row in rows), default=-1)
+    track = 16 + 22 * lanes
+    with _style():
+        height = (300 if width < 500 else 340) + (track if rows else 0)
+        figure = _figure(width, height)
+        if rows:
+            ax, below = figure.subplots(2, 1, sharex=True, height_ratios=[height - track, track])
+            _draw_genes(below, rows, exons, lanes)
+        else:
+            ax = below = figure.subplots()
+        if recombination is not None:
+            _recombination(ax, recombination, span)
+        if ld is not None:
+            _by_ld(ax, x, value, np.asarray(ld, dtype=np.float64), ids, width)
+        elif sets is not None:
+            _by_set(ax, x, value, sets, set_names, ids)
+        else:
+            _points(ax, x, value, np.ones(len(x), dtype=bool), "learner", ids)
+        (mark,) = ax.plot(
+            x[top], value[top], "D", color=COLOURS["other"], markersize=8, markeredgecolor=COLOURS["ink"], zorder=6
+        )
+        _tip(mark, f"{ids[top]}: {int(x[top]):,}, {number(value[top], 2)}")
+        ax.annotate(
+            ids[top],
+            (x[top], value[top]),
+            (-9 if x[top] > (left + right) / 2 else 9, 1),
+            textcoords="offset points",
+            ha="right" if x[top] > (left + right) / 2 else "left",
+            va="center",
+            fontsize=11,
+        )
+        ax.set_xlim(*span)
+        ax.set_ylim(min(0.0, float(value.min())), float(value.max()) * 1.1 or 1.0)
+        ax.set_ylabel(ylabel)
+        if title:
+            ax.set_title(title)
+        _megabases(below, chrom, width)
+        if ax is not below:
+            ax.tick_params(axis="x", length=0, labelbottom=False)
+        _legend(figure, ax, width)
+    return figure
+
+
+def _legend(figure: Figure, ax: Axes, width: float) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles,
+            labels,
+            loc="outside upper right",
+            ncols=2 if width < 500 else 6,
+            handletextpad=0.3,
+            columnspacing=1.2,
+        )
+
+
+def _megabases(ax: Axes, chrom: str, width: float) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(4 if width < 500 else 8))
+    low, high = ax.get_xlim()
+    digits = 1 if high - low > 2e6 else 2 if high - low > 2e5 else 3
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:.{digits}f}"))
+    ax.set_xlabel(f"position on chromosome {chrom} (Mb)" if chrom else "position (Mb)")
+
+
+def _points(
+    ax: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    which: NDArray[np.bool_],
+    role: str,
+    ids: Sequence[str],
+    label: str | None = None,
+    tips: int = 0,
+    size: float = 5.0,
+    extra: Sequence[str] | None = None,
+) -> None:
+    """Dots of one colour; the `tips` highest of them have words of their own."""
+    rows = np.flatnonzero(which)
+    named = set(rows[np.argsort(-y[rows], kind="stable")][:tips].tolist())
+    plain = np.array([i for i in rows.tolist() if i not in named], dtype=np.int64)
+    style: dict[str, Any] = {"color": COLOURS[role], "markeredgewidth": 0, "linestyle": "none", "marker": "o"}
+    zorder = 2 + SET_ROLES.index(role) / 4 if role in SET_ROLES else 3
+    alpha = 0.55 if role == "baseline" else 0.85
+    ax.plot(x[plain], y[plain], markersize=size, alpha=alpha, zorder=zorder, label=label, **style)
+    for i in sorted(named):
+        (dot,) = ax.plot(x[i], y[i], markersize=size, alpha=alpha, zorder=zorder, **style)
+        _tip(dot, f"{ids[i]}: {extra[i] if extra is not None else f'{int(x[i]):,}, {number(float(y[i]), 2)}'}")
+
+
+def _by_ld(
+    ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], ld: NDArray[np.float64], ids: Sequence[str], width: float
+) -> None:
+    below = 0.0
+    for limit, role in LD_BINS:
+        which = (ld >= below) & (ld < limit)
+        if below == 0:
+            which |= ~np.isfinite(ld)
+        words = f"r² {'≥' if limit > 1 else '<'} {below if limit > 1 else limit:g}"
+        _points(ax, x, y, which, role, ids, words, _TIPS // 5)
+        below = limit
+
+
+def _by_set(
+    ax: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    sets: tuple[ArrayLike, ArrayLike],
+    names: tuple[str, str],
+    ids: Sequence[str],
+    extra: Sequence[str] | None = None,
+) -> None:
+    first, second = (np.asarray(s, dtype=bool) for s in sets)
+    groups = (~first & ~second, first & ~second, second & ~first, first & second)
+    for which, role, words in zip(groups, SET_ROLES, ("neither", f"{names[0]} only", f"{names[1]} only", "both")):
+        if which.any():
+            label = f"{words} ({int(which.sum()):,})"
+            tips = 40 if role == "baseline" else 120
+            _points(ax, x, y, which, role, ids, label, tips, 4.5 if role == "baseline" else 6.5, extra)
+
+
+def _recombination(ax: Axes, line: tuple[ArrayLike, ArrayLike], span: tuple[float, float]) -> None:
+    where, rate = (np.asarray(v, dtype=np.float64) for v in line)
+    here = (where >= span[0]) & (where <= span[1])
+    other = ax.twinx()
+    other.plot(where[here], rate[here], color=COLOURS["rule"], linewidth=1.5, zorder=0)
+    other.set_ylabel("recombination (cM/Mb)")
+    other.set_ylim(bottom=0)
+    other.spines["right"].set_visible(True)
+    ax.set_zorder(other.get_zorder() + 1)
+    ax.patch.set_visible(False)
+
+
+def _gene_rows(
+    genes: pl.DataFrame, span: tuple[float, float], width: float
+) -> list[tuple[str, str, int, int, str, int]]:
+    """Genes in the span: id, name, start, end, strand, and a lane in which no names run into each other."""
+    here = genes.filter((pl.col("end") >= span[0]) & (pl.col("start") <= span[1]))
+    if "gene_type" in here.columns and here.height > 12:
+        here = here.filter(pl.col("gene_type") == "protein_coding")
+    most = 14 if width < 500 else 60
+    if here.height > most:  # longest first
+        here = here.sort(pl.col("end") - pl.col("start"), descending=True).head(most)
+    per_letter = (span[1] - span[0]) / (width - 90) * 6.6
+    ends: list[float] = []
+    out = []
+    for row in here.sort("start").iter_rows(named=True):
+        name = row.get("gene_name") or row["gene_id"]
+        start, end = max(row["start"], span[0]), min(row["end"], span[1])
+        half = per_letter * (len(name) + 2) / 2
+        middle = min(max((start + end) / 2, span[0] + half), span[1] - half)
+        left, right = min(start, middle - half), max(end, middle + half)
+        lane = next((i for i, edge in enumerate(ends) if edge < left), len(ends))
+        if lane == len(ends):
+            if lane >= 6:
+                continue
+            ends.append(right)
+        else:
+            ends[lane] = right
+        out.append((row["gene_id"], name, row["start"], row["end"], row["strand"] or "+", lane))
+    return out
+
+
+def _draw_genes(
+    ax: Axes, rows: Sequence[tuple[str, str, int, int, str, int]], exons: pl.DataFrame | None, lanes: int
+) -> None:
+    for gene_id, name, start, end, strand, lane in rows:
+        y = -lane
+        (line,) = ax.plot([start, end], [y, y], color=COLOURS["soft"], linewidth=1.6, solid_capstyle="butt", zorder=1)
+        _tip(line, f"{name} ({gene_id}), {strand}: {start:,} to {end:,}")
+        if exons is not None:
+            of = exons.filter(pl.col("gene_id") == gene_id).select("start", "end").unique()
+            segments = [[(a, y), (max(b, a + 1), y)] for a, b in of.iter_rows()]
+            if segments:
+                from matplotlib.collections import LineCollection
+
+                ax.add_collection(LineCollection(segments, colors=COLOURS["learner"], linewidths=6, zorder=2))
+        words = f"{name} \N{RIGHTWARDS ARROW}" if strand == "+" else f"\N{LEFTWARDS ARROW} {name}"
+        low, high = ax.get_xlim() if ax.get_autoscalex_on() is False else (start, end)
+        text = ax.text((max(start, low) + min(end, high)) / 2, y + 0.22, words, ha="center", va="bottom", fontsize=9.5)
+        text.set_clip_on(True)
+    ax.set_ylim(-lanes + 0.6, 1.0)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+
+
+def effect_against_p(
+    effect: ArrayLike,
+    neglog: ArrayLike,
+    *,
+    ids: Sequence[str],
+    sets: tuple[ArrayLike, ArrayLike],
+    set_names: tuple[str, str],
+    xlabel: str = "|effect|",
+    ylabel: str = "\N{MINUS SIGN}log10 p",
+    width: float = 520,
+) -> Figure:
+    """A model's effects against -log10 p, one point a SNP, coloured by membership in the two top sets.
+
+    Parameters
+    ----------
+    effect, neglog : array, shape (M,)
+    ids : sequence of str, length M
+    sets : (array of bool, array of bool)
+    set_names : (str, str)
+    xlabel, ylabel : str
+    width : float
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    x, y = np.asarray(effect, dtype=np.float64), np.asarray(neglog, dtype=np.float64)
+    words = [f"effect {number(a, 3)}, p {p_value(10.0**-b)}" for a, b in zip(x.tolist(), y.tolist())]
+    with _style():
+        figure = _figure(width, min(width, 440) * 0.95)
+        ax = figure.subplots()
+        _by_set(ax, x, y, sets, set_names, ids, words)
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        ax.set_ylim(bottom=min(0.0, float(y.min())))
+        _legend(figure, ax, min(width, 499))
+    return figure
+
+
+def overlap_figure(
+    k: ArrayLike,
+    observed: ArrayLike,
+    bands: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]],
+    *,
+    marks: Sequence[int] = (),
+    total: int | None = None,
+    width: float = 640,
+) -> Figure:
+    """Overlap of two rankings at every k, with the null's mean and 95 % band.
+
+    Parameters
+    ----------
+    k, observed : array, shape (P,)
+    bands : mapping of str to (mean, low, high)
+        Null curves by name; the last one is filled, the others are dashed lines at their edges.
+    marks : sequence of int
+        Values of k to mark.
+    total : int, optional
+        SNPs in all; where the curves must end.
+    width : float
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    where, seen = np.asarray(k, dtype=np.int64), np.asarray(observed, dtype=np.float64)
+    if not len(where) or where.shape != seen.shape:
+        raise GenopredError(f"overlap_figure: {len(where)} values of k and {len(seen)} overlaps; one each is needed.")
+    narrow = width < 500
+    names = list(bands)
+    with _style():
+        figure = _figure(width, 330 if narrow else 360)
+        both = figure.subplots(1, 1 if narrow else 2, squeeze=False)[0]
+        small = where <= max([10, *(3 * m for m in marks)])
+        every = np.ones(len(where), dtype=bool)
+        last = np.asarray(bands[names[-1]][0], dtype=np.float64) if names else np.zeros(len(where))
+        # Over all k the curve hides its own deviations: there the null's mean is taken off.
+        views = [(small, 0 * last)] if narrow else [(small, 0 * last), (every, last)]
+        for ax, (part, off) in zip(both, views):
+            for name in names:
+                mean, low, high = ((np.asarray(v, dtype=np.float64) - off)[part] for v in bands[name])
+                if name == names[-1]:
+                    ax.fill_between(
+                        where[part],
+                        low,
+                        high,
+                        color=COLOURS["baseline"],
+                        alpha=0.3,
+                        linewidth=0,
+                        label=f"95 % of {name}",
+                    )
+                    ax.plot(where[part], mean, color=COLOURS["baseline"], linewidth=1.5, label="its mean")
+                else:
+                    edge = {"color": COLOURS["learner"], "linewidth": 1, "linestyle": (0, (3, 2))}
+                    ax.plot(where[part], high, label=f"95 % of {name}", **edge)
+                    ax.plot(where[part], low, **edge)
+            ax.plot(where[part], (seen - off)[part], color=COLOURS["worse"], linewidth=2, label="observed", zorder=4)
+            for mark in marks:
+                at = np.flatnonzero(where == mark)
+                if at.size and part[at[0]]:
+                    (dot,) = ax.plot(mark, (seen - off)[at[0]], "o", color=COLOURS["worse"], markersize=8, zorder=5)
+                    mean = np.asarray(bands[names[-1]][0])[at[0]]
+                    _tip(dot, f"k = {mark}: {int(seen[at[0]])} shared, null {number(float(mean), 1)}")
+            ax.set_xlabel("k: SNPs taken from the top of each ranking")
+            ax.set_ylabel("SNPs in both")
+            ax.set_xlim(left=0)
+            if not off.any():
+                ax.set_ylim(bottom=0)
+            ax.locator_params(axis="x", nbins=5)
+        both[0].set_title("the first few")
+        if not narrow:
+            both[1].set_title(f"all {total:,}, less the null's mean" if total else "all, less the null's mean")
+        handles, labels = both[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=2 if narrow else 5, columnspacing=1.4)
+    return figure
+
+
+def founding_panels(
+    pos: ArrayLike,
+    neglog: ArrayLike,
+    effect: ArrayLike,
+    score: ArrayLike,
+    *,
+    ids: Sequence[str],
+    k: int,
+    chrom: str = "",
+    effect_name: str = "|effect|",
+    width: float = 1000,
+) -> Figure:
+    """The founding study's four views of a locus: eQTL, model, their sum, and model against eQTL.
+
+    The top k of the eQTL p-values and of the sum are coloured, so that it can be seen where the overlap comes from.
+
+    Parameters
+    ----------
+    pos, neglog, effect, score : array, shape (M,)
+        Position, -log10 p, |effect|, and the sum of both after min-max normalisation.
+    ids : sequence of str, length M
+    k : int
+    chrom, effect_name : str
+    width : float
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    x, p, e, s = (np.asarray(v, dtype=np.float64) for v in (pos, neglog, effect, score))
+    if len({len(x), len(p), len(e), len(s), len(ids)}) != 1 or not len(x):
+        raise GenopredError("founding_panels: position, -log10 p, effect, score and id are needed for each SNP.")
+    top_p, top_e, top_s = (np.isin(np.arange(len(v)), np.argsort(-v, kind="stable")[:k]) for v in (p, e, s))
+    narrow = width < 500
+    minus = "\N{MINUS SIGN}log10 p"
+    with _style():
+        figure = _figure(width, 1120 if narrow else 620)
+        axes = figure.subplots(4, 1) if narrow else figure.subplots(2, 2).ravel()
+        shared = int(np.sum(top_e & top_p))
+        built = int(np.sum(top_s & top_p))
+        views = (
+            (x, p, "A  eQTL", minus, (top_s, top_p)),
+            (x, e, "B  model", effect_name, (top_s, top_p)),
+            (x, s, f"C  sum of both: {built} of {k} shared (circular)", "score", (top_s, top_p)),
+            (e, p, f"D  model against eQTL: {shared} of {k} shared", minus, (top_e, top_p)),
+        )
+        for ax, (across, up, title, label, sets) in zip(axes, views):
+            names = ("top by |effect|" if title[0] == "D" else "top by sum", "top by p")
+            _by_set(ax, across, up, sets, names, ids)
+            ax.set_title(title)
+            ax.set_ylabel(label)
+            ax.set_ylim(bottom=min(0.0, float(up.min())))
+            if title[0] == "D":
+                ax.set_xlabel(effect_name)
+            else:
+                _megabases(ax, chrom, width / (1 if narrow else 2))
+            ax.legend(fontsize=9.5, handletextpad=0.2, borderaxespad=0.2, loc="upper right")
+    return figure
+
+
+def precision_recall_figure(
+    recall: ArrayLike, precision: ArrayLike, base: float, *, name: str = "", width: float = 420
+) -> Figure:
+    """Precision against recall, with the precision of a score that knows nothing.
+
+    Parameters
+    ----------
+    recall, precision : array, shape (T,)
+    base : float
+        Share of members among all SNPs.
+    name : str
+        Of the set.
+    width : float
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with _style():
+        figure = _figure(width, width * 0.8)
+        ax = figure.subplots()
+        ax.step(np.asarray(recall), np.asarray(precision), where="post", color=COLOURS["main"], linewidth=2)
+        ax.axhline(base, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)))
+        ax.annotate("share of members", (1, base), (0, 4), textcoords="offset points", ha="right", fontsize=10.5)
+        ax.set_xlabel(f"recall of {name}" if name else "recall")
+        ax.set_ylabel("precision")
+        ax.set_xlim(0, 1)
+        ax.set_ylim(0, max(0.05, min(1.0, 1.15 * float(np.max(np.asarray(precision), initial=base)))))
+    return figure
