@@ -19,7 +19,8 @@ def command(
     """Run the main job on real people that come with the package, with no network.
 
     358 people of the GEUVADIS study and the genes in 2 Mb of chromosome 22: polygenic scores, base learners and
-    the stack in nested cross-validation. Ends with the table on the screen and a page in the folder OUT.
+    the stack in nested cross-validation. Where torch is installed, an untrained sequence model runs on the people's
+    own sequences too. Ends with the table on the screen and a page in the folder OUT.
     """
     from genopred.cli.progress import progress
     from genopred.cli.runlog import command_line
@@ -37,5 +38,5 @@ def command(
         command=command_line(),
     )
     with progress("genes", quiet=quiet) as step:
-        result = demo.run(config, step)
-    show_comparison(result)
+        done = demo.run(config, step)
+    show_comparison(done.stack, more={"Sequence features": done.lines})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +16,11 @@ log = logging.getLogger("genopred.cli")
 _FILE_WIDTH = 150
 
 
-def show_comparison(result: StackResult) -> None:
-    """Print the table that compares methods to stdout, and say what it means and where the page is."""
+def show_comparison(result: StackResult, more: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Print the table that compares methods to stdout, and say what it means and where the page is.
+
+    `more` has further paragraphs by their heading.
+    """
     from rich.console import Console
 
     from genopred.report.page import reading
@@ -32,6 +36,11 @@ def show_comparison(result: StackResult) -> None:
         log.info(line, extra={"file_only": True})
     for note in result.notes:
         log.warning(note)
+    for heading, paragraphs in (more or {}).items():
+        console.print(f"\n{heading}", markup=False, style="bold")
+        for paragraph in paragraphs:
+            console.print(paragraph, markup=False, soft_wrap=True)
+            log.info(paragraph, extra={"file_only": True})
     console.print(f"Page: {result.page}", markup=False, soft_wrap=True)
 
 

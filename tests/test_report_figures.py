@@ -139,3 +139,21 @@ def test_what_is_absent_is_named(data, tmp_path):
         figures.predicted_scatter(predictions, "X", "pt-prs")
     with pytest.raises(GenopredError, match="saved as .png or .svg, not as .tiff"):
         figures.save_figure(figures.method_means(summary), tmp_path / "x.tiff")
+
+
+def test_spreads_show_every_person_in_the_row_of_the_gene():
+    values = {"ENSG00000100372.10": [0.0, 1.0, float("nan"), -2.0], "B": [3.0, 3.0]}
+    figure = figures.spreads(values, "percent", width=340)
+    [ax] = figure.axes
+    rows = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [line.get_xdata().tolist() for line in rows] == [[0.0, 1.0, -2.0], [3.0, 3.0]]
+    assert all(abs(up - y) <= 0.3 for y, line in enumerate(rows) for up in line.get_ydata())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["ENSG…100372", "B"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first gene is on top
+    assert {"ENSG00000100372.10: \N{MINUS SIGN}2.00 to 1.00, 3 values", "B: 3.00 to 3.00, 1 values"} <= set(
+        titles(figure)
+    )
+    assert figures.to_svg(figure, title="t") == figures.to_svg(figures.spreads(values, "percent", width=340), title="t")
+    for bad, named in (({}, "no genes"), ({"A": [1.0], "C": [float("nan")]}, "C")):
+        with pytest.raises(GenopredError, match=named):
+            figures.spreads(bad, "percent")

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
 from genopred.errors import GenopredError, examples
 from genopred.report.tables import check_summary, interval, number
@@ -431,6 +432,51 @@ def r2_against_r2(scores: pl.DataFrame, x: str, y: str, *, width: float = 420) -
         ax.set_ylabel(f"R² of {y}")
         better = int((b > a).sum())
         ax.set_title(f"{y} is better in {better} of {len(a)} genes", fontsize=12)
+    return figure
+
+
+def spreads(values: Mapping[str, ArrayLike], label: str, *, width: float = 720) -> Figure:
+    """One row a gene, one point a person: how far people lie apart.
+
+    Parameters
+    ----------
+    values : mapping of str to array, shape (N,)
+        The people's values by gene, in the order from top to bottom.
+    label : str
+        Of the axis.
+    width : float
+        In pixels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    GenopredError
+        If there is no gene, or a gene without a finite value.
+    """
+    rows = {gene: np.asarray(of, dtype=np.float64) for gene, of in values.items()}
+    rows = {gene: of[np.isfinite(of)] for gene, of in rows.items()}
+    empty = [gene for gene, of in rows.items() if not len(of)]
+    if empty or not rows:
+        raise GenopredError(f"values: no finite value ({examples(empty) or 'no genes'}); each gene needs one.")
+    rng = np.random.default_rng(0)
+    with _style():
+        figure = _figure(width, 70 + 34 * len(rows))
+        ax = figure.subplots()
+        for y, (gene, of) in enumerate(rows.items()):
+            ax.axhline(y, color=COLOURS["rule"], linewidth=1, zorder=0)
+            # scattered across the row, so that people with the same value do not hide each other
+            up = y + rng.uniform(-0.3, 0.3, len(of))
+            (dots,) = ax.plot(of, up, "o", color=COLOURS["main"], markersize=4, alpha=0.4, markeredgewidth=0, zorder=2)
+            _tip(dots, f"{gene}: {number(of.min(), 2)} to {number(of.max(), 2)}, {len(np.unique(of)):,} values")
+        ax.set_yticks(range(len(rows)), [_short(gene) for gene in rows])
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        ax.locator_params(axis="x", nbins=5 if width < 500 else 9)
+        ax.set_xlabel(label)
     return figure
 
 

@@ -77,7 +77,7 @@ def load_enformer(
         If enformer-pytorch is not installed; a file is missing, corrupt, or of another size than config.json says;
         weights are not finite; or the hub cannot be reached.
     """
-    kind = _enformer_class()
+    kind = enformer_class()
     folder, source = _folder(path)
     config = _read_config(folder / CONFIG)
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
@@ -123,7 +123,8 @@ def save_enformer(
     return folder
 
 
-def _enformer_class() -> Any:
+def enformer_class() -> Any:
+    """enformer-pytorch's module; a ModelError that says what to install where it is not there."""
     try:
         from enformer_pytorch import Enformer
     except ImportError as bad:
