@@ -1,15 +1,16 @@
 # make demo    install what the main job needs and run it on the embedded data
 # make test    install everything, check style and types, run the whole suite
 # make lint    style and types only
-# make bench   the benchmarks: they need the data and programs that benchmarks/ names, and time
+# make bench   every benchmark into out/bench/: needs the data and programs that benchmarks/ names, and hours;
+#              make bench-plink and so on run one of them
 # make clean   remove outputs, builds and caches; the environment stays
 #
 # PYTHON=python3.12  another Python (3.10 to 3.13)     VENV=/path  another place for the environment
-# EXTRAS=sequence    extras for `make demo`            JOBS=8      processes of `make test`
+# EXTRAS=            `make demo` without torch         JOBS=8      processes of `make test` and `make bench`
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?=
+EXTRAS ?= sequence
 JOBS ?= 2
 
 comma := ,
@@ -18,6 +19,18 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 METADATA := setup.cfg pyproject.toml constraints.txt
 CORE := $(VENV)/.installed-core$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 ALL := $(VENV)/.installed-all
+
+# The long one last.
+BENCHMARKS := $(filter-out accuracy,$(patsubst benchmarks/%.py,%,$(sort $(wildcard benchmarks/*.py)))) accuracy
+BENCH := out/bench
+# Scripts that are not named here take a folder as their --out.
+BENCH_accuracy = --out $(BENCH)/accuracy --threads $(JOBS)
+BENCH_enformer = --out $(BENCH)/enformer.json
+BENCH_eqtl = --out $(BENCH)/eqtl.md
+BENCH_eqtl_truth = --out $(BENCH)/eqtl_truth.md
+BENCH_overlap = --work $(BENCH)/overlap
+BENCH_plink = --out $(BENCH)/plink
+BENCH_sequence_stack = --out $(BENCH)/sequence_stack --threads $(JOBS)
 
 .PHONY: demo test lint bench clean
 .DELETE_ON_ERROR:
@@ -33,8 +46,11 @@ lint: $(ALL)
 	$(BIN)/ruff format --check --quiet . || { echo "Formatting differs; run: $(BIN)/ruff format ."; exit 1; }
 	$(BIN)/mypy
 
-bench: $(ALL)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(addprefix bench-,$(BENCHMARKS))
+
+bench-%: $(ALL) benchmarks/%.py
+	@mkdir -p $(BENCH)
+	$(BIN)/python benchmarks/$*.py $(or $(BENCH_$*),--out $(BENCH)/$*)
 
 clean:
 	rm -rf demo out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
