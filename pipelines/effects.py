@@ -721,7 +721,10 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
         unit = "effect" if getattr(model, "log_scale", False) else f"effect ({settings.aggregate} over bins)"
         for g, name in enumerate(settings.names):
             tail = "" if len(settings.names) == 1 else "." + re.sub(r"[^\w.+-]+", "_", name)[:60]
-            title = f"{model.name}, {name}" + (f", {gene['gene_id']} ({strand})" if gene else "")
+            group = "" if len(model.tracks) == 1 else f", tracks: {name}"
+            title = f"In-silico mutagenesis with {model.name}{group}" + (
+                f", {gene['gene_id']} ({strand})" if gene else ""
+            )
             figure = mutagenesis(
                 found.matrix(g),
                 found.sequence,

@@ -71,9 +71,11 @@ def mutagenesis(
     limit = float(np.abs(effects[known]).max()) or 1.0
     shown = sorted((pos, name) for pos, name in marks if start <= pos < start + n)
     with _style():
-        figure = _figure(width, 330 + (24 if shown else 0))
+        rows = 1 + max((level for _, _, level in _levels(shown, start, n, width)), default=-1)
+        figure = _figure(width, 330 + 15 * rows)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.35, 1])
-        if (width - 130) / n >= _LEGIBLE:
+        legible = (width - 130) / n >= _LEGIBLE
+        if legible:
             _letters(top, sequence, lost, start)
         else:
             top.bar(
@@ -81,20 +83,22 @@ def mutagenesis(
             )
         spread = float(np.abs(lost).max()) or 1.0
         low, high = min(0.0, float(lost.min())), max(0.0, float(lost.max()))
-        top.set_ylim(low - 0.06 * spread, high + (0.28 if shown else 0.06) * spread)
+        top.set_ylim(low - 0.06 * spread, high + 0.06 * spread)
         top.axhline(0, color=COLOURS["soft"], linewidth=0.8)
         top.set_ylabel("lost by a change\n(mean of three)")
         top.tick_params(labelbottom=False)
-        for pos, name in shown:
+        for pos, _ in shown:
+            top.axvline(pos, color=COLOURS["ink"], linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
+        for pos, name, level in _levels(shown, start, n, width):
             top.annotate(
                 name,
-                (pos, max(0.0, float(lost[pos - start]))),
-                xytext=(0, 14),
+                (pos, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 3 + 15 * level),
                 textcoords="offset points",
                 ha="center",
                 fontsize=10,
                 color=COLOURS["ink"],
-                arrowprops={"arrowstyle": "-", "color": COLOURS["ink"], "linewidth": 0.8},
             )
         image = bottom.imshow(
             np.ma.masked_invalid(effects.T),
@@ -107,18 +111,36 @@ def mutagenesis(
         )
         bottom.set_facecolor(COLOURS["rule"])
         at = [(start + i, BASES.index(base)) for i, base in enumerate(sequence) if base in BASES]
-        size = min(9.0, max(0.6, 0.4 * (width - 130) / n)) ** 2
-        bottom.scatter(*zip(*at), s=size * 0.25, color=COLOURS["baseline"], linewidths=0, zorder=2)
+        if legible:
+            size = min(4.0, 0.2 * (width - 130) / n)
+            bottom.scatter(*zip(*at), s=size**2, color=COLOURS["baseline"], linewidths=0, zorder=2)
         bottom.set_yticks(range(4), list(BASES))
+        for tick in bottom.get_yticklabels():
+            tick.set_color(_LETTERS[tick.get_text()])
+            tick.set_fontweight("bold")
         bottom.set_ylabel("changed to")
         bottom.set_xlim(start - 0.5, start + n - 0.5)
-        bottom.set_xlabel(f"position on {chrom}; grey dots: the reference's base")
+        bottom.set_xlabel(f"position on {chrom}" + ("; grey dots: the reference's base" if legible else ""))
         bottom.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value - round(value)) < 1e-6 else "")
         bottom.locator_params(axis="x", integer=True, nbins=8)
         figure.colorbar(image, ax=[top, bottom], label=label, fraction=0.02, pad=0.01)
         if title:
-            top.set_title(title)
+            top.set_title(title, pad=6 + 15 * rows)
     return figure
+
+
+def _levels(shown: Sequence[tuple[int, str]], start: int, n: int, width: int) -> list[tuple[int, str, int]]:
+    """Names of SNPs in rows above the picture, so that none covers another; those that three rows cannot hold go."""
+    ends = [-np.inf] * 3
+    out = []
+    for pos, name in shown:
+        middle = (pos - start + 0.5) / n * (width - 130)
+        half = 3.4 * len(name) + 4
+        level = next((i for i, end in enumerate(ends) if middle - half > end), None)
+        if level is not None:
+            ends[level] = middle + half
+            out.append((pos, name, level))
+    return out
 
 
 def _letters(axes: Axes, sequence: str, heights: NDArray[np.float64], start: int) -> None:
