@@ -18,7 +18,6 @@ import argparse
 import logging
 import os
 import platform
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -86,7 +85,6 @@ def main() -> None:
             done.result.summary.write_csv(RESULTS / f"{name}_summary.tsv", separator="\t")
             if done.result.cost:
                 done.cost.write_csv(RESULTS / f"{name}_cost.tsv", separator="\t")
-            shutil.copy(config.out / "weights.json", RESULTS / f"{name}_weights.json")
 
 
 def report(name: str, done: benchmark.BenchmarkResult) -> str:
