@@ -228,9 +228,7 @@ def command(
         mode=mode,
         source=sources[mode],
         pheno_name=pheno_name,
-        score_columns=None
-        if score_columns is None
-        else tuple(int(k) for k in _numbers(score_columns, "--score-columns")),
+        score_columns=None if score_columns is None else _whole(score_columns, "--score-columns"),
         average=average,
         skip_missing=no_mean_imputation,
         center=center,
@@ -268,3 +266,12 @@ def _numbers(text: str, flag: str) -> tuple[float, ...]:
     if not found:
         raise GenopredError(f"{flag}: give at least one number.")
     return found
+
+
+def _whole(text: str, flag: str) -> tuple[int, ...]:
+    from genopred.errors import GenopredError
+
+    found = _numbers(text, flag)
+    if not all(k.is_integer() for k in found):
+        raise GenopredError(f"{flag} {text}: whole numbers are needed, counted from 1.")
+    return tuple(int(k) for k in found)
