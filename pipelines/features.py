@@ -30,10 +30,10 @@ from genopred.io.text import PathLike
 from genopred.io.writing import atomic, lock_output
 from genopred.sequence.features import (
     FeatureSettings,
+    backward_passes,
     content_key,
     features_from_sequences,
     gene_sequences,
-    linear_agreement,
     work,
 )
 from genopred.sequence.haplotypes import MAX_MISMATCH, PersonalSequences, check_reference, window_around
@@ -101,7 +101,7 @@ class FeaturesRun:
     ----------
     genes : polars.DataFrame
         gene_id, chrom, tss, strand, status (computed, reused), haplotypes, distinct, variants, seconds, and where
-        asked for self_check_error, linear_median_r, linear_lowest_r.
+        asked for self_check_error, linear_median_r, linear_lowest_r, linear_median_slope (exact on linear).
     manifest : dict
     """
 
@@ -255,7 +255,19 @@ def estimate(config: FeaturesConfig, progress: Callable[..., None] | None = None
         naive > 0, share * tower + (1 - share) * table["distinct"].to_numpy(), table["distinct"].to_numpy()
     )
     if inputs.settings.mode == "linear":
-        passes = share * tower + 3.0
+        # twice the transformer backwards for each output, and exactly for the sample that is compared
+        sample = np.minimum(table["distinct"].to_numpy(), AGREEMENT_SAMPLE)
+        backward = 1 + 2 * backward_passes(model, inputs.settings)
+        linear = share * (tower + 1) + (1 - share) * (backward + sample)
+        if (linear > passes).all():
+            log.warning(
+                "--mode linear with %d tracks costs more than --mode exact here (about %.0f passes against %.0f); "
+                "choose fewer tracks, or exact.",
+                len(inputs.settings.tracks),
+                linear.sum(),
+                passes.sum(),
+            )
+        passes = linear
     elif inputs.settings.mode == "reference":
         passes = np.ones(table.height)
     strands = 2 if inputs.settings.strands == "both" else 1
@@ -329,15 +341,18 @@ def _gene(
     if origin is None or origin.get("key") != key or any(name not in origin for name in needed):
         status = "computed"
         features = features_from_sequences(
-            model, sequences, inputs.settings, batch_size=config.batch_size, check=2 if config.self_check else 0
+            model,
+            sequences,
+            inputs.settings,
+            batch_size=config.batch_size,
+            check=2 if config.self_check else 0,
+            agreement=AGREEMENT_SAMPLE,
         )
         extra: dict[str, Any] = {
             "key": key,
             "build": inputs.build,
             "gene": {k: gene[k] for k in ("chrom", "tss", "strand")},
         }
-        if inputs.settings.mode == "linear":
-            extra["linear_agreement"] = linear_agreement(model, sequences, inputs.settings, n=AGREEMENT_SAMPLE)
         write_features(config.out, gene["gene_id"], features, **extra)
         origin = {**features.origin, **extra}
     counts = origin["counts"]
@@ -359,6 +374,7 @@ def _gene(
     if "linear_agreement" in origin:
         row["linear_median_r"] = origin["linear_agreement"]["median_r"]
         row["linear_lowest_r"] = origin["linear_agreement"]["lowest_r"]
+        row["linear_median_slope"] = origin["linear_agreement"]["median_slope"]
     names = _feature_names(origin, path)
     return row, {"gene_id": gene["gene_id"], **dict(zip(names, origin["reference"]))}
 

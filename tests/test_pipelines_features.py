@@ -238,6 +238,7 @@ def test_dry_run_counts_and_writes_nothing(files):
 def test_linear_mode_says_how_well_it_agrees(files):
     done = run(config(files, model="lin:1", settings={"mode": "linear"}))
     assert done.genes["linear_median_r"].min() == pytest.approx(1)
+    assert done.genes["linear_median_slope"].to_list() == pytest.approx([1] * 4)
     assert any("linear against exact" in line for line in done.lines())
     assert "linear_agreement" in read_origin(feature_path(files / "out", "ENSG00000000001.1"))
 

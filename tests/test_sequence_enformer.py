@@ -20,7 +20,10 @@ enformer_pytorch = pytest.importorskip("enformer_pytorch")
 
 from genopred.sequence import enformer as engine  # noqa: E402
 from genopred.sequence.enformer import EnformerModel, ExactTower, Transformer, precision_error, predict_haplotypes  # noqa: E402
+from genopred.sequence.features import FeatureSettings, features_from_sequences  # noqa: E402
+from genopred.sequence.haplotypes import PersonalSequences  # noqa: E402
 from genopred.sequence.registry import SequenceModel  # noqa: E402
+from genopred.types import Interval  # noqa: E402
 
 SMALL = {
     "dim": 96,
@@ -297,6 +300,40 @@ def test_aggregated_bins(mode: str) -> None:
         got, work = predict_haplotypes(module, *window, bins=[2, 5, 7], tracks=[1, 3], mode=mode, aggregate=how)
         assert np.allclose(got, getattr(whole, how)(axis=1, keepdims=True), rtol=1e-10)
         assert mode == "exact" or work.transformer_operations < one.transformer_operations / 2
+
+
+def test_linear_features_take_one_backward_pass_a_track() -> None:
+    """The pipeline's numbers are the mean of the unaggregated ones, and each track costs one backward pass."""
+    model = EnformerModel(small(torch.float32), CheckpointInfo("here", "0" * 64, {}, 2048, False, "test"))
+    reference, sites, ref, alt, alleles = case(2048, [100, 700, 1000, 1010, 1500], 12, 5)
+    people = PersonalSequences(
+        samples=np.array([f"P{i}" for i in range(6)]),
+        interval=Interval("1", 0, 2048),
+        reverse=False,
+        tss_offset=1024,
+        reference=np.where(reference.any(axis=1), reference.argmax(axis=1), 4).astype(np.int8),
+        sites=sites,
+        ref_codes=ref,
+        alt_codes=alt,
+        alleles=np.minimum(alleles, 1),
+        ploidy=2,
+    )
+    options = {"tracks": ["1", "4"], "bins": 3, "mode": "linear"}
+    apart = features_from_sequences(model, people, FeatureSettings.of(model, aggregate="none", **options))
+    assert model.last_work is not None
+    each = model.last_work.transformer_operations
+    for how in ("mean", "sum"):
+        found = features_from_sequences(model, people, FeatureSettings.of(model, aggregate=how, **options))
+        want = getattr(apart.values.reshape(6, 2, 3), how)(axis=2)
+        np.testing.assert_allclose(found.values, want, rtol=1e-5)
+        np.testing.assert_allclose(
+            found.origin["reference"], getattr(np.reshape(apart.origin["reference"], (2, 3)), how)(axis=1), rtol=1e-5
+        )
+        # forward once, backward twice as dear, for 2 outputs instead of 6
+        assert model.last_work.transformer_operations == pytest.approx(each * 5 / 13)
+    agreement = features_from_sequences(model, people, FeatureSettings.of(model, **options), agreement=5)
+    assert agreement.origin["linear_agreement"]["haplotypes"] == 5
+    assert agreement.origin["linear_agreement"]["median_r"] > 0.3
 
 
 def test_reference_mode() -> None:

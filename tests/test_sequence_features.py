@@ -10,6 +10,7 @@ import pytest
 from genopred.errors import GenopredError, ModelError
 from genopred.sequence.features import (
     FeatureSettings,
+    backward_passes,
     central_bins,
     content_key,
     features_for_gene,
@@ -263,11 +264,60 @@ def test_self_check_catches_a_shared_computation_that_is_off():
 
 def test_linear_agreement_is_a_correlation_over_haplotypes():
     model = LinearToy()
-    found = linear_agreement(model, sequences(), FeatureSettings.of(model, mode="linear"), n=10)
+    settings = FeatureSettings.of(model, mode="linear")
+    found = linear_agreement(model, sequences(), settings, n=10)
     assert found["haplotypes"] == 10
     assert found["median_r"] == pytest.approx(1, abs=1e-5) and found["median_slope"] == pytest.approx(2, abs=1e-3)
+    features = features_from_sequences(model, sequences(), settings, agreement=10)
+    assert features.origin["linear_agreement"] == pytest.approx(found, rel=1e-5)
+    exact = features_from_sequences(model, sequences(), FeatureSettings.of(model), agreement=10)
+    assert "linear_agreement" not in exact.origin
     with pytest.raises(ModelError, match="--mode linear"):
         features_from_sequences(Toy(), sequences(), FeatureSettings.of(Toy(), mode="linear"))
+
+
+class Aggregating(LinearToy):
+    """Aggregates by itself, and keeps what it was asked for."""
+
+    aggregates = True
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def predict_haplotypes(self, *args, aggregate="none", **rest):
+        self.asked.append((rest.get("mode"), aggregate))
+        out = super().predict_haplotypes(*args, **rest)
+        return out if aggregate == "none" else getattr(out, aggregate)(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("how", ["mean", "sum", "none"])
+def test_only_linear_mode_hands_the_aggregate_to_the_model(how):
+    model, people = Aggregating(), sequences()
+    settings = FeatureSettings.of(model, mode="linear", aggregate=how)
+    found = features_from_sequences(model, people, settings, agreement=10)
+    assert model.asked == [("linear", how), ("exact", "none")]
+    assert backward_passes(model, settings) == (9 if how == "none" else 3)
+    assert backward_passes(Toy(), settings) == 9
+    # a model that cannot aggregate gives the same numbers
+    plain = features_from_sequences(LinearToy(), people, settings, agreement=10)
+    np.testing.assert_allclose(found.values, plain.values, rtol=1e-6)
+    assert found.origin["linear_agreement"] == pytest.approx(plain.origin["linear_agreement"], rel=1e-4)
+    model.asked.clear()
+    exact = features_from_sequences(model, people, FeatureSettings.of(model, aggregate=how), check=2)
+    assert model.asked == [("exact", "none")]
+    same = features_from_sequences(Toy(), people, FeatureSettings.of(Toy(), aggregate=how))
+    np.testing.assert_array_equal(exact.values, same.values)
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "linear"}, {"mode": "reference"}, {"strands": "both"}])
+def test_aggregated_predictions_are_those_of_the_bins(options):
+    people = sequences()
+    bins = predict_tracks(Aggregating(), people, bins=[0, 2, 3], **options)
+    for how in ("mean", "sum"):
+        one = predict_tracks(Aggregating(), people, bins=[0, 2, 3], aggregate=how, **options)
+        assert one.shape == (24, 1, 3)
+        np.testing.assert_allclose(one, getattr(bins, how)(axis=1, keepdims=True), rtol=1e-6)
 
 
 def test_the_content_key_knows_what_matters():

@@ -758,6 +758,7 @@ class EnformerModel:
     """
 
     strand_aware = False
+    aggregates = True
 
     def __init__(self, module: Any, info: Any, tracks: Sequence[str] | None = None, *, head: str = "human") -> None:
         if head not in module._heads:

@@ -166,6 +166,7 @@ def predict_tracks(
     dtype: str = "fp32",
     mode: str = "exact",
     strands: str = "model",
+    aggregate: str = "none",
 ) -> NDArray[np.float32]:
     """Predictions of every haplotype of a window; each distinct one is computed once.
 
@@ -180,10 +181,13 @@ def predict_tracks(
         Halved for as long as memory runs out.
     dtype, mode, strands : str
         See `FeatureSettings`.
+    aggregate : {"none", "mean", "sum"}
+        Of the bins, into one. In linear mode a model that can do so (`aggregates`) then makes one backward pass a
+        track, instead of one a bin and track.
 
     Returns
     -------
-    array, shape (H, len(bins), len(tracks)), float32
+    array, shape (H, len(bins), len(tracks)), or (H, 1, len(tracks)) aggregated, float32
         In the order of `sequences`: a person's haplotypes next to each other.
 
     Raises
@@ -205,12 +209,12 @@ def predict_tracks(
             batch_size=batch_size,
             dtype=dtype,
             strands=strands,
+            aggregate=aggregate,
         )
         return np.repeat(one, sequences.n_haplotypes, axis=0)
     if strands == "both":
-        forward = predict_tracks(
-            model, sequences, bins=which_bins, tracks=which_tracks, batch_size=batch_size, dtype=dtype, mode=mode
-        )
+        options: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype, "mode": mode, "aggregate": aggregate}
+        forward = predict_tracks(model, sequences, bins=which_bins, tracks=which_tracks, **options)
         # a model with strand-specific tracks names, for each, its partner on the other strand
         partner = np.asarray(getattr(model, "reverse_tracks", np.arange(len(model.tracks))), dtype=np.int64)
         backward = predict_tracks(
@@ -218,12 +222,12 @@ def predict_tracks(
             sequences.other_strand(),
             bins=model.n_bins - 1 - which_bins,
             tracks=partner[which_tracks],
-            batch_size=batch_size,
-            dtype=dtype,
-            mode=mode,
+            **options,
         )
         return ((forward + backward) / 2).astype(np.float32)
 
+    # exact values are aggregated here, whatever the model
+    within = _within(model, mode, aggregate)
     first, inverse = sequences.distinct
     if sequences.whole is not None:
         if mode != "exact" or dtype != "fp32":
@@ -252,10 +256,11 @@ def predict_tracks(
                 batch_size=batch,
                 dtype=dtype,
                 mode=mode,
+                **within,
             )
 
     out = _shrinking(run, batch_size, getattr(model, "default_batch", None) or 32, model.name)
-    wanted = (len(first), len(which_bins), len(which_tracks))
+    wanted = (len(first), 1 if within else len(which_bins), len(which_tracks))
     if out.shape != wanted:
         raise ModelError(f"{model.name}: predictions have shape {out.shape}; needed {wanted}.")
     if not np.isfinite(out).all():
@@ -263,6 +268,8 @@ def predict_tracks(
             f"{model.name}: {np.count_nonzero(~np.isfinite(out)):,} predictions are not finite; with --dtype bf16 try "
             "fp32, else the weights are damaged."
         )
+    if aggregate != "none" and not within:
+        out = _aggregate(out, aggregate)[:, None]
     return out[inverse]
 
 
@@ -333,8 +340,13 @@ def features_from_sequences(
     *,
     batch_size: int | None = None,
     check: int = 0,
+    agreement: int = 0,
 ) -> Features:
-    """As `features_for_gene`, from sequences that are there already; `check` haplotypes go through `self_check`."""
+    """As `features_for_gene`, from sequences that are there already.
+
+    `check` haplotypes go through `self_check` in exact mode, `agreement` through `linear_agreement` in linear mode;
+    what they say is in `origin`.
+    """
     if settings.per_haplotype and sequences.ploidy == 1:
         raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
     options: dict[str, Any] = {
@@ -345,11 +357,16 @@ def features_from_sequences(
         "strands": settings.strands,
     }
     started = time.perf_counter()
+    # a self-check wants each bin; aggregated before the derivative, linear mode has one backward pass a track
+    inside = settings.aggregate if settings.mode == "linear" else "none"
     # the reference is one haplotype more, and costs nothing where somebody carries it
-    raw = predict_tracks(model, sequences.with_reference(), mode=settings.mode, **options)
+    raw = predict_tracks(model, sequences.with_reference(), mode=settings.mode, aggregate=inside, **options)
     raw, reference = raw[: sequences.n_haplotypes], raw[-1:]
     checked = self_check(model, sequences, settings, raw, n=check) if check and settings.mode == "exact" else None
     values = _aggregate(raw, settings.aggregate)
+    agrees = None
+    if agreement and settings.mode == "linear":
+        agrees = linear_agreement(model, sequences, settings, n=agreement, linear=values, batch_size=batch_size)
     people = sequences.per_person(values)
     if settings.per_haplotype:
         people = values.reshape(len(sequences.samples), -1)
@@ -375,6 +392,8 @@ def features_from_sequences(
     }
     if checked is not None:
         origin["self_check"] = checked
+    if agrees is not None:
+        origin["linear_agreement"] = agrees
     return Features(people.astype(np.float32), sequences.samples, names, origin)
 
 
@@ -453,9 +472,21 @@ def self_check(
 
 
 def linear_agreement(
-    model: SequenceModel, sequences: PersonalSequences, settings: FeatureSettings, *, n: int = 20, seed: int = 0
+    model: SequenceModel,
+    sequences: PersonalSequences,
+    settings: FeatureSettings,
+    *,
+    n: int = 20,
+    seed: int = 0,
+    linear: NDArray[np.float32] | None = None,
+    batch_size: int | None = None,
 ) -> dict[str, float]:
     """How well the linear mode agrees with the exact one on a sample of the distinct haplotypes of a gene.
+
+    Parameters
+    ----------
+    linear : array, shape (H, features), optional
+        Aggregated values of all haplotypes in linear mode, where they are there already.
 
     Returns
     -------
@@ -466,21 +497,31 @@ def linear_agreement(
     first, _ = sequences.distinct
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(first, size=min(n, len(first)), replace=False))
-    args = (onehot(sequences.reference), sequences.sites, sequences.ref_codes, sequences.alt_codes)
-    both = []
-    for mode in ("exact", "linear"):
-        raw = model.predict_haplotypes(
-            *args, sequences.alleles[rows], bins=settings.bins, tracks=settings.tracks, dtype=settings.dtype, mode=mode
+    sample = sequences.take(rows)
+
+    def values(mode: str) -> NDArray[np.float32]:
+        raw = predict_tracks(
+            model,
+            sample,
+            bins=settings.bins,
+            tracks=settings.tracks,
+            batch_size=batch_size,
+            dtype=settings.dtype,
+            mode=mode,
+            strands=settings.strands,
+            aggregate=settings.aggregate,
         )
-        both.append(_aggregate(raw, settings.aggregate).astype(np.float64))
-    exact, linear = (values - values.mean(axis=0) for values in both)
-    spread = np.sqrt((exact**2).sum(axis=0) * (linear**2).sum(axis=0))
+        return _aggregate(raw, settings.aggregate)
+
+    both = [values("exact").astype(np.float64), (values("linear") if linear is None else linear[rows]).astype(float)]
+    exact, first_order = (values - values.mean(axis=0) for values in both)
+    spread = np.sqrt((exact**2).sum(axis=0) * (first_order**2).sum(axis=0))
     varies = spread > 1e-12
     nan = float("nan")
     if len(rows) < 3 or not varies.any():
         return {"haplotypes": len(rows), "median_r": nan, "lowest_r": nan, "median_slope": nan}
-    r = (exact * linear).sum(axis=0)[varies] / spread[varies]
-    slope = (exact * linear).sum(axis=0)[varies] / (linear**2).sum(axis=0)[varies]
+    together = (exact * first_order).sum(axis=0)[varies]
+    r, slope = together / spread[varies], together / (first_order**2).sum(axis=0)[varies]
     return {
         "haplotypes": len(rows),
         "median_r": float(np.median(r)),
@@ -529,6 +570,21 @@ def _aggregate(raw: NDArray[np.float32], how: str) -> NDArray[np.float32]:
     if how == "sum":
         return raw.sum(axis=1)
     return raw.transpose(0, 2, 1).reshape(len(raw), -1)
+
+
+def _within(model: SequenceModel, mode: str, aggregate: str) -> dict[str, str]:
+    """What a model is told of the aggregate: nothing unless it aggregates by itself, and gains by it."""
+    return {"aggregate": aggregate} if mode == "linear" and aggregate != "none" and _aggregates(model) else {}
+
+
+def _aggregates(model: SequenceModel) -> bool:
+    return bool(getattr(model, "aggregates", False))
+
+
+def backward_passes(model: SequenceModel, settings: FeatureSettings) -> int:
+    """How many backward passes a gene takes in linear mode, one strand."""
+    one = settings.aggregate != "none" and _aggregates(model)
+    return len(settings.tracks) * (1 if one else len(settings.bins))
 
 
 def _names(model: SequenceModel, settings: FeatureSettings) -> tuple[str, ...]:

@@ -49,9 +49,11 @@ class SequenceModel(Protocol):
     Notes
     -----
     A model may also have: `default_batch` (windows at a time); `log_scale` (True where its tracks are logarithms);
-    `reverse_tracks` (for each track its partner on the other strand, for `--strands both`); `device`; and for the
-    estimate of `--dry-run` of models with a shared tower `token_size` (bp), `token_reach` (bases before a token's
-    first and behind it that it sees, (before, after)) and `tower_share` (the tower's share of a pass).
+    `reverse_tracks` (for each track its partner on the other strand, for `--strands both`); `device`; `aggregates`
+    (True where `predict_haplotypes` also takes aggregate="mean" or "sum" and then returns one bin: asked for in linear
+    mode, where it saves backward passes); and for the estimate of `--dry-run` of models with a shared tower
+    `token_size` (bp), `token_reach` (bases before a token's first and behind it that it sees, (before, after)) and
+    `tower_share` (the tower's share of a pass).
     """
 
     name: str
