@@ -60,7 +60,8 @@ def test_every_requirement_is_pinned():
     metadata = configparser.ConfigParser()
     metadata.read(ROOT / "setup.cfg")
     extras = metadata["options.extras_require"]
-    required = "\n".join([metadata["options"]["install_requires"], extras["sequence"], extras["test"]]).split()
+    parts = [metadata["options"]["install_requires"], *(extras[name] for name in ("sequence", "simulate", "test"))]
+    required = "\n".join(parts).split()
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.partition("==")[0] for line in lines if not line.startswith("#")}
     names = {line.partition(">=")[0].partition("==")[0].lower().replace("_", "-") for line in required}
