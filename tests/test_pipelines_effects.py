@@ -1,0 +1,361 @@
+"""genopred.pipelines.effects, on files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import polars as pl
+import pytest
+
+pytest.importorskip("torch")
+
+from test_pipelines_features import GENES, SEQUENCE, SITES, Toy, write_vcf
+
+from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError
+from genopred.pipelines import effects
+from genopred.pipelines.effects import EffectsConfig, run
+from genopred.sequence import registry
+from genopred.sequence.effects import EFFECT_SCHEMA
+from genopred.sequence.onehot import encode, onehot
+from genopred.types import Interval
+
+
+class Forward(Toy):
+    """Reads forward whatever the gene's strand."""
+
+    strand_aware = False
+    calls = 0
+
+    def predict_onehot(self, onehot):
+        type(self).calls += len(onehot)
+        return super().predict_onehot(onehot)
+
+
+@pytest.fixture(autouse=True)
+def packages(monkeypatch):
+    points = [EntryPoint("toy", f"{__name__}:Toy", "g"), EntryPoint("forward", f"{__name__}:Forward", "g")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A FASTA, a VCF, a table of its SNPs, an expression BED and a GTF that belong together."""
+    (tmp_path / "ref.fa").write_text(">1\n" + "\n".join(SEQUENCE[i : i + 50] for i in range(0, 1200, 50)) + "\n")
+    write_vcf(tmp_path / "people.vcf")
+    lines = ["chrom\tpos\tid\tref\talt"]
+    for k, site in enumerate(SITES):
+        ref = SEQUENCE[site]
+        lines.append(f"chr1\t{site + 1}\tv{k}\t{ref}\t{'CGTA'['ACGT'.index(ref)]}")
+    (tmp_path / "snps.tsv").write_text("\n".join(lines) + "\n")
+    header = ["#chr", "start", "end", "gene", "length", "strand", *[f"P{i}" for i in range(12)]]
+    rows = [["chr1", tss - 1, tss, gene, 100, strand, *([1.5] * 12)] for gene, tss, strand in GENES]
+    (tmp_path / "expression.bed").write_text("\n".join("\t".join(map(str, row)) for row in [header, *rows]) + "\n")
+    gtf = []
+    for gene, tss, strand in GENES:
+        start, end = (tss, min(tss + 40, 1200)) if strand == "+" else (tss - 40, tss)
+        fields = ["1", "x", "gene", start, end, ".", strand, ".", f'gene_id "{gene}"; gene_name "{gene[-3:]}";']
+        gtf.append("\t".join(map(str, fields)))
+    (tmp_path / "genes.gtf").write_text("\n".join(gtf) + "\n")
+    return tmp_path
+
+
+def config(files, **changes):
+    base = {
+        "fasta": files / "ref.fa",
+        "model": "toy:1",
+        "out": files / "out",
+        "snps": files / "snps.tsv",
+        "expression": files / "expression.bed",
+        "all_genes": True,
+        "device": "cpu",
+    }
+    return EffectsConfig(**{**base, **changes})
+
+
+def by_hand(model, row, centre, strand):
+    """ALT minus REF (bins, tracks), from letters."""
+    minus = model.strand_aware and strand == "-"
+    start = centre - 1 - (31 if minus else 32)
+    out = []
+    for allele in (row["alt"], row["ref"]):
+        changed = "N" * 100 + SEQUENCE[: row["pos"] - 1] + allele + SEQUENCE[row["pos"] :] + "N" * 100
+        window = changed[100 + start : 164 + start]
+        if minus:
+            window = window.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+        out.append(model.predict_onehot(onehot(encode(window))[None])[0].astype(float))
+    return out[0] - out[1]
+
+
+@pytest.mark.parametrize("name", ["toy", "forward"])
+def test_every_snp_in_the_window_of_every_gene(files, name):
+    steps = []
+    done = run(config(files, model=f"{name}:1", tracks=("all", "cage=CAGE")), lambda *args: steps.append(args))
+    table, model = done.table, {"toy": Toy, "forward": Forward}[name]()
+    assert steps[-1][:2] == (4, 4) and dict(table.schema) == {k: v() for k, v in EFFECT_SCHEMA.items()}
+    strands = {gene: (tss, strand) for gene, tss, strand in GENES}
+    wanted = []
+    for gene, tss, strand in GENES:
+        minus = model.strand_aware and strand == "-"
+        low = tss - (31 if minus else 32)
+        wanted += [(gene, int(site) + 1) for site in SITES if low <= site + 1 <= low + 63]
+    assert table.filter(pl.col("track_group") == "all").select("gene", "pos").rows() == wanted
+    for row in table.iter_rows(named=True):
+        tss, strand = strands[row["gene"]]
+        tracks = [0, 1, 2] if row["track_group"] == "all" else [1, 2]
+        difference = by_hand(model, row, tss, strand)[:, tracks]
+        assert row["effect"] == pytest.approx(difference.sum(axis=0).mean(), abs=3e-6)
+        assert row["tss_distance"] == (row["pos"] - tss) * (1 if strand == "+" else -1)
+        assert row["chrom"] == "chr1"
+    again = pl.read_csv(files / "out.tsv", separator="\t")
+    assert again.columns == list(EFFECT_SCHEMA)
+    np.testing.assert_allclose(again["effect"], pl.read_parquet(files / "out.parquet")["effect"], rtol=1e-12)
+    manifest = json.loads((files / "out.json").read_text())
+    assert manifest["groups"] == {"all": 3, "cage": 2} and manifest["center"] == "tss"
+    report = done.report
+    assert report.count("variants", "in") == 80
+    assert report.count("variants", "in") == report.count("variants", "used") + report.count("variants", "dropped")
+    assert report.count("pairs", "used") == len(wanted) and not (files / "out.parts").exists()
+
+
+def test_snps_from_genotypes_are_the_same(files):
+    one = run(config(files, out=files / "a")).table
+    other = run(config(files, snps=None, genotypes=("vcf", files / "people.vcf"), out=files / "b")).table
+    assert other.drop("chrom").equals(one.drop("chrom"))
+
+
+def test_a_window_of_snps_around_a_gene(files):
+    """Upstream is before the TSS in the gene's direction, downstream after the gene's end where a GTF says it."""
+    expected = {
+        ("expression", 1): lambda p, tss, strand: -100 <= (p - tss) * strand <= 60,
+        ("gtf", 1): lambda p, tss, strand: -100 <= (p - tss) * strand <= 60 + 40,
+    }
+    for (source, _), inside in expected.items():
+        changes = {"expression": None, "gtf": files / "genes.gtf"} if source == "gtf" else {}
+        done = run(config(files, upstream=100, downstream=60, center="snp", model="forward:1", **changes))
+        for gene, tss, strand in GENES[:3]:
+            found = done.table.filter(pl.col("gene") == gene)["pos"].to_list()
+            sign = 1 if strand == "+" else -1
+            assert found == [int(s) + 1 for s in SITES if inside(int(s) + 1, tss, sign)]
+    row = done.table.row(3, named=True)
+    assert row["effect"] == pytest.approx(by_hand(Forward(), row, row["pos"], "+").sum(axis=0).mean(), abs=3e-6)
+
+
+def test_snps_outside_the_models_window_are_counted(files):
+    done = run(config(files, upstream=300, downstream=300, all_genes=False, gene=("ENSG00000000002",)))
+    counts = {(row["item"], row["reason"]): row["n"] for row in done.report.table.iter_rows(named=True)}
+    near = [s for s in SITES if 200 <= s + 1 <= 800]
+    inside = [s for s in SITES if 469 <= s + 1 <= 532]
+    assert counts["pairs", "outside the model's window"] == len(near) - len(inside)
+    assert counts["variants", "outside the model's window"] == len(near) - len(inside)
+    assert counts["pairs", "scored"] == len(inside) == done.table.height
+
+
+def test_regions_without_genes(files):
+    done = run(config(files, region=Interval("chr1", 300, 420), all_genes=False, model="forward:1", share=6))
+    assert done.table["gene"].null_count() == done.table.height == len([s for s in SITES if 300 <= s < 420])
+    alone = run(config(files, region=Interval("1", 300, 420), all_genes=False, model="forward:1", out=files / "b"))
+    for row in alone.table.iter_rows(named=True):
+        difference = by_hand(Forward(), row, row["pos"], "+")
+        assert row["effect"] == pytest.approx(difference.sum(axis=0).mean(), abs=3e-6)
+
+
+def test_extract_and_exclude(files):
+    (files / "some.txt").write_text("v1\nv2\nv3\nnothing\n")
+    (files / "not.txt").write_text("v2\n")
+    done = run(config(files, extract=files / "some.txt", exclude=files / "not.txt", all_genes=False, model="forward:1"))
+    assert done.table["id"].to_list() == ["v1", "v3"]
+    notes = done.report.table.filter(pl.col("status") == "note")
+    assert notes["examples"].to_list() == ["nothing"] and done.report.count("variants", "dropped") == 78
+
+
+def test_a_stopped_run_goes_on_where_it_was(files):
+    Forward.calls = 0
+    whole = run(config(files, model="forward:1", out=files / "whole")).table
+    once = Forward.calls
+
+    def stop(done, total, label):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    Forward.calls = 0
+    with pytest.raises(KeyboardInterrupt):
+        run(config(files, model="forward:1"), stop)
+    assert not (files / "out.parquet").exists() and len(list((files / "out.parts").iterdir())) == 2
+    halfway = Forward.calls
+    result = run(config(files, model="forward:1"))
+    assert Forward.calls == once and 0 < halfway < once
+    assert result.table.equals(whole) and not result.reused
+    third = run(config(files, model="forward:1"))
+    assert third.reused and third.table.equals(whole) and Forward.calls == once
+    assert "there already" in third.lines()[0]
+    run(config(files, model="forward:1", resume=False))
+    assert Forward.calls == 2 * once
+    assert not run(config(files, model="forward:1", bins=1)).reused
+
+
+def test_a_damaged_part_is_computed_again(files):
+    def stop(done, total, label):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config(files), stop)
+    (part,) = (files / "out.parts").iterdir()
+    part.write_bytes(b"PAR1 half")
+    assert run(config(files)).table.equals(run(config(files, out=files / "b")).table)
+
+
+def spoil(files, how):
+    """A table of SNPs in which some rows are turned into something else."""
+    lines = (files / "snps.tsv").read_text().splitlines()
+    rows = [line.split("\t") for line in lines[1:]]
+    how(rows)
+    path = files / "spoilt.tsv"
+    path.write_text("\n".join([lines[0], *["\t".join(row) for row in rows]]) + "\n")
+    return path
+
+
+def turned(rows):
+    for row in rows:
+        row[3], row[4] = row[4], row[3]
+
+
+def elsewhere(rows):
+    for row in rows:
+        row[1] = str(int(row[1]) % 1190 + 3)
+
+
+def test_swapped_alleles_are_put_right_and_negate(files):
+    plain = run(config(files)).table
+    swapped = run(config(files, snps=spoil(files, turned), allow_swapped=True, out=files / "b"))
+    np.testing.assert_allclose(swapped.table["effect"], -plain["effect"], atol=1e-12)
+    notes = swapped.report.table.filter(pl.col("status") == "note")["reason"].to_list()
+    assert len(notes) == 1 and "swapped" in notes[0]
+
+
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        ({"snps": turned}, AlignmentError, "another genome build|swapped with ALT"),
+        ({"snps": elsewhere}, AlignmentError, "another genome build"),
+        ({"snps": lambda rows: rows[0].__setitem__(1, "5000")}, AlignmentError, "1,200 bases, and a SNP is at 5,000"),
+        ({"snps": lambda rows: rows[0].__setitem__(2, "v5")}, FormatError, "more than one position .v5."),
+        ({"snps": lambda rows: [row.__setitem__(0, "7") for row in rows]}, FormatError, "no sequence 7"),
+        ({"snps": lambda rows: rows[3].__setitem__(1, "x")}, FormatError, "line 5, column 'pos'"),
+        ({"snps": None}, GenopredError, "none given"),
+        ({"center": "tss", "all_genes": False}, GenopredError, "--center tss needs genes"),
+        ({"upstream": 5, "all_genes": False}, GenopredError, "--upstream needs genes"),
+        ({"share": 5}, GenopredError, "--share is for --center snp"),
+        ({"gene": ("ENSG7",), "all_genes": False}, GenopredError, "1 of 1 genes are not in"),
+        ({"expression": None}, GenopredError, "neither --gtf nor --expression"),
+        ({"region": Interval("chr1", 2000, 3000)}, AlignmentError, "none of the 80 SNPs"),
+        ({"region": Interval("chr2", 0, 3000)}, AlignmentError, "--region chr2:1-3,000"),
+        ({"bins": 9}, GenopredError, "--bins 9"),
+        ({"tracks": ("ATACC",)}, ModelError, "matches none"),
+        ({"gradients": True}, GenopredError, "--gradients belongs to --ism"),
+        ({"settings": {"strands": "both"}}, ModelError, "--strands both"),
+        ({"device": "nowhere"}, GenopredError, "--device nowhere"),
+    ],
+)
+def test_bad_input(files, changes, error, message):
+    if callable(changes.get("snps")):
+        changes = {**changes, "snps": spoil(files, changes["snps"])}
+    with pytest.raises(error, match=message):
+        run(config(files, **changes))
+    assert not (files / "out.parquet").exists()
+
+
+def test_nothing_in_the_window_says_how_far_it_is(files):
+    (files / "one.txt").write_text("v0\n")
+    with pytest.raises(AlignmentError, match="No SNP can be scored: 79 not in --extract, 1 in no gene's window"):
+        run(config(files, extract=files / "one.txt", gene=("ENSG00000000003",), all_genes=False))
+    far = int(830 - (SITES[0] + 1))
+    with pytest.raises(AlignmentError, match=f"nearest SNP is {far} bp away.*--center snp"):
+        run(config(files, extract=files / "one.txt", gene=("ENSG00000000003",), all_genes=False, upstream=900))
+
+
+def test_genes_without_strand_are_refused_where_it_matters(files):
+    lines = [line.split("\t") for line in (files / "expression.bed").read_text().splitlines()]
+    short = "\n".join("\t".join(row[:4] + row[6:]) for row in lines) + "\n"
+    (files / "gtex.bed").write_text(short)
+    with pytest.raises(GenopredError, match="no strand for 4 of 4 genes"):
+        run(config(files, expression=files / "gtex.bed"))
+    assert run(config(files, expression=files / "gtex.bed", model="forward:1")).table.height
+
+
+def test_indels_and_symbolic_alleles_are_counted(files):
+    text = (files / "snps.tsv").read_text()
+    text += f"chr1\t500\tdel\t{SEQUENCE[499:502]}\t{SEQUENCE[499]}\nchr1\t505\tsv\t{SEQUENCE[504]}\t<DEL>\n"
+    (files / "more.tsv").write_text(text)
+    done = run(config(files, snps=files / "more.tsv"))
+    counts = {row["reason"]: (row["n"], row["examples"]) for row in done.report.table.iter_rows(named=True)}
+    assert counts["indel"] == (1, "del") and counts["symbolic or missing allele"] == (1, "sv")
+    assert done.table.equals(run(config(files, out=files / "b")).table)
+
+
+def test_mutagenesis_writes_a_table_and_pictures(files):
+    base = config(files, ism=Interval("chr1", 480, 510), all_genes=False, gene=("ENSG00000000002",))
+    done = run(replace(base, tracks=("DNASE", "CAGE")))
+    assert done.table.height == 30 * 3 * 2
+    for row in done.table.sample(20, seed=1).iter_rows(named=True):
+        difference = by_hand(Toy(), row, 500, "-")
+        tracks = [0] if row["track_group"] == "DNASE" else [1, 2]
+        assert row["effect"] == pytest.approx(difference[:, tracks].sum(axis=0).mean(), abs=3e-6)
+    assert (files / "out.DNASE.png").is_file() and (files / "out.CAGE.svg").is_file()
+    svg = (files / "out.CAGE.svg").read_text()
+    marked = [f"v{k}" for k, site in enumerate(SITES) if 480 <= site < 510]
+    assert marked and f">{marked[0]}<" in svg
+    for change, message in (
+        ({"ism": Interval("1", 0, 20)}, "--ism 1:1-20: toy sees"),
+        ({"ism": Interval("1", 1190, 1300)}, "1,200 bases"),
+        ({"ism": Interval("2", 0, 20), "snps": None}, "is on chr1"),
+        ({"gene": (), "all_genes": True}, "4 genes were chosen"),
+        ({"gradients": True}, "cannot be differentiated"),
+    ):
+        with pytest.raises(GenopredError, match=message):
+            run(replace(base, **{"out": files / "bad", **change}))
+
+
+def test_blocks_cover_every_snp_once():
+    snps = pl.DataFrame({"chrom": ["1"] * 4 + ["2"], "pos": [1, 5, 300_000, 300_001, 300_002]})
+    parts = list(effects._blocks(snps))
+    assert [part.height for part in parts] == [2, 2, 1] and pl.concat(parts).equals(snps)
+
+
+def test_xpresso_on_real_genes(shared, tmp_path):
+    """Trained weights, real SNPs: a SNP's effect is one plain pass with ALT minus one with REF."""
+    from genopred.io.fasta import open_fasta
+    from genopred.sequence.registry import load_model
+
+    data = shared / "data"
+    weights = data / "xpresso" / "GM12878_trainepoch.06-0.5062.h5"
+    done = run(
+        EffectsConfig(
+            fasta=data / "reference" / "chr22.b37.fa.gz",
+            model=f"xpresso:{weights}",
+            out=tmp_path / "out",
+            genotypes=("vcf", data / "geuvadis_chr22" / "genotypes.chr22.vcf.gz"),
+            expression=data / "geuvadis_chr22" / "genes.50percent.chr22.bed.gz",
+            gene=("ENSG00000100376", "ENSG00000184674"),
+            device="cpu",
+        )
+    )
+    assert done.table["gene"].n_unique() == 2 and done.table.height > 20 and done.table["log_fc"].null_count()
+    fasta, model = open_fasta(data / "reference" / "chr22.b37.fa.gz"), load_model(f"xpresso:{weights}")
+    for row in done.table.sample(6, seed=2).iter_rows(named=True):
+        strand = 1 if row["gene"] == "ENSG00000100376.7" else -1
+        tss = row["pos"] - strand * row["tss_distance"]
+        # 7,000 bases up to and with the TSS, 3,500 after it
+        start = tss - 7000 if strand == 1 else tss - 3501
+        letters = fasta.fetch(Interval("22", start, start + 10_500))
+        at, values = row["pos"] - 1 - start, []
+        assert letters[at] == row["ref"]
+        for allele in (row["alt"], row["ref"]):
+            window = letters[:at] + allele + letters[at + 1 :]
+            if strand == -1:
+                window = window.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+            values.append(model.predict_onehot(onehot(encode(window))[None])[0, 0, 0])
+        assert row["effect"] == pytest.approx(float(values[0] - values[1]), abs=2e-6)
+        assert row["reference"] == pytest.approx(float(values[1]), abs=2e-5)
