@@ -2,6 +2,7 @@
 
     python benchmarks/effects.py                 # a reduced Enformer, one core: measured
     python benchmarks/effects.py --full          # the published size too (64 to 131 s a plain pass): measured
+    python benchmarks/effects.py --real          # trained weights: SNPs around the genes with the strongest eQTLs
 
 A real window (GEUVADIS, chr22; $GENOPRED_SHARED or ../shared) of 196,608 bp around a gene's TSS and its SNPs. The plain
 side is enformer-pytorch's own forward with REF and with ALT, timed on a few SNPs spread over the run; ours is
@@ -9,6 +10,9 @@ side is enformer-pytorch's own forward with REF and with ALT, timed on a few SNP
 the SNPs that both computed, or nothing is written. Weights are random, batch norm has the statistics of the reference
 sequence: speed does not depend on them. Operations are counted for the size measured and for the published size.
 Writes results/effects.md and results/effects.json.
+
+`--real` runs `genopred effects` with Xpresso's GM12878 weights on the 50 chr22 genes with the smallest gene-level eQTL p
+(QTLtools' permutation pass) and writes results/effects_xpresso_gm12878.tsv and results/effects_xpresso_gm12878.md.
 """
 
 # ruff: noqa: E501  (lines of the report)
@@ -18,16 +22,19 @@ import argparse
 import datetime
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from enformer_pytorch import Enformer
 
 from genopred.io.fasta import open_fasta
 from genopred.io.vcf import read_vcf
+from genopred.pipelines.effects import EffectsConfig, run
 from genopred.sequence.checkpoint import CheckpointInfo
 from genopred.sequence.effects import EffectSettings, SnpWindow, snp_window, window_effects
 from genopred.sequence.enformer import EnformerModel, ExactTower, Transformer, _Counter, naive_operations
@@ -214,6 +221,78 @@ def report(measured: list[dict[str, Any]], counted: list[dict[str, Any]], head: 
     return "\n".join(lines)
 
 
+def real(out: Path, n: int = 50) -> str:
+    """Xpresso on all SNPs in its window around the genes with the strongest eQTLs."""
+    permuted = pl.read_csv(SHARED.parent / "peers" / "qtltools_permute1000.txt.gz", separator=" ", has_header=False)
+    permuted.columns = [f"field_{i + 1}" for i in range(permuted.width)]
+    top = permuted.sort("field_20").head(n).select(gene="field_1", lead="field_8", slope="field_18", p_beta="field_20")
+    started = time.process_time()
+    with tempfile.TemporaryDirectory() as scratch:
+        listed = Path(scratch) / "genes.txt"
+        listed.write_text("\n".join(top["gene"].to_list()) + "\n")
+        done = run(
+            EffectsConfig(
+                fasta=SHARED / "reference" / "chr22.b37.fa.gz",
+                model=f"xpresso:{SHARED / 'xpresso' / 'GM12878_trainepoch.06-0.5062.h5'}",
+                out=Path(scratch) / "effects",
+                genotypes=("vcf", SHARED / "geuvadis_chr22" / "genotypes.chr22.vcf.gz"),
+                expression=SHARED / "geuvadis_chr22" / "genes.50percent.chr22.bed.gz",
+                genes=listed,
+                device="cpu",
+                threads=1,
+            )
+        )
+    seconds = time.process_time() - started
+    table = done.table
+    # log_fc is missing for a model of logarithms, abs_effect is |effect| for one bin and one track
+    kept = table.select(
+        "chrom", "pos", "id", "ref", "alt", "gene", "track_group", "effect", "reference", "tss_distance"
+    )
+    kept.with_columns(pl.col("effect", "reference").round_sig_figs(6)).write_csv(
+        out / "effects_xpresso_gm12878.tsv", separator="\t"
+    )
+    per_gene = table.group_by("gene", maintain_order=True).agg(
+        pl.len().alias("snps"),
+        pl.col("effect").abs().max().alias("largest"),
+        pl.col("effect").abs().median().alias("median"),
+    )
+    leads = top.join(table, left_on=["gene", "lead"], right_on=["gene", "id"])
+    ranks = table.with_columns(rank=pl.col("effect").abs().rank(descending=True).over("gene"), of=pl.len().over("gene"))
+    leads = leads.join(ranks.select("gene", "rank", "of", lead="id"), on=["gene", "lead"])
+    from scipy.stats import binomtest
+
+    same = int((leads["effect"].sign() == leads["slope"].sign()).sum())
+    lines = [
+        "# Xpresso-GM12878's effects of the SNPs around the 50 chr22 genes with the strongest eQTLs",
+        "",
+        "Made by `python benchmarks/effects.py --real`, which is",
+        "",
+        "```",
+        "zcat ../shared/peers/qtltools_permute1000.txt.gz | sort -g -k20,20 | head -50 | cut -d' ' -f1 > genes.txt",
+        "genopred effects --vcf ../shared/data/geuvadis_chr22/genotypes.chr22.vcf.gz \\",
+        "    --fasta ../shared/data/reference/chr22.b37.fa.gz --genes genes.txt \\",
+        "    --expression ../shared/data/geuvadis_chr22/genes.50percent.chr22.bed.gz \\",
+        "    --model xpresso:../shared/data/xpresso/GM12878_trainepoch.06-0.5062.h5 --device cpu --threads 1",
+        "```",
+        "",
+        f"{table.height:,} gene–SNP pairs (SNVs with MAF ≥ 0.05) in windows of 10,500 bp, GRCh37; {seconds:.1f} s of CPU. "
+        "effects_xpresso_gm12878.tsv has the columns of docs/effects.md, numbers to six digits, without abs_effect (that is "
+        "|effect| here), log_fc (missing: the model predicts logarithms) and ref_match (all `match`, as this FASTA was made with the REF alleles of this VCF). An effect is in "
+        "standard deviations of log10 expression over genes.",
+        "",
+        f"SNPs a gene: {per_gene['snps'].min()} to {per_gene['snps'].max()}, median {per_gene['snps'].median():.0f}. "
+        f"|effect|: median {table['effect'].abs().median():.4f}, 95 % below {table['effect'].abs().quantile(0.95):.3f}, largest "
+        f"{table['effect'].abs().max():.2f}. Of {n} lead variants {leads.height} are inside the window; for {same} of these "
+        f"the sign of the effect is that of the slope (binomial p {binomtest(same, leads.height).pvalue:.2f}); their |effect| stands at a median "
+        f"{(leads['rank'] / leads['of']).median():.0%} of the gene's SNPs from the top (50 % would be chance). What overlaps "
+        "with eQTLs and credible sets is in overlap.md.",
+        "",
+    ]
+    assert set(table["ref_match"]) == {"match"}
+    (out / "effects_xpresso_gm12878.md").write_text("\n".join(lines))
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Parse, run, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -221,10 +300,15 @@ def main() -> None:
     parser.add_argument("--snps", type=int, default=40, help="SNPs of the window to time")
     parser.add_argument("--passes", type=int, default=4, help="SNPs to time with two plain passes")
     parser.add_argument("--full", action="store_true", help="also measure the published size")
+    parser.add_argument("--real", action="store_true", help="only Xpresso with its trained weights on real SNPs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.real:
+        print(real(args.out))
+        return
     window = real_window(args.tss)
     print(f"{len(window.index)} SNPs in the window", flush=True)
     counted = []
@@ -245,7 +329,6 @@ def main() -> None:
         "cores": os.cpu_count(),
         "tss": args.tss,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
     text = report(measured, counted, head)
     for name, content in (
         ("effects.json", json.dumps({"run": head, "measured": measured, "counted": counted}, indent=1) + "\n"),

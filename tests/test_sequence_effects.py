@@ -318,6 +318,14 @@ def test_both_strands_mean_nothing_to_a_model_with_a_direction():
         EffectSettings.of(Toy(True), strands="both")
 
 
+def test_the_linear_mode_is_for_few_outputs():
+    model = Toy()
+    model.tracks = tuple(f"t{i}" for i in range(2000))
+    with pytest.raises(GenopredError, match="backward pass for each of 8,000"):
+        EffectSettings.of(model, mode="linear")
+    assert EffectSettings.of(model, mode="linear", bins=1).mode == "linear"
+
+
 def test_too_many_wrong_ref_alleles_are_refused_by_kind():
     wrong = table(range(130, 150), swap=range(20))
     with pytest.raises(AlignmentError) as caught:

@@ -61,6 +61,9 @@ OTHER, REFERENCE_N, SAME = "REF is not the FASTA's base", "FASTA has N", "REF an
 MATCH, SWAPPED, STRAND = "match", "swapped", "strand"
 _USED = (MATCH, SWAPPED, STRAND)
 
+#: Bins times tracks of the linear mode.
+MOST_LINEAR = 5000
+
 #: Bytes of predictions held at a time.
 MEMORY = 1e9
 
@@ -131,6 +134,12 @@ class EffectSettings:
             raise ModelError(
                 f"--strands both: {model.name} reads each gene in its own direction, so the other strand means "
                 "nothing to it; use --strands model."
+            )
+        outputs = len(settings.bins) * len(settings.tracks)
+        if settings.mode == "linear" and outputs > MOST_LINEAR:
+            raise GenopredError(
+                f"--mode linear takes a backward pass for each of {outputs:,} bins and tracks; give fewer --bins or "
+                f"--tracks (up to {MOST_LINEAR:,} together), or use --mode exact."
             )
         if settings.over_tracks == "each":
             singles = {i: ((model.tracks[i], (i,))) for _, tracks_ in groups for i in tracks_}
