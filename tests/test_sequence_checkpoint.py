@@ -187,16 +187,53 @@ def test_weights_that_are_not_finite(module: Any, folder: Path) -> None:
         load_enformer(folder)
 
 
+class Hub:
+    """Stands for the hub's client: whether it can be reached, and what it has."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path | None = None, files: tuple[str, ...] = ()
+    ) -> None:
+        import huggingface_hub
+
+        self.folder, self.files, self.asked = folder, files, []
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.download)
+        monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args: None)
+        monkeypatch.setattr(huggingface_hub.utils, "get_session", lambda: self)
+
+    def head(self, url: str, timeout: float) -> None:
+        self.asked.append(url)
+        if self.folder is None:
+            try:
+                raise OSError("no route to host")
+            except OSError as bad:
+                raise RuntimeError("a long tale of sockets") from bad
+
+    def download(self, name: str, file: str) -> str:
+        self.asked.append(file)
+        if file not in self.files:
+            raise RuntimeError(f"404 for {file}")
+        return str(self.folder / file)
+
+
+def test_the_hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    hub = Hub(monkeypatch, folder, ("config.json", "model.safetensors"))
+    assert load_enformer("someone/model")[1].source == "someone/model"
+    assert "someone/model" in hub.asked[0] and hub.asked[1:] == ["config.json", "model.safetensors"]
+    Hub(monkeypatch, folder, ("config.json",))
+    with pytest.raises(ModelError, match="404 for pytorch_model.bin"):
+        load_enformer("someone/model")
+    hub = Hub(monkeypatch, folder)
+    with pytest.raises(ModelError, match="404 for config.json"):
+        load_enformer("someone/absent")
+    assert len(hub.asked) == 2
+
+
 def test_no_network_says_what_to_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import huggingface_hub
-
-    def offline(*args: Any, **kwargs: Any) -> Any:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args: None)
+    hub = Hub(monkeypatch)
     with pytest.raises(ModelError, match=r"no route to host.*config.json and pytorch_model.bin.*one folder"):
         load_enformer(OFFICIAL)
+    # one question, not the client's own retries
+    assert len(hub.asked) == 1
     with pytest.raises(ModelError, match="not a hub id"):
         load_enformer(tmp_path / "nowhere" / "at" / "all")
     (tmp_path / "file").write_text("")

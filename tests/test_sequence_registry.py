@@ -55,6 +55,16 @@ def test_a_users_class_through_an_entry_point(monkeypatch):
     assert load_model("mine").path is None
 
 
+def stumbling(path):
+    return Mine(path)
+
+
+def test_a_package_that_breaks_is_named(monkeypatch):
+    packages(monkeypatch, mine=f"{__name__}:stumbling")
+    with pytest.raises(ModelError, match=r"mine:here: .*stumbling could not make its model \(TypeError.*tf_gamma"):
+        load_model("mine:here", tf_gamma=True)
+
+
 def test_what_is_no_model_is_said_at_once(monkeypatch, tmp_path):
     packages(monkeypatch, broken=f"{__name__}:broken", twins=f"{__name__}:twins", absent="no_such_module_anywhere:x")
     with pytest.raises(ModelError, match="SimpleNamespace lacks tss_offset, strand_aware"):
@@ -67,6 +77,8 @@ def test_what_is_no_model_is_said_at_once(monkeypatch, tmp_path):
         load_model("xpreso:file.h5")
     with pytest.raises(ModelError, match="needs its weights"):
         load_model("xpresso")
+    with pytest.raises(ModelError, match="--tf-gamma.*are for Enformer"):
+        load_model("xpresso:file.h5", tf_gamma=False)
     with pytest.raises(ModelError, match="needs a checkpoint"):
         load_model("enformer")
     with pytest.raises(ModelError, match="no such file"):

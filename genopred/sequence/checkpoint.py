@@ -152,22 +152,37 @@ def _folder(path: str | Path) -> tuple[Path, str]:
 def _from_hub(name: str) -> Path:
     """The files of a hub id, from the local cache when they are there."""
     try:
-        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+        from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
+        from huggingface_hub.utils import get_session
     except ImportError as bad:
         raise _unreachable(name, str(bad)) from bad
     for weights in WEIGHTS:
         cached = [try_to_load_from_cache(name, file) for file in (CONFIG, weights)]
         if all(isinstance(file, str) for file in cached):
             return Path(str(cached[0])).parent
+    # the hub's client raises a different type for every way a network can fail
+    try:
+        # one request without the client's own retries, which would take a minute to find that there is no network
+        get_session().head(hf_hub_url(name, CONFIG), timeout=10)
+        folder = Path(hf_hub_download(name, CONFIG)).parent
+    except Exception as bad:
+        raise _unreachable(name, _reason(bad)) from bad
     reason = ""
     for weights in WEIGHTS:
         try:
-            folder = Path(hf_hub_download(name, CONFIG)).parent
             hf_hub_download(name, weights)
             return folder
-        except Exception as bad:  # the hub's client raises a different type for every way a network can fail
-            reason = str(bad).strip().splitlines()[0] if str(bad).strip() else type(bad).__name__
+        except Exception as bad:
+            reason = _reason(bad)
     raise _unreachable(name, reason)
+
+
+def _reason(bad: BaseException) -> str:
+    """The first line of what began it all."""
+    while bad.__cause__ or bad.__context__:
+        bad = bad.__cause__ or bad.__context__  # type: ignore[assignment]
+    text = str(bad).strip()
+    return text.splitlines()[0][:200] if text else type(bad).__name__
 
 
 def _unreachable(name: str, reason: str) -> ModelError:

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from genopred.errors import ModelError, examples
+from genopred.errors import GenopredError, ModelError, examples
 from genopred.sequence.haplotypes import distinct_rows, haplotype_onehot
 
 #: Entry point group in which other packages register `loader(path: str | None, **options) -> SequenceModel`.
@@ -177,7 +177,16 @@ def _from_package(point: EntryPoint) -> Callable[..., Any]:
             loader = point.load()
         except Exception as bad:
             raise ModelError(f"--model {point.name}: its package could not be loaded ({point.value}: {bad}).") from bad
-        return loader(path, **options)
+        try:
+            return loader(path, **options)
+        except GenopredError:
+            raise
+        except Exception as bad:
+            said = f"{type(bad).__name__}: {bad}"
+            raise ModelError(
+                f"--model {point.name}{'' if path is None else ':' + path}: {point.value} could not make its model "
+                f"({said}); this is for its authors."
+            ) from bad
 
     return load
 
@@ -185,6 +194,8 @@ def _from_package(point: EntryPoint) -> Callable[..., Any]:
 def _xpresso(path: str | None, **options: Any) -> Any:
     if path is None:
         raise ModelError("--model xpresso needs its weights: --model xpresso:PATH.h5 (github.com/vagarwal87/Xpresso).")
+    if options.get("tf_gamma") is not None:
+        raise ModelError("--tf-gamma and --no-tf-gamma are for Enformer; leave them out with --model xpresso.")
     from genopred.sequence.xpresso import XpressoModel
 
     return XpressoModel.load(path, device=options.get("device") or "cpu")
