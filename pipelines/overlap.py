@@ -464,6 +464,11 @@ class _Work:
         if block is not None:
             change = np.diff(block) != 0
             r = replace(r, block=np.concatenate([[0], np.cumsum(change)]).astype(np.int64))
+            starts = np.flatnonzero(np.diff(np.concatenate([[-1], block])) != 0)
+            single = int(np.sum(np.bincount(r.group[starts]) == 1))
+            if single and len(r.sizes) > 1:
+                reason = "genes of one LD block, which the null blocks leaves as they are"
+                self.notes.append((f"{name_a} and {name_b}", "note", reason, single, ""))
         snps = snps.with_columns(locus=snps["id"].gather(locus))
         return r, snps, dosage, locus
 
