@@ -172,3 +172,6 @@ def test_enformer_has_its_own_gradient():
         with torch.no_grad():
             a, r = module(pair)["human"][:, list(chosen.bins)][:, :, :3].sum(1)
         assert effects.effect[k, 0] == pytest.approx((a - r).mean().item(), abs=1e-5 * a.abs().max().item())
+    linear = window_effects(model, window, EffectSettings.of(model, bins=3, tracks="human:[0-2]", mode="linear"))
+    assert np.corrcoef(linear.effect[:, 0], effects.effect[:, 0])[0, 1] > 0.8
+    assert not np.allclose(linear.effect, effects.effect, rtol=1e-3)
