@@ -121,6 +121,11 @@ class FeaturesRun:
             f"{counts['windows_symbolic_skipped']:,} symbolic alleles left out, "
             f"{counts['windows_missing_alleles']:,} missing alleles read as REF",
         ]
+        if counts["windows_other"] + counts["windows_swapped"] + counts["windows_strand"]:
+            out.append(
+                f"REF unlike the FASTA: {counts['windows_other']:,} variants left out, "
+                f"{counts['windows_swapped']:,} swapped and {counts['windows_strand']:,} on the other strand put right"
+            )
         if "self_check_error" in t.columns:
             worst = float(np.nanmax(t["self_check_error"].to_numpy().astype(float)))
             out.append(f"self-check against plain passes: largest relative error {worst:.1e}")

@@ -305,6 +305,22 @@ def test_files_that_do_not_belong_together(files):
     assert not any((files / name).exists() for name in "abcde")
 
 
+def test_ref_that_is_not_the_fastas_is_refused_or_counted_on_the_screen(files):
+    near = SITES[np.argmin(np.abs(SITES - 100))]
+    (files / "changed").mkdir()
+    fasta = files / "changed" / "ref.fa"
+    # the FASTA has ALT where the genotypes have REF
+    fasta.write_text(">1\n" + SEQUENCE[:near] + "CGTA"["ACGT".index(SEQUENCE[near])] + SEQUENCE[near + 1 :] + "\n")
+    with pytest.raises(AlignmentError, match="the REF of 1 of"):
+        run(config(files, fasta=fasta))
+    done = run(config(files, fasta=fasta, max_ref_mismatch=0.5))
+    counts = done.manifest["counts"]
+    assert counts["windows_other"] + counts["windows_swapped"] == 1
+    left = f"{counts['windows_other']} variants left out, {counts['windows_swapped']} swapped"
+    assert any(line.startswith(f"REF unlike the FASTA: {left}") for line in done.lines())
+    assert not any("REF unlike" in line for line in run(config(files, out=files / "good")).lines())
+
+
 def test_devices_and_folders_that_do_not_exist(files):
     with pytest.raises(GenopredError, match="--device tpu"):
         run(config(files, device="tpu"))

@@ -62,6 +62,7 @@ def test_saved_and_loaded_is_bitwise_the_same(module: Any, folder: Path) -> None
     with safetensors_torch.safe_open(folder / "model.safetensors", "pt") as file:
         assert not [key for key in file.keys() if key.startswith("_trunk")]
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert len({p.stat().st_mode for p in folder.iterdir()}) == 1
     # the aliases still share memory: what is changed in one place is changed in the other
     assert loaded._trunk[1][0].weight is loaded.stem[0].weight
 

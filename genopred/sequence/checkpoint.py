@@ -114,12 +114,13 @@ def save_enformer(
     config = {key: value for key, value in module.config.to_dict().items() if not key.startswith("_")}  # type: ignore[union-attr, operator]
     gammas = [bool(m.use_tf_gamma) for m in module.modules() if hasattr(m, "to_rel_k")]
     config |= {"sequence_length": int(window), "use_tf_gamma": bool(gammas and gammas[0])} | (extra or {})
-    temporary = folder / f".{WEIGHTS[0]}.tmp"
-    save_file(state, temporary, metadata={"format": "pt"})
-    temporary.replace(folder / WEIGHTS[0])
-    temporary = folder / f".{CONFIG}.tmp"
-    temporary.write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
-    temporary.replace(folder / CONFIG)
+    settings, weights = folder / f".{CONFIG}.tmp", folder / f".{WEIGHTS[0]}.tmp"
+    settings.write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
+    save_file(state, weights, metadata={"format": "pt"})
+    # safetensors writes for the owner alone; others may read it where they may read the settings
+    weights.chmod(settings.stat().st_mode & 0o777)
+    weights.replace(folder / WEIGHTS[0])
+    settings.replace(folder / CONFIG)
     return folder
 
 
