@@ -6,12 +6,14 @@ Besides the files of `genopred.pipelines.stack`, `out` gets:
 benchmark.tsv                   the comparison of methods with `glmnet-r` among them (columns of summary.tsv)
 benchmark_scores.tsv            its accuracy per gene and method
 cost.tsv                        what, seconds (CPU per gene, mean), share
-glmnet/ID.tsv                   sample, predicted: held-out predictions of R's cv.glmnet
+glmnet/ID.DIGEST.tsv            sample, predicted: held-out predictions of R's cv.glmnet; the digest is of the folds
+                                and phenotype that they belong to
 ==============================  ====================================================================================
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import subprocess
@@ -111,7 +113,7 @@ def run(config: BenchmarkConfig, progress: Callable[[int, int, str], None] | Non
         else:
             peer, seconds = _glmnet(config.stack, table["gene_id"].unique(maintain_order=True).to_list(), progress)
             table = pl.concat([table, peer])
-            rows.append({"what": "R cv.glmnet (alpha 0.5, 10-fold), fitting alone", "seconds": seconds})
+            rows.append({"what": "R cv.glmnet (alpha 0.5, 10 inner folds), fitting alone", "seconds": seconds})
     cost = pl.DataFrame(rows, schema={"what": pl.String, "seconds": pl.Float64}).with_columns(
         share=pl.when(~pl.col("what").str.starts_with("R ")).then(pl.col("seconds") / max(total, 1e-12))
     )
@@ -151,18 +153,18 @@ def _glmnet(
 ) -> tuple[pl.DataFrame, float]:
     """Scores of R's cv.glmnet, gene by gene in parallel, and its mean CPU seconds per gene."""
     cohort = open_cohort(config.cohort)
-    script = Path(tempfile.mkdtemp(prefix="genopred-")) / "glmnet.R"
-    script.write_text(GLMNET)
-    parallel = joblib.Parallel(config.threads, return_as="generator", pre_dispatch="2*n_jobs")
     tables, seconds = [], []
-    for k, (table, taken) in enumerate(
-        parallel(joblib.delayed(_glmnet_gene)(config, cohort, gene, script) for gene in genes), start=1
-    ):
-        tables.append(table)
-        seconds += [] if taken is None else [taken]
-        if progress is not None:
-            progress(k, len(genes), "glmnet")
-    shutil.rmtree(script.parent)
+    with tempfile.TemporaryDirectory(prefix="genopred-") as folder:
+        script = Path(folder) / "glmnet.R"
+        script.write_text(GLMNET)
+        parallel = joblib.Parallel(config.threads, return_as="generator", pre_dispatch="2*n_jobs")
+        for k, (table, taken) in enumerate(
+            parallel(joblib.delayed(_glmnet_gene)(config, cohort, gene, script) for gene in genes), start=1
+        ):
+            tables.append(table)
+            seconds += [] if taken is None else [taken]
+            if progress is not None:
+                progress(k, len(genes), "glmnet")
     return pl.concat(tables), float(np.mean(seconds)) if seconds else float("nan")
 
 
@@ -175,7 +177,9 @@ def _glmnet_gene(
     held = base.filter(pl.col("inner_fold") < 0)
     folds, fold = np.unique(held["outer_fold"].to_numpy(), return_inverse=True)
     place = np.array([row[name] for name in held["sample"].to_list()])
-    path = config.out / "glmnet" / f"{stack.safe_name(gene_id)}.tsv"
+    what = base.select("outer_fold", "inner_fold", "sample", "observed").write_csv()
+    digest = hashlib.sha256(f"{config.cohort.window} {config.maf} {what}".encode()).hexdigest()[:12]
+    path = config.out / "glmnet" / f"{stack.safe_name(gene_id)}.{digest}.tsv"
     seconds = None
     if not path.is_file():
         index = cohort.expression.genes["gene_id"].to_list().index(gene_id)
@@ -198,7 +202,11 @@ def _glmnet_gene(
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         data.unlink()
         if answer.returncode:
-            raise GenopredError(f"glmnet failed on {gene_id}: {answer.stderr.strip().splitlines()[-1:]}.")
+            said = [line for line in answer.stderr.split("\n") if line.strip() not in ("", "Execution halted")]
+            raise GenopredError(
+                f"glmnet failed on {gene_id}: {' '.join(said[-2:]) or f'R ended with code {answer.returncode}'}; "
+                "repair R, or leave it out with --peers none."
+            )
         numbers = [float(line) for line in answer.stdout.split()]
         seconds = numbers[0]
         lines = [f"{name}\t{value!r}" for name, value in zip(people, numbers[1:])]

@@ -180,7 +180,7 @@ def sequence_features(
         expression=example.expression_file,
         gene=tuple(genes),
         device="cpu",
-        threads=config.threads,
+        threads=1,  # more of them wait for each other in so small a network
         self_check=True,
         resume=config.resume,
     )
