@@ -417,6 +417,11 @@ def _open(config: FeaturesConfig) -> _Inputs:
     build = _check_chromosomes(config, genes, fasta)
     models = _models(config)
     settings = FeatureSettings.of(models[0], tracks=_patterns(config), bins=config.bins, **config.settings)
+    if config.self_check and settings.mode != "exact":
+        raise GenopredError(
+            f"--self-check holds the exact mode against plain passes; leave it out with --mode {settings.mode}"
+            f"{', which reports how well it agrees with exact on its own' if settings.mode == 'linear' else ''}."
+        )
     if not genotypes.phased:
         if settings.unphased == "error":
             raise GenopredError(

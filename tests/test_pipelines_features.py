@@ -241,6 +241,8 @@ def test_linear_mode_says_how_well_it_agrees(files):
     assert done.genes["linear_median_slope"].to_list() == pytest.approx([1] * 4)
     assert any("linear against exact" in line for line in done.lines())
     assert "linear_agreement" in read_origin(feature_path(files / "out", "ENSG00000000001.1"))
+    with pytest.raises(GenopredError, match="--self-check holds the exact mode.*--mode linear, which reports"):
+        run(config(files, model="lin:1", settings={"mode": "linear"}, self_check=True))
 
 
 def test_genes_by_name_and_from_a_gtf(files):

@@ -260,6 +260,11 @@ def test_self_check_catches_a_shared_computation_that_is_off():
     assert good.origin["self_check"]["haplotypes"] == 2 and good.origin["self_check"]["error"] < 1e-5
     with pytest.raises(ModelError, match="--self-check: 2 haplotypes.*differ from plain passes"):
         features_from_sequences(Wrong(), sequences(), FeatureSettings.of(Wrong()), check=2)
+    model = Toy()
+    raw = predict_tracks(model, sequences(), bins=[1, 2, 3])
+    model.predict_onehot = lambda onehot: (_ for _ in ()).throw(RuntimeError("CUDA out of memory"))
+    with pytest.raises(ModelError, match="out of memory with one window"):
+        self_check(model, sequences(), FeatureSettings.of(model), raw)
 
 
 def test_linear_agreement_is_a_correlation_over_haplotypes():
