@@ -926,14 +926,9 @@ def _shown(results: pl.DataFrame) -> tuple[pl.DataFrame, str]:
         pl.format("{} / {}", "a", "b").alias("tables"),
         pl.when(pl.col("circular")).then(pl.format("CIRCULAR {}", "measure")).otherwise("measure").alias("measure"),
         "k",
-        "value",
-        "low",
-        "high",
+        *(_text(name) for name in ("value", "low", "high")),
         "null",
-        "expected",
-        "null_low",
-        "null_high",
-        "p",
+        *(_text(name) for name in ("expected", "null_low", "null_high", "p")),
         "n",
         "note",
     )
@@ -942,6 +937,11 @@ def _shown(results: pl.DataFrame) -> tuple[pl.DataFrame, str]:
         "null_low and null_high: mean of the null and what holds 95 % of it. p: at least the value under the null, "
         "unless the note says two-sided."
     )
+
+
+def _text(name: str) -> pl.Expr:
+    """Numbers with three significant digits: counts, shares and correlations share a column."""
+    return pl.col(name).map_elements(lambda x: f"{x:.3g}", return_dtype=pl.String)
 
 
 def reading(results: pl.DataFrame, ks: Sequence[int]) -> list[str]:

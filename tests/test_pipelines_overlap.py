@@ -153,11 +153,9 @@ def test_all_nulls_find_the_planted_overlap(found):
     rows = found.results.filter((pl.col("measure") == "overlap at k") & (pl.col("k") == 2))
     assert set(rows["null"]) == {"hypergeometric", "permutation", "shift", "blocks", "phenotype"}
     assert (rows["p"] < 0.02).all() and (rows["value"] >= 12).all()
-    # A gene of one LD block stays as it is under "blocks", which makes that null expect more.
+    # With three or four LD blocks a gene, "blocks" often leaves one where it was, and so expects more.
     moved = rows.filter(pl.col("null") != "blocks")["expected"].to_numpy()
     assert moved == pytest.approx(12 * 4 / 40, abs=0.35)
-    noted = [row[2] for row in found.report.table.rows() if "LD block" in row[2]]
-    assert noted == ["genes of one LD block, which the null blocks leaves as they are"]
     loci = found.results.filter((pl.col("measure") == "shared loci at k") & (pl.col("k") == 2))
     assert (loci["p"] < 0.02).all() and (loci["value"] >= 11).all()
 
