@@ -9,6 +9,8 @@ genes/ID.json           how many variants the gene had, which were dropped, or w
 predictions.parquet     held-out predictions of every method (`genopred.types.PREDICTION_SCHEMA`)
 scores.parquet, .tsv    accuracy per gene and method (`genopred.types.SCORE_SCHEMA`)
 summary.parquet, .tsv   accuracy per method over genes (`genopred.learning.evaluate.summarise`)
+comparisons.parquet     each method against the reference, gene by gene, on the same people: gene_id, method,
+and .tsv                reference, delta_r2, delta_low, delta_high (95 %, bootstrap over people), pval, qval
 matched.tsv             what came in, was used and was dropped, and why (`genopred.types.MatchReport`)
 weights.json            the pooled stack's weights, for `--stack-weights` of another run
 report.html             all of it on one page
@@ -22,7 +24,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ from threadpoolctl import threadpool_limits
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, ModelError
 from genopred.genetics.transform import quantile_normalise
+from genopred.io.expression import read_expression
 from genopred.io.folds import read_folds, read_labels
 from genopred.io.text import read_bytes
 from genopred.io.writing import lock_output, write_files, write_json, write_table
@@ -45,6 +48,8 @@ from genopred.learning.evaluate import (
     GeneResult,
     Outcome,
     Preparation,
+    add_fdr,
+    compare,
     nested_base,
     outer_folds,
     scores,
@@ -205,7 +210,7 @@ def run(config: StackConfig, progress: Progress | None = None) -> StackResult:
         cost = {part: float(np.mean([gene[part] for gene in taken])) for part in (taken[0] if taken else ())}
         if cost:
             cost[METAS_COST] = (time.process_time() - before) / len(done)
-        reference = "elastic-net" if "elastic-net" in table["method"].to_list() else f"stack-{config.meta}"
+        reference = _reference(config, table["method"].to_list())
         summary = summarise(table, reference, seed=config.seed)
         result = StackResult(summary, table, report, f"stack-{config.meta}", config.out / "report.html", notes)
         _write(config, result)
@@ -219,15 +224,20 @@ def _check(config: StackConfig) -> tuple[registry.Learner, ...]:
     """Refuse settings that cannot work before anything is read."""
     Outcome(config.transform, config.residualize)
     Preparation(config.feature_transform, config.feature_components)
+    if config.transform == "quantile" and config.residualize == "fold":
+        raise GenopredError(
+            "--transform quantile brings everyone to the mean distribution of all people, held-out ones included; "
+            "give --residualize global or none with it, or another --transform."
+        )
     if config.meta not in METAS:
         raise ModelError(f"--meta {config.meta}: there are {', '.join(METAS)}.")
     if config.inputs not in ("genotype", "sequence", "both"):
         raise GenopredError(f"--inputs {config.inputs}: there are genotype, sequence, both.")
     if (config.inputs != "genotype") != (config.features is not None):
         raise GenopredError(f"--inputs {config.inputs} and --features go together; give both or neither.")
-    for flag, value in (("--outer-folds", config.outer_folds), ("--inner-folds", config.inner_folds)):
-        if value < 2:
-            raise GenopredError(f"{flag} {value}: at least 2 folds are needed.")
+    for flag, value, least in (("--outer-folds", config.outer_folds, 2), ("--inner-folds", config.inner_folds, 3)):
+        if value < least:
+            raise GenopredError(f"{flag} {value}: at least {least} folds are needed.")
     if not 0 <= config.maf <= 0.5:
         raise GenopredError(f"--maf {config.maf}: a minor allele frequency lies between 0 and 0.5.")
     chosen = config.learners or registry.DEFAULT_LEARNERS
@@ -252,12 +262,16 @@ def _make_folder(out: Path) -> None:
 def _folds(config: StackConfig, cohort: Cohort) -> NDArray[np.int64]:
     n = len(cohort.samples)
     if config.folds is not None:
-        return read_folds(config.folds, cohort.samples)
-    strata = None if config.stratify is None else read_labels(config.stratify, cohort.samples, "group")
-    folds = outer_folds(n, config.outer_folds, config.seed, strata)
+        folds = read_folds(config.folds, cohort.samples)
+    else:
+        strata = None if config.stratify is None else read_labels(config.stratify, cohort.samples, "group")
+        folds = outer_folds(n, config.outer_folds, config.seed, strata)
     smallest = n - int(np.bincount(folds).max())
-    if smallest < config.inner_folds:
-        raise ModelError(f"{smallest} training people cannot be split into {config.inner_folds} inner folds.")
+    if smallest < 2 * config.inner_folds:
+        raise ModelError(
+            f"the largest outer fold leaves {smallest} training people, too few for --inner-folds {config.inner_folds} "
+            "with two people each; use fewer inner folds or more even outer folds."
+        )
     return folds
 
 
@@ -267,11 +281,11 @@ def _settle_settings(
     """Write the settings that results depend on, or refuse to mix with results of others."""
     cohort_settings = {key: value for key, value in asdict(config.cohort).items() if key != "genes"}
     settings = {
-        "inputs": {key: _identity(value) for key, value in cohort_settings.items()},
+        "cohort": {key: _identity(key, value) for key, value in cohort_settings.items()},
         "people": hashlib.sha256("\n".join(cohort.samples.tolist()).encode()).hexdigest()[:16],
         "folds": hashlib.sha256(folds.astype("<i8").tobytes()).hexdigest()[:16],
         "learners": [learner.name for learner in chosen],
-        "features": _identity(config.features),
+        "features": _identity("features", config.features),
         "version": _version(),
         **{key: getattr(config, key) for key in _SETTINGS},
     }
@@ -283,14 +297,15 @@ def _settle_settings(
     if path.is_file() and any((config.out / "genes").glob("*")):
         before = json.loads(path.read_text(encoding="utf-8"))
         if not config.resume:
-            for file in (config.out / "genes").glob("*"):
-                file.unlink()
+            for name in ("genes", "glmnet"):  # the second: what `genopred benchmark` keeps of its peer
+                for file in (config.out / name).glob("*"):
+                    file.unlink()
         elif before != settings:
             differ = [key for key in settings if before.get(key) != settings[key]]
-            if "inputs" in differ:
-                old = before.get("inputs", {})
-                differ += [f"--{key}" for key, value in settings["inputs"].items() if old.get(key) != value]
-                differ.remove("inputs")
+            if "cohort" in differ:
+                old = before.get("cohort", {})
+                differ += [f"--{key}" for key, value in settings["cohort"].items() if old.get(key) != value]
+                differ.remove("cohort")
             raise GenopredError(
                 f"{config.out} holds results of a run with other settings ({', '.join(differ)}); "
                 "choose another --out, or start over there with --no-resume."
@@ -304,27 +319,36 @@ def _version() -> str:
     return version("genopred")
 
 
-def _identity(value: Any) -> Any:
+#: The files of a genotype prefix.
+_SUFFIXES = {"bfile": (".bed", ".bim", ".fam"), "pfile": (".pgen", ".pvar", ".pvar.zst", ".psam")}
+
+
+def _identity(option: str, value: Any) -> Any:
     """A file by its size and time, so that a run is not resumed on changed data."""
     if not isinstance(value, Path):
         return value
-    files = sorted(value.parent.glob(f"{value.name}*")) if not value.exists() else [value]
-    if value.is_dir():
+    files = [Path(f"{value}{suffix}") for suffix in _SUFFIXES.get(option, ("",))]
+    if value.is_dir() and option not in _SUFFIXES:
         files = sorted(value.rglob("manifest.json"))
-    return [[str(value)], *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files)]
+    found = [file for file in files if file.is_file()]
+    return [str(value), *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in found)]
 
 
 def _expression_values(config: StackConfig, cohort: Cohort) -> NDArray[np.float64]:
-    """Expression (N, G); quantile-normalised over genes where asked, which uses no held-out person's own gene rank."""
-    values = cohort.expression.values
-    return quantile_normalise(values) if config.transform == "quantile" else values
+    """Expression (N, G); with `--transform quantile` normalised over all genes of the file, used or not."""
+    if config.transform != "quantile":
+        return cohort.expression.values
+    whole = read_expression(config.cohort.expression).select(cohort.samples)
+    place = {gene: i for i, gene in enumerate(whole.genes["gene_id"].to_list())}
+    columns = [place[gene] for gene in cohort.expression.genes["gene_id"].to_list()]
+    return quantile_normalise(whole.values)[:, columns]
 
 
 def _prior(config: StackConfig) -> Shipped | None:
     if config.stack_weights == "none":
         return None
     if config.stack_weights == "shipped":
-        return shipped() if config.inputs == "genotype" else None
+        return shipped()
     path = Path(config.stack_weights)
     return load_weights(read_bytes(path, "stack weights").decode(errors="replace"), str(path))
 
@@ -530,12 +554,12 @@ class BaseTables:
             self._cache[gene_id] = result
         return result
 
-    def held_out(self, gene_id: str) -> tuple[pl.DataFrame, GeneResult]:
-        """Sample, fold and observed value of the held-out rows, and the whole result."""
+    def held_out(self, gene_id: str) -> pl.DataFrame:
+        """Sample, fold and observed value of the held-out people, fold by fold."""
         table = pl.read_parquet(
             _base_path(self.out, gene_id), columns=["outer_fold", "inner_fold", "sample", "observed"]
         )
-        return table.filter(pl.col("inner_fold") < 0), self.result(gene_id)
+        return table.filter(pl.col("inner_fold") < 0)
 
     def fold(self, fold: int) -> Callable[[], Iterator[GeneFold]]:
         """All genes' training rows and held-out rows of one outer fold, to be walked through repeatedly."""
@@ -548,43 +572,48 @@ def _combine(
     """Fit every meta-learner per outer fold over all genes, predict, score; returns scores and notes."""
     bases = BaseTables(config.out, done)
     names = bases.result(done[0]).names
-    notes = _notes(config, len(done), names, prior)
-    stacks: dict[str, dict[str, list[NDArray[np.float64]]]] = {gene: {} for gene in done}
     outer = np.unique(bases.result(done[0]).fold).tolist()
-    for fold in outer:
-        metas = [make_meta(name, names, seed=config.seed, prior=prior) for name in METAS]
-        for meta in metas:
-            meta.fit(bases.fold(fold))
-        # threads, not processes: the time goes into XGBoost, which lets others run meanwhile
-        parallel = joblib.Parallel(config.threads, backend="threading")
-        for gene, predicted in zip(done, parallel(joblib.delayed(_predict)(metas, bases, gene, fold) for gene in done)):
-            for meta, values in zip(metas, predicted):
-                stacks[gene].setdefault(f"stack-{meta.name}", []).append(values)
-    tables, files = [], []
-    for gene in done:
-        held, result = bases.held_out(gene)
-        predicted = {name: _reported(result, outer, name, i) for i, name in enumerate(names)}
-        predicted |= {name: np.concatenate(parts) for name, parts in stacks.pop(gene).items()}
+    metas = {
+        fold: [make_meta(name, names, seed=config.seed, prior=prior).fit(bases.fold(fold)) for name in METAS]
+        for fold in outer
+    }
+    tables, comparisons, files = [], [], []
+    # threads, not processes: the time goes into XGBoost, which lets others run meanwhile
+    parallel = joblib.Parallel(config.threads, backend="threading", return_as="generator", pre_dispatch="2*n_jobs")
+    for gene, predicted in zip(done, parallel(joblib.delayed(_predict)(metas, bases, gene) for gene in done)):
+        held = bases.held_out(gene)
         observed = held["observed"].to_numpy()
         tables.append(scores(gene, observed, predicted, seed=config.seed))
+        comparisons.append(compare(gene, observed, predicted, _reference(config, predicted), seed=config.seed))
         files.append(_write_predictions(config.out, gene, held, predicted))
     _join_predictions(config.out, files)
+    write_table(add_fdr(pl.concat(comparisons)), config.out / "comparisons")
     every = [bases.fold(fold) for fold in outer]
     weights = fit_weights(every, _origin(config, cohort, len(done)), seed=config.seed)
     write_json(config.out / "weights.json", weights)
-    return pl.concat(tables), notes
+    return pl.concat(tables), _notes(config, len(done), names, prior)
 
 
-def _reported(result: GeneResult, outer: Sequence[int], name: str, column: int) -> NDArray[np.float64]:
-    """Held-out predictions of one base learner as the tables report them: calibrated where the learner asks for it."""
-    if not registry.find(name.split("@")[0]).calibrate:
-        return result.base[result.inner < 0, column].astype(np.float64)
-    return np.concatenate([result.gene_fold(fold).calibrated(column) for fold in outer])
+def _predict(metas: dict[int, list[Meta]], bases: BaseTables, gene: str) -> dict[str, NDArray[np.float64]]:
+    """Held-out predictions of one gene by every method, outer fold by outer fold.
+
+    Base learners that ask for it are calibrated; the meta-learners were given them as they are.
+    """
+    parts: dict[str, list[NDArray[np.float64]]] = {}
+    result = bases.result(gene)
+    for fold, fitted in metas.items():
+        one = result.gene_fold(fold)
+        for i, name in enumerate(result.names):
+            calibrate = registry.find(name.split("@")[0]).calibrate
+            parts.setdefault(name, []).append(one.calibrated(i) if calibrate else one.mean + one.test[:, i])
+        for meta in fitted:
+            parts.setdefault(f"stack-{meta.name}", []).append(meta.predict(one))
+    return {name: np.concatenate(part) for name, part in parts.items()}
 
 
-def _predict(metas: Sequence[Meta], bases: BaseTables, gene: str, fold: int) -> list[NDArray[np.float64]]:
-    one = bases.result(gene).gene_fold(fold)
-    return [meta.predict(one) for meta in metas]
+def _reference(config: StackConfig, methods: Collection[str]) -> str:
+    """What the others are compared with: the elastic net where it was trained."""
+    return "elastic-net" if "elastic-net" in methods else f"stack-{config.meta}"
 
 
 def _notes(config: StackConfig, genes: int, names: Sequence[str], prior: Shipped | None) -> tuple[str, ...]:

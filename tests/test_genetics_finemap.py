@@ -172,3 +172,12 @@ def test_residual_dosage_gives_the_same_test_as_the_scan(locus):
     z = residual_dosage(x, model)
     r = [np.corrcoef(z[:, j], model.residuals[:, 0])[0, 1] for j in range(5)]
     np.testing.assert_allclose(cis_scan(x, np.arange(1, 6), [3], model, 9).r, r, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [200, 2000])
+def test_a_phenotype_without_noise_is_found(dtype, n):
+    x = np.random.default_rng(0).integers(0, 3, (n, 30)).astype(dtype)
+    fit = susie(x, x[:, 4].astype(np.float64), dtype=dtype)
+    assert fit.pip.argmax() == 4 and fit.pip[4] > 0.999
+    assert np.corrcoef(x @ fit.coef, x[:, 4])[0, 1] > 0.999

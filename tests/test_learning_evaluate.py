@@ -14,10 +14,13 @@ from genopred.errors import GenopredError, ModelError
 from genopred.genetics.transform import inverse_normal, residualise
 from genopred.io.example import load_example
 from genopred.learning import learners as registry
+from genopred.learning import stack
 from genopred.learning.evaluate import (
     Block,
     Outcome,
+    add_fdr,
     benjamini_hochberg,
+    compare,
     fill_missing,
     nested_base,
     outer_folds,
@@ -25,7 +28,7 @@ from genopred.learning.evaluate import (
     summarise,
 )
 from genopred.learning.learners import GeneContext, Learner
-from genopred.learning.stack import make_meta
+from genopred.learning.stack import METAS, make_meta
 from genopred.types import Interval
 
 
@@ -111,7 +114,7 @@ def chosen(*names):
     return tuple(registry.find(name) for name in names)
 
 
-def test_held_out_expression_changes_nothing_before_prediction():
+def test_held_out_expression_changes_nothing_before_prediction(monkeypatch):
     """The strongest leak test: replace the held-out people's expression by garbage; every prediction stays."""
     x, covariates, raw, gene = cohort()
     folds = outer_folds(100, 4, 0)
@@ -123,9 +126,11 @@ def test_held_out_expression_changes_nothing_before_prediction():
     rows = result.fold == 1
     assert np.array_equal(result.base[rows], other.base[rows])
     assert not np.allclose(result.base[~rows], other.base[~rows])  # elsewhere these people train
-    for name in ("nnls", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene"):
+    monkeypatch.setattr(stack, "MIN_GENES_POOLED", 1)
+    for name in METAS:
         a, b = (make_meta(name, result.names).fit(lambda r=r: iter([r.gene_fold(1)])) for r in (result, other))
         assert np.array_equal(a.predict(result.gene_fold(1)), b.predict(other.gene_fold(1)))
+        assert name != "xgboost" or a.booster_ is not None
     # --residualize global is known to look at everyone; that it is caught shows that the check can fail
     loose = Outcome(residualize="global")
     a = nested_base(blocks[:1], raw, covariates, folds, gene, outcome=loose, inner_folds=3)
@@ -173,9 +178,10 @@ def test_a_variant_that_copies_test_expression_gains_nothing():
     assert np.corrcoef(leaky, np.concatenate([raw[folds == fold] for fold in range(4)]))[0, 1] > 0.99
 
 
-def test_shuffled_expression_predicts_nothing():
+def test_shuffled_expression_predicts_nothing(monkeypatch):
     """Mean R² within 0.01 of 0 for every learner and the pooled stack, on real genotypes."""
     example = load_example()
+    monkeypatch.setattr(stack, "MIN_GENES_POOLED", 8)
     folds = outer_folds(358, 4, 0)
     names = registry.DEFAULT_LEARNERS
     results = []
@@ -190,6 +196,7 @@ def test_shuffled_expression_predicts_nothing():
     stacked = [[] for _ in results]
     for fold in range(4):
         meta = make_meta("xgboost", names).fit(lambda fold=fold: (r.gene_fold(fold) for r in results))
+        assert meta.booster_ is not None
         for g, result in enumerate(results):
             stacked[g].append(meta.predict(result.gene_fold(fold)))
     for g, result in enumerate(results):
@@ -218,6 +225,33 @@ def test_scores_by_the_book():
     draws = [r2_score(y[i], p[i]) for i in (rng.integers(0, 80, 80) for _ in range(2000))]
     assert row["r2_low"] == pytest.approx(np.quantile(draws, 0.025), abs=0.08)
     assert scores("g", y, {"m": -p})["signed_r2"][0] == pytest.approx(-row["signed_r2"])
+
+
+def test_paired_comparison_on_the_same_people():
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal(200)
+    noise = rng.standard_normal(200)
+    predicted = {"base": 0.3 * y + 0.3 * noise, "better": 0.5 * y + 0.3 * noise, "same": 0.3 * y + 0.3 * noise}
+    table = compare("g", y, predicted, "base")
+    better, same = table.row(0, named=True), table.row(1, named=True)
+    assert better["delta_r2"] == pytest.approx(r2_score(y, predicted["better"]) - r2_score(y, predicted["base"]))
+    assert better["delta_low"] > 0 and better["pval"] < 0.01
+    assert same["delta_r2"] == 0 and same["pval"] == 1.0
+    draws = [rng.integers(0, 200, 200) for _ in range(2000)]
+    naive = [r2_score(y[i], predicted["better"][i]) - r2_score(y[i], predicted["base"][i]) for i in draws]
+    assert better["delta_low"] == pytest.approx(np.quantile(naive, 0.025), abs=0.02)
+    many = pl.concat(
+        compare(f"g{g}", y, {"base": rng.standard_normal(200), "other": rng.standard_normal(200)}, "base", seed=g)
+        for g in range(60)
+    )
+    assert (many["pval"] < 0.05).mean() < 0.15
+    assert np.allclose(add_fdr(many)["qval"], benjamini_hochberg(many["pval"]))
+
+
+def test_one_gene_has_no_interval_over_genes():
+    y = np.arange(30.0)
+    summary = summarise(scores("g", y, {"a": y, "b": y[::-1].copy()}), "a")
+    assert np.isnan(summary["delta_low"].to_numpy()).all() and np.isnan(summary["p_wilcoxon"].to_numpy()).all()
 
 
 def test_summary_is_paired():

@@ -23,8 +23,9 @@ from genopred.errors import GenopredError
 from genopred.io.example import load_example
 from genopred.io.features import write_features, write_manifest
 from genopred.io.plink import write_plink
+from genopred.learning import stack as pooled
 from genopred.learning.learners import DEFAULT_LEARNERS
-from genopred.learning.stack import METAS
+from genopred.learning.stack import METAS, MIN_GENES_POOLED
 from genopred.pipelines import stack
 from genopred.pipelines.demo import example_inputs
 from genopred.types import PREDICTION_SCHEMA, SCORE_SCHEMA, Features
@@ -67,16 +68,22 @@ def test_files_and_numbers_of_a_run(tmp_path):
         assert of["sample"].n_unique() == 358  # each person is predicted once
         assert row["r2"] == pytest.approx(r2_score(of["observed"], of["predicted"]))
     assert set(result.summary["method"]) == set(methods) and result.stack == "stack-xgboost"
+    compared = pl.read_parquet(tmp_path / "run" / "comparisons.parquet")
+    assert compared.height == 3 * (len(methods) - 1) and compared["reference"].unique().to_list() == ["elastic-net"]
+    assert compared.select((pl.col("delta_low") <= pl.col("delta_r2")).all()).item() and compared["qval"].max() <= 1
     assert result.cost["elastic-net"] > 0 and stack.REST in result.cost
     assert {"report.html", "matched.tsv", "weights.json", "run.json", "summary.tsv"} <= set(contents(tmp_path / "run"))
     pairs = result.report.table.filter(pl.col("item") == "gene-variant pairs")
     assert pairs["n"].sum() > 0
 
 
-def test_results_do_not_depend_on_threads_or_on_the_genes_beside(tmp_path):
+def test_results_do_not_depend_on_threads_or_on_the_genes_beside(tmp_path, monkeypatch):
+    monkeypatch.setattr(pooled, "MIN_GENES_POOLED", 2)  # so that three genes grow the pooled trees
     one = stack.run(settings(tmp_path / "one", threads=1))
     stack.run(settings(tmp_path / "two", threads=2))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    xgboost, nnls = (one.scores.filter(method=f"stack-{name}")["r2"].to_list() for name in ("xgboost", "nnls"))
+    assert xgboost != nnls  # the trees were there
     alone = stack.run(settings(tmp_path / "alone", genes=1))
     base = [name for name in FEW if name != "stack"]
     gene = alone.scores["gene_id"][0]
@@ -92,13 +99,13 @@ def test_format_of_the_genotypes_does_not_matter(tmp_path):
 
 
 def test_killed_and_resumed_is_the_same_file_for_file(tmp_path):
-    """Killed twice at moments that depend on the machine; the third run finishes."""
+    """Killed while genes are computed, and while the meta-learners combine them; the third run finishes."""
     example = load_example()
     genes = tmp_path / "genes.txt"
-    genes.write_text("\n".join(example.expression.genes["gene_id"].to_list()[:4]) + "\n")
+    genes.write_text("\n".join(example.expression.genes["gene_id"].to_list()[:MIN_GENES_POOLED]) + "\n")
     words = [
         "stack", "--bfile", str(example.bfile), "--expression", str(example.expression_file), "--covar",
-        str(example.covariates_file), "--genes", str(genes), "--learners", ",".join(FEW), "--outer-folds", "3",
+        str(example.covariates_file), "--genes", str(genes), "--learners", "ridge,gblup-tss", "--outer-folds", "3",
         "--stack-weights", "none", "--threads", "1", "--out", "run",
     ]  # fmt: skip
     command = [sys.executable, "-m", "genopred.cli", *words]
@@ -107,11 +114,11 @@ def test_killed_and_resumed_is_the_same_file_for_file(tmp_path):
     killed.mkdir()
     subprocess.run(command, cwd=whole, check=True, capture_output=True)
     interrupted = 0
-    for wanted in (1, 3):
+    for pattern, wanted in (("*.json", 5), ("*.predictions.parquet", 2)):
         process = subprocess.Popen(command, cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 200
         while process.poll() is None and time.monotonic() < deadline:
-            if len(list((killed / "run" / "genes").glob("*.parquet"))) >= wanted:
+            if len(list((killed / "run" / "genes").glob(pattern))) >= wanted:
                 process.send_signal(signal.SIGKILL)
                 break
             time.sleep(0.002)
@@ -125,10 +132,43 @@ def test_other_settings_are_not_mixed(tmp_path):
     stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",)))
     with pytest.raises(GenopredError, match=r"run with other settings \(folds, maf, seed\).*--no-resume"):
         stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, maf=0.1))
+    same = settings(tmp_path / "run", genes=1, learners=("ridge",))
+    for change, named in (
+        ({"cohort": replace(same.cohort, window=50_000)}, "--window"),
+        ({"cohort": replace(same.cohort, covar=None)}, "--covar"),
+        ({"cohort": replace(same.cohort, bfile=None, pfile=load_example().pfile)}, "--bfile, --pfile"),
+        ({"inner_folds": 4}, "inner_folds"),
+    ):
+        with pytest.raises(GenopredError, match=rf"other settings \({named}\)"):
+            stack.run(replace(same, **change))
     fresh = stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, resume=False))
     assert fresh.cost
     more = stack.run(settings(tmp_path / "run", genes=2, learners=("ridge",), seed=2))  # more genes: goes on
     assert more.scores["gene_id"].n_unique() == 2
+
+
+def test_changed_genotypes_are_noticed(tmp_path, example):
+    prefix = copied_bfile(example, tmp_path)
+    config = settings(tmp_path / "copy_run", genes=1, learners=("ridge",))  # beside the prefix, and named like it
+    config = replace(config, cohort=replace(config.cohort, bfile=prefix))
+    stack.run(config)
+    stack.run(config)  # its own output beside the prefix does not count as a change
+    os.utime(f"{prefix}.bed", ns=(1, 1))
+    with pytest.raises(GenopredError, match=r"other settings \(--bfile\)"):
+        stack.run(config)
+
+
+def test_quantile_normalisation_is_over_all_genes_and_only_without_folds(tmp_path):
+    with pytest.raises(GenopredError, match="--residualize global or none"):
+        stack.run(settings(tmp_path / "x", transform="quantile"))
+    few = stack.run(
+        settings(tmp_path / "few", genes=1, learners=("ridge",), transform="quantile", residualize="global")
+    )
+    more = stack.run(
+        settings(tmp_path / "more", genes=2, learners=("ridge",), transform="quantile", residualize="global")
+    )
+    r2 = [t.scores.filter(gene_id=few.scores["gene_id"][0], method="ridge")["r2"][0] for t in (few, more)]
+    assert r2[0] == r2[1]
 
 
 def test_two_runs_on_one_folder(tmp_path):

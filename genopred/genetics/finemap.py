@@ -67,7 +67,7 @@ def _shrinkage(z2, log_prior, alpha):  # type: ignore[no-untyped-def]  # noqa: C
             top = z2[j]
     best_w, best = 0.0, 0.0
     if top > 1.0:
-        w = 1.0 - 1.0 / top
+        w = min(1.0 - 1.0 / top, 1.0 - 1e-12)
         for _ in range(200):
             peak = -1e308
             for j in range(m):
@@ -85,7 +85,7 @@ def _shrinkage(z2, log_prior, alpha):  # type: ignore[no-untyped-def]  # noqa: C
             mean /= total
             best_w = w
             best = 0.5 * math.log(1.0 - w) + peak + math.log(total)
-            new = 1.0 - 1.0 / mean if mean > 1.0 else 0.0
+            new = min(1.0 - 1.0 / mean, 1.0 - 1e-12) if mean > 1.0 else 0.0
             if new <= 0.0:
                 best_w = 0.0
                 break
@@ -236,7 +236,7 @@ def susie(
         if len(elbo) > 1 and elbo[-1] - elbo[-2] < tol:
             converged = True
             break
-        sigma2 = erss / n
+        sigma2 = max(erss / n, 1e-4 * variance_y)  # as susieR: a phenotype without noise must not divide by 0
     used = shrink > 0.0
     coef = (alpha * mu).sum(axis=0) / scale
     pip = 1.0 - np.prod(1.0 - alpha[used], axis=0) if used.any() else np.zeros(m)

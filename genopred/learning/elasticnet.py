@@ -250,8 +250,10 @@ class ElasticNet(RegressorMixin, BaseEstimator):
     def fit_oof(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike) -> NDArray[np.float64]:
         """Fit on everything and return honest out-of-fold predictions of the same people.
 
-        Each person's prediction comes from people of other folds alone, lambda included: a model without
-        folds k and l serves the tuning of both, so all of it takes K (K - 1) / 2 + K + 1 paths.
+        Coefficients and the choice of lambda behind each person's prediction come from people of other folds alone:
+        a model without folds k and l serves the tuning of both, so all of it takes K (K - 1) / 2 + K + 1 paths.
+        The folds share one grid of lambdas and its early stop, as cv.glmnet's do. The final fit chooses lambda on
+        the same `folds`; `cv` and `random_state` are for `fit` alone.
 
         Parameters
         ----------

@@ -380,10 +380,18 @@ class Shipped:
     origin: dict[str, Any] = field(default_factory=dict)
 
 
-def shipped() -> Shipped | None:
-    """The weights shipped with the package; None where they are absent."""
+def shipped() -> Shipped:
+    """The weights shipped with the package.
+
+    Raises
+    ------
+    ModelError
+        If the package was installed without them.
+    """
     path = files("genopred") / "data" / "stack_weights.json"
-    return _read_weights(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    if not path.is_file():
+        raise ModelError("the stack weights of the package are missing; install it again or use --stack-weights none.")
+    return load_weights(path.read_text(encoding="utf-8"), "genopred/data/stack_weights.json")
 
 
 def load_weights(text: str, source: str) -> Shipped:
@@ -407,6 +415,8 @@ def _read_weights(content: dict[str, Any]) -> Shipped:
     gram, cross = np.array(content["gram"], dtype=np.float64), np.array(content["cross"], dtype=np.float64)
     if gram.shape != (len(names), len(names)) or cross.shape != (len(names),):
         raise ValueError(f"gram has shape {gram.shape} for {len(names)} learners")
+    if not (np.isfinite(cross).all() and np.linalg.eigvalsh(gram).min() > -1e-6):
+        raise ValueError("gram is no matrix of sums of products")
     booster = None
     if content["booster"] is not None:
         import xgboost
@@ -479,6 +489,8 @@ def make_meta(
     ModelError
         If there is no such meta-learner.
     """
+    if prior is not None and not set(names) & set(prior.moments.names):
+        prior = None  # it knows none of these learners, and would only shrink them all
     moments = prior.moments if prior is not None else None
     # the shipped trees read base predictions by place, so they serve only the learners that they were grown on
     fits = prior is not None and tuple(names) == prior.moments.names

@@ -75,8 +75,8 @@ class _XGBoost(_Trees):
 class RandomForest(_XGBoost):
     """Random forest of deep trees, each on half of the people and a tenth of the variants per split.
 
-    Grown by XGBoost as parallel trees: the same accuracy as scikit-learn's forest on these data in a quarter of
-    the time (``benchmarks/learners.py``). Leaves hold at least ten people: with a few hundred people and weak
+    Grown by XGBoost as parallel trees, which predict what scikit-learn's forest with the same settings predicts (a
+    test holds that) and cost less. Leaves hold at least ten people: with a few hundred people and weak
     effects, smaller ones only fit noise.
 
     Examples
