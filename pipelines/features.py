@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 #: Distinct haplotypes a gene on which the linear mode is held against the exact one.
 AGREEMENT_SAMPLE = 20
 
+#: Distinct haplotypes a gene on which a lower precision is held against fp32.
+PRECISION_SAMPLE = 8
+
 #: Lengths by which a FASTA's build is known.
 _LENGTHS = {
     "GRCh37": (
@@ -101,7 +104,8 @@ class FeaturesRun:
     ----------
     genes : polars.DataFrame
         gene_id, chrom, tss, strand, status (computed, reused), haplotypes, distinct, variants, seconds, and where
-        asked for self_check_error, linear_median_r, linear_lowest_r, linear_median_slope (exact on linear).
+        asked for self_check_error, linear_median_r, linear_lowest_r, linear_median_slope (exact on linear),
+        and dtype_error, dtype_median_r, dtype_lowest_r (against fp32).
     manifest : dict
     """
 
@@ -129,6 +133,14 @@ class FeaturesRun:
         if "self_check_error" in t.columns:
             worst = float(np.nanmax(t["self_check_error"].to_numpy().astype(float)))
             out.append(f"self-check against plain passes: largest relative error {worst:.1e}")
+        if "dtype_median_r" in t.columns:
+            r = t["dtype_median_r"].to_numpy()
+            r, worst = r[np.isfinite(r)], float(t["dtype_error"].to_numpy().astype(float).max())
+            out.append(
+                f"{m['settings']['dtype']} against fp32 on {PRECISION_SAMPLE} haplotypes a gene: largest relative "
+                f"error {worst:.1e}"
+                + (f", r over haplotypes median {np.median(r):.4f}, lowest gene {r.min():.4f}" if len(r) else "")
+            )
         if "linear_median_r" in t.columns:
             r = t["linear_median_r"].drop_nulls().to_numpy()
             r = r[np.isfinite(r)]
@@ -273,6 +285,8 @@ def estimate(config: FeaturesConfig, progress: Callable[..., None] | None = None
                 passes.sum(),
             )
         passes = linear
+    elif inputs.settings.mode == "exact" and inputs.settings.dtype != "fp32":
+        passes = passes + share + (1 - share) * np.minimum(table["distinct"].to_numpy(), PRECISION_SAMPLE)
     elif inputs.settings.mode == "reference":
         passes = np.ones(table.height)
     strands = 2 if inputs.settings.strands == "both" else 1
@@ -342,6 +356,8 @@ def _gene(
     needed = (["self_check"] if config.self_check and inputs.settings.mode == "exact" else []) + (
         ["linear_agreement"] if inputs.settings.mode == "linear" else []
     )
+    if inputs.settings.mode == "exact" and inputs.settings.dtype != "fp32":
+        needed.append("precision")
     status = "reused"
     if origin is None or origin.get("key") != key or any(name not in origin for name in needed):
         status = "computed"
@@ -351,7 +367,7 @@ def _gene(
             inputs.settings,
             batch_size=config.batch_size,
             check=2 if config.self_check else 0,
-            agreement=AGREEMENT_SAMPLE,
+            agreement=AGREEMENT_SAMPLE if inputs.settings.mode == "linear" else PRECISION_SAMPLE,
         )
         extra: dict[str, Any] = {
             "key": key,
@@ -380,6 +396,10 @@ def _gene(
         row["linear_median_r"] = origin["linear_agreement"]["median_r"]
         row["linear_lowest_r"] = origin["linear_agreement"]["lowest_r"]
         row["linear_median_slope"] = origin["linear_agreement"]["median_slope"]
+    if "precision" in origin:
+        row["dtype_error"] = origin["precision"]["error"]
+        row["dtype_median_r"] = origin["precision"]["median_r"]
+        row["dtype_lowest_r"] = origin["precision"]["lowest_r"]
     names = _feature_names(origin, path)
     return row, {"gene_id": gene["gene_id"], **dict(zip(names, origin["reference"]))}
 

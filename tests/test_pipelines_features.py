@@ -56,7 +56,7 @@ class Toy(WholeWindowModel):
 
 
 class LinearToy(Toy):
-    def predict_haplotypes(self, *args, mode="exact", **rest):
+    def predict_haplotypes(self, *args, mode="exact", dtype="fp32", **rest):
         return super().predict_haplotypes(*args, **rest)
 
 
@@ -233,6 +233,19 @@ def test_dry_run_counts_and_writes_nothing(files):
     assert found.genes["distinct"].to_list() == ran.genes["distinct"].to_list()
     assert found.genes["haplotypes"].sum() == 4 * 18 and found.hours < found.naive_hours
     assert any("distinct windows" in line for line in found.lines())
+
+
+def test_a_lower_precision_says_what_it_costs(files):
+    done = run(config(files, model="lin:1", settings={"dtype": "bf16"}))
+    assert done.genes["dtype_error"].max() < 1e-6 and done.genes["dtype_lowest_r"].min() == pytest.approx(1)
+    assert any("bf16 against fp32 on 8 haplotypes a gene" in line for line in done.lines())
+    assert run(config(files, model="lin:1", settings={"dtype": "bf16"})).genes["status"].to_list() == ["reused"] * 4
+    costs = [
+        estimate(config(files, model="lin:1", settings=settings)).genes["passes"].sum()
+        for settings in ({}, {"dtype": "bf16"}, {"mode": "linear"}, {"mode": "reference"})
+    ]
+    # 8 haplotypes a gene more; 1 + 2 x 9 backward passes and a sample of 18; one
+    assert costs[0] < costs[1] <= costs[0] + 4 * 8 and costs[3] == 4 and costs[2] >= 4 * (1 + 2 * 9)
 
 
 def test_linear_mode_says_how_well_it_agrees(files):

@@ -17,6 +17,7 @@ from genopred.sequence.features import (
     features_from_sequences,
     gene_sequences,
     linear_agreement,
+    precision_agreement,
     predict_tracks,
     self_check,
     work,
@@ -279,6 +280,30 @@ def test_linear_agreement_is_a_correlation_over_haplotypes():
     assert "linear_agreement" not in exact.origin
     with pytest.raises(ModelError, match="--mode linear"):
         features_from_sequences(Toy(), sequences(), FeatureSettings.of(Toy(), mode="linear"))
+
+
+class Rounding(Toy):
+    """Lower precision: every value to two digits."""
+
+    def predict_haplotypes(self, *args, dtype="fp32", **rest):
+        out = super().predict_haplotypes(*args, **rest)
+        return out if dtype == "fp32" else np.round(out, 1)
+
+
+def test_a_lower_precision_is_held_against_fp32():
+    model, people = Rounding(), sequences()
+    settings = FeatureSettings.of(model, dtype="bf16", bins=1)
+    found = features_from_sequences(model, people, settings, agreement=12).origin["precision"]
+    assert found == pytest.approx(precision_agreement(model, people, settings, n=12), rel=1e-6)
+    first = people.distinct[0]
+    fine = predict_tracks(model, people, bins=settings.bins)[first, 0]
+    assert len(first) <= 24 and found["haplotypes"] == 12
+    assert 1e-3 < found["error"] <= 0.05 / fine.max() * 1.5
+    assert 0.5 < found["lowest_r"] <= found["median_r"] < 0.99999
+    full = features_from_sequences(model, people, FeatureSettings.of(model), agreement=12)
+    assert "precision" not in full.origin
+    few = precision_agreement(model, people.take([0, 1]), settings)
+    assert np.isnan(few["median_r"]) and few["haplotypes"] <= 2
 
 
 class Aggregating(LinearToy):

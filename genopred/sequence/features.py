@@ -344,8 +344,8 @@ def features_from_sequences(
 ) -> Features:
     """As `features_for_gene`, from sequences that are there already.
 
-    `check` haplotypes go through `self_check` in exact mode, `agreement` through `linear_agreement` in linear mode;
-    what they say is in `origin`.
+    `check` haplotypes go through `self_check` in exact mode; `agreement` through `linear_agreement` in linear mode, and
+    through `precision_agreement` in another dtype than fp32. What they say is in `origin`.
     """
     if settings.per_haplotype and sequences.ploidy == 1:
         raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
@@ -364,9 +364,15 @@ def features_from_sequences(
     raw, reference = raw[: sequences.n_haplotypes], raw[-1:]
     checked = self_check(model, sequences, settings, raw, n=check) if check and settings.mode == "exact" else None
     values = _aggregate(raw, settings.aggregate)
-    agrees = None
+    agrees = {}
     if agreement and settings.mode == "linear":
-        agrees = linear_agreement(model, sequences, settings, n=agreement, linear=values, batch_size=batch_size)
+        agrees["linear_agreement"] = linear_agreement(
+            model, sequences, settings, n=agreement, linear=values, batch_size=batch_size
+        )
+    elif agreement and settings.mode == "exact" and settings.dtype != "fp32":
+        agrees["precision"] = precision_agreement(
+            model, sequences, settings, n=agreement, predicted=values, batch_size=batch_size
+        )
     people = sequences.per_person(values)
     if settings.per_haplotype:
         people = values.reshape(len(sequences.samples), -1)
@@ -392,8 +398,7 @@ def features_from_sequences(
     }
     if checked is not None:
         origin["self_check"] = checked
-    if agrees is not None:
-        origin["linear_agreement"] = agrees
+    origin |= agrees
     return Features(people.astype(np.float32), sequences.samples, names, origin)
 
 
@@ -486,7 +491,7 @@ def linear_agreement(
     linear: NDArray[np.float32] | None = None,
     batch_size: int | None = None,
 ) -> dict[str, float]:
-    """How well the linear mode agrees with the exact one on a sample of the distinct haplotypes of a gene.
+    """How well the linear mode agrees with the exact one in fp32 on a sample of the distinct haplotypes of a gene.
 
     Parameters
     ----------
@@ -499,40 +504,95 @@ def linear_agreement(
         haplotypes, and over tracks the median and lowest Pearson correlation over haplotypes of the aggregated
         value (NaN where fewer than three haplotypes or nothing varies), and the median slope exact on linear.
     """
+    exact, ours = _sampled(model, sequences, settings, n, seed, linear, batch_size)
+    r, slope = _correlation(exact, ours)
+    return {
+        "haplotypes": len(exact),
+        "median_r": float(np.median(r)),
+        "lowest_r": float(r.min()),
+        "median_slope": float(np.median(slope)),
+    }
+
+
+def precision_agreement(
+    model: SequenceModel,
+    sequences: PersonalSequences,
+    settings: FeatureSettings,
+    *,
+    n: int = 8,
+    seed: int = 0,
+    predicted: NDArray[np.float32] | None = None,
+    batch_size: int | None = None,
+) -> dict[str, float]:
+    """What the dtype of `settings` costs against fp32, on a sample of the distinct haplotypes of a gene.
+
+    The differences between people are what matters; a dtype may give every value to 1 % and lose them.
+
+    Parameters
+    ----------
+    predicted : array, shape (H, features), optional
+        Aggregated values of all haplotypes in the dtype, where they are there already.
+
+    Returns
+    -------
+    dict
+        haplotypes; error, the largest relative to the largest fp32 value; and over tracks the median and lowest
+        Pearson correlation over haplotypes with fp32 (NaN as in `linear_agreement`).
+    """
+    exact, ours = _sampled(model, sequences, settings, n, seed, predicted, batch_size)
+    r, _ = _correlation(exact, ours)
+    return {
+        "haplotypes": len(exact),
+        "error": float(np.abs(ours - exact).max() / max(float(np.abs(exact).max()), 1e-30)),
+        "median_r": float(np.median(r)),
+        "lowest_r": float(r.min()),
+    }
+
+
+def _sampled(
+    model: SequenceModel,
+    sequences: PersonalSequences,
+    settings: FeatureSettings,
+    n: int,
+    seed: int,
+    predicted: NDArray[np.float32] | None,
+    batch_size: int | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Aggregated values (n, features) of some distinct haplotypes, exactly in fp32 and as the settings have it."""
     first, _ = sequences.distinct
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(first, size=min(n, len(first)), replace=False))
     sample = sequences.take(rows)
 
-    def values(mode: str) -> NDArray[np.float32]:
+    def values(mode: str, dtype: str) -> NDArray[np.float32]:
         raw = predict_tracks(
             model,
             sample,
             bins=settings.bins,
             tracks=settings.tracks,
             batch_size=batch_size,
-            dtype=settings.dtype,
+            dtype=dtype,
             mode=mode,
             strands=settings.strands,
             aggregate=settings.aggregate,
         )
         return _aggregate(raw, settings.aggregate)
 
-    both = [values("exact").astype(np.float64), (values("linear") if linear is None else linear[rows]).astype(float)]
-    exact, first_order = (values - values.mean(axis=0) for values in both)
-    spread = np.sqrt((exact**2).sum(axis=0) * (first_order**2).sum(axis=0))
+    ours = values(settings.mode, settings.dtype) if predicted is None else predicted[rows]
+    return values("exact", "fp32").astype(np.float64), ours.astype(np.float64)
+
+
+def _correlation(
+    exact: NDArray[np.float64], ours: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pearson r and slope of exact on ours, of the columns that vary; NaN where too little does."""
+    exact, ours = (values - values.mean(axis=0) for values in (exact, ours))
+    spread = np.sqrt((exact**2).sum(axis=0) * (ours**2).sum(axis=0))
     varies = spread > 1e-12
-    nan = float("nan")
-    if len(rows) < 3 or not varies.any():
-        return {"haplotypes": len(rows), "median_r": nan, "lowest_r": nan, "median_slope": nan}
-    together = (exact * first_order).sum(axis=0)[varies]
-    r, slope = together / spread[varies], together / (first_order**2).sum(axis=0)[varies]
-    return {
-        "haplotypes": len(rows),
-        "median_r": float(np.median(r)),
-        "lowest_r": float(r.min()),
-        "median_slope": float(np.median(slope)),
-    }
+    if len(exact) < 3 or not varies.any():
+        return np.full(1, np.nan), np.full(1, np.nan)
+    together = (exact * ours).sum(axis=0)[varies]
+    return together / spread[varies], together / (ours**2).sum(axis=0)[varies]
 
 
 def work(model: SequenceModel, sequences: PersonalSequences) -> dict[str, int | float]:
