@@ -464,19 +464,6 @@ def test_model_behind_the_protocol() -> None:
         EnformerModel(module, info, head="dog")
 
 
-def test_many_rare_and_common_variants_on_a_brute_force_count() -> None:
-    """Distinct rows of the first level are the distinct strings of its receptive field."""
-    reference, sites, ref, alt, alleles = case(300, list(range(0, 300, 4)), 40, 17, share=0.1)
-    level, _ = tokens_module.base_level(reference, sites, ref, alt, alleles)
-    step = tokens_module.next_level(level, 15, 40)
-    onehot = np.pad(haplotype_onehot(reference, sites, ref, alt, alleles), ((0, 0), (7, 8), (0, 0)))
-    plain = haplotype_onehot(reference, sites, ref, alt, np.zeros((1, len(sites)), dtype=np.int8))
-    plain = np.pad(plain, ((0, 0), (7, 8), (0, 0)))
-    for i in range(150):
-        seen = {row[2 * i : 2 * i + 16].tobytes() for row in (*onehot, *plain)}
-        assert step.level.first[i + 1] - step.level.first[i] + 1 == len(seen)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_same_on_a_gpu() -> None:
     module = small(torch.float32)
