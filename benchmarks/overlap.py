@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from genopred.genetics import loci
 from genopred.genetics import overlap as ov
 from genopred.genetics.simulate import simulate_alleles
 from genopred.io.snptable import TableSpec
-from genopred.pipelines import overlap
+from genopred.pipelines import overlap, overlap_page
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get("GENOPRED_SHARED", HERE.parent.parent / "shared"))
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=["apoe", "simulation", "chr22"])
     parser.add_argument("--figures", type=Path, help="copy the pictures here")
     parser.add_argument("--work", type=Path, help="keep the intermediate files in this folder")
-    parser.add_argument("--pairs", type=int, default=150, help="of the simulation, each kind")
+    parser.add_argument("--pairs", type=int, default=300, help="of the simulation, each kind")
     args = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -76,7 +77,7 @@ def apoe(work: Path, args: argparse.Namespace) -> str:
         "",
         "Made by `python benchmarks/overlap.py apoe`; all rows in overlap_apoe.tsv.",
         "",
-        *overlap.reading(result.results, (50,)),
+        *overlap_page.reading(result.results, (50,)),
     ]
     return "\n\n".join(x for x in lines if x) + "\n\n" + _table(result.results.filter(pl.col("k") == 50))
 
@@ -88,9 +89,10 @@ def simulation(work: Path, args: argparse.Namespace) -> str:
     lines = [
         "# Two phenotypes that share nothing",
         "",
-        f"Made by `python benchmarks/overlap.py simulation`. {args.pairs} pairs of each kind on ten simulated stretches "
-        "of 700 kb (msprime, 300 people, MAF ≥ 5 %, about 1,000 SNPs). The rankings have nothing to do with each other: "
-        "a test at 5 % should call 5 % of the pairs. “noise”: two phenotypes without any genetic effect, tested on the "
+        f"Made by `python benchmarks/overlap.py simulation`. {args.pairs} pairs of each kind on ten simulated "
+        "stretches of 700 kb (msprime, 300 people, MAF ≥ 5 %, about 1,000 SNPs). The rankings have nothing to do with "
+        "each other: a test at 5 % should call 5 % of the pairs. “noise”: two phenotypes without any genetic effect, "
+        "tested on the "
         "same genotypes, so that both rankings follow the same LD; “causal”: the same, each phenotype with one causal "
         "SNP of its own, drawn anywhere, with an expected z of 6; “smooth”: ranking b is such a causal phenotype, "
         "ranking a a score that runs on over 25 SNPs but knows no LD, as a model's might; “single”: the same with a "
@@ -116,7 +118,7 @@ def level(pairs: int, *, stretches: int = 10, people: int = 300, length: int = 7
         dosage = alleles.sum(axis=1)
         x = dosage - dosage.mean(axis=0)
         x = x / np.linalg.norm(x, axis=0)
-        block = ov.ld_blocks(dosage)
+        block = loci.ld_blocks(dosage)
         rng = np.random.default_rng(stretch)
 
         for _ in range(pairs // stretches):
@@ -217,7 +219,7 @@ def chr22(work: Path, args: argparse.Namespace) -> str:
         f"that Xpresso sees, together {inside.height:,} SNPs. Everything Xpresso cannot see, most eQTL SNPs among it, "
         "is outside this comparison.",
         "Counts: " + "; ".join(result.report.lines()) + ".",
-        *overlap.reading(result.results, (3, 5, 10)),
+        *overlap_page.reading(result.results, (3, 5, 10)),
     ]
     return "\n\n".join(lines) + "\n\n" + _table(result.results)
 

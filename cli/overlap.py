@@ -153,14 +153,13 @@ def command(
     Writes <out>.overlap (every question and its answer), <out>.curves, <out>.snps, figures and the page <out>.html.
     """
     from genopred.cli.progress import progress
-    from genopred.io.snptable import TableSpec
-    from genopred.pipelines import overlap
+    from genopred.pipelines import overlap, overlap_page
 
     first = [_named(text) for text in a]
     (b_name, b_path), sets = _named(b), None
     if set_file is not None:
         set_name, set_path = _named(set_file)
-        sets = TableSpec(set_path, set_name, id=set_id)
+        sets = overlap.TableSpec(set_path, set_name, id=set_id)
     depths = []
     for word in opt.parse_list(k) or []:
         if not word.isdigit():
@@ -168,8 +167,8 @@ def command(
         depths.append(int(word))
     nulls = opt.parse_list(null)
     config = overlap.OverlapConfig(
-        tuple(TableSpec(p, n, a_score, a_id, a_gene, effect=a_effect, where=a_where) for n, p in first),
-        TableSpec(b_path, b_name, b_score, b_id, b_gene, effect=b_effect, where=b_where),
+        tuple(overlap.TableSpec(p, n, a_score, a_id, a_gene, effect=a_effect, where=a_where) for n, p in first),
+        overlap.TableSpec(b_path, b_name, b_score, b_id, b_gene, effect=b_effect, where=b_where),
         out,
         k=tuple(depths),
         sets=sets,
@@ -191,7 +190,7 @@ def command(
     )
     with progress("tables", quiet=quiet) as step:
         result = overlap.run(config, progress=step)
-    for line in overlap.reading(result.results, config.k):
+    for line in overlap_page.reading(result.results, config.k):
         typer.echo(line)
     for file in result.files:
         typer.echo(f"  {file}")

@@ -10,8 +10,8 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from genopred.errors import GenopredError
+from genopred.genetics import loci
 from genopred.genetics import overlap as ov
-from genopred.genetics.ld import r2_matrix
 
 
 def two(m=200, seed=1, groups=1, **more):
@@ -125,7 +125,7 @@ def test_true_overlap_is_found_by_every_null():
     x = np.repeat(rng.integers(0, 3, (150, 40)), 5, axis=1).astype(float)
     signal = np.repeat(rng.random(40), 5)
     a, b = signal + 0.05 * rng.random(200), signal + 0.05 * rng.random(200)
-    r = ov.rankings(a, b, block=ov.ld_blocks(x, min_snps=5), dosage=x, z_b=b)
+    r = ov.rankings(a, b, block=loci.ld_blocks(x, min_snps=5), dosage=x, z_b=b)
     for null in ov.NULLS:
         found = ov.null_overlap(r, null, 500, ks=(20,))
         assert found.at(20)["p"] < 0.02 and found.p_any < 0.02, null
@@ -202,36 +202,10 @@ def test_matched_enrichment_refuses_what_cannot_be_matched():
         ov.matched_enrichment([1.0, 2.0], [True, False], [1.0, np.nan])
 
 
-def test_loci_by_distance_and_by_ld():
+def test_shared_loci():
     pos = [100, 150, 5_000, 5_050]
-    assert ov.loci([1.0, 4.0, 3.0, 2.0], pos, kb=1).tolist() == [1, 1, 2, 2]
-    rng = np.random.default_rng(1)
-    x = rng.integers(0, 3, (100, 2))[:, [0, 1, 0, 1]].astype(float)
-    assert ov.loci([1.0, 4.0, 3.0, 2.0], pos, dosage=x, kb=250).tolist() == [2, 1, 2, 1]
     r = ov.rankings([9.0, 8.0, 1.0, 2.0], [1.0, 9.0, 8.0, 2.0], pos=pos)
     assert ov.shared_loci(r, [1, 1, 2, 2], 2) == (1, 2, 1)
-
-
-def test_ld_scores_are_the_sum_of_unbiased_r2():
-    rng = np.random.default_rng(1)
-    base = rng.integers(0, 3, (60, 12)).astype(float)
-    x = (base + np.roll(base, 1, axis=1) > 2).astype(float) + (rng.random((60, 12)) < 0.3)
-    pos = np.sort(rng.integers(1, 3_000_000, 12))
-    r2 = r2_matrix(x)
-    r2 = r2 - (1 - r2) / 58
-    near = np.abs(pos[:, None] - pos) < 1_000_000
-    assert np.allclose(ov.ld_scores(x, pos), np.where(near, r2, 0).sum(axis=1), atol=1e-6)
-    assert np.allclose(ov.ld_scores(x, pos, columns=[7, 2]), np.where(near, r2, 0).sum(axis=1)[[7, 2]], atol=1e-6)
-    with pytest.raises(GenopredError, match="sorted"):
-        ov.ld_scores(x, pos[::-1])
-
-
-def test_ld_blocks_cut_where_ld_is_low():
-    rng = np.random.default_rng(1)
-    sizes = [15, 30, 12, 20]
-    x = np.repeat(rng.integers(0, 3, (300, 4)), sizes, axis=1) * 1.0
-    assert np.bincount(ov.ld_blocks(x)).tolist() == sizes
-    assert ov.ld_blocks(np.repeat(rng.integers(0, 3, (300, 1)), 50, axis=1)).max() == 0
 
 
 def test_intervals_hold_the_value_and_widen_with_fewer_loci():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -144,9 +145,9 @@ def _legend(figure: Figure, ax: Axes, width: float) -> None:
 def _megabases(ax: Axes, chrom: str, width: float) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(4 if width < 500 else 8))
+    ax.xaxis.set_major_locator(MaxNLocator(4 if width < 500 else 8, steps=[1, 2, 5, 10]))
     low, high = ax.get_xlim()
-    digits = 1 if high - low > 2e6 else 2 if high - low > 2e5 else 3
+    digits = max(0, math.ceil(6.7 - math.log10(high - low)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:.{digits}f}"))
     ax.set_xlabel(f"position on chromosome {chrom} (Mb)" if chrom else "position (Mb)")
 
@@ -221,15 +222,15 @@ def _recombination(ax: Axes, line: tuple[ArrayLike, ArrayLike], span: tuple[floa
 
 def _gene_rows(
     genes: pl.DataFrame, span: tuple[float, float], width: float
-) -> list[tuple[str, str, int, int, str, int]]:
-    """Genes in the span: id, name, start, end, strand, and a lane in which no names run into each other."""
+) -> list[tuple[str, str, int, int, str, float, int]]:
+    """Genes in the span: id, name, start, end, strand, place of the name, lane in which no names collide."""
     here = genes.filter((pl.col("end") >= span[0]) & (pl.col("start") <= span[1]))
     if "gene_type" in here.columns and here.height > 12:
         here = here.filter(pl.col("gene_type") == "protein_coding")
     most = 14 if width < 500 else 60
     if here.height > most:  # longest first
         here = here.sort(pl.col("end") - pl.col("start"), descending=True).head(most)
-    per_letter = (span[1] - span[0]) / (width - 90) * 6.6
+    per_letter = (span[1] - span[0]) / (width - 130) * 6.8
     ends: list[float] = []
     out = []
     for row in here.sort("start").iter_rows(named=True):
@@ -245,14 +246,14 @@ def _gene_rows(
             ends.append(right)
         else:
             ends[lane] = right
-        out.append((row["gene_id"], name, row["start"], row["end"], row["strand"] or "+", lane))
+        out.append((row["gene_id"], name, row["start"], row["end"], row["strand"] or "+", middle, lane))
     return out
 
 
 def _draw_genes(
-    ax: Axes, rows: Sequence[tuple[str, str, int, int, str, int]], exons: pl.DataFrame | None, lanes: int
+    ax: Axes, rows: Sequence[tuple[str, str, int, int, str, float, int]], exons: pl.DataFrame | None, lanes: int
 ) -> None:
-    for gene_id, name, start, end, strand, lane in rows:
+    for gene_id, name, start, end, strand, middle, lane in rows:
         y = -lane
         (line,) = ax.plot([start, end], [y, y], color=COLOURS["soft"], linewidth=1.6, solid_capstyle="butt", zorder=1)
         _tip(line, f"{name} ({gene_id}), {strand}: {start:,} to {end:,}")
@@ -264,8 +265,7 @@ def _draw_genes(
 
                 ax.add_collection(LineCollection(segments, colors=COLOURS["learner"], linewidths=6, zorder=2))
         words = f"{name} \N{RIGHTWARDS ARROW}" if strand == "+" else f"\N{LEFTWARDS ARROW} {name}"
-        low, high = ax.get_xlim() if ax.get_autoscalex_on() is False else (start, end)
-        text = ax.text((max(start, low) + min(end, high)) / 2, y + 0.22, words, ha="center", va="bottom", fontsize=9.5)
+        text = ax.text(middle, y + 0.22, words, ha="center", va="bottom", fontsize=9.5)
         text.set_clip_on(True)
     ax.set_ylim(-lanes + 0.6, 1.0)
     ax.set_yticks([])
@@ -472,7 +472,9 @@ def precision_recall_figure(
         ax = figure.subplots()
         ax.step(np.asarray(recall), np.asarray(precision), where="post", color=COLOURS["main"], linewidth=2)
         ax.axhline(base, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)))
-        ax.annotate("share of members", (1, base), (0, 4), textcoords="offset points", ha="right", fontsize=10.5)
+        ax.annotate(
+            "share of members", (1, base), (0, -5), textcoords="offset points", ha="right", va="top", fontsize=10.5
+        )
         ax.set_xlabel(f"recall of {name}" if name else "recall")
         ax.set_ylabel("precision")
         ax.set_xlim(0, 1)
