@@ -579,6 +579,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     try:
         with _style():
             figure.savefig(temporary, format=kind, dpi=150 if kind == "png" else 72, metadata=metadata)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # a temporary file is its owner's alone; the figure need not be
         os.replace(temporary, target)
     finally:
         if os.path.exists(temporary):
