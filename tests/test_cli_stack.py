@@ -48,7 +48,7 @@ def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
         "--seed 9 --threads 2 --no-resume --out o"
     )
     config = settings(*words.split())
-    assert config.command.startswith("genopred ")
+    assert config.command.split()[0] == "genopred"
     assert config == stack.StackConfig(
         cohort=CohortInputs(
             expression=Path("e.bed"),
