@@ -144,7 +144,7 @@ def test_index_of_another_file(tmp_path):
         writer.write_record(record)
     writer.close()
     shutil.copy(TINY / "genotypes.bcf.csi", f"{path}.csi")
-    genotypes = read_vcf(path)
+    genotypes = pickle.loads(pickle.dumps(read_vcf(path)))  # a copy holds no genotypes and goes by the index
     with pytest.raises(FormatError, match="index"):
         genotypes.dosage()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -14,8 +14,17 @@ from genopred.errors import FormatError, GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.types import VARIANT_SCHEMA, Genotypes, Note, plain_chrom
 
+if TYPE_CHECKING:
+    from genopred.io.vcfscan import Scan
+
 #: Records nearer than this in the file are read in one sweep, since a jump costs about as much as 50 of them.
 _GAP = 50
+
+#: Bytes of genotypes that are kept at opening, where one pass can read them.
+_KEEP = 5e8
+
+#: Records after the first by whose heterozygotes a file is judged phased.
+_JUDGED = 1000
 
 
 def read_vcf(
@@ -28,7 +37,8 @@ def read_vcf(
 ) -> Genotypes:
     """Open a VCF or BCF; with a .tbi or .csi beside it, only what is asked for is decoded.
 
-    Without an index all genotypes are decoded once, on first use, and kept as one byte an allele.
+    Without an index all genotypes are decoded once, on first use, and kept as one byte an allele. So they are at
+    opening, index or not, from a bgzipped VCF of biallelic diploid calls whose genotypes take less than 500 MB.
 
     Parameters
     ----------
@@ -66,7 +76,10 @@ def read_vcf(
     vcf.close()
     if not len(samples):
         raise FormatError(f"{path} has no sample columns; needed genotypes. Was it written with bcftools view -G?")
-    records = _Records(path)
+    scan = _scan_whole(path, len(samples), memory_limit) if field == "GT" else None
+    if scan is not None:
+        return _of_scan(path, samples, scan, phased)
+    records = _Records.read(path)
     variants, record, allele, notes = _variants(records, multiallelic)
     is_phased = phased is not False and field == "GT" and _looks_phased(path)
     reader = VcfReader(path, len(samples), records, record, allele, field=field, phased=is_phased)
@@ -76,6 +89,40 @@ def read_vcf(
             f"make one with: bcftools index {path} (a plain .vcf needs bgzip first)."
         )
     return Genotypes(samples, variants, reader, str(path), phased=is_phased, notes=notes)
+
+
+def _scan_whole(path: Path, n_samples: int, memory_limit: float) -> Scan | None:
+    with path.open("rb") as handle:
+        if handle.read(2) != b"\x1f\x8b":
+            return None
+    from genopred.io.vcfscan import scan_vcf  # numba takes a while to import
+
+    return scan_vcf(path, n_samples, min(memory_limit, _KEEP))
+
+
+def _of_scan(path: Path, samples: NDArray[np.str_], scan: Scan, phased: bool | None) -> Genotypes:
+    table = scan.table
+    change = table["chrom"] != table["chrom"].shift(1)
+    starts = np.flatnonzero(change.fill_null(True).to_numpy())
+    chroms = table["chrom"].gather(starts).to_list()
+    records = _Records(path, chroms, starts.tolist(), table["pos"].to_numpy())
+    bare = {name: plain_chrom(name) for name in chroms}
+    place = pl.concat_str([pl.col("chrom").replace(bare), "pos", "ref", "alt"], separator=":")
+    variants = table.with_columns(pl.when(pl.col("id") == ".").then(place).otherwise(pl.col("id")).alias("id"))
+    n = len(records)
+    is_phased = (
+        phased is not False and not scan.unphased[: _JUDGED + 1].any() and bool(scan.heterozygotes[: _JUDGED + 1].any())
+    )
+    one = np.ones(n, dtype=np.int8)
+    reader = VcfReader(path, len(samples), records, np.arange(n), one, field="GT", phased=is_phased)
+    reader.keep(scan.alleles, np.flatnonzero(scan.unphased))
+    return Genotypes(
+        samples,
+        variants.select(pl.col(name).cast(kind) for name, kind in VARIANT_SCHEMA.items()),
+        reader,
+        str(path),
+        phased=is_phased,
+    )
 
 
 def _open(path: Path, **options: Any) -> Any:
@@ -136,7 +183,8 @@ def _field(vcf: Any, path: Path, wanted: str | None) -> str:
 class _Records:
     """Where every record of the file stands: what a region query's answers are numbered by."""
 
-    def __init__(self, path: Path) -> None:
+    @classmethod
+    def read(cls, path: Path) -> _Records:
         chroms: list[str] = []
         starts: list[int] = []
         rows: list[tuple[int, str, str, list[str]]] = []
@@ -149,11 +197,17 @@ class _Records:
         vcf.close()
         if not rows:
             raise FormatError(f"{path} has a header but no records; needed genotypes.")
+        pos = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+        records = cls(path, chroms, starts, pos)
+        records.rows = rows
+        return records
+
+    def __init__(self, path: Path, chroms: list[str], starts: list[int], pos: NDArray[np.int64]) -> None:
         self.path = path
-        self.pos = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+        self.pos = pos
         self.chroms = chroms
-        self.starts = np.array([*starts, len(rows)])
-        self.rows = rows
+        self.starts = np.array([*starts, len(pos)])
+        self.rows: list[tuple[int, str, str, list[str]]] = []
         again = {name for name in chroms if chroms.count(name) > 1}
         self.sorted = not again and all(
             bool((np.diff(self.pos[a:b]) >= 0).all()) for a, b in zip(self.starts[:-1], self.starts[1:])
@@ -209,7 +263,7 @@ def _identifier(chrom: str, row: tuple[int, str, str, list[str]], allele: int) -
     return name if len(alts) == 1 else f"{name}:{alts[allele - 1]}"
 
 
-def _looks_phased(path: Path, limit: int = 1000) -> bool:
+def _looks_phased(path: Path, limit: int = _JUDGED) -> bool:
     """Whether the heterozygotes of the first records are all phased, and there are some."""
     heterozygotes = 0
     vcf = _open(path)
@@ -252,6 +306,11 @@ class VcfReader:
         self.indexed = records.sorted and any(Path(f"{path}{end}").exists() for end in (".tbi", ".csi"))
         self._file: Any = None
         self._cache: NDArray[Any] | None = None
+        self._unphased = np.empty(0, dtype=np.int64)
+
+    def keep(self, alleles: NDArray[np.int8], unphased: NDArray[np.int64]) -> None:
+        """Answer from these alleles (M, N, 2) of all columns; `unphased` have heterozygotes without phase."""
+        self._cache, self._unphased = alleles, unphased
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_cache": None}
@@ -260,8 +319,10 @@ class VcfReader:
         """Copies of ALT, shape (rows, columns), NaN where missing."""
         if self.field == "DS":
             return np.asfortranarray(self._read(columns)[:, rows].T)
-        both = self._read(columns)[:, rows]
-        total = np.where(both[:, :, 0] < 0, np.nan, both.sum(axis=2, dtype=np.float32)).astype(np.float32)
+        both = self._read(columns)
+        counts = np.take(both[:, :, 0] + both[:, :, 1], rows, axis=1)
+        total = counts.astype(np.float32)
+        total[counts < 0] = np.nan
         return total.T
 
     def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -276,7 +337,7 @@ class VcfReader:
         """Everybody's alleles (columns, N, 2) or dosages (columns, N)."""
         columns = np.asarray(columns, dtype=np.int64)
         wanted, inverse = np.unique(columns, return_inverse=True)
-        if self.indexed:
+        if self.indexed and self._cache is None:
             out = self._empty(len(wanted))
             self._sweep(wanted, out)
             return out[inverse]
@@ -284,6 +345,12 @@ class VcfReader:
             cache = self._empty(len(self.record))
             self._scan(cache)
             self._cache = cache
+        if self.phased and len(self._unphased):
+            # Without an index the whole file is read, and complained of, whatever is asked for.
+            bad = np.intersect1d(self._unphased, wanted) if self.indexed else self._unphased
+            if len(bad):
+                part = int(np.searchsorted(self.records.starts, bad[0], side="right")) - 1
+                raise _unphased(self.path, f"{self.records.chroms[part]}:{self.records.pos[bad[0]]}")
         return self._cache[columns]
 
     def _empty(self, n: int) -> NDArray[Any]:
@@ -334,6 +401,13 @@ class VcfReader:
                     f"file. Make it again with: bcftools index -f {self.path}."
                 )
         batch.flush()
+
+
+def _unphased(path: Path, place: str) -> FormatError:
+    return FormatError(
+        f"{path} {place} has unphased heterozygotes (0/1) though the first records are phased; "
+        "phase the file, or read it with phased=False."
+    )
 
 
 class _Batch:
@@ -387,10 +461,7 @@ class _Batch:
             bad = (both[:, :, 0] != both[:, :, 1]) & (calls[:, :, 2] == 0) & ~missing
             if bad.any():
                 place = self.places[int(bad.any(axis=1).argmax())]
-                raise FormatError(
-                    f"{self.reader.path} {place} has unphased heterozygotes (0/1) though the first records are phased; "
-                    "phase the file, or read it with phased=False."
-                )
+                raise _unphased(self.reader.path, place)
         alleles = (both == np.array(self.allele, dtype=np.int16)[:, None, None]).astype(np.int8)
         alleles[missing] = -1
         self.out[self.columns] = alleles
