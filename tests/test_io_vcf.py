@@ -178,3 +178,16 @@ def test_tiny_is_a_slice_of_the_original(shared):
     assert 0.99 < known.mean() < 1
     np.testing.assert_array_equal(tiny.haplotypes().alleles()[known], original.haplotypes().alleles()[known])
     np.testing.assert_array_equal(np.isnan(read_plink(TINY / "genotypes").dosage()), ~known[:, 0])
+
+
+def test_a_record_without_gt_is_missing(tmp_path):
+    text = (
+        "##fileformat=VCFv4.2\n##contig=<ID=1>\n"
+        '##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+        '##FORMAT=<ID=GQ,Number=1,Type=Integer,Description="q">\n'
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta\tb\n"
+        "1\t5\tx\tA\tC\t.\t.\t.\tGT\t0|1\t1|1\n1\t9\ty\tA\tC\t.\t.\t.\tGQ\t3\t4\n"
+    )
+    path = tmp_path / "x.vcf"
+    path.write_text(text)
+    np.testing.assert_array_equal(read_vcf(path).dosage(), [[1, np.nan], [2, np.nan]])

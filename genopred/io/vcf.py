@@ -263,13 +263,18 @@ def _identifier(chrom: str, row: tuple[int, str, str, list[str]], allele: int) -
     return name if len(alts) == 1 else f"{name}:{alts[allele - 1]}"
 
 
+def _calls(record: Any) -> NDArray[Any] | None:
+    """Alleles and phase of everybody, (N, ploidy + 1); None where the record has no GT (cyvcf2 would raise)."""
+    return record.genotype.array() if "GT" in (record.FORMAT or ()) else None
+
+
 def _looks_phased(path: Path, limit: int = _JUDGED) -> bool:
     """Whether the heterozygotes of the first records are all phased, and there are some."""
     heterozygotes = 0
     vcf = _open(path)
     try:
         for count, record in enumerate(_records(path, vcf)):
-            calls = record.genotype.array() if record.genotype is not None else None
+            calls = _calls(record)
             if calls is not None and calls.shape[1] == 3:
                 het = (calls[:, 0] != calls[:, 1]) & (calls[:, :2] >= 0).all(axis=1)
                 if (het & (calls[:, 2] == 0)).any():
@@ -430,7 +435,7 @@ class _Batch:
             missing = values is None or values.shape[1] < allele
             self.out[column] = np.nan if missing else values[:, allele - 1]
             return
-        calls = None if record.genotype is None else record.genotype.array()
+        calls = _calls(record)
         if calls is None:
             self.out[column] = -1
             return
