@@ -43,8 +43,9 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        metavar="NAME:PATH",
-        help="xpresso:FILE.h5, enformer:FOLDER or hub id, or the name of a package's model.",
+        metavar="NAME[:PATH]",
+        help="enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, "
+        "xpresso:FILE.h5, or the name of a package's model.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -168,7 +169,7 @@ Strands = Annotated[
     str,
     typer.Option(
         "--strands",
-        help="model (as it was published), or both: the mean of forward and reverse complement.",
+        help="model (as it was trained), or both: the mean of forward and reverse complement.",
         rich_help_panel=EFFECTS,
     ),
 ]
@@ -227,7 +228,7 @@ Gradients = Annotated[
 
 def command(
     fasta: Fasta,
-    model: Model,
+    model: Model = "enformer-small",
     snps: Snps = None,
     bfile: Bfile = None,
     pfile: Pfile = None,

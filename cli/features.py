@@ -34,7 +34,10 @@ Expression = Annotated[
 Gtf = Annotated[
     Path | None,
     typer.Option(
-        "--gtf", metavar="FILE", help="Genes and TSSs, where there is no expression.", rich_help_panel=opt.GENES
+        "--gtf",
+        metavar="FILE",
+        help="Genes and TSSs, where there is no expression; beside it, the strands that it lacks.",
+        rich_help_panel=opt.GENES,
     ),
 ]
 AllSamples = Annotated[
@@ -76,8 +79,9 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        metavar="NAME:PATH",
-        help="xpresso:FILE.h5, enformer:FOLDER or hub id, or the name of a package's model.",
+        metavar="NAME[:PATH]",
+        help="enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, "
+        "xpresso:FILE.h5, or the name of a package's model.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -150,7 +154,7 @@ Strands = Annotated[
     str,
     typer.Option(
         "--strands",
-        help="model (as it was published), or both: the mean of forward and reverse complement.",
+        help="model (as it was trained), or both: the mean of forward and reverse complement.",
         rich_help_panel=FEATURES,
     ),
 ]
@@ -164,7 +168,7 @@ DryRun = Annotated[
 
 def command(
     fasta: Fasta,
-    model: Model,
+    model: Model = "enformer-small",
     bfile: opt.Bfile = None,
     pfile: opt.Pfile = None,
     vcf: opt.Vcf = None,

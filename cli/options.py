@@ -277,11 +277,29 @@ StackWeights = Annotated[
 FeaturesDir = Annotated[
     Path | None,
     typer.Option(
-        "--features", metavar="DIR", help="Sequence features that `genopred features` wrote.", rich_help_panel=LEARNING
+        "--features",
+        metavar="DIR|MODEL",
+        help="Sequence features: a folder that `genopred features` wrote, or a model such as enformer-small, which "
+        "then computes them from --fasta into OUT/features.",
+        rich_help_panel=LEARNING,
+    ),
+]
+FeaturesFasta = Annotated[
+    Path | None,
+    typer.Option(
+        "--fasta",
+        metavar="FILE",
+        help="With --features MODEL: reference of the genotypes' build, .gz (bgzip) or not.",
+        rich_help_panel=LEARNING,
     ),
 ]
 Inputs = Annotated[
-    str, typer.Option("--inputs", help="What learners see: genotype, sequence or both.", rich_help_panel=LEARNING)
+    str | None,
+    typer.Option(
+        "--inputs",
+        help="What learners see: genotype, sequence or both; by default both with --features.",
+        rich_help_panel=LEARNING,
+    ),
 ]
 FeatureTransform = Annotated[
     str,

@@ -41,7 +41,8 @@ def command(
     stratify: opt.Stratify = None,
     stack_weights: opt.StackWeights = "shipped",
     features: opt.FeaturesDir = None,
-    inputs: opt.Inputs = "genotype",
+    fasta: opt.FeaturesFasta = None,
+    inputs: opt.Inputs = None,
     feature_transform: opt.FeatureTransform = "none",
     feature_components: opt.FeatureComponents = None,
     seed: opt.Seed = 1,
@@ -56,6 +57,9 @@ def command(
     that person's expression. Writes into the folder OUT: predictions.parquet, scores.tsv (per gene), summary.tsv
     (per method), matched.tsv (what was dropped and why), weights.json and report.html. A run that was stopped
     goes on where it was when the same command is given again.
+
+    With --features enformer-small --fasta FILE the model that comes with genopred first predicts from each person's
+    own two sequences; the learners then see that beside the genotypes.
     """
     config = stack_config(locals())
     from genopred.cli.progress import progress
@@ -91,12 +95,13 @@ def stack_config(options: Mapping[str, Any]) -> StackConfig:
         **{name: options[name] for name in same},
     )
     same = (
-        "out meta maf folds stratify outer_folds inner_folds transform residualize features inputs feature_transform "
+        "out meta maf folds stratify outer_folds inner_folds transform residualize features fasta feature_transform "
         "feature_components stack_weights seed resume"
     ).split()
     return StackConfig(
         cohort=cohort,
         learners=None if learners is None else tuple(learners),
+        inputs=options["inputs"] or ("genotype" if options["features"] is None else "both"),
         threads=opt.cores(options["threads"]),
         command=command_line(),
         **{name: options[name] for name in same},

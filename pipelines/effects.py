@@ -35,8 +35,9 @@ from genopred.sequence.effects import (
     window_effects,
     windows_of,
 )
+from genopred.sequence.features import either_strand
 from genopred.sequence.haplotypes import MAX_MISMATCH
-from genopred.sequence.registry import SequenceModel, load_model
+from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
 from genopred.types import VARIANT_SCHEMA, Interval, MatchReport, Note, plain_chrom, plain_gene
 
 log = logging.getLogger(__name__)
@@ -63,8 +64,8 @@ class EffectsConfig:
     """
 
     fasta: Path
-    model: str
     out: Path
+    model: str = DEFAULT_MODEL
     snps: Path | None = None
     genotypes: tuple[str, Path] | None = None
     expression: Path | None = None
@@ -171,7 +172,7 @@ def run(config: EffectsConfig, progress: Progress | None = None) -> EffectsRun:
     settings = _settings(config, model)
     _check_strands(config, model, genes)
     center = config.center or ("tss" if genes is not None else "snp")
-    if center == "snp" and model.strand_aware:
+    if center == "snp" and not either_strand(model):
         log.warning(
             "%s reads a gene from its TSS; with --center snp the SNP stands where it has the TSS, which it was not "
             "trained for.",

@@ -38,7 +38,7 @@ from genopred.sequence.features import (
 )
 from genopred.sequence.haplotypes import MAX_MISMATCH, PersonalSequences, check_reference, window_around
 from genopred.sequence.onehot import onehot
-from genopred.sequence.registry import SequenceModel, load_model
+from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
 from genopred.types import Genotypes, plain_chrom
 
 log = logging.getLogger(__name__)
@@ -67,14 +67,14 @@ class FeaturesConfig:
     """What `genopred features` was asked for; the fields are its options.
 
     `genotypes` is (kind, path) with kind bfile, pfile or vcf. Genes come from `expression` or `gtf`; with
-    expression, people without it are left out unless `all_samples`. `settings` are those of
-    `genopred.sequence.features.FeatureSettings` beside tracks and bins.
+    expression, people without it are left out unless `all_samples`; where it has no strands, those of `gtf` are taken.
+    `settings` are those of `genopred.sequence.features.FeatureSettings` beside tracks and bins.
     """
 
     genotypes: tuple[str, Path]
     fasta: Path
-    model: str
     out: Path
+    model: str = DEFAULT_MODEL
     expression: Path | None = None
     gtf: Path | None = None
     gene: tuple[str, ...] = ()
@@ -436,6 +436,7 @@ def _open(config: FeaturesConfig) -> _Inputs:
     genes = _chosen(config, genes, genotypes, counts)
     build = _check_chromosomes(config, genes, fasta)
     models = _models(config)
+    genes = _strands(config, models[0], genes)
     settings = FeatureSettings.of(models[0], tracks=_patterns(config), bins=config.bins, **config.settings)
     if config.self_check and settings.mode != "exact":
         raise GenopredError(
@@ -542,6 +543,27 @@ def _chosen(config: FeaturesConfig, genes: pl.DataFrame, genotypes: Genotypes, c
             f"({examples(sorted(chroms))}); the genes are on {examples(sorted(set(genes['chrom'].to_list())))}."
         )
     return kept
+
+
+def _strands(config: FeaturesConfig, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
+    """The genes with their strands, which a model that reads in a gene's direction must know."""
+    known = pl.col("strand").is_in(["+", "-"])
+    if not model.strand_aware or genes.select(known.all()).item():
+        return genes
+    if config.expression is not None and config.gtf is not None:
+        from genopred.io.annotation import read_gtf
+
+        strands = dict(read_gtf(config.gtf).select("gene", "strand").iter_rows())
+        of_gtf = pl.col("gene").replace_strict(strands, default=pl.col("strand"), return_dtype=pl.String)
+        genes = genes.with_columns(strand=pl.when(known).then(pl.col("strand")).otherwise(of_gtf))
+    unknown = genes.filter(~known.fill_null(False))["gene_id"].to_list()
+    if unknown:
+        raise GenopredError(
+            f"{model.name} reads each gene in its own direction, and {config.gtf or config.expression} has no strand "
+            f"for {len(unknown):,} of {genes.height:,} genes ({examples(unknown)}); give genopred features --gtf FILE, "
+            "or an expression file with a strand column (QTLtools' six)."
+        )
+    return genes
 
 
 def _check_chromosomes(config: FeaturesConfig, genes: pl.DataFrame, fasta: Any) -> str:

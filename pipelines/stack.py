@@ -14,6 +14,7 @@ and .tsv                reference, delta_r2, delta_low, delta_high (95 %, bootst
 matched.tsv             what came in, was used and was dropped, and why (`genopred.types.MatchReport`)
 weights.json            the pooled stack's weights, for `--stack-weights` of another run
 report.html             all of it on one page
+features/               where `features` names a model: its features (`genopred.pipelines.features`)
 run.json                the settings that the results depend on; another run with other settings is refused
 ======================  ============================================================================================
 """
@@ -39,6 +40,7 @@ from genopred import align
 from genopred.errors import AlignmentError, GenopredError, ModelError
 from genopred.genetics.transform import quantile_normalise
 from genopred.io.expression import read_expression
+from genopred.io.features import MANIFEST
 from genopred.io.folds import read_folds, read_labels
 from genopred.io.text import read_bytes
 from genopred.io.writing import lock_output, write_files, write_json, write_table
@@ -67,6 +69,7 @@ from genopred.learning.stack import (
     shipped,
 )
 from genopred.pipelines.cohort import CohortInputs, open_cohort
+from genopred.sequence.registry import DEFAULT_MODEL, is_model
 from genopred.types import PREDICTION_SCHEMA, Cohort, Features, Interval, MatchReport
 
 log = logging.getLogger("genopred.stack")
@@ -108,8 +111,12 @@ class StackConfig:
     outer_folds, inner_folds : int
     transform, residualize : str
         See `genopred.learning.evaluate.Outcome`.
-    features : Path, optional
-        Folder of sequence features, for `inputs` 'sequence' and 'both'.
+    features : Path or str, optional
+        For `inputs` 'sequence' and 'both': a folder of sequence features, or the name of a model
+        (`genopred.sequence.registry.load_model`), whose features of the same genotypes and genes are computed into
+        `out`/features first.
+    fasta : Path, optional
+        For the features of a model.
     inputs : str
         'genotype', 'sequence' or 'both'.
     feature_transform, feature_components
@@ -133,7 +140,8 @@ class StackConfig:
     inner_folds: int = 5
     transform: str = "inverse-normal"
     residualize: str = "fold"
-    features: Path | None = None
+    features: Path | str | None = None
+    fasta: Path | None = None
     inputs: str = "genotype"
     feature_transform: str = "none"
     feature_components: int | None = None
@@ -199,6 +207,7 @@ def run(config: StackConfig, progress: Progress | None = None) -> StackResult:
         cohort = open_cohort(config.cohort)
         folds = _folds(config, cohort)
         _settle_settings(config, cohort, folds, chosen)
+        config = _with_features(config, cohort, progress)
         values = _expression_values(config, cohort)
         for line in cohort.report.lines():
             log.info(line)
@@ -235,6 +244,7 @@ def _check(config: StackConfig) -> tuple[registry.Learner, ...]:
         raise GenopredError(f"--inputs {config.inputs}: there are genotype, sequence, both.")
     if (config.inputs != "genotype") != (config.features is not None):
         raise GenopredError(f"--inputs {config.inputs} and --features go together; give both or neither.")
+    _check_features(config)
     for flag, value, least in (("--outer-folds", config.outer_folds, 2), ("--inner-folds", config.inner_folds, 3)):
         if value < least:
             raise GenopredError(f"{flag} {value}: at least {least} folds are needed.")
@@ -248,6 +258,62 @@ def _check(config: StackConfig) -> tuple[registry.Learner, ...]:
     if config.inputs == "sequence" and all(learner.genotype_only for learner in found):
         raise ModelError("--inputs sequence: none of the chosen learners can take sequence features.")
     return found
+
+
+def _check_features(config: StackConfig) -> None:
+    """Whether `--features` is something, and `--fasta` there where it is a model."""
+    if _feature_model(config) is not None:
+        if config.fasta is None:
+            raise GenopredError(
+                f"--features {config.features} needs --fasta FILE, the reference of the genotypes' build, for people's "
+                "sequences."
+            )
+    elif config.fasta is not None:
+        raise GenopredError(f"--fasta goes with --features MODEL, such as --features {DEFAULT_MODEL}; leave it out.")
+    elif config.features is not None and not Path(config.features).is_dir():
+        raise GenopredError(
+            f"--features {config.features}: no such folder, and no model of that name; give a folder that genopred "
+            f"features wrote, or a model such as {DEFAULT_MODEL} with --fasta FILE."
+        )
+
+
+def _feature_model(config: StackConfig) -> str | None:
+    """The model that `features` names; None for a folder of features."""
+    if config.features is None or (Path(config.features) / MANIFEST).is_file():
+        return None
+    return str(config.features) if is_model(str(config.features)) else None
+
+
+def _with_features(config: StackConfig, cohort: Cohort, progress: Progress | None) -> StackConfig:
+    """The settings with a folder of features, computed now where a model was named."""
+    model = _feature_model(config)
+    if model is None or config.fasta is None:
+        return config
+    from genopred.pipelines import features
+
+    given = ((kind, getattr(config.cohort, kind)) for kind in ("bfile", "pfile", "vcf"))
+    settings = features.FeaturesConfig(
+        genotypes=next((kind, path) for kind, path in given if path is not None),
+        fasta=config.fasta,
+        out=config.out / "features",
+        model=model,
+        expression=config.cohort.expression,
+        gene=tuple(cohort.expression.genes["gene_id"].to_list()),
+        keep=config.cohort.keep,
+        remove=config.cohort.remove,
+        threads=config.threads,
+        resume=config.resume,
+    )
+    try:
+        done = features.run(settings, progress)
+    except GenopredError as bad:
+        raise type(bad)(
+            f"--features {model}: {bad} (For other settings run genopred features first, and give --features its "
+            "folder.)"
+        ) from bad
+    for line in done.lines():
+        log.info(line)
+    return replace(config, features=settings.out)
 
 
 def _make_folder(out: Path) -> None:
@@ -285,7 +351,7 @@ def _settle_settings(
         "people": hashlib.sha256("\n".join(cohort.samples.tolist()).encode()).hexdigest()[:16],
         "folds": hashlib.sha256(folds.astype("<i8").tobytes()).hexdigest()[:16],
         "learners": [learner.name for learner in chosen],
-        "features": _identity("features", config.features),
+        "features": _features_identity(config),
         "version": _version(),
         **{key: getattr(config, key) for key in _SETTINGS},
     }
@@ -311,6 +377,14 @@ def _settle_settings(
                 "choose another --out, or start over there with --no-resume."
             )
     write_json(path, settings)
+
+
+def _features_identity(config: StackConfig) -> Any:
+    """A model's features are held against its weights and settings by `pipelines.features` itself."""
+    model = _feature_model(config)
+    if model is None:
+        return None if config.features is None else _identity("features", Path(config.features))
+    return [model, _identity("fasta", config.fasta)]
 
 
 def _version() -> str:

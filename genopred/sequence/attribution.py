@@ -168,12 +168,14 @@ def gradients(
         raise ModelError(f"{model.name} reads {model.window:,} bp; the interval has {interval.length:,} bp.")
     codes = encode(reference.fetch(interval))
     if settings.strands == "both":
-        forward = _gradient(model, onehot(codes), settings)
         partner = np.asarray(getattr(model, "reverse_tracks", np.arange(len(model.tracks))), dtype=np.int64)
         bins = tuple(model.n_bins - 1 - i for i in settings.bins)
         groups = tuple((name, tuple(partner[list(tracks)].tolist())) for name, tracks in settings.groups)
         other = EffectSettings(groups, bins, settings.aggregate, settings.over_tracks)
-        backward = _gradient(model, onehot(reverse_complement(codes)), other)
+        # `settings` are those of the direction that is read
+        plus, minus = (other, settings) if reverse else (settings, other)
+        forward = _gradient(model, onehot(codes), plus)
+        backward = _gradient(model, onehot(reverse_complement(codes)), minus)
         return (forward + backward[:, ::-1, ::-1]) / 2
     if reverse:
         return _gradient(model, onehot(reverse_complement(codes)), settings)[:, ::-1, ::-1].copy()

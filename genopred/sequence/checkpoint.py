@@ -1,15 +1,19 @@
-"""Enformer checkpoints: a local folder or a hub id -> the module with its weights, and what is known of them.
+"""Enformer checkpoints: a folder, a single file or a hub id -> the module with its weights, and what is known of them.
 
 enformer-pytorch's own `from_pretrained` sets TensorFlow's gamma features only when the name is literally the official
 hub id, so the same weights in a local folder compute other numbers; here the checkpoint decides (`tf_gamma_because`
 says how). Its `save_pretrained` fails on tensors that the module holds twice (`_trunk.*`); here they are written once.
+
+A single file is what a trained model is handed on in: half-precision weights, with the settings and the model card as
+JSON under `genopred` in the metadata of the safetensors file (`embed` writes it).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +27,19 @@ OFFICIAL = "EleutherAI/enformer-official-rough"
 CONFIG = "config.json"
 #: Looked for in this order.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+#: What training leaves in its folder; looked for last, and not on the hub.
+TRAINED = "best.safetensors"
+#: Key of a single file's metadata, and the most bytes that a file for the package may have.
+METADATA = "genopred"
+MOST_BYTES = 3_000_000
 #: Tokens for which TensorFlow's gamma features are known.
 TF_GAMMA_TOKENS = 1536
 _ALIAS = "_trunk."
+#: Settings that `embed` keeps; transformers adds sixty of its own.
+_KEEP = (
+    "model_type dim depth heads output_heads target_length attn_dim_key dropout_rate attn_dropout pos_dropout "
+    "num_downsamples dim_divisible_by use_tf_gamma sequence_length track_names strand_aware reverse_tracks"
+).split()
 
 
 @dataclass(frozen=True)
@@ -35,16 +49,19 @@ class CheckpointInfo:
     Attributes
     ----------
     source : str
-        Folder or hub id.
+        Folder, file or hub id.
     hash : str
-        SHA-256 over the weights' file, the settings and `tf_gamma`: equal hashes predict equally.
+        SHA-256 over the weights, the settings and `tf_gamma`: equal hashes predict equally.
     config : dict
-        Settings as in config.json.
+        Settings as in config.json. Beside enformer-pytorch's own: `sequence_length` (bp), `track_names`,
+        `strand_aware`, `reverse_tracks` (for each track its partner on the other strand).
     window : int
         Input length in bp.
     tf_gamma : bool
     tf_gamma_because : str
         What decided it.
+    card, training : dict
+        Of a single file: what is to be known of the model, and the settings it was trained with.
     """
 
     source: str
@@ -53,6 +70,8 @@ class CheckpointInfo:
     window: int
     tf_gamma: bool
     tf_gamma_because: str
+    card: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 def load_enformer(
@@ -63,7 +82,8 @@ def load_enformer(
     Parameters
     ----------
     path : str or Path
-        A folder with config.json and model.safetensors or pytorch_model.bin, or a hub id.
+        A folder with config.json and model.safetensors, pytorch_model.bin or best.safetensors; a single .safetensors
+        file that `embed` wrote; or a hub id.
     tf_gamma : bool, optional
         Whether relative positions take their gamma features from TensorFlow's table; decided by the checkpoint by
         default: `use_tf_gamma` in config.json, else true for the official weights alone.
@@ -78,14 +98,24 @@ def load_enformer(
         weights are not finite; or the hub cannot be reached.
     """
     kind = enformer_class()
-    folder, source = _folder(path)
-    config = _read_config(folder / CONFIG)
-    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if weights is None:
-        raise ModelError(f"{folder}: no weights; needed {' or '.join(WEIGHTS)} beside {CONFIG}.")
-    module = _build(kind, config, folder / CONFIG)
-    _fill(module, _read_weights(weights), weights)
-    length = _window(config, window, folder)
+    about: dict[str, Any] = {}
+    if Path(path).suffix == ".safetensors":
+        source, place = str(path), Path(path)
+        weights, about = place, _read_metadata(place)
+        config = about["config"]
+    else:
+        folder, source = _folder(path)
+        place = folder / CONFIG
+        config = _read_config(place)
+        found = next((folder / name for name in (*WEIGHTS, TRAINED) if (folder / name).is_file()), None)
+        if found is None:
+            raise ModelError(f"{folder}: no weights; needed {' or '.join(WEIGHTS)} beside {CONFIG}.")
+        weights = found
+    module = _build(kind, config, place)
+    state = _read_weights(weights)
+    _fill(module, state, weights)
+    length = _window(config, window, place)
+    _check_tracks(config, place)
     gamma, because = _decide_gamma(tf_gamma, config, source)
     tokens = -(-length // 2 ** int(config.get("num_downsamples", 7)))
     if gamma and tokens != TF_GAMMA_TOKENS:
@@ -94,8 +124,92 @@ def load_enformer(
             f"bp has {tokens}; pass --no-tf-gamma."
         )
     _set_gamma(module, gamma)
-    info = CheckpointInfo(source, _digest(weights, config, gamma, length), config, length, gamma, because)
+    digest = _digest(state if about else weights, config, gamma, length)
+    card, training = about.get("card") or {}, about.get("training") or {}
+    info = CheckpointInfo(source, digest, config, length, gamma, because, card, training)
     return module.eval(), info
+
+
+def embedded_file() -> Path:
+    """The model that comes with the package, `enformer-small`.
+
+    Raises
+    ------
+    ModelError
+        If the package was installed without it.
+    """
+    file = Path(str(files("genopred"))) / "data" / "enformer_small.safetensors"
+    if not file.is_file():
+        raise ModelError(
+            f"{file} is missing: this genopred was installed without its own model. Install it again, data included, "
+            "or name another model, such as --model enformer:FOLDER."
+        )
+    return file
+
+
+def embed(
+    folder: str | Path, file: str | Path, card: dict[str, Any], *, training: dict[str, Any] | None = None
+) -> Path:
+    """Write a checkpoint as one file of half-precision weights, which `load_enformer` reads.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A checkpoint; its config.json says `sequence_length`, `track_names`, `strand_aware` and `reverse_tracks`.
+    file : str or Path
+        A name that ends in .safetensors. It is replaced when the new one is whole and small enough.
+    card : dict
+        What is to be known of the model: data and their terms, split, scores, limits, command.
+    training : dict, optional
+        The settings it was trained with; those under `training` in config.json by default.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ModelError
+        If a weight does not fit into half precision, or the file is larger than `MOST_BYTES`.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    file = Path(file)
+    if file.suffix != ".safetensors":
+        raise ModelError(f"{file}: a single-file model needs a name that ends in .safetensors.")
+    module, info = load_enformer(folder)
+    # batch norm's counters are not used in prediction
+    state = {
+        key: value.detach().to(torch.float16).contiguous()
+        for key, value in module.state_dict().items()
+        if not key.startswith(_ALIAS) and not key.endswith("num_batches_tracked")
+    }
+    over = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
+    if over:
+        raise ModelError(
+            f"{folder}: {len(over)} weights do not fit into half precision, which ends at 65,504 ({examples(over)}); "
+            "train with more weight decay, or keep the folder."
+        )
+    config = {key: info.config[key] for key in _KEEP if key in info.config} | {"sequence_length": info.window}
+    about = {"config": config, "card": card, "training": training or info.config.get("training") or {}}
+    text = json.dumps(about, sort_keys=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.tmp")
+    try:
+        save_file(state, temporary, metadata={"format": "pt", METADATA: text})
+        size = temporary.stat().st_size
+        if size > MOST_BYTES:
+            raise ModelError(
+                f"{folder}: as one file it has {size:,} bytes and may have {MOST_BYTES:,}; train a network with a "
+                f"smaller dim or depth (this one has {sum(value.numel() for value in state.values()):,} weights)."
+            )
+        temporary.chmod(0o644)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file
 
 
 def save_enformer(
@@ -142,7 +256,10 @@ def _folder(path: str | Path) -> tuple[Path, str]:
     if folder.is_dir():
         return folder, str(path)
     if folder.is_file():
-        raise ModelError(f"{path} is a file; needed the folder that holds {CONFIG} and {WEIGHTS[0]} or {WEIGHTS[1]}.")
+        raise ModelError(
+            f"{path} is a file; needed the folder that holds {CONFIG} and {WEIGHTS[0]} or {WEIGHTS[1]}, or a single "
+            "file that ends in .safetensors."
+        )
     name = str(path)
     parts = name.split("/")
     if len(parts) != 2 or not all(parts) or name[0] in "./~":
@@ -209,6 +326,45 @@ def _read_config(file: Path) -> dict[str, Any]:
     return config
 
 
+def _read_metadata(file: Path) -> dict[str, Any]:
+    """What a single file says of itself: config, card, training."""
+    if not file.is_file():
+        raise ModelError(f"{file}: no such file; needed a model in one .safetensors file.")
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            text = (opened.metadata() or {}).get(METADATA)
+    except Exception as bad:  # safetensors' own error type and those of the file system
+        raise _damaged(file, bad) from bad
+    if text is None:
+        raise ModelError(
+            f"{file} holds weights without settings (no {METADATA!r} in its metadata). Give the folder that holds it "
+            f"and {CONFIG} instead: --model enformer:{file.parent}."
+        )
+    try:
+        about = json.loads(text)
+    except ValueError as bad:
+        raise ModelError(f"{file}: {METADATA!r} in its metadata is not JSON ({bad}); download it again.") from bad
+    if not isinstance(about, dict) or not isinstance(about.get("config"), dict):
+        raise ModelError(f"{file}: {METADATA!r} in its metadata has no object 'config'; needed the network's settings.")
+    return about
+
+
+def _check_tracks(config: dict[str, Any], place: Path) -> None:
+    """Each track's partner on the other strand has it as its own partner."""
+    partners = config.get("reverse_tracks")
+    if partners is None:
+        return
+    n = (config.get("output_heads") or {}).get("human") or len(config.get("track_names") or partners)
+    whole = isinstance(partners, list) and all(isinstance(i, int) and 0 <= i < n for i in partners)
+    if not whole or len(partners) != n or [partners[i] for i in partners] != list(range(n)):
+        raise ModelError(
+            f"{place}: reverse_tracks is {partners!r}; needed for each of {n} tracks the index of its partner on the "
+            "other strand, or its own index."
+        )
+
+
 def _build(kind: Any, config: dict[str, Any], file: Path) -> torch.nn.Module:
     """The module without memory for its weights: they are put in as they are read."""
     import torch
@@ -233,14 +389,18 @@ def _read_weights(file: Path) -> dict[str, torch.Tensor]:
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as bad:  # zip, pickle and safetensors each have their own errors for a damaged file
-        reason = str(bad).strip().splitlines()[0] if str(bad).strip() else ""
-        raise ModelError(
-            f"{file} ({file.stat().st_size:,} bytes) cannot be read as weights ({type(bad).__name__}: {reason[:200]}). "
-            "It is damaged, cut short, a Git LFS pointer, or holds more than tensors; download it again."
-        ) from bad
+        raise _damaged(file, bad) from bad
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{file} does not hold named tensors only; needed a state_dict.")
     return state
+
+
+def _damaged(file: Path, bad: Exception) -> ModelError:
+    reason = str(bad).strip().splitlines()[0] if str(bad).strip() else ""
+    return ModelError(
+        f"{file} ({file.stat().st_size:,} bytes) cannot be read as weights ({type(bad).__name__}: {reason[:200]}). "
+        "It is damaged, cut short, a Git LFS pointer, or holds more than tensors; download it again."
+    )
 
 
 def _fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: Path) -> None:
@@ -265,7 +425,7 @@ def _fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: Path) -
     unknown = [key for key in have if key not in needed]
     if missing or unknown:
         raise ModelError(
-            f"{file} does not fit its {CONFIG}: {len(missing)} weights are missing ({examples(missing) or 'none'}) and "
+            f"{file} does not fit its settings: {len(missing)} weights are missing ({examples(missing) or 'none'}) and "
             f"{len(unknown)} are unknown ({examples(unknown) or 'none'})."
         )
     wrong = [
@@ -274,7 +434,7 @@ def _fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: Path) -
         if have[key].shape != value.shape
     ]
     if wrong:
-        raise ModelError(f"{file} is of another size than its {CONFIG} says: {len(wrong)} weights ({examples(wrong)}).")
+        raise ModelError(f"{file} is of another size than its settings say: {len(wrong)} weights ({examples(wrong)}).")
     damaged = [k for k in needed if have[k].is_floating_point() and not bool(torch.isfinite(have[k]).all())]
     if damaged:
         raise ModelError(
@@ -287,14 +447,14 @@ def _fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: Path) -
         raise ModelError(f"{file}: {len(left)} weights were left empty ({examples(left)}).")
 
 
-def _window(config: dict[str, Any], window: int | None, folder: Path) -> int:
+def _window(config: dict[str, Any], window: int | None, place: Path) -> int:
     if window is not None:
         return int(window)
     if "sequence_length" in config:
         return int(config["sequence_length"])
     if int(config.get("num_downsamples", 7)) == 7 and config.get("dim", 1536) == 1536:
         return TF_GAMMA_TOKENS * 128
-    raise ModelError(f'{folder / CONFIG} does not say the input\'s length; add "sequence_length" (bp) to it.')
+    raise ModelError(f'{place} does not say the input\'s length; add "sequence_length" (bp) to it.')
 
 
 def _decide_gamma(flag: bool | None, config: dict[str, Any], source: str) -> tuple[bool, str]:
@@ -324,11 +484,16 @@ def _set_gamma(module: Any, gamma: bool) -> None:
             part.use_tf_gamma = gamma
 
 
-def _digest(weights: Path, config: dict[str, Any], gamma: bool, window: int) -> str:
+def _digest(weights: Path | dict[str, torch.Tensor], config: dict[str, Any], gamma: bool, window: int) -> str:
+    """Over the weights' file; of a single file over the weights alone, so that a new card changes nothing."""
     digest = hashlib.sha256()
-    with open(weights, "rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
+    if isinstance(weights, dict):
+        for key in sorted(weights):
+            digest.update(f"{key} {tuple(weights[key].shape)}".encode() + weights[key].float().numpy().tobytes())
+    else:
+        with open(weights, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
     keep = {k: v for k, v in config.items() if k not in ("_name_or_path", "architectures", "transformers_version")}
     digest.update(json.dumps([keep, gamma, window], sort_keys=True, default=str).encode())
     return digest.hexdigest()

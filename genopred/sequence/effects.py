@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.errors import AlignmentError, GenopredError, ModelError, examples
-from genopred.sequence.features import DTYPES, STRANDS, central_bins, predict_tracks
+from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.sequence.features import DTYPES, STRANDS, central_bins, check_strands, predict_tracks
 from genopred.sequence.haplotypes import (
     MAX_MISMATCH,
     PersonalSequences,
@@ -130,11 +130,7 @@ class EffectSettings:
                 raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
         if not 0 < settings.pseudocount < np.inf:
             raise GenopredError(f"--pseudocount {settings.pseudocount}: needed a number above 0.")
-        if settings.strands == "both" and model.strand_aware:
-            raise ModelError(
-                f"--strands both: {model.name} reads each gene in its own direction, so the other strand means "
-                "nothing to it; use --strands model."
-            )
+        check_strands(model, settings.strands)
         outputs = len(settings.bins) * len(settings.tracks)
         if settings.mode == "linear" and outputs > MOST_LINEAR:
             raise GenopredError(

@@ -755,9 +755,12 @@ class EnformerModel:
     module : enformer_pytorch.Enformer
     last_work : Work or None
         What the latest `predict_haplotypes` took.
+
+    Notes
+    -----
+    The checkpoint's settings say whether it is `strand_aware` (not by default, as published), and its `reverse_tracks`.
     """
 
-    strand_aware = False
     aggregates = True
 
     def __init__(self, module: Any, info: Any, tracks: Sequence[str] | None = None, *, head: str = "human") -> None:
@@ -767,6 +770,7 @@ class EnformerModel:
         self.name = f"enformer:{info.source}"
         self.window = int(info.window)
         self.tss_offset = self.window // 2
+        self.strand_aware = bool(info.config.get("strand_aware", False))
         self.checkpoint_hash = info.hash
         self.device = module.stem[0].weight.device
         self._tower = ExactTower(module)
@@ -777,6 +781,8 @@ class EnformerModel:
         tower, whole = naive_operations(module, self.window, head)
         self.tower_share = tower / whole
         self.tracks = _track_names(module._heads[head][0].out_features, head, tracks or info.config.get("track_names"))
+        if head == "human" and info.config.get("reverse_tracks") is not None:
+            self.reverse_tracks = tuple(info.config["reverse_tracks"])
         self.default_batch = 1 if self.device.type == "cpu" else 8
         self.last_work: Work | None = None
         self._transformers: dict[str, Transformer] = {}

@@ -58,7 +58,8 @@ class FeatureSettings:
     mode : {"exact", "linear", "reference"}
     dtype : {"fp32", "tf32", "bf16"}
     strands : {"model", "both"}
-        `both` averages the forward strand and the reverse complement, for models that always read forward.
+        `both` averages the strand the model reads and its reverse complement, for models that always read forward
+        and for those whose tracks have partners on the other strand (`reverse_tracks`).
     indels : {"skip", "apply"}
     unphased : {"soft", "random", "error"}
     seed : int
@@ -96,16 +97,26 @@ class FeatureSettings:
                 raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
         if settings.log1p and getattr(model, "log_scale", False):
             raise ModelError(f"--log1p: {model.name} predicts on a log scale already; leave it out.")
-        if settings.strands == "both" and model.strand_aware:
-            raise ModelError(
-                f"--strands both: {model.name} reads each gene in its own direction, so the other strand means "
-                "nothing to it; use --strands model."
-            )
+        check_strands(model, settings.strands)
         return settings
 
     def key(self) -> dict[str, Any]:
         """As JSON, for manifests and hashes."""
         return json.loads(json.dumps(asdict(self)))
+
+
+def check_strands(model: SequenceModel, strands: str) -> None:
+    """Refuse `--strands both` for a model that reads from the TSS and so in one direction only."""
+    if strands == "both" and not either_strand(model):
+        raise ModelError(
+            f"--strands both: {model.name} reads each gene in its own direction, so the other strand means "
+            "nothing to it; use --strands model."
+        )
+
+
+def either_strand(model: SequenceModel) -> bool:
+    """Whether a sequence and its reverse complement are both input of the kind that the model was trained on."""
+    return not model.strand_aware or hasattr(model, "reverse_tracks")
 
 
 def central_bins(model: SequenceModel, bins: int | str) -> NDArray[np.int64]:

@@ -1,14 +1,14 @@
 """One name or path -> a sequence model, whatever library made it.
 
-A model is anything with the attributes and the two methods of `SequenceModel`. Three come with genopred
-(`enformer`, `xpresso`, and checkpoints that genopred trained); a package of the user's adds its own through
-the entry point group `genopred.models`.
+A model is anything with the attributes and the two methods of `SequenceModel`. genopred knows `enformer-small`, whose
+weights come with it, `enformer` and `xpresso`; a package of the user's adds its own through the entry point group
+`genopred.models`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,6 +21,9 @@ from genopred.sequence.haplotypes import distinct_rows, haplotype_onehot
 
 #: Entry point group in which other packages register `loader(path: str | None, **options) -> SequenceModel`.
 GROUP = "genopred.models"
+
+#: The model whose weights are in the package.
+DEFAULT_MODEL = "enformer-small"
 
 
 @runtime_checkable
@@ -49,7 +52,8 @@ class SequenceModel(Protocol):
     Notes
     -----
     A model may also have: `default_batch` (windows at a time); `log_scale` (True where its tracks are logarithms);
-    `reverse_tracks` (for each track its partner on the other strand, for `--strands both`); `device`; `aggregates`
+    `reverse_tracks` (for each track its partner on the other strand, for `--strands both`; a strand-aware model that
+    has them predicts along any stretch, one that has none only from a TSS); `device`; `aggregates`
     (True where `predict_haplotypes` also takes aggregate="mean" or "sum" and then returns one bin: asked for in linear
     mode, where it saves backward passes); and for the estimate of `--dry-run` of models with a shared tower
     `token_size` (bp), `token_reach` (bases before a token's first and behind it that it sees, (before, after)) and
@@ -116,8 +120,9 @@ def load_model(spec: str, **options: Any) -> SequenceModel:
     ----------
     spec : str
         `NAME:PATH` (`xpresso:GM12878_trainepoch.06-0.5062.h5`, `enformer:EleutherAI/enformer-official-rough`,
-        `enformer:folder`), `NAME` alone where the model needs no path, or a path alone when it says which model
-        it is: an .h5 file is Xpresso's, a folder with a config.json is Enformer's.
+        `enformer:folder`), `NAME` alone where the model needs no path (`enformer-small`), or a path alone when it
+        says which model it is: an .h5 file is Xpresso's, a .safetensors file is a trained enformer-small, a folder
+        with a config.json is Enformer's.
     **options
         Passed to the loader, e.g. `device="cuda:0"`.
 
@@ -136,8 +141,8 @@ def load_model(spec: str, **options: Any) -> SequenceModel:
     where `load(path, **options)` returns an object with the attributes of `SequenceModel`. With
     `WholeWindowModel` as its base, `predict_onehot` is all it has to add.
     """
-    name, path = _split(spec)
     loaders = _loaders()
+    name, path = _split(spec, loaders)
     if name not in loaders:
         near = difflib.get_close_matches(name, loaders, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -150,22 +155,37 @@ def load_model(spec: str, **options: Any) -> SequenceModel:
     return model
 
 
-def _split(spec: str) -> tuple[str, str | None]:
+def is_model(spec: str) -> bool:
+    """Whether `load_model` would know what to load, without loading it.
+
+    >>> is_model("enformer-small"), is_model("xpresso:weights.h5"), is_model("features/")
+    (True, True, False)
+    """
+    loaders = _loaders()
+    return _split(spec, loaders)[0] in loaders
+
+
+def _split(spec: str, known: Collection[str]) -> tuple[str, str | None]:
     name, colon, path = spec.partition(":")
-    known = _loaders()
     if name in known:
         return name, path if colon else None
     # a path alone, which may hold a colon itself
     whole = Path(spec)
     if whole.suffix in (".h5", ".hdf5") and (not colon or whole.exists()):
         return "xpresso", spec
+    if whole.suffix == ".safetensors" and (not colon or whole.exists()):
+        return DEFAULT_MODEL, spec
     if (whole / "config.json").is_file():
         return "enformer", spec
     return name, path or None
 
 
 def _loaders() -> dict[str, Callable[..., Any]]:
-    found: dict[str, Callable[..., Any]] = {"xpresso": _xpresso, "enformer": _enformer}
+    found: dict[str, Callable[..., Any]] = {
+        "xpresso": _xpresso,
+        "enformer": _enformer,
+        DEFAULT_MODEL: _enformer_small,
+    }
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, _from_package(point))
     return found
@@ -210,6 +230,17 @@ def _enformer(path: str | None, **options: Any) -> Any:
     from genopred.sequence.enformer import EnformerModel
 
     return EnformerModel.load(path, **options)
+
+
+def _enformer_small(path: str | None, **options: Any) -> Any:
+    from genopred.sequence.checkpoint import embedded_file
+    from genopred.sequence.enformer import EnformerModel
+
+    path = path or None
+    model = EnformerModel.load(path or embedded_file(), **options)
+    model.name = DEFAULT_MODEL if path is None else f"{DEFAULT_MODEL}:{path}"
+    model.origin |= {"model": DEFAULT_MODEL, "checkpoint": path or "embedded"}
+    return model
 
 
 def _check(model: Any, spec: str) -> None:
