@@ -1,0 +1,175 @@
+"""Signal tracks from bigWig files, as sums over steps of equal width."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genopred.errors import FormatError, GenopredError, ModelError, examples
+from genopred.io.text import PathLike
+from genopred.types import plain_chrom
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Bases read at a time: 16 MB of float32.
+PIECE = 4_000_000
+
+_BIGWIG, _BIGBED = 0x888FFC26, 0x8789F2EB
+
+
+def read_signal(file: PathLike, lengths: Mapping[str, int], step: int) -> dict[str, NDArray[np.float32]]:
+    """Sum of a track's absolute values over each `step` bp of whole chromosomes.
+
+    Where a track has no value it counts as 0. Tracks of the minus strand hold negative counts by custom, hence the
+    absolute value.
+
+    Parameters
+    ----------
+    file : str
+        A bigWig of one value a base. `chr22` there matches `22` here.
+    lengths : dict
+        Chromosomes to read and their lengths in bp in the reference sequence.
+    step : int
+        Width in bp, at least 1; the last step of a chromosome may be shorter.
+
+    Returns
+    -------
+    dict of float32 array
+        By the names of `lengths`, each of shape (ceil(length / step),).
+
+    Raises
+    ------
+    FormatError
+        If the file is missing or no bigWig, lacks a chromosome, is of another build (a size differs), holds values
+        of both signs or infinite ones, or has no signal on a chromosome.
+    ModelError
+        If pyBigWig is not installed.
+    """
+    if step < 1:
+        raise GenopredError(f"step = {step}: needed 1 bp or more.")
+    if not lengths:
+        raise GenopredError(f"{file}: no chromosome was asked for; name at least one.")
+    path = Path(file)
+    _check(path)
+    try:
+        handle = _pybigwig().open(str(path))
+    except RuntimeError as problem:
+        raise FormatError(f"{path} could not be opened as bigWig ({problem}); write or download it again.") from None
+    with handle:
+        names = _names(path, handle, lengths)
+        out = {}
+        signs = np.zeros(2, dtype=bool)
+        for chrom, length in lengths.items():
+            out[chrom] = _sums(path, handle, names[chrom], length, step, signs)
+    silent = [chrom for chrom, sums in out.items() if not sums.any()]
+    if silent:
+        raise FormatError(
+            f"{path} is a track with no signal on {len(silent)} of {len(lengths)} chromosomes ({examples(silent)}): "
+            "nothing can be learned there. Leave out those chromosomes, or give the whole track."
+        )
+    return out
+
+
+def _sums(path: Path, handle: Any, name: str, length: int, step: int, signs: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Sums of one chromosome; `signs` remembers whether values below and above 0 were met so far in the file."""
+    out = np.zeros(-(-length // step), dtype=np.float32)
+    piece = max(PIECE // step, 1) * step
+    for start in range(0, length, piece):
+        end = min(start + piece, length)
+        values = _values(path, handle, name, start, end)
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        low, high = float(values.min()), float(values.max())
+        if not np.isfinite((low, high)).all():
+            at = start + int(np.flatnonzero(~np.isfinite(values))[0]) + 1
+            raise FormatError(f"{path} holds an infinite value at {name}:{at}; needed finite ones or none.")
+        signs |= (low < 0, high > 0)
+        if signs.all():
+            raise FormatError(
+                f"{path} holds negative and positive values (from {low:g} to {high:g} in {name}:{start + 1}-{end}); "
+                "needed counts or coverage: all >= 0, or all <= 0 for a minus strand. A track of log ratios or "
+                "differences cannot be used; give one file a strand."
+            )
+        np.abs(values, out=values)
+        whole = len(values) // step * step
+        first = start // step
+        sums = values[:whole].reshape(-1, step).sum(axis=1, dtype=np.float64)
+        out[first : first + len(sums)] = sums
+        if whole < len(values):
+            out[first + len(sums)] = values[whole:].sum(dtype=np.float64)
+    return out
+
+
+def _values(path: Path, handle: Any, name: str, start: int, end: int) -> NDArray[np.float32]:
+    try:
+        return np.asarray(handle.values(name, start, end, numpy=True), dtype=np.float32)
+    except RuntimeError as problem:
+        raise FormatError(
+            f"{path} could not be read at {name}:{start + 1}-{end} ({problem}); it is cut short or damaged: write or "
+            "download it again."
+        ) from None
+
+
+def _names(path: Path, handle: Any, lengths: Mapping[str, int]) -> dict[str, str]:
+    """The file's name of each chromosome asked for."""
+    sizes: dict[str, int] = handle.chroms() or {}
+    there = {plain_chrom(name): name for name in sizes}
+    lacking = [chrom for chrom in lengths if plain_chrom(chrom) not in there]
+    if len(lacking) == len(lengths):
+        raise FormatError(
+            f"{path} has no chromosome in common with the reference: it names {examples(list(sizes)) or 'none'}, the "
+            f"reference {examples(list(lengths))}. Give a track of the same assembly, or rename one of the two."
+        )
+    if lacking:
+        raise FormatError(
+            f"{path} lacks {len(lacking)} of {len(lengths)} chromosomes ({examples(lacking)}; it has "
+            f"{examples(list(sizes))}). Leave out those chromosomes, or give the whole track."
+        )
+    names = {chrom: there[plain_chrom(chrom)] for chrom in lengths}
+    wrong = [
+        f"{names[c]}: {sizes[names[c]]:,} bp here, {n:,} in the FASTA"
+        for c, n in lengths.items()
+        if sizes[names[c]] != n
+    ]
+    if wrong:
+        raise FormatError(
+            f"{path} is of another genome build than the FASTA: {len(wrong)} of {len(lengths)} chromosomes have "
+            f"another size ({examples(wrong)}). Give track and FASTA of one build, or lift the track over "
+            "(CrossMap bigwig)."
+        )
+    return names
+
+
+def _check(path: Path) -> None:
+    """Look at the first four bytes, because pyBigWig only says that it failed."""
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file; needed a bigWig.")
+    with path.open("rb") as handle:
+        head = handle.read(4)
+    if not head:
+        raise FormatError(f"{path} is empty; needed a bigWig.")
+    magic = {int.from_bytes(head, "little"), int.from_bytes(head, "big")}
+    if _BIGBED in magic:
+        raise FormatError(f"{path} is a bigBed, which holds intervals; needed a bigWig, which holds a value a base.")
+    if _BIGWIG not in magic:
+        raise FormatError(
+            f"{path} is not a bigWig (it starts with {head!r}, not with 26 fc 8f 88); a bedGraph becomes one with "
+            "UCSC's bedGraphToBigWig."
+        )
+
+
+def _pybigwig() -> Any:
+    try:
+        import pyBigWig
+    except ImportError as bad:
+        raise ModelError(
+            f"Reading bigWig needs pyBigWig, which could not be imported ({bad}): pip install 'genopred[sequence]'."
+        ) from bad
+    if not pyBigWig.numpy:
+        raise ModelError(
+            "This pyBigWig was built without numpy: pip install --force-reinstall --no-binary pyBigWig pyBigWig."
+        )
+    return pyBigWig
