@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 #: Bases read at a time: 16 MB of float32.
 PIECE = 4_000_000
 
-_BIGWIG, _BIGBED = 0x888FFC26, 0x8789F2EB
+# Magic, version, zoom levels; offsets of the chromosome tree, data and index; and fields that are not looked at.
+_HEADER = struct.Struct("<IHHQQQHHQQIQ")
 
 
 def read_signal(file: PathLike, lengths: Mapping[str, int], step: int) -> dict[str, NDArray[np.float32]]:
@@ -144,20 +146,29 @@ def _names(path: Path, handle: Any, lengths: Mapping[str, int]) -> dict[str, str
 
 
 def _check(path: Path) -> None:
-    """Look at the first four bytes, because pyBigWig only says that it failed."""
+    """Look at the header first: pyBigWig only says that it failed, and crashes on a file cut within its header."""
     if not path.is_file():
         raise FormatError(f"{path}: no such file; needed a bigWig.")
     with path.open("rb") as handle:
-        head = handle.read(4)
+        head = handle.read(_HEADER.size)
     if not head:
         raise FormatError(f"{path} is empty; needed a bigWig.")
-    magic = {int.from_bytes(head, "little"), int.from_bytes(head, "big")}
-    if _BIGBED in magic:
-        raise FormatError(f"{path} is a bigBed, which holds intervals; needed a bigWig, which holds a value a base.")
-    if _BIGWIG not in magic:
+    order = {b"\x26\xfc\x8f\x88": "<", b"\x88\x8f\xfc\x26": ">"}.get(head[:4])
+    if order is None:
+        if head[:4] in (b"\xeb\xf2\x89\x87", b"\x87\x89\xf2\xeb"):
+            raise FormatError(
+                f"{path} is a bigBed, which holds intervals; needed a bigWig, which holds a value for each base."
+            )
         raise FormatError(
-            f"{path} is not a bigWig (it starts with {head!r}, not with 26 fc 8f 88); a bedGraph becomes one with "
-            "UCSC's bedGraphToBigWig."
+            f"{path} is not a bigWig (it starts with {head[:4]!r}, not with 26 fc 8f 88 in hex); a bedGraph becomes "
+            "one with UCSC's bedGraphToBigWig."
+        )
+    size = path.stat().st_size
+    offsets = struct.unpack(order + _HEADER.format[1:], head)[3:6] if len(head) == _HEADER.size else (_HEADER.size,)
+    if max(offsets) >= size:
+        raise FormatError(
+            f"{path} is cut short: it has {size:,} bytes, and its header points to byte {max(offsets):,}; write or "
+            "download it again."
         )
 
 

@@ -448,10 +448,10 @@ def tile(split: Split, name: str, shape: WindowShape, offset: int = 0) -> Window
     windows = _tile(split, name, shape, offset)
     if not len(windows.starts):
         counts = ", ".join(f"{n} {len(_tile(split, n, shape, 0).starts):,}" for n in SPLITS)
+        shifted = f" at offset {offset:,}" if offset else ""
         raise GenopredError(
-            f"the {name} split has no window of {shape.window:,} bp at offset {offset} (windows without offset: "
-            f"{counts}); lower the window, the block's share of margin ({split.margin:,} bp) or the offset, or give "
-            "that split more."
+            f"the {name} split has no window of {shape.window:,} bp{shifted} (windows without offset: {counts}); lower "
+            f"the window or the margin (now {split.margin:,} bp), or give that split more blocks or chromosomes."
         )
     return windows
 
@@ -492,15 +492,10 @@ def drop_n(
     if not 0 <= max_n <= 1:
         raise GenopredError(f"max_n = {max_n}: needed a share from 0 to 1.")
     chroms, starts, blocks = windows
-    share = np.zeros(len(starts))
-    for chrom in np.unique(chroms):
-        mine = chroms == chrom
-        # one byte more than the chromosome, so that the cumulative count has a value before the first base
-        before = np.zeros(len(data.codes[str(chrom)]) + 1, dtype=np.int32)
-        np.cumsum(data.codes[str(chrom)] == N_CODE, out=before[1:])
-        ends = np.minimum(starts[mine] + shape.window, len(before) - 1)
-        share[mine] = (before[ends] - before[starts[mine]]) / shape.window
-    keep = share <= max_n
+    n = np.zeros(len(starts), dtype=np.int64)
+    for i, (chrom, start) in enumerate(zip(chroms.tolist(), starts.tolist())):
+        n[i] = np.count_nonzero(data.codes[chrom][start : start + shape.window] == N_CODE)
+    keep = n <= max_n * shape.window
     return Windows(chroms[keep], starts[keep], blocks[keep]), int((~keep).sum())
 
 
