@@ -15,7 +15,15 @@ torch = pytest.importorskip("torch")
 enformer_pytorch = pytest.importorskip("enformer_pytorch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
-from genopred.sequence.checkpoint import OFFICIAL, _decide_gamma, load_enformer, save_enformer  # noqa: E402
+from genopred.sequence import checkpoint  # noqa: E402
+from genopred.sequence.checkpoint import (  # noqa: E402
+    OFFICIAL,
+    _decide_gamma,
+    embed,
+    embedded_file,
+    load_enformer,
+    save_enformer,
+)
 from genopred.sequence.enformer import EnformerModel  # noqa: E402
 from genopred.sequence.registry import load_model  # noqa: E402
 
@@ -28,6 +36,26 @@ SMALL = {
     "dim_divisible_by": 12,
     "attn_dim_key": 16,
 }
+
+
+#: One track of accessibility and two cell types' initiation by strand.
+STRANDED: dict[str, Any] = {
+    "track_names": ["ATAC:a", "CAGE:a:+", "CAGE:a:-", "CAGE:b:+", "CAGE:b:-"],
+    "reverse_tracks": [0, 2, 1, 4, 3],
+    "strand_aware": True,
+}
+
+
+def write_small(file: Path, *, window: int = 8192, target: int = 56, seed: int = 0, **changed: Any) -> Path:
+    """A single-file model of the shape of `enformer-small`, with weights under which every base matters.
+
+    Other test files use it: `from test_sequence_checkpoint import write_small`.
+    """
+    from test_sequence_enformer import small
+
+    made = small(torch.float32, seed, depth=2, target_length=target, output_heads={"human": 5})
+    folder = save_enformer(made, file.parent / f"{file.stem}.folder", window=window, extra=STRANDED | changed)
+    return embed(folder, file, {"data": "random"}, training={"seed": seed})
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +278,126 @@ def test_hub_id_in_the_cache_needs_no_network(folder: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
     assert load_enformer("someone/model")[1].source == "someone/model"
+
+
+def test_a_single_file_is_the_folder_in_half_precision(tmp_path: Path) -> None:
+    file = write_small(tmp_path / "one.safetensors")
+    folder = tmp_path / "one.folder"
+    single, info = load_enformer(file)
+    whole, of_folder = load_enformer(folder)
+    assert not single.training and {p.dtype for p in single.parameters()} == {torch.float32}
+    rounded = outputs(whole.half().float(), 8192)
+    assert rounded.shape == (1, 56, 5) and np.array_equal(outputs(single, 8192), rounded)
+    assert (info.window, info.source, info.tf_gamma) == (8192, str(file), False)
+    assert info.card == {"data": "random"} and info.training == {"seed": 0} and of_folder.card == {}
+    assert {key: info.config[key] for key in STRANDED} == STRANDED
+    with safetensors_torch.safe_open(file, "pt") as opened:
+        about = json.loads(opened.metadata()["genopred"])
+        names = list(opened.keys())
+        assert {opened.get_tensor(name).dtype for name in names} == {torch.float16}
+        assert opened.metadata()["format"] == "pt"
+    assert sorted(about) == ["card", "config", "training"]
+    assert not [name for name in names if name.startswith("_trunk") or "num_batches" in name]
+    assert "return_dict" not in about["config"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.folder", "one.safetensors"]
+
+
+def test_what_a_single_file_predicts_is_its_hash(tmp_path: Path) -> None:
+    first = load_enformer(write_small(tmp_path / "a.safetensors"))[1].hash
+    embed(tmp_path / "a.folder", tmp_path / "b.safetensors", {"scores": [1, 2]})
+    assert load_enformer(tmp_path / "b.safetensors")[1].hash == first
+    assert load_enformer(write_small(tmp_path / "c.safetensors", seed=1))[1].hash != first
+    assert load_enformer(write_small(tmp_path / "d.safetensors", strand_aware=False))[1].hash != first
+
+
+def test_the_weights_that_training_leaves(tmp_path: Path) -> None:
+    write_small(tmp_path / "a.safetensors")
+    folder = tmp_path / "a.folder"
+    before, text = load_enformer(folder)[1].hash, (folder / "config.json").read_text()
+    (folder / "model.safetensors").rename(folder / "best.safetensors")
+    edit(folder, training={"epochs": 3})
+    assert load_enformer(embed(folder, tmp_path / "b.safetensors", {}))[1].training == {"epochs": 3}
+    (folder / "config.json").write_text(text)
+    assert load_enformer(folder)[1].hash == before
+
+
+def test_embedding_refuses_what_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_small(tmp_path / "a.safetensors")
+    before = file.read_bytes()
+    monkeypatch.setattr(checkpoint, "MOST_BYTES", 1000)
+    with pytest.raises(ModelError, match=r"bytes and may have .*smaller dim or depth"):
+        embed(tmp_path / "a.folder", file, {})
+    assert file.read_bytes() == before and not list(tmp_path.glob(".*"))
+    weights = tmp_path / "a.folder" / "model.safetensors"
+    state = safetensors_torch.load_file(weights)
+    state["stem.0.bias"][2] = 1e5
+    safetensors_torch.save_file(state, weights)
+    with pytest.raises(ModelError, match=r"1 weights do not fit into half precision.*stem.0.bias"):
+        embed(tmp_path / "a.folder", file, {})
+    with pytest.raises(ModelError, match=r"ends in .safetensors"):
+        embed(tmp_path / "a.folder", tmp_path / "a.pt", {})
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        (None, "weights without settings.*--model enformer:"),
+        ("{", "is not JSON"),
+        ("[]", "no object 'config'"),
+        ({"config": None}, "no object 'config'"),
+        ({"dim": 192}, "another size"),
+        ({"sequence_length": None}, "does not say the input's length"),
+        ({"reverse_tracks": [0, 2, 1, 4, 4]}, "needed for each of 5 tracks"),
+        ({"reverse_tracks": [0, 2, 1]}, "needed for each of 5 tracks"),
+        ({"reverse_tracks": [1, 2, 0, 4, 3]}, "needed for each of 5 tracks"),
+        ({"reverse_tracks": "swap"}, "needed for each of 5 tracks"),
+    ],
+)
+def test_bad_single_files(tmp_path: Path, about: Any, message: str) -> None:
+    file = write_small(tmp_path / "a.safetensors")
+    with safetensors_torch.safe_open(file, "pt") as opened:
+        good = json.loads(opened.metadata()["genopred"])
+    state = safetensors_torch.load_file(file)
+    if isinstance(about, dict):
+        config = about["config"] if "config" in about else good["config"] | about
+        if config is not None:
+            config = {key: value for key, value in config.items() if value is not None}
+        about = json.dumps(good | {"config": config})
+    safetensors_torch.save_file(state, file, metadata={"genopred": about} if about else None)
+    with pytest.raises(ModelError, match=message):
+        load_enformer(file)
+
+
+def test_damaged_or_missing_single_files(tmp_path: Path) -> None:
+    file = write_small(tmp_path / "a.safetensors")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="cannot be read as weights"):
+        load_enformer(file)
+    with pytest.raises(ModelError, match="no such file"):
+        load_enformer(tmp_path / "absent.safetensors")
+
+
+def test_a_package_without_its_model_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "files", lambda package: tmp_path)
+    with pytest.raises(ModelError, match="enformer_small.safetensors is missing.*Install it again"):
+        embedded_file()
+    with pytest.raises(ModelError, match="installed without its own model"):
+        load_model("enformer-small")
+
+
+@pytest.fixture
+def shipped() -> Path:
+    try:
+        return embedded_file()
+    except ModelError:
+        pytest.skip("the package has no model of its own yet")
+
+
+def test_the_model_that_is_shipped(shipped: Path) -> None:
+    assert shipped.stat().st_size <= checkpoint.MOST_BYTES
+    model = load_model("enformer-small")
+    info = model.info  # type: ignore[attr-defined]
+    assert model.name == "enformer-small" and model.strand_aware and info.card and info.training
+    assert model.window == info.config["sequence_length"] and model.tss_offset == model.window // 2
+    pairs = [(a, model.tracks[b]) for a, b in zip(model.tracks, model.reverse_tracks)]  # type: ignore[attr-defined]
+    assert any(a != b for a, b in pairs) and len(model.tracks) == len(set(model.tracks))

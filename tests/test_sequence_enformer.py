@@ -77,6 +77,7 @@ def small(dtype: Any = torch.float64, seed: int = 0, **changed: Any) -> Any:
     return randomised(enformer_pytorch.Enformer.from_hparams(**(SMALL | changed)), seed).to(dtype)
 
 
+CROPPED = small(depth=2, target_length=56, output_heads={"human": 5})
 MODULES = {torch.float32: small(torch.float32), torch.float64: small()}
 
 
@@ -450,6 +451,8 @@ def test_model_behind_the_protocol() -> None:
     assert isinstance(model, SequenceModel)
     assert (model.window, model.bin_size, model.n_bins, model.tss_offset) == (2048, 128, 10, 1024)
     assert model.tracks[:2] == ("human:0", "human:1") and model.token_reach == (259, 387)
+    # as published: forward always, no partners
+    assert model.strand_aware is False and not hasattr(model, "reverse_tracks")
     window = case(2048, [100, 1000], 3, 16)
     module.train()
     plain = model.predict_onehot(haplotype_onehot(*window))
@@ -462,6 +465,32 @@ def test_model_behind_the_protocol() -> None:
         model.predict_onehot(np.zeros((1, 7, 4), dtype=np.float32))
     with pytest.raises(ModelError, match="no head 'dog'"):
         EnformerModel(module, info, head="dog")
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    where=st.lists(st.integers(0, 8191), max_size=30),
+    edges=st.sets(st.sampled_from([0, 1, 127, 128, 511, 512, 513, 7679, 7680, 8063, 8064, 8190, 8191])),
+    n=st.integers(1, 5),
+    seed=st.integers(0, 10**6),
+)
+def test_a_small_window_cropped_by_four_bins(where: list[int], edges: set[int], n: int, seed: int) -> None:
+    """Sizes of `enformer-small`: 8,192 bp, 64 tokens, 56 bins; variants at the edges and around the crop."""
+    module = CROPPED
+    window = case(8192, sorted({*where, *edges}), n, seed)
+    want = naive(module, window)
+    got, work = predict_haplotypes(module, *window)
+    assert got.shape == want.shape == (n, 56, 5) and error(got, want) < 1e-10
+    assert work.windows == len(np.unique(window[-1], axis=0))
+    few, _ = predict_haplotypes(module, *window, bins=[0, 27, 28, 29, 55], tracks=[4, 0])
+    assert error(few, want[:, [0, 27, 28, 29, 55]][:, :, [4, 0]]) < 1e-10
+    # bin b is token b + 4
+    with torch.no_grad():
+        whole = module.transformer(
+            module.conv_tower(module.stem(torch.from_numpy(haplotype_onehot(*window)).double().mT)).mT
+        )
+        plain = module._heads["human"](module.final_pointwise(whole[:, 4:60])).numpy()
+    assert error(got, plain) < 1e-10
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -9,7 +9,7 @@ import pytest
 from genopred.errors import ModelError
 from genopred.sequence import registry
 from genopred.sequence.haplotypes import haplotype_onehot
-from genopred.sequence.registry import SequenceModel, WholeWindowModel, load_model
+from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, WholeWindowModel, is_model, load_model
 
 
 class Mine(WholeWindowModel):
@@ -100,3 +100,35 @@ def test_distinct_windows_run_once_in_batches():
     np.testing.assert_allclose(found, plain[:, [2, 0]][:, :, [1]], rtol=1e-5)
     with pytest.raises(ModelError, match="has only fp32"):
         model.predict_haplotypes(reference, sites, ref, alt, alleles, dtype="bf16")
+
+
+def test_the_embedded_model_and_files_like_it(monkeypatch, tmp_path):
+    pytest.importorskip("torch")
+    from test_sequence_checkpoint import STRANDED, write_small
+
+    from genopred.sequence import checkpoint
+
+    file = write_small(tmp_path / "mine.safetensors", window=2048, target=8)
+    monkeypatch.setattr(checkpoint, "embedded_file", lambda: file)
+    embedded = load_model(DEFAULT_MODEL, device="cpu")
+    assert isinstance(embedded, SequenceModel) and embedded.name == DEFAULT_MODEL == "enformer-small"
+    assert embedded.origin["model"] == DEFAULT_MODEL and embedded.origin["checkpoint"] == "embedded"
+    assert (embedded.window, embedded.tss_offset, embedded.n_bins) == (2048, 1024, 8)
+    assert embedded.strand_aware and embedded.tracks == tuple(STRANDED["track_names"])
+    assert embedded.reverse_tracks == tuple(STRANDED["reverse_tracks"])
+    for spec in (f"enformer-small:{file}", str(file), f"enformer:{file}"):
+        model = load_model(spec)
+        assert model.checkpoint_hash == embedded.checkpoint_hash and model.strand_aware
+    assert load_model(str(file)).name == f"enformer-small:{file}"
+    assert load_model("enformer-small:").name == "enformer-small"
+    with pytest.raises(ModelError, match="absent.safetensors: no such file"):
+        load_model(str(tmp_path / "absent.safetensors"))
+
+
+def test_what_is_a_model_is_known_without_loading_it(monkeypatch, tmp_path):
+    packages(monkeypatch, mine=f"{__name__}:Mine")
+    (tmp_path / "config.json").write_text("{}")
+    for spec in ("enformer-small", "enformer:some/where", "mine", "a.h5", "b.safetensors", str(tmp_path)):
+        assert is_model(spec)
+    for spec in ("features", "features/", "enformer_small", "./other:folder"):
+        assert not is_model(spec)
