@@ -1,0 +1,372 @@
+"""Figures of predicted and measured tracks. Sizes in CSS pixels, as in `figures`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from genopred.errors import GenopredError
+from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.locus import _draw_genes, _gene_rows, _megabases
+from genopred.report.tables import interval, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+
+#: Columns that a table of tracks needs here, in the order of the values' columns.
+TRACK_COLUMNS = ("track", "assay", "cell", "strand")
+
+#: Colour roles of the models of `score_intervals`, in turn; the first is the one evaluated.
+_ROLES = ("main", "learner", "pt", "other", "worse")
+
+#: Steps of the density's colour. It is one colour, more and more opaque, so that it suits a light and a dark page.
+_STEPS = 8
+#: Points of a lane on a wide and a narrow figure, at most; more bins are averaged.
+_POINTS, _POINTS_NARROW = 1200, 320
+
+
+def predicted_density(
+    measured: ArrayLike, predicted: ArrayLike, tracks: pl.DataFrame, *, width: float = 1000
+) -> Figure:
+    """Predicted against measured bins, a panel for each assay (row) and cell type (column), coloured by density.
+
+    Both strands of an assay are in one panel. Axes are those of log(1 + value), with the values themselves written on
+    them, and the same in a row, so that the dashed line is where both are equal. The r in the corner is the Pearson
+    correlation of log(1 + value) of the bins drawn.
+
+    Parameters
+    ----------
+    measured, predicted : array, shape (N, T)
+        Negative values count as zero.
+    tracks : polars.DataFrame
+        `TRACK_COLUMNS`, T rows.
+    width : float
+        In pixels; under 600 with two panels in a row, each with its cell type in the title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    GenopredError
+        If there is no bin or shapes do not fit.
+    """
+    from matplotlib.colors import ListedColormap, LogNorm, to_rgb
+
+    y, x = _checked(measured, predicted, tracks)
+    groups = _groups(tracks)
+    assays = list(dict.fromkeys(assay for assay, _, _ in groups))
+    cells = list(dict.fromkeys(cell for _, cell, _ in groups))
+    narrow = width < 600
+    columns = min(2, len(groups)) if narrow else len(cells)
+    rows = math.ceil(len(groups) / columns) if narrow else len(assays)
+    # what is left of the width beside tick labels, the axis' name and the colour bar
+    side = min((width - (30 if narrow else 140)) / columns - 46, 300)
+    colour = to_rgb(COLOURS["main"])
+    shades = ListedColormap([(*colour, alpha) for alpha in np.linspace(0.14, 1.0, _STEPS)])
+    norm = LogNorm(1, max(10, len(y)))
+    with _style():
+        figure = _figure(width if narrow else columns * (side + 46) + 140, rows * (side + 52) + (90 if narrow else 34))
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax in axes.flat:
+            ax.set_visible(False)
+        tops = {
+            assay: max(float(max(y[:, which].max(), x[:, which].max())) for a, _, which in groups if a == assay)
+            for assay in assays
+        }
+        drawn = None
+        for i, (assay, cell, which) in enumerate(groups):
+            ax = axes[divmod(i, columns)] if narrow else axes[assays.index(assay), cells.index(cell)]
+            ax.set_visible(True)
+            a, b = y[:, which].ravel(), x[:, which].ravel()
+            top = max(tops[assay], math.log1p(1.0)) * 1.04
+            drawn = ax.hexbin(
+                a,
+                b,
+                gridsize=16 if narrow else 26,
+                extent=(0, top, 0, top),
+                mincnt=1,
+                cmap=shades,
+                norm=norm,
+                linewidths=0,
+                zorder=2,
+            )
+            ax.plot([0, top], [0, top], color=COLOURS["soft"], linewidth=1, linestyle="--", zorder=3)
+            strands = " (both strands)" if len(which) > 1 and not narrow else ""
+            r = _correlation(a, b)
+            ax.text(0.04, 0.96, f"r = {number(r, 2)}", transform=ax.transAxes, ha="left", va="top", zorder=4)
+            ax.set_title(f"{cell}, {assay}{strands}", fontsize=10 if narrow else 12)
+            ax.set_box_aspect(1)
+            ticks = _log_ticks(top, 4 if narrow else 6)
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_ticks([math.log1p(v) for v in ticks], [f"{v:,}" for v in ticks])
+            ax.set(xlim=(-0.02 * top, top), ylim=(-0.02 * top, top))
+        figure.supxlabel("measured", color=COLOURS["soft"], fontsize=12)
+        figure.supylabel("predicted", color=COLOURS["soft"], fontsize=12)
+        if drawn is not None:
+            bar = figure.colorbar(drawn, ax=axes, location="top" if narrow else "right", shrink=0.6, aspect=26)
+            bar.set_label("bins in a hexagon", color=COLOURS["soft"])
+            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.ax.minorticks_off()
+    return figure
+
+
+def track_browser(
+    measured: ArrayLike,
+    predicted: ArrayLike,
+    tracks: pl.DataFrame,
+    *,
+    chrom: str,
+    start: int,
+    bin_size: int,
+    genes: pl.DataFrame | None = None,
+    exons: pl.DataFrame | None = None,
+    width: float = 1000,
+) -> Figure:
+    """Measured and predicted tracks along a stretch of a chromosome, with the genes under them.
+
+    Each assay and cell type has two lanes with one scale: measured above, predicted below it. Of stranded tracks + goes
+    up and - goes down. Heights are log(1 + value); the scale's number is the value itself.
+
+    Parameters
+    ----------
+    measured, predicted : array, shape (N, T)
+        Consecutive bins. Where they are more than points can be seen, neighbours are averaged.
+    tracks : polars.DataFrame
+        `TRACK_COLUMNS`, T rows.
+    chrom : str
+    start : int
+        Of the first bin, 0-based.
+    bin_size : int
+        In bp.
+    genes : polars.DataFrame, optional
+        `gene_id`, `gene_name`, `start`, `end`, `strand` (`genopred.io.annotation.read_gtf`), of this chromosome.
+    exons : polars.DataFrame, optional
+        `gene_id`, `start`, `end` of the same genes.
+    width : float
+        In pixels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    GenopredError
+        If there is no bin or shapes do not fit.
+    """
+    y, x = _checked(measured, predicted, tracks, log=False)
+    narrow = width < 500
+    fold = math.ceil(len(y) / (_POINTS_NARROW if narrow else _POINTS))
+    y, x = np.log1p(_pooled(y, fold)), np.log1p(_pooled(x, fold))
+    edges = start + bin_size * np.minimum(np.arange(len(y) + 1) * fold, len(np.asarray(measured)))
+    place = (edges[:-1] + edges[1:]) / 2
+    span = (float(edges[0]), float(edges[-1]))
+    strands = tracks["strand"].to_list()
+    groups = _groups(tracks)
+    gene_rows = _gene_rows(genes, span, width) if genes is not None else []
+    gene_lanes = 1 + max((row[-1] for row in gene_rows), default=-1)
+    heights: list[float] = []
+    for _, _, which in groups:
+        mirrored = len(which) > 1
+        heights += [44.0 if mirrored else 30.0] * 2 + [20.0 if narrow else 9.0]
+    heights.append(10 + 21 * gene_lanes if gene_rows else 1.0)
+    with _style():
+        figure = _figure(width, sum(heights) + 78)
+        layout: Any = figure.get_layout_engine()
+        layout.set(h_pad=1.5 / 72, hspace=0.0)
+        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+        shared: Axes | None = None
+        for i, (assay, cell, which) in enumerate(groups):
+            reach = _reach(np.maximum(y, x), which, strands)
+            for j, (values, role, what) in enumerate(((y, "soft", "measured"), (x, "main", "predicted"))):
+                ax = figure.add_subplot(grid[3 * i + j], sharex=shared)
+                shared = shared or ax
+                for k in which:
+                    sign = -1 if strands[k] == "-" else 1
+                    (area,) = ax.fill(*_outline(place, sign * values[:, k]), color=COLOURS[role], linewidth=0, zorder=2)
+                    _tip(area, f"{tracks['track'][k]}, {what}")
+                _lane(ax, reach, numbered=j == 0)
+                if j == 0 and narrow:
+                    ax.set_title(f"{cell}, {assay}", fontsize=9.5, fontweight="normal", pad=2)
+                elif j == 0:
+                    ax.set_ylabel(f"{cell}\n{assay}", rotation=0, ha="right", va="center", fontsize=11)
+                    ax.yaxis.set_label_coords(-0.045, -0.05)
+        below = figure.add_subplot(grid[len(heights) - 1], sharex=shared)
+        if gene_rows:
+            _draw_genes(below, gene_rows, exons, gene_lanes)
+        else:
+            below.set_yticks([])
+            below.spines["left"].set_visible(False)
+        below.set_xlim(*span)
+        _megabases(below, chrom.removeprefix("chr"), width)
+        handles = [_patch(role, text) for role, text in (("soft", "measured"), ("main", "predicted"))]
+        figure.legend(handles=handles, loc="outside upper right", ncols=2, handlelength=1, columnspacing=1.4)
+    return figure
+
+
+def score_intervals(
+    scores: pl.DataFrame, *, metric: str = "pearson_log", label: str | None = None, width: float = 1000
+) -> Figure:
+    """A metric of each track with its interval, models beside each other.
+
+    Parameters
+    ----------
+    scores : polars.DataFrame
+        Columns of `genopred.sequence.trackscores.TRACK_SCORE_SCHEMA`, and `model`; the first model is set off.
+    metric : str
+    label : str, optional
+        What the axis says.
+    width : float
+        In pixels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    GenopredError
+        If the table has no such metric.
+    """
+    rows = scores.filter(pl.col("metric") == metric)
+    if not rows.height:
+        raise GenopredError(
+            f"score_intervals: no rows of metric {metric!r}; the table has {', '.join(scores['metric'].unique())}."
+        )
+    tracks = rows["track"].unique(maintain_order=True).to_list()
+    models = rows["model"].unique(maintain_order=True).to_list()
+    step = min(0.26, 0.8 / len(models))
+    with _style():
+        figure = _figure(width, 82 + max(26, 13 * len(models) + 8) * len(tracks))
+        ax = figure.subplots()
+        for m, model in enumerate(models):
+            colour = COLOURS[_role(model, m)]
+            for row in rows.filter(pl.col("model") == model).iter_rows(named=True):
+                if row["estimate"] is None:
+                    continue
+                at = tracks.index(row["track"]) + (m - (len(models) - 1) / 2) * step
+                if row["low"] is not None:
+                    ends = [row["low"], row["high"]]
+                    ax.plot(ends, [at, at], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
+                (dot,) = ax.plot(row["estimate"], at, "o", color=colour, markersize=7 if m == 0 else 5.5, zorder=3)
+                width_text = interval(row["low"], row["high"], 3)
+                _tip(dot, f"{model}, {row['track']}: {number(row['estimate'], 3)} {width_text}".rstrip(" –"))
+            ax.plot([], [], "o", color=colour, markersize=7 if m == 0 else 5.5, label=model)
+        ax.set_yticks(range(len(tracks)), tracks)
+        ax.set_ylim(len(tracks) - 0.5, -0.5)
+        ax.set_xlabel(label or f"{metric}, 95 % interval over blocks")
+        low, high = ax.get_xlim()
+        if low < 0 < high:
+            ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=1)
+        ax.grid(axis="x", color=COLOURS["rule"], linewidth=0.8, zorder=0)
+        ax.spines["left"].set_visible(False)
+        ax.tick_params(axis="y", length=0)
+        ax.locator_params(axis="x", nbins=5 if width < 500 else 8)
+        figure.legend(
+            loc="outside upper left", ncols=1 if width < 500 else len(models), handlelength=0.8, columnspacing=1.6
+        )
+    return figure
+
+
+def _role(model: str, place: int) -> str:
+    return "baseline" if model.lower().startswith("ridge") and place else _ROLES[min(place, len(_ROLES) - 1)]
+
+
+def _checked(
+    measured: ArrayLike, predicted: ArrayLike, tracks: pl.DataFrame, log: bool = True
+) -> tuple[Floats, Floats]:
+    y, x = np.asarray(measured, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    if y.ndim != 2 or y.shape != x.shape or y.shape[1:] != (tracks.height,) or not len(y):
+        raise GenopredError(
+            f"figures of tracks: measured {y.shape}, predicted {x.shape}, {tracks.height} tracks; needed (bins, "
+            "tracks) twice, with at least one bin."
+        )
+    y, x = np.maximum(y, 0), np.maximum(x, 0)
+    return (np.log1p(y), np.log1p(x)) if log else (y, x)
+
+
+def _groups(tracks: pl.DataFrame) -> list[tuple[str, str, list[int]]]:
+    """Assay, cell type and the tracks of both, assays first."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for i, row in enumerate(tracks.select(TRACK_COLUMNS).iter_rows(named=True)):
+        found.setdefault((row["assay"], row["cell"]), []).append(i)
+    assays = list(dict.fromkeys(assay for assay, _ in found))
+    return [(assay, cell, which) for a in assays for (assay, cell), which in found.items() if assay == a]
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _pooled(values: Floats, fold: int) -> Floats:
+    """Means of `fold` neighbours; the last one is of what is left."""
+    if fold == 1:
+        return values
+    first = np.arange(0, len(values), fold)
+    return np.add.reduceat(values, first, axis=0) / np.diff([*first, len(values)])[:, None]
+
+
+def _log_ticks(top: float, most: int) -> list[int]:
+    """Whole values whose log(1 + value) is at most `top`: 0, 1, 3, 10, 30 ...; tens only where they get too many."""
+    for steps in ((1, 3), (1,)):
+        ticks = [0] + [s * 10**k for k in range(10) for s in steps if math.log1p(s * 10**k) <= top]
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:1] + ticks[1:][:: math.ceil(len(ticks) / most)]
+
+
+def _reach(height: Floats, which: Sequence[int], strands: Sequence[str]) -> tuple[float, float]:
+    """How far a lane goes down and up: as far as its tracks do, but with room for a number where one is quiet."""
+    down = [float(height[:, k].max()) for k in which if strands[k] == "-"]
+    up = [float(height[:, k].max()) for k in which if strands[k] != "-"]
+    top = max(*down, *up, math.log1p(1.0))
+    return tuple(max(*side, 0.3 * top) if side else 0.0 for side in (down, up))  # type: ignore[return-value]
+
+
+def _outline(place: Floats, value: Floats) -> tuple[Floats, Floats]:
+    """The area between a line and zero, without points inside flat stretches: a page has many of these."""
+    keep = np.ones(len(value), dtype=bool)
+    keep[1:-1] = (value[1:-1] != value[:-2]) | (value[1:-1] != value[2:])
+    x, y = place[keep], value[keep]
+    return np.concatenate([x[:1], x, x[-1:]]), np.concatenate([[0.0], y, [0.0]])
+
+
+def _lane(ax: Axes, reach: tuple[float, float], numbered: bool) -> None:
+    """Axes of one lane: a base line, and one number of its scale in each direction."""
+    down, up = reach
+    pad = 0.08 * (down + up)
+    ax.set_ylim(-down - pad if down else 0, up + pad if up else 0)
+    ax.axhline(0, color=COLOURS["rule"], linewidth=0.8, zorder=1)
+    for side in ("bottom", "left"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(axis="x", length=0, labelbottom=False)
+    ax.set_yticks([])
+    if not numbered:
+        return
+    ticks, words = [], []
+    for length, sign, mark in ((up, 1, "+" if down else ""), (down, -1, "\N{MINUS SIGN}")):
+        # the mark says the strand, not that values were below zero
+        value = _log_ticks(length, 99)[-1]
+        if value:
+            ticks.append(sign * math.log1p(value))
+            words.append(f"{mark}{value:,}")
+    ax.set_yticks(ticks, words)
+    ax.tick_params(axis="y", labelsize=8.5, length=3)
+
+
+def _patch(role: str, text: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(color=COLOURS[role], label=text, linewidth=0)
