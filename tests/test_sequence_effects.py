@@ -349,3 +349,34 @@ def test_the_key_changes_with_what_matters():
     model.checkpoint_hash = "toy-2"
     other.append(window.key(model, EffectSettings.of(model)))
     assert len({key, *other}) == 5
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+@pytest.mark.parametrize("strands", ["model", "both"])
+def test_a_strand_aware_enformer_scores_a_gene_in_its_own_direction(tmp_path, strand, strands):
+    """Against one plain pass with ALT less one with REF, from letters; bins count in the gene's direction."""
+    from test_sequence_features import COMPLEMENT, Street, stranded, turned
+
+    model, street, tss = stranded(tmp_path, window=2048, target=8), Street(), 6002
+    near = street.table.filter((pl.col("pos") > tss - 1000) & (pl.col("pos") < tss + 1000))
+    assert near.height > 3
+    options = {"tss": tss, "strand": strand, "bins": 3, "over_tracks": "each", "strands": strands}
+    found = snp_effects(model, near, street, **options)
+
+    def predicted(text):
+        letters = turned(text, tss, strand, 2048)
+        own = model.predict_onehot(onehot(encode(letters))[None])[0].astype(float)
+        if strands == "model":
+            return own[3:6].sum(axis=0)
+        back = model.predict_onehot(onehot(encode(letters[::-1].translate(COMPLEMENT)))[None])[0].astype(float)
+        return ((own + back[::-1][:, [0, 2, 1, 4, 3]]) / 2)[3:6].sum(axis=0)
+
+    reference = predicted(street.text)
+    for row in near.iter_rows(named=True):
+        changed = street.text[: row["pos"] - 1] + row["alt"] + street.text[row["pos"] :]
+        of = found.filter(pl.col("id") == row["id"])
+        assert of["track_group"].to_list() == list(model.tracks)
+        np.testing.assert_allclose(of["effect"], predicted(changed) - reference, atol=2e-5)
+        np.testing.assert_allclose(of["reference"], reference, rtol=1e-5)
+        assert set(of["tss_distance"]) == {(row["pos"] - tss) * (1 if strand == "+" else -1)}
+    assert found["abs_effect"].max() > 1e-3

@@ -389,3 +389,99 @@ def test_per_haplotype_needs_two_haplotypes():
 def test_settings_are_documented():
     text = inspect.getdoc(FeatureSettings)
     assert all(f"{name} : " in text for name in FeatureSettings.__dataclass_fields__)
+
+
+def stranded(tmp_path, window=8192, target=56):
+    """A strand-aware Enformer of the shipped model's shape, with other weights."""
+    pytest.importorskip("torch")
+    from test_sequence_checkpoint import write_small
+
+    from genopred.sequence.registry import load_model
+
+    return load_model(str(write_small(tmp_path / "small.safetensors", window=window, target=target)))
+
+
+class Street:
+    """A chromosome of 12,000 bases with 40 SNVs, three people, and what they are in letters."""
+
+    def __init__(self):
+        rng = np.random.default_rng(5)
+        self.text = "".join(rng.choice(list("ACGT"), 12_000))
+        self.sites = np.sort(rng.choice(np.arange(1000, 11_000), 40, replace=False))
+        self.alleles = (rng.random((3, 2, 40)) < 0.4).astype(np.int8)
+        table = {
+            "chrom": "1",
+            "pos": self.sites + 1,
+            "id": [f"v{i}" for i in self.sites],
+            "ref": [self.text[i] for i in self.sites],
+            "alt": [self.other(i) for i in self.sites],
+        }
+        self.table = pl.DataFrame(table)
+        reader = SimpleNamespace(alleles=lambda rows, columns: self.alleles[rows][:, :, columns])
+        self.genotypes = Genotypes(np.array(["P0", "P1", "P2"]), self.table, reader, "street.vcf", phased=True)
+
+    def other(self, site):
+        return "CGTA"["ACGT".index(self.text[site])]
+
+    def fetch(self, interval):
+        return self.text[interval.start : interval.end]
+
+    def letters(self, person, hap, tss, strand, length):
+        """One haplotype's window in the gene's direction; its base `length // 2` is the TSS."""
+        bases = list(self.text)
+        for k, site in enumerate(self.sites):
+            if self.alleles[person, hap, k]:
+                bases[site] = self.other(site)
+        return turned("".join(bases), tss, strand, length)
+
+
+def turned(text, tss, strand, length):
+    half = length // 2
+    if strand == "+":
+        return text[tss - 1 - half : tss - 1 + half]
+    return text[tss - half : tss + half][::-1].translate(str.maketrans("ACGT", "TGCA"))
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+@pytest.mark.parametrize("strands", ["model", "both"])
+def test_a_strand_aware_enformer_reads_a_gene_in_its_own_direction(tmp_path, strand, strands):
+    model, street, tss = stranded(tmp_path), Street(), 6002
+    window = model.window
+    assert (window, model.tss_offset, model.n_bins) == (8192, 4096, 56)
+    people = gene_sequences(model, street.genotypes, street, "1", tss, strand)
+    assert people.strings() == [street.letters(p, h, tss, strand, window) for p in range(3) for h in range(2)]
+    base = street.text[tss - 1]
+    assert people.with_reference().strings()[-1][4096] == (base if strand == "+" else base.translate(COMPLEMENT))
+    settings = FeatureSettings.of(model, bins=3, aggregate="none", strands=strands)
+    # the first 4 tokens are cropped, and base 4,096 is in token 32
+    assert settings.bins == (27, 28, 29) and (28 + 4) * 128 <= 4096 < (29 + 4) * 128
+    found = features_from_sequences(model, people, settings, check=2)
+    want = np.zeros((3, 3, 5))
+    for p in range(3):
+        for h in range(2):
+            letters = street.letters(p, h, tss, strand, window)
+            own = model.predict_onehot(onehot(encode(letters))[None])[0]
+            if strands == "both":
+                back = letters[::-1].translate(COMPLEMENT)
+                # the other strand's bins run the other way, and its + tracks are this strand's -
+                other = model.predict_onehot(onehot(encode(back))[None])[0][::-1][:, [0, 2, 1, 4, 3]]
+                own = (own + other) / 2
+            want[p] += own[27:30] / 2
+    np.testing.assert_allclose(found.values.reshape(3, 5, 3), want.transpose(0, 2, 1), rtol=2e-5)
+    assert np.ptp(found.values, axis=0).max() > 1e-4
+    assert found.names[0] == "ATAC:a | bin 27" and found.origin["self_check"]["error"] < 1e-5
+
+
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+def test_the_other_strand_of_a_gene_swaps_the_tracks_of_both(tmp_path):
+    """A gene on + and one on - at mirrored places of mirrored chromosomes have the same features."""
+    model, street = stranded(tmp_path, window=2048, target=8), Street()
+    mirrored = Street()
+    mirrored.text = street.text[::-1].translate(COMPLEMENT)
+    plus = gene_sequences(model, street.genotypes, street, "1", 6002, "+").with_reference().take([6])
+    minus = gene_sequences(model, mirrored.genotypes, mirrored, "1", 12_001 - 6002, "-", max_mismatch=1.0)
+    minus = minus.with_reference().take([6])
+    assert plus.strings() == minus.strings()
+    np.testing.assert_array_equal(predict_tracks(model, plus), predict_tracks(model, minus))
