@@ -160,7 +160,19 @@ class SequenceData:
         loose = [t.name for i, t in enumerate(self.tracks) if out[out[i]] != i]
         if loose:
             raise GenopredError(f"partners must name each other; {examples(loose)} are not named by theirs.")
+        strands = [
+            f"{t.name} ({t.strand}) and {t.partner} ({self.tracks[j].strand})"
+            for t, j in zip(self.tracks, out.tolist())
+            if t.partner != t.name and {t.strand, self.tracks[j].strand} != {"+", "-"}
+        ]
+        if strands:
+            raise GenopredError(f"partners must be of the strands + and -, which {examples(strands)} are not.")
         return out
+
+    @cached_property
+    def _single(self) -> list[str]:
+        """Tracks of one strand whose other strand is not there."""
+        return [track.name for track in self.tracks if track.strand != "." and track.partner == track.name]
 
     @cached_property
     def lengths(self) -> dict[str, int]:
@@ -238,7 +250,7 @@ def bytes_needed(lengths: Mapping[str, int], n_tracks: int, step: int) -> int:
     """Bytes that `SequenceData` of these chromosomes holds: codes and sums.
 
     >>> bytes_needed({"chr22": 50_818_468}, n_tracks=9, step=16)
-    165160036
+    165160048
     """
     return sum(length + 4 * n_tracks * -(-length // step) for length in lengths.values())
 
@@ -438,6 +450,12 @@ def tile(split: Split, name: str, shape: WindowShape, offset: int = 0) -> Window
     ------
     GenopredError
         If the split has no window, the margin is smaller than the window, or name or offset are out of range.
+
+    Examples
+    --------
+    >>> split = split_chromosomes({"1": 100, "2": 60, "3": 50}, {"train": ["1"], "validation": ["2"], "test": ["3"]})
+    >>> tile(split, "train", WindowShape(window=40, bin=10, crop=1)).starts.tolist()
+    [0, 20, 40, 60]
     """
     if name not in SPLITS:
         raise GenopredError(f"no split {name!r}; needed one of {', '.join(SPLITS)}.")
@@ -484,6 +502,14 @@ def drop_n(
 ) -> tuple[Windows, int]:
     """Leave out windows of which more than a share `max_n` is N.
 
+    Parameters
+    ----------
+    data : SequenceData
+    windows : Windows
+    shape : WindowShape
+    max_n : float
+        From 0 to 1.
+
     Returns
     -------
     kept : Windows
@@ -529,7 +555,19 @@ def batch(
     Raises
     ------
     GenopredError
-        If targets are off the step's grid or reach beyond the chromosome.
+        If targets are off the step's grid or reach beyond the chromosome, or a reversed window has a track of one
+        strand without the other.
+
+    Examples
+    --------
+    >>> codes, sums = {"1": np.arange(8, dtype=np.uint8) % 4}, {"1": np.array([[4, 8], [0, 2]], dtype=np.float32)}
+    >>> tracks = (Track("up", strand="+", partner="down"), Track("down", strand="-", partner="up"))
+    >>> data, shape = SequenceData(codes, sums, 4, tracks), WindowShape(window=8, bin=4)
+    >>> batch(data, np.array(["1"]), np.array([0]), shape)[1].tolist()
+    [[[1.0, 0.0], [2.0, 0.5]]]
+    >>> codes, targets = batch(data, np.array(["1"]), np.array([0]), shape, reverse=True, jitter=1)
+    >>> codes.tolist(), targets.tolist()
+    ([[4, 0, 1, 2, 3, 0, 1, 2]], [[[0.5, 2.0], [0.0, 1.0]]])
     """
     n = len(starts)
     flip = np.zeros(n, dtype=bool) if reverse is None else np.broadcast_to(np.asarray(reverse, dtype=bool), n)
@@ -549,6 +587,11 @@ def batch(
         left, right = max(begin, 0), min(begin + shape.window, len(whole))
         codes[i, left - begin : max(right, left) - begin] = whole[left : max(right, left)]
         sums[i] = data._raw(name, first, shape.n_bins, shape.bin)
+    if flip.any() and data._single:
+        raise GenopredError(
+            f"{len(data._single)} tracks of one strand have no track of the other ({examples(data._single)}), so that "
+            "nothing is known of the reverse complement; give its other strand, or train without reverse complement."
+        )
     if flip.any():
         codes[flip] = reverse_complement(codes[flip])  # type: ignore[arg-type]
         sums[flip] = sums[flip][:, data.partners, ::-1]
@@ -572,6 +615,17 @@ def kmer_features(codes: NDArray[np.uint8], shape: WindowShape, k: int, neighbou
     float32 array (B, n_bins, 2 * (1 + 4**k))
         Share of G and C among the bases, frequency of each word (in the order of its codes) among the bin's words,
         all without N; then the means of these over the bin and its neighbours. A bin of N alone is 0.
+
+    Raises
+    ------
+    GenopredError
+        If `k` or `neighbours` is out of range.
+
+    Examples
+    --------
+    >>> codes = np.array([[0, 0, 1, 2]], dtype=np.uint8)
+    >>> kmer_features(codes, WindowShape(window=4, bin=2), k=1, neighbours=1)[0, 0].tolist()
+    [0.0, 1.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.25, 0.25, 0.0]
     """
     if not 1 <= k <= 6 or k > shape.bin or neighbours < 0:
         raise GenopredError(
