@@ -253,7 +253,10 @@ def test_margin_must_be_the_window():
 def test_empty_block_split_names_the_numbers():
     says = message_of(split_blocks, {"1": 2400}, block=1000, margin=64, seed=1, shape=WindowShape(64, 16))
     assert (
-        "nothing for" in says and "validation 0" in says and "windows" in says and "lower the block (now 1,000" in says
+        "nothing for test" in says
+        and "test 0 windows" in says
+        and "train 15" in says
+        and "lower the block (now 1,000" in says
     )
     says = message_of(split_blocks, {"1": 20_000}, block=1000, margin=5000, seed=1)
     assert "nothing for validation" in says and " bp)" in says and "the margin (now 5,000" in says
