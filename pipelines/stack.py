@@ -268,13 +268,13 @@ def _check_features(config: StackConfig) -> None:
                 f"--features {config.features} needs --fasta FILE, the reference of the genotypes' build, for people's "
                 "sequences."
             )
-    elif config.fasta is not None:
-        raise GenopredError(f"--fasta goes with --features MODEL, such as --features {DEFAULT_MODEL}; leave it out.")
     elif config.features is not None and not Path(config.features).is_dir():
         raise GenopredError(
             f"--features {config.features}: no such folder, and no model of that name; give a folder that genopred "
             f"features wrote, or a model such as {DEFAULT_MODEL} with --fasta FILE."
         )
+    elif config.fasta is not None:
+        raise GenopredError(f"--fasta goes with --features MODEL, such as --features {DEFAULT_MODEL}; leave it out.")
 
 
 def _feature_model(config: StackConfig) -> str | None:

@@ -13,9 +13,10 @@ import test_pipelines_effects as shared
 from genopred.cli import main
 from genopred.cli.effects import parse_region
 from genopred.sequence.effects import EFFECT_SCHEMA, EffectSettings
+from genopred.sequence.registry import DEFAULT_MODEL
 from genopred.types import Interval
 
-files, packages = shared.files, shared.packages
+files, packages, embedded = shared.files, shared.packages, shared.embedded
 
 
 def words(files, *more, **changes):
@@ -38,6 +39,19 @@ def test_a_run_prints_what_it_did(files, capsys):
     table = pl.read_parquet(files / "out.parquet")
     assert table.columns == list(EFFECT_SCHEMA) and set(table["track_group"]) == {"CAGE", "open"}
     assert "scored" in (files / "out.log").read_text() and (files / "out.counts.tsv").is_file()
+
+
+def test_the_default_model_is_the_one_of_the_package(files, embedded, capsys):
+    assert main(words(files, "--gene", "ENSG00000000002", "--tracks", "CAGE", model=None)) == 0
+    assert "1 track group of enformer-small" in capsys.readouterr().out
+    command = sys.modules["genopred.cli.effects"].command
+    assert inspect.signature(command).parameters["model"].default == DEFAULT_MODEL
+
+
+def test_without_torch_it_says_what_to_install(files, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(words(files, "--all", model=None)) == 2
+    assert "needs the package torch" in capsys.readouterr().err
 
 
 def test_layouts(files, capsys):

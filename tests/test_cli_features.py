@@ -15,7 +15,7 @@ from genopred.io.features import read_features, read_manifest
 from genopred.sequence import registry
 from genopred.sequence.features import FeatureSettings
 
-files = shared.files
+files, embedded = shared.files, shared.embedded
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +80,17 @@ def test_every_setting_has_its_option():
     command = sys.modules["genopred.cli.features"].command
     missing = set(FeatureSettings.__dataclass_fields__) - set(inspect.signature(command).parameters)
     assert not missing
+
+
+def test_the_default_model_is_the_one_of_the_package(files, embedded, capsys):
+    assert main(words(files, "--bins", "1", "--quiet", model=None)) == 0
+    assert "5 tracks of enformer-small" in capsys.readouterr().out
+    command = sys.modules["genopred.cli.features"].command
+    assert inspect.signature(command).parameters["model"].default == registry.DEFAULT_MODEL
+
+
+def test_without_torch_it_says_what_to_install(files, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(words(files, "--quiet", model=None)) == 2
+    said = capsys.readouterr().err
+    assert "needs the package torch" in said and "genopred[sequence]" in said and said.count("\n") == 1

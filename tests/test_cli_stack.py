@@ -93,6 +93,15 @@ def test_defaults_are_those_of_the_pipeline(settings, tmp_path):
     assert config == stack.StackConfig(cohort=cohort, out=tmp_path / "o", command=config.command)
 
 
+def test_features_of_a_model_are_used_beside_genotypes_by_default(settings, tmp_path):
+    words = f"--vcf v --expression e --all --features enformer-small --fasta ref.fa --out {tmp_path}/o".split()
+    for name in ("stack", "benchmark"):
+        config = settings(name, *words)
+        config = config.stack if name == "benchmark" else config
+        assert (str(config.features), config.fasta, config.inputs) == ("enformer-small", Path("ref.fa"), "both")
+    assert settings("stack", *words, "--inputs", "sequence").inputs == "sequence"
+
+
 def test_benchmark_takes_the_same_options_and_peers(settings, tmp_path):
     words = ["--vcf", "v", "--expression", "e", "--gene", "a", "--gene", "b", "--out", f"{tmp_path}/o"]
     plain = settings("stack", *words)
@@ -113,6 +122,8 @@ def test_benchmark_takes_the_same_options_and_peers(settings, tmp_path):
         ("--expression e --vcf v --genes {tmp}/none.txt", "none.txt"),
         ("--expression e --vcf v --all --meta magic", "--meta magic"),
         ("--expression e --vcf v --all --learners elastik-net", "Did you mean 'elastic-net'?"),
+        ("--expression e --vcf v --all --features enformer-small", "needs --fasta FILE"),
+        ("--expression e --vcf v --all --features nothing", "no such folder, and no model of that name"),
         ("--expression e --vcf {tmp}/none.vcf --all", "none.vcf: no such file"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import test_pipelines_features as toy_files
 from test_pipelines_features import GENES, SEQUENCE, SITES, Toy, write_vcf
 
 from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError
@@ -21,6 +22,8 @@ from genopred.sequence import registry
 from genopred.sequence.effects import EFFECT_SCHEMA
 from genopred.sequence.onehot import encode, onehot
 from genopred.types import Interval
+
+embedded = toy_files.embedded
 
 
 class Forward(Toy):
@@ -359,3 +362,30 @@ def test_xpresso_on_real_genes(shared, tmp_path):
             values.append(model.predict_onehot(onehot(encode(window))[None])[0, 0, 0])
         assert row["effect"] == pytest.approx(float(values[0] - values[1]), abs=2e-6)
         assert row["reference"] == pytest.approx(float(values[1]), abs=2e-5)
+
+
+def test_without_a_name_it_is_the_embedded_model(files, embedded, caplog):
+    base = {key: value for key, value in vars(config(files)).items() if key != "model"}
+    done = run(EffectsConfig(**base | {"bins": 1, "settings": {"over_tracks": "each"}}))
+    assert done.manifest["model"] == EffectsConfig.model == "enformer-small"
+    model = registry.load_model("enformer-small")
+    strands = {gene: (tss, strand) for gene, tss, strand in GENES}
+    for row in done.table.sample(12, seed=3).iter_rows(named=True):
+        tss, strand = strands[row["gene"]]
+        values = []
+        for allele in (row["alt"], row["ref"]):
+            changed = "N" * 1100 + SEQUENCE[: row["pos"] - 1] + allele + SEQUENCE[row["pos"] :] + "N" * 1100
+            at = 1100 + tss - 1 - (1024 if strand == "+" else 1023)
+            window = changed[at : at + 2048]
+            if strand == "-":
+                window = window.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+            values.append(model.predict_onehot(onehot(encode(window))[None])[0, 4].astype(float))
+        track = model.tracks.index(row["track_group"])
+        assert row["effect"] == pytest.approx((values[0] - values[1])[track], abs=3e-5)
+    # it predicts along any stretch: a window around each SNP is nothing unusual, and both strands mean something
+    caplog.clear()
+    around = {"center": "snp", "all_genes": False, "expression": None, "settings": {"strands": "both"}}
+    assert run(EffectsConfig(**base | around | {"out": files / "snp"})).table.height == 80
+    assert "was not trained for" not in caplog.text
+    run(config(files, center="snp", all_genes=False, out=files / "toy"))
+    assert "was not trained for" in caplog.text

@@ -351,3 +351,56 @@ def test_the_manifest_is_json_that_names_the_files(files):
     manifest = json.loads((files / "out" / "manifest.json").read_text())
     assert set(manifest["genes"]) == {gene for gene, _, _ in GENES}
     assert manifest["genotypes"].endswith("people.vcf") and manifest["fasta"].endswith("ref.fa")
+
+
+@pytest.fixture
+def embedded(tmp_path, monkeypatch):
+    """Stands for the model that comes with the package, in small."""
+    from test_sequence_checkpoint import write_small
+
+    from genopred.sequence import checkpoint
+
+    file = write_small(tmp_path / "embedded.safetensors", window=2048, target=8)
+    monkeypatch.setattr(checkpoint, "embedded_file", lambda: file)
+    return file
+
+
+def test_without_a_name_it_is_the_embedded_model(files, embedded):
+    base = config(files, settings={"aggregate": "none"}, bins=1)
+    done = run(FeaturesConfig(**{key: value for key, value in vars(base).items() if key != "model"}))
+    assert done.manifest["model"] == FeaturesConfig.model == "enformer-small" and done.manifest["window"] == 2048
+    model = registry.load_model("enformer-small")
+    for gene, tss, strand in GENES[:2]:
+        found = read_features(files / "out", gene)
+        assert found.names[1] == "CAGE:a:+ | bin 4"
+        want = []
+        for hap in range(2):
+            bases = list(SEQUENCE)
+            for k, site in enumerate(SITES):
+                if ALLELES[3, hap, k]:
+                    bases[site] = "CGTA"["ACGT".index(SEQUENCE[site])]
+            padded = "N" * 1100 + "".join(bases) + "N" * 1100
+            at = 1100 + tss - 1 - (1024 if strand == "+" else 1023)
+            window = padded[at : at + 2048]
+            if strand == "-":
+                window = window.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+            want.append(model.predict_onehot(onehot(encode(window))[None])[0, 4])
+        np.testing.assert_allclose(found.values[2], np.mean(want, axis=0), rtol=2e-5)
+
+
+def test_genes_without_strand_need_one_for_a_model_with_a_direction(files):
+    lines = [line.split("\t") for line in (files / "expression.bed").read_text().splitlines()]
+    short = "\n".join("\t".join(row[:4] + row[6:]) for row in lines) + "\n"
+    (files / "gtex.bed").write_text(short)
+    with pytest.raises(GenopredError, match=r"toy reads each gene.*gtex.bed has no strand for 4 of 4 genes.*--gtf"):
+        run(config(files, expression=files / "gtex.bed"))
+    gtf = [f'1\tx\tgene\t{tss - 50}\t{tss + 50}\t.\t{strand}\t.\tgene_id "{gene}";' for gene, tss, strand in GENES]
+    (files / "genes.gtf").write_text("\n".join(gtf) + "\n")
+    run(config(files, expression=files / "gtex.bed", gtf=files / "genes.gtf"))
+    run(config(files, out=files / "six"))
+    for gene, _, _ in GENES:
+        ours, theirs = read_features(files / "out", gene), read_features(files / "six", gene)
+        np.testing.assert_array_equal(ours.values, theirs.values)
+    (files / "genes.gtf").write_text("\n".join(gtf[:2]) + "\n")
+    with pytest.raises(GenopredError, match=r"genes.gtf has no strand for 2 of 4 genes \(ENSG00000000003.1"):
+        run(config(files, expression=files / "gtex.bed", gtf=files / "genes.gtf", out=files / "no"))

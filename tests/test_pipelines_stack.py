@@ -227,6 +227,93 @@ def test_sequence_features_are_a_second_block(tmp_path, example):
         stack.run(replace(config, out=tmp_path / "x", inputs="both"))
 
 
+@pytest.fixture
+def embedded(tmp_path, monkeypatch):
+    """Stands for the model that comes with the package, in small."""
+    pytest.importorskip("torch")
+    from test_sequence_checkpoint import write_small
+
+    from genopred.sequence import checkpoint
+
+    file = write_small(tmp_path / "embedded.safetensors", window=2048, target=8)
+    monkeypatch.setattr(checkpoint, "embedded_file", lambda: file)
+    return file
+
+
+def with_model(out, **others):
+    few = {"genes": 2, "learners": ("ridge", "pt-prs"), "features": "enformer-small", "inputs": "both"}
+    config = settings(out, **few | {"fasta": load_example().reference_file} | others)
+    return replace(config, cohort=replace(config.cohort, bfile=None, pfile=load_example().pfile))
+
+
+def test_features_of_a_model_are_computed_first(tmp_path, embedded):
+    """As if `genopred features` had run before with the same people and genes; resumed it computes nothing again."""
+    from genopred.io.features import read_features, read_manifest
+    from genopred.pipelines import features
+
+    steps = []
+    result = stack.run(with_model(tmp_path / "one"), lambda *args: steps.append(args))
+    genes = result.scores["gene_id"].unique(maintain_order=True).to_list()
+    assert [step for step in steps if step[0]] == [(i, 2, gene) for _ in range(2) for i, gene in enumerate(genes, 1)]
+    assert "ridge@sequence" in set(result.scores["method"])
+    manifest = read_manifest(tmp_path / "one" / "features")
+    assert manifest["model"] == "enformer-small" and list(manifest["genes"]) == genes and manifest["phased"]
+    example = load_example()
+    apart = features.FeaturesConfig(
+        genotypes=("pfile", example.pfile),
+        fasta=example.reference_file,
+        out=tmp_path / "apart",
+        expression=example.expression_file,
+        gene=tuple(genes),
+    )
+    features.run(apart)
+    for gene in genes:
+        ours, theirs = (read_features(folder, gene) for folder in (tmp_path / "one" / "features", tmp_path / "apart"))
+        np.testing.assert_array_equal(ours.values, theirs.values)
+    two = stack.run(with_model(tmp_path / "two", features=tmp_path / "apart", fasta=None))
+    assert two.scores.equals(result.scores)
+    # once more: what a killed run had of features is kept
+    shutil.rmtree(tmp_path / "one" / "genes")
+    files = [tmp_path / "one" / "features" / f"{gene}.parquet" for gene in genes]
+    before = [file.stat().st_mtime_ns for file in files]
+    again = stack.run(with_model(tmp_path / "one"))
+    assert again.scores.equals(result.scores) and [file.stat().st_mtime_ns for file in files] == before
+    # and a finished one is resumed, though the manifest was written anew
+    assert stack.run(with_model(tmp_path / "one")).cost == {}
+
+
+def test_features_of_another_model_or_reference_do_not_mix(tmp_path, embedded):
+    from test_sequence_checkpoint import write_small
+
+    stack.run(with_model(tmp_path / "run"))
+    fasta = load_example().reference_file
+    for end in ("", ".fai", ".gzi"):
+        shutil.copy(f"{fasta}{end}", tmp_path / f"{fasta.name}{end}")
+    with pytest.raises(GenopredError, match=r"results of a run with other settings \(features\)"):
+        stack.run(with_model(tmp_path / "run", fasta=tmp_path / fasta.name))
+    # the weights behind the name are others now
+    write_small(embedded, window=2048, target=8, seed=1)
+    with pytest.raises(GenopredError, match="--features enformer-small: .*another checkpoint_hash.*--no-resume"):
+        stack.run(with_model(tmp_path / "run"))
+    assert stack.run(with_model(tmp_path / "run", resume=False)).cost
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fasta": None}, "--features enformer-small needs --fasta FILE"),
+        ({"features": "enformer-smal"}, "--features enformer-smal: no such folder, and no model of that name"),
+        ({"features": None, "inputs": "genotype"}, "--fasta goes with --features MODEL"),
+        ({"inputs": "genotype"}, "--inputs genotype and --features go together"),
+        ({"fasta": Path("absent.fa")}, "absent.fa"),
+    ],
+)
+def test_bad_choices_of_features(tmp_path, changes, message):
+    pytest.importorskip("torch")
+    with pytest.raises(GenopredError, match=message):
+        stack.run(with_model(tmp_path / "run", **changes))
+
+
 def _run(words, capsys):
     code = main(words)
     return code, capsys.readouterr().err
