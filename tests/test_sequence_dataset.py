@@ -186,6 +186,11 @@ def test_no_window_comes_near_another_split(seed, lengths, block, window, wider,
     except GenopredError as refusal:
         assert "nothing for" in str(refusal)
         assume(False)
+    rows = split.regions.rows()
+    for chrom, a, b, label, _ in rows:
+        assert a < b
+        for where, c, d, other, _ in rows:
+            assert label == other or chrom != where or c - b >= margin or a - d >= margin
     offset = seed % shape.target
     found = {name: sorted(intervals(split, name, shape)) for name in SPLITS}
     try:
