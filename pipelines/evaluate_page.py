@@ -1,0 +1,314 @@
+"""What `genopred evaluate` shows: figures, and a page that says in words how well tracks are predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from genopred.sequence.dataset import Track, Windows, WindowShape
+from genopred.sequence.trackscores import METRICS
+from genopred.types import plain_chrom
+
+#: What the metrics are called.
+METRIC_NAMES = {
+    "pearson": "Pearson r",
+    "pearson_log": "Pearson r of log(1 + value)",
+    "spearman": "Spearman ρ",
+    "r2": "R²",
+    "mse": "MSE",
+    "mae": "MAE",
+}
+
+#: Pixels of a figure on a wide and on a narrow screen.
+_WIDTHS = (1000, 340)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring windows whose bins are shown side by side.
+
+    Attributes
+    ----------
+    name : str
+        `genes` or `median`.
+    rule : str
+        How it was chosen, for the caption.
+    first, last : int
+        Windows: the first, and after the last.
+    chrom : str
+    start, end : int
+        Of its bins, 0-based half-open.
+    """
+
+    name: str
+    rule: str
+    first: int
+    last: int
+    chrom: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page is made of.
+
+    Attributes
+    ----------
+    title : str
+    reading : tuple of str
+        Paragraphs: what was evaluated on what.
+    notes : tuple of str
+        Warnings, set off at the top.
+    model : str
+        The model evaluated.
+    split : str
+    tracks : tuple of Track
+        T tracks of the arrays.
+    shape : WindowShape
+    windows : Windows
+        Of the arrays' rows.
+    measured, predicted : array, shape (B, n_bins, T)
+    scores, differences : polars.DataFrame
+        As written by `genopred.pipelines.evaluate`.
+    genes, exons : polars.DataFrame or None
+        Of a GTF.
+    info : dict
+        For `genopred.report.page.write_page`.
+    """
+
+    title: str
+    reading: tuple[str, ...]
+    notes: tuple[str, ...]
+    model: str
+    split: str
+    tracks: tuple[Track, ...]
+    shape: WindowShape
+    windows: Windows
+    measured: NDArray[np.float32]
+    predicted: NDArray[np.float32]
+    scores: pl.DataFrame
+    differences: pl.DataFrame
+    genes: pl.DataFrame | None
+    exons: pl.DataFrame | None
+    info: dict[str, Any]
+
+
+def choose_stretches(
+    windows: Windows,
+    shape: WindowShape,
+    measured: NDArray[np.float32],
+    genes: pl.DataFrame | None,
+    length: int = 150_000,
+) -> list[Stretch]:
+    """Which stretches are drawn: by a rule that looks at genes and measurements, never at predictions.
+
+    Runs of windows whose bins adjoin are cut into pieces of about `length` bp. Shown are the piece with most genes
+    (protein-coding ones where the GTF says; the first of several), and of the others the one whose signal is the
+    median: of the mean over tracks of the piece's signal relative to all windows'. Without genes only the latter.
+
+    Parameters
+    ----------
+    windows : Windows
+    shape : WindowShape
+    measured : array, shape (B, n_bins, T)
+    genes : polars.DataFrame, optional
+        Columns `chrom`, `start`, `end` (1-based), perhaps `gene_type`.
+    length : int
+        In bp. A run that is shorter is taken whole, so that there is something to see.
+
+    Returns
+    -------
+    list of Stretch
+    """
+    pieces = _pieces(windows, shape, length)
+    relative = (measured.mean(axis=1) / np.maximum(measured.mean(axis=(0, 1)), 1e-9)).mean(axis=1)
+    signal = np.array([relative[first:last].mean() for first, last in pieces])
+    where = []
+    for first, last in pieces:
+        start = int(windows.starts[first]) + shape.crop * shape.bin
+        where.append((str(windows.chroms[first]), start, start + (last - first) * shape.target))
+    kilobases = length // 1000
+    out: list[Stretch] = []
+    left = list(range(len(pieces)))
+    if genes is not None and genes.height:
+        counts = [_n_genes(genes, *place) for place in where]
+        best = int(np.argmax(counts))
+        if counts[best]:
+            kind = "protein-coding genes" if _typed(genes) else "genes"
+            rule = f"The stretch of about {kilobases} kb with most {kind} ({counts[best]}) of {len(pieces)}"
+            out.append(_stretch("genes", rule, pieces[best], where[best]))
+            left.remove(best)
+    if left:
+        middle = sorted(left, key=lambda i: (signal[i], i))[(len(left) - 1) // 2]
+        others = "other " if out else ""
+        rule = f"The stretch with the median measured signal of the {others}{len(left)} of about {kilobases} kb"
+        out.append(_stretch("median", rule, pieces[middle], where[middle]))
+    return out
+
+
+def _stretch(name: str, rule: str, piece: tuple[int, int], where: tuple[str, int, int]) -> Stretch:
+    return Stretch(name, rule, piece[0], piece[1], where[0], where[1], where[2])
+
+
+def _pieces(windows: Windows, shape: WindowShape, length: int) -> list[tuple[int, int]]:
+    """Windows (first, after the last) whose bins adjoin, of about `length` bp; shorter rests only from short runs."""
+    apart = (windows.chroms[1:] != windows.chroms[:-1]) | (np.diff(windows.starts) != shape.target)
+    edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(windows.starts)]
+    most = max(1, round(length / shape.target))
+    out = []
+    for first, last in zip(edges[:-1], edges[1:]):
+        n = max(1, (last - first) // most)
+        cuts = np.linspace(first, last, n + 1).round().astype(int).tolist()
+        out += list(zip(cuts[:-1], cuts[1:]))
+    longest = max(last - first for first, last in out)
+    return [(first, last) for first, last in out if 2 * (last - first) >= min(longest, most)]
+
+
+def _typed(genes: pl.DataFrame) -> bool:
+    return "gene_type" in genes.columns and bool((genes["gene_type"] == "protein_coding").any())
+
+
+def _on(table: pl.DataFrame, chrom: str, start: int, end: int) -> pl.DataFrame:
+    """Rows of 1-based intervals that touch a 0-based one."""
+    names = [name for name in table["chrom"].unique().to_list() if plain_chrom(name) == plain_chrom(chrom)]
+    return table.filter(pl.col("chrom").is_in(names) & (pl.col("end") > start) & (pl.col("start") <= end))
+
+
+def _n_genes(genes: pl.DataFrame, chrom: str, start: int, end: int) -> int:
+    here = _on(genes, chrom, start, end)
+    return here.filter(pl.col("gene_type") == "protein_coding").height if _typed(genes) else here.height
+
+
+def write(folder: Path, shown: Shown, figures: str = "svg") -> list[Path]:
+    """Write the figures (`svg`, `png`, or `none` outside the page) and `evaluate.html` into a folder.
+
+    Returns
+    -------
+    list of Path
+    """
+    from genopred.report.figures import save_figure
+    from genopred.report.page import Section, write_page
+
+    drawn = _figures(shown)
+    files = []
+    if figures != "none":
+        for name, wide, _, _ in drawn:
+            files.append(save_figure(wide, folder / f"{name}.{figures}"))
+    by_name = {name: (wide, narrow, caption) for name, wide, narrow, caption in drawn}
+    tables = [_score_table(shown)]
+    sections = [
+        Section(
+            "How well the tracks are predicted",
+            text=shown.reading,
+            figures=(by_name["scores"],),
+            tables=tuple(tables),
+        )
+    ]
+    if shown.differences.height:
+        sections.append(Section(f"{shown.model} against the others", tables=(_difference_table(shown),)))
+    sections.append(Section("Predicted and measured", figures=(by_name["density"],)))
+    browsers = tuple(value for name, value in by_name.items() if name.startswith("browser"))
+    if browsers:
+        sections.append(Section("Along the chromosome", figures=browsers))
+    others = [name for name in shown.scores["model"].unique(maintain_order=True) if name != shown.model]
+    if others:
+        sections.append(Section("Scores of the others", tables=tuple(_score_table(shown, name) for name in others)))
+    info = shown.info | {"notes": list(shown.notes)}
+    files.append(write_page(folder / "evaluate.html", title=shown.title, info=info, sections=sections))
+    return files
+
+
+def _figures(shown: Shown) -> list[tuple[str, Any, Any, str]]:
+    """Name, wide figure, narrow figure, caption."""
+    from genopred.report import figures_tracks as draw
+
+    tracks = track_table(shown.tracks)
+    label = METRIC_NAMES["pearson_log"]
+    held = f"the {shown.split} windows"
+    out = []
+    wide, narrow = (draw.score_intervals(shown.scores, label=label, width=w) for w in _WIDTHS)
+    out.append(("scores", wide, narrow, f"{label} of each track over {held}; lines: 95 % intervals over blocks."))
+    n = len(shown.tracks)
+    y, x = shown.measured.reshape(-1, n), shown.predicted.reshape(-1, n)
+    wide, narrow = (draw.predicted_density(y, x, tracks, width=w) for w in _WIDTHS)
+    text = (
+        f"Bins of {shown.shape.bin} bp of {held}, on axes of log(1 + value): the darker, the more bins. Dashed: both "
+        "equal. r: Pearson correlation of log(1 + value) of the bins in the panel, both strands together."
+    )
+    out.append(("density", wide, narrow, text))
+    for stretch in choose_stretches(shown.windows, shown.shape, shown.measured, shown.genes):
+        part = slice(stretch.first, stretch.last)
+        genes = None if shown.genes is None else _on(shown.genes, stretch.chrom, stretch.start, stretch.end)
+        exons = None if shown.exons is None else _on(shown.exons, stretch.chrom, stretch.start, stretch.end)
+        wide, narrow = (
+            draw.track_browser(
+                shown.measured[part].reshape(-1, n),
+                shown.predicted[part].reshape(-1, n),
+                tracks,
+                chrom=stretch.chrom,
+                start=stretch.start,
+                bin_size=shown.shape.bin,
+                genes=genes,
+                exons=exons,
+                width=w,
+            )
+            for w in _WIDTHS
+        )
+        under = " Under them the genes: exons are thick, arrows give the strand." if genes is not None else ""
+        mirrored = " + strand up, \N{MINUS SIGN} strand down." if (tracks["strand"] != ".").any() else ""
+        place = f"{stretch.chrom}:{stretch.start + 1:,}-{stretch.end:,}"
+        text = (
+            f"{place}, measured and predicted by {shown.model} with one scale, log(1 + value).{mirrored}{under} "
+            f"{stretch.rule} among {held}: it was chosen without looking at predictions."
+        )
+        out.append((f"browser-{stretch.name}", wide, narrow, text))
+    return out
+
+
+def track_table(tracks: Sequence[Track]) -> pl.DataFrame:
+    """Columns track, assay, cell, strand."""
+    rows = [(t.name, t.assay, t.cell, t.strand) for t in tracks]
+    return pl.DataFrame(rows, schema=["track", "assay", "cell", "strand"], orient="row")
+
+
+def _score_table(shown: Shown, model: str | None = None) -> tuple[pl.DataFrame, str]:
+    model = model or shown.model
+    rows = shown.scores.filter(pl.col("model") == model)
+    caption = (
+        f"{model}: each metric with its 95 % interval over blocks. R² is 1 \N{MINUS SIGN} SSE/SST of the values "
+        "themselves: negative where their mean would have been nearer. MSE and MAE are in the tracks' own units."
+    )
+    return _wide(rows, sign=False), caption
+
+
+def _difference_table(shown: Shown) -> tuple[pl.DataFrame, str]:
+    tables = []
+    for (other,), rows in shown.differences.group_by("against", maintain_order=True):
+        table = _wide(rows, sign=True)
+        tables.append(table.select(pl.lit(str(other)).alias("against"), pl.all()))
+    caption = (
+        f"{shown.model} minus the other on the same bins, with 95 % intervals from drawing the same blocks for both. "
+        "Where an interval includes 0, these blocks do not tell the two apart. Above 0 it is better, for MSE and MAE "
+        "below 0."
+    )
+    return pl.concat(tables), caption
+
+
+def _wide(rows: pl.DataFrame, sign: bool) -> pl.DataFrame:
+    from genopred.report.tables import interval, number
+
+    out: dict[str, list[str]] = {"track": rows["track"].unique(maintain_order=True).to_list()}
+    for metric in METRICS:
+        of = rows.filter(pl.col("metric") == metric)
+        out[METRIC_NAMES[metric]] = [
+            f"{number(estimate, 3, sign)} {interval(low, high, 3, sign)}"
+            for estimate, low, high in of.select("estimate", "low", "high").iter_rows()
+        ]
+    return pl.DataFrame(out)
