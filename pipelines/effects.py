@@ -20,7 +20,15 @@ from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.io.variants import check_unique, extract_variants, named, read_variants
 from genopred.io.writing import atomic, lock_output, write_files, write_json
-from genopred.pipelines.features import _LENGTHS, open_genotypes, read_track_file
+from genopred.pipelines.sequence_inputs import (
+    SequenceConfig,
+    genome_build,
+    load_models,
+    named_genes,
+    open_genotypes,
+    read_track_file,
+    with_strands,
+)
 from genopred.sequence.effects import (
     EFFECT_SCHEMA,
     MATCH,
@@ -36,9 +44,8 @@ from genopred.sequence.effects import (
     windows_of,
 )
 from genopred.sequence.features import either_strand
-from genopred.sequence.haplotypes import MAX_MISMATCH
-from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
-from genopred.types import VARIANT_SCHEMA, Interval, MatchReport, Note, plain_chrom, plain_gene
+from genopred.sequence.registry import SequenceModel
+from genopred.types import VARIANT_SCHEMA, Interval, MatchReport, Note, plain_chrom
 
 log = logging.getLogger(__name__)
 
@@ -54,24 +61,17 @@ BLOCK = 200_000
 USED = (MATCH, SWAPPED, STRAND)
 
 
-@dataclass(frozen=True)
-class EffectsConfig:
-    """What `genopred effects` was asked for; the fields are its options.
+@dataclass(frozen=True, kw_only=True)
+class EffectsConfig(SequenceConfig):
+    """What `genopred effects` was asked for; the fields are its options, those of `SequenceConfig` among them.
 
     SNPs come from `snps` (a table) or `genotypes` ((kind, path) with kind bfile, pfile or vcf), genes from
     `expression` or `gtf`. `settings` are those of `genopred.sequence.effects.EffectSettings` beside tracks and bins.
     With `ism`, every base of that stretch is changed instead, and SNPs are only marked in the picture.
     """
 
-    fasta: Path
-    out: Path
-    model: str = DEFAULT_MODEL
     snps: Path | None = None
     genotypes: tuple[str, Path] | None = None
-    expression: Path | None = None
-    gtf: Path | None = None
-    gene: tuple[str, ...] = ()
-    genes: Path | None = None
     all_genes: bool = False
     upstream: int | None = None
     downstream: int | None = None
@@ -80,19 +80,9 @@ class EffectsConfig:
     exclude: Path | None = None
     center: str | None = None
     share: int = 0
-    tracks: tuple[str, ...] = ()
-    tracks_file: Path | None = None
     bins: int | str = "all"
-    settings: dict[str, Any] = field(default_factory=dict)
     ism: Interval | None = None
     gradients: bool = False
-    max_ref_mismatch: float = MAX_MISMATCH
-    allow_swapped: bool = False
-    batch_size: int | None = None
-    device: str = "auto"
-    threads: int | None = None
-    model_options: dict[str, Any] = field(default_factory=dict)
-    resume: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,9 +158,9 @@ def run(config: EffectsConfig, progress: Progress | None = None) -> EffectsRun:
     genes = _genes(config)
     fasta = open_fasta(config.fasta)
     snps, genes = _on_known_chromosomes(config, snps, genes, fasta, tally)
-    model = _model(config)
+    model = load_models(config)[0]
     settings = _settings(config, model)
-    _check_strands(config, model, genes)
+    genes = None if genes is None else with_strands(config, model, genes)
     center = config.center or ("tss" if genes is not None else "snp")
     if center == "snp" and not either_strand(model):
         log.warning(
@@ -319,20 +309,7 @@ def _genes(config: EffectsConfig) -> pl.DataFrame | None:
     table = table.with_columns(far.alias("far")).select("gene_id", "gene", "chrom", "tss", "strand", "far")
     if config.all_genes:
         return table
-    wanted = list(config.gene)
-    if config.genes is not None:
-        from genopred.io.lists import read_ids
-
-        wanted += read_ids(config.genes, "a list of genes").tolist()
-    bare = {plain_gene(name) for name in wanted}
-    known = set(table["gene"].to_list()) | set(table["gene_id"].to_list())
-    absent = [name for name in wanted if name not in known and plain_gene(name) not in known]
-    if absent:
-        raise GenopredError(
-            f"{len(absent):,} of {len(wanted):,} genes are not in {config.gtf or config.expression} "
-            f"({examples(absent)}); check the ids, versions do not matter."
-        )
-    return table.filter(pl.col("gene").is_in(bare) | pl.col("gene_id").is_in(wanted))
+    return named_genes(config, table, config.gtf or config.expression)
 
 
 def _on_known_chromosomes(
@@ -365,18 +342,6 @@ def _on_known_chromosomes(
             f"genes are on {examples(sorted(set(genes['chrom'].to_list())))}."
         )
     return kept, near
-
-
-def _check_strands(config: EffectsConfig, model: SequenceModel, genes: pl.DataFrame | None) -> None:
-    if genes is None or not model.strand_aware:
-        return
-    unknown = genes.filter(~pl.col("strand").is_in(["+", "-"]))["gene_id"].to_list()
-    if unknown:
-        raise GenopredError(
-            f"{model.name} reads each gene in its own direction, and {config.gtf or config.expression} has no strand "
-            f"for {len(unknown):,} of {genes.height:,} genes ({examples(unknown)}); give --gtf, or an expression "
-            "file with a strand column (QTLtools' six)."
-        )
 
 
 def _around_genes(
@@ -516,26 +481,6 @@ def _nothing_to_score(model: SequenceModel, center: str, tally: _Tally, nearest:
     return text
 
 
-def _model(config: EffectsConfig) -> SequenceModel:
-    import torch
-
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    device = config.device
-    if device == "auto":
-        device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device)
-    except RuntimeError:
-        raise GenopredError(f"--device {device}: not a device; use auto, cpu, or cuda:0.") from None
-    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
-        raise GenopredError(
-            f"--device {device}: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu, or install a "
-            "torch with CUDA."
-        )
-    return load_model(config.model, device=device, **config.model_options)
-
-
 def _settings(config: EffectsConfig, model: SequenceModel) -> EffectSettings:
     files = []
     if config.tracks_file is not None:
@@ -549,12 +494,6 @@ def _settings(config: EffectsConfig, model: SequenceModel) -> EffectSettings:
 def _manifest(
     config: EffectsConfig, model: SequenceModel, settings: EffectSettings, center: str, fasta: Any, snps: pl.DataFrame
 ) -> dict[str, Any]:
-    builds = {
-        name
-        for chrom in snps["chrom"].unique().to_list()
-        for name, lengths in _LENGTHS.items()
-        if str(fasta.length(chrom)) in lengths.split()
-    }
     return {
         "model": model.name,
         "model_origin": model.origin,
@@ -564,7 +503,7 @@ def _manifest(
         "bin_size": model.bin_size,
         "log_scale": bool(getattr(model, "log_scale", False)),
         "fasta": str(config.fasta),
-        "build": builds.pop() if len(builds) == 1 else "unknown",
+        "build": genome_build(fasta.length(chrom) for chrom in snps["chrom"].unique().to_list()),
         "snps": str(config.snps or (config.genotypes or ("", ""))[1]),
         "center": center,
         "share": config.share,
@@ -691,9 +630,9 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
         here = known.filter(_inside(known, region))
         marks = list(zip(here["pos"].to_list(), here["id"].to_list()))
         tally.add("variants", "note", "marked in the picture", here["id"].to_list())
-    model = _model(config)
+    model = load_models(config)[0]
     settings = _settings(config, model)
-    _check_strands(config, model, genes)
+    genes = None if genes is None else with_strands(config, model, genes)
     tss, strand = (None, "+") if gene is None else (gene["tss"], gene["strand"])
     with lock_output(config.out):
         step(0, 1, _said(region))

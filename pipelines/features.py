@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,16 @@ from genopred.io.features import (
     write_features,
     write_manifest,
 )
-from genopred.io.text import PathLike
 from genopred.io.writing import atomic, lock_output
+from genopred.pipelines.sequence_inputs import (
+    SequenceConfig,
+    genome_build,
+    load_models,
+    named_genes,
+    open_genotypes,
+    read_track_file,
+    with_strands,
+)
 from genopred.sequence.features import (
     FeatureSettings,
     backward_passes,
@@ -36,9 +44,9 @@ from genopred.sequence.features import (
     gene_sequences,
     work,
 )
-from genopred.sequence.haplotypes import MAX_MISMATCH, PersonalSequences, check_reference, window_around
+from genopred.sequence.haplotypes import PersonalSequences, check_reference, window_around
 from genopred.sequence.onehot import onehot
-from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
+from genopred.sequence.registry import SequenceModel
 from genopred.types import Genotypes, plain_chrom
 
 log = logging.getLogger(__name__)
@@ -49,22 +57,10 @@ AGREEMENT_SAMPLE = 20
 #: Distinct haplotypes a gene on which a lower precision is held against fp32.
 PRECISION_SAMPLE = 8
 
-#: Lengths by which a FASTA's build is known.
-_LENGTHS = {
-    "GRCh37": (
-        "249250621 243199373 198022430 191154276 180915260 171115067 159138663 146364022 141213431 135534747 135006516 "
-        "133851895 115169878 107349540 102531392 90354753 81195210 78077248 59128983 63025520 48129895 51304566"
-    ),
-    "GRCh38": (
-        "248956422 242193529 198295559 190214555 181538259 170805979 159345973 145138636 138394717 133797422 135086622 "
-        "133275309 114364328 107043718 101991189 90338345 83257441 80373285 58617616 64444167 46709983 50818468"
-    ),
-}
 
-
-@dataclass(frozen=True)
-class FeaturesConfig:
-    """What `genopred features` was asked for; the fields are its options.
+@dataclass(frozen=True, kw_only=True)
+class FeaturesConfig(SequenceConfig):
+    """What `genopred features` was asked for; the fields are its options, those of `SequenceConfig` among them.
 
     `genotypes` is (kind, path) with kind bfile, pfile or vcf. Genes come from `expression` or `gtf`; with
     expression, people without it are left out unless `all_samples`; where it has no strands, those of `gtf` are taken.
@@ -72,28 +68,11 @@ class FeaturesConfig:
     """
 
     genotypes: tuple[str, Path]
-    fasta: Path
-    out: Path
-    model: str = DEFAULT_MODEL
-    expression: Path | None = None
-    gtf: Path | None = None
-    gene: tuple[str, ...] = ()
-    genes: Path | None = None
-    tracks: tuple[str, ...] = ()
-    tracks_file: Path | None = None
     bins: int | str = 3
-    settings: dict[str, Any] = field(default_factory=dict)
     keep: Path | None = None
     remove: Path | None = None
     all_samples: bool = False
-    max_ref_mismatch: float = MAX_MISMATCH
-    allow_swapped: bool = False
-    batch_size: int | None = None
-    device: str = "auto"
-    threads: int | None = None
-    model_options: dict[str, Any] = field(default_factory=dict)
     self_check: bool = False
-    resume: bool = True
 
 
 @dataclass(frozen=True)
@@ -435,8 +414,8 @@ def _open(config: FeaturesConfig) -> _Inputs:
     fasta = open_fasta(config.fasta)
     genes = _chosen(config, genes, genotypes, counts)
     build = _check_chromosomes(config, genes, fasta)
-    models = _models(config)
-    genes = _strands(config, models[0], genes)
+    models = load_models(config, several=True)
+    genes = with_strands(config, models[0], genes)
     settings = FeatureSettings.of(models[0], tracks=_patterns(config), bins=config.bins, **config.settings)
     if config.self_check and settings.mode != "exact":
         raise GenopredError(
@@ -460,21 +439,6 @@ def _open(config: FeaturesConfig) -> _Inputs:
     for name, count in counts.items():
         log.info("%s: %d", name.replace("_", " "), count)
     return _Inputs(genotypes, fasta, genes, models, settings, build, counts)
-
-
-def open_genotypes(kind: str, path: PathLike) -> Genotypes:
-    """Genotypes of any of the three formats, with several ALT alleles a record split."""
-    if kind == "vcf":
-        from genopred.io.vcf import read_vcf
-
-        return read_vcf(path, multiallelic="split")
-    if kind == "pfile":
-        from genopred.io.pgen import read_pgen
-
-        return read_pgen(path)
-    from genopred.io.plink import read_plink
-
-    return read_plink(path)
 
 
 def _genes(config: FeaturesConfig) -> tuple[pl.DataFrame, set[str] | None]:
@@ -519,20 +483,7 @@ def _people(
 
 def _chosen(config: FeaturesConfig, genes: pl.DataFrame, genotypes: Genotypes, counts: dict[str, int]) -> pl.DataFrame:
     if config.gene or config.genes is not None:
-        from genopred.io.lists import read_ids
-
-        wanted = list(config.gene) + (
-            [] if config.genes is None else read_ids(config.genes, "a list of genes").tolist()
-        )
-        bare = {name.split(".")[0] for name in wanted}
-        known = set(genes["gene"].to_list()) | set(genes["gene_id"].to_list())
-        absent = [name for name in wanted if name not in known and name.split(".")[0] not in known]
-        if absent:
-            raise GenopredError(
-                f"{len(absent):,} of {len(wanted):,} genes are not in {config.expression or config.gtf} "
-                f"({examples(absent)}); check the ids, versions do not matter."
-            )
-        genes = genes.filter(pl.col("gene").is_in(bare) | pl.col("gene_id").is_in(wanted))
+        genes = named_genes(config, genes, config.expression or config.gtf or "")
     chroms = {plain_chrom(name) for name in genotypes.variants["chrom"].unique().to_list()}
     here = pl.col("chrom").map_elements(lambda name: plain_chrom(name) in chroms, return_dtype=pl.Boolean)
     kept = genes.filter(here)
@@ -545,30 +496,9 @@ def _chosen(config: FeaturesConfig, genes: pl.DataFrame, genotypes: Genotypes, c
     return kept
 
 
-def _strands(config: FeaturesConfig, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
-    """The genes with their strands, which a model that reads in a gene's direction must know."""
-    known = pl.col("strand").is_in(["+", "-"])
-    if not model.strand_aware or genes.select(known.all()).item():
-        return genes
-    if config.expression is not None and config.gtf is not None:
-        from genopred.io.annotation import read_gtf
-
-        strands = dict(read_gtf(config.gtf).select("gene", "strand").iter_rows())
-        of_gtf = pl.col("gene").replace_strict(strands, default=pl.col("strand"), return_dtype=pl.String)
-        genes = genes.with_columns(strand=pl.when(known).then(pl.col("strand")).otherwise(of_gtf))
-    unknown = genes.filter(~known.fill_null(False))["gene_id"].to_list()
-    if unknown:
-        raise GenopredError(
-            f"{model.name} reads each gene in its own direction, and {config.gtf or config.expression} has no strand "
-            f"for {len(unknown):,} of {genes.height:,} genes ({examples(unknown)}); give genopred features --gtf FILE, "
-            "or an expression file with a strand column (QTLtools' six)."
-        )
-    return genes
-
-
 def _check_chromosomes(config: FeaturesConfig, genes: pl.DataFrame, fasta: Any) -> str:
     """Every gene's chromosome must be in the FASTA; which build it is."""
-    builds = set()
+    lengths = []
     for chrom, tss in genes.group_by("chrom").agg(pl.col("tss").max()).sort("chrom").iter_rows():
         length = fasta.length(chrom)  # its own error where the chromosome is missing
         if tss > length:
@@ -576,37 +506,8 @@ def _check_chromosomes(config: FeaturesConfig, genes: pl.DataFrame, fasta: Any) 
                 f"{config.fasta}: {chrom} has {length:,} bases, and a TSS is at {tss:,}; the FASTA is of another "
                 "genome build than the genes."
             )
-        builds |= {name for name, lengths in _LENGTHS.items() if str(length) in lengths.split()}
-    return builds.pop() if len(builds) == 1 else "unknown"
-
-
-def _models(config: FeaturesConfig) -> list[SequenceModel]:
-    devices = _devices(config.device)
-    if config.threads is not None:
-        import torch
-
-        torch.set_num_threads(config.threads)
-    return [load_model(config.model, device=device, **config.model_options) for device in devices]
-
-
-def _devices(device: str) -> list[str]:
-    """`auto`: every GPU, else the CPU; or names between commas."""
-    import torch
-
-    if device == "auto":
-        return [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else ["cpu"]
-    names = [name.strip() for name in device.split(",") if name.strip()]
-    for name in names:
-        try:
-            kind = torch.device(name)
-        except RuntimeError:
-            raise GenopredError(f"--device {name}: not a device; use auto, cpu, or cuda:0,cuda:1.") from None
-        if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
-            raise GenopredError(
-                f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu, or install a "
-                "torch with CUDA."
-            )
-    return names or ["cpu"]
+        lengths.append(length)
+    return genome_build(lengths)
 
 
 def _patterns(config: FeaturesConfig) -> list[str] | None:
@@ -614,20 +515,6 @@ def _patterns(config: FeaturesConfig) -> list[str] | None:
     if config.tracks_file is not None:
         patterns += read_track_file(config.tracks_file)
     return patterns or None
-
-
-def read_track_file(path: PathLike) -> list[str]:
-    """Patterns of `--tracks-file`: one a line, or the column `index` (else `description`) of a table with a header."""
-    from genopred.io.text import read_bytes
-
-    text = read_bytes(path, "a list of tracks").decode("utf-8", "replace")
-    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip() and not line.startswith("#")]
-    header = lines[0].split("\t") if lines else []
-    for name in ("index", "description"):
-        if name in header:
-            at = header.index(name)
-            return [line.split("\t")[at] for line in lines[1:]]
-    return [line.strip() for line in lines]
 
 
 def _window(model: SequenceModel, gene: dict[str, Any]) -> Any:

@@ -17,8 +17,8 @@ pytest.importorskip("torch")
 from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError
 from genopred.io.features import feature_path, read_features, read_manifest, read_origin
 from genopred.io.writing import lock_output
-from genopred.pipelines import features
-from genopred.pipelines.features import FeaturesConfig, estimate, read_track_file, run
+from genopred.pipelines import sequence_inputs
+from genopred.pipelines.features import FeaturesConfig, estimate, run
 from genopred.sequence import registry
 from genopred.sequence.onehot import encode, onehot
 from genopred.sequence.registry import WholeWindowModel
@@ -204,7 +204,7 @@ def test_two_runs_on_one_folder(files):
 
 def test_several_devices_give_the_same(files, monkeypatch):
     one = run(config(files, out=files / "one"))
-    monkeypatch.setattr(features, "_devices", lambda device: ["cpu", "cpu", "cpu"])
+    monkeypatch.setattr(sequence_inputs, "devices", lambda device, several: ["cpu", "cpu", "cpu"])
     three = run(config(files, out=files / "three"))
     assert one.manifest["genes"] == three.manifest["genes"]
     for gene, _, _ in GENES:
@@ -216,8 +216,6 @@ def test_several_devices_give_the_same(files, monkeypatch):
 def test_tracks_by_pattern_and_file(files):
     done = run(config(files, tracks=("cage",), settings={"aggregate": "sum"}))
     assert done.manifest["tracks"] == ["CAGE:y", "CAGE:z"]
-    (files / "tracks.txt").write_text("# a comment\nDNASE:x\nz$\n")
-    assert read_track_file(files / "tracks.txt") == ["DNASE:x", "z$"]
     (files / "table.txt").write_text("index\tdescription\n2\tCAGE:z\n")
     done = run(config(files, tracks_file=files / "table.txt", out=files / "other"))
     assert done.manifest["tracks"] == ["CAGE:z"]

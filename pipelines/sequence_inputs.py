@@ -1,0 +1,208 @@
+"""What `genopred features` and `genopred effects` share: settings, and models, genes, tracks and build from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genopred.errors import GenopredError, examples
+from genopred.io.text import PathLike
+from genopred.sequence.haplotypes import MAX_MISMATCH
+from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
+from genopred.types import Genotypes, plain_gene
+
+#: Lengths of chromosomes 1 to 22, by which a FASTA's build is known.
+_LENGTHS = {
+    "GRCh37": (
+        "249250621 243199373 198022430 191154276 180915260 171115067 159138663 146364022 141213431 135534747 135006516 "
+        "133851895 115169878 107349540 102531392 90354753 81195210 78077248 59128983 63025520 48129895 51304566"
+    ),
+    "GRCh38": (
+        "248956422 242193529 198295559 190214555 181538259 170805979 159345973 145138636 138394717 133797422 135086622 "
+        "133275309 114364328 107043718 101991189 90338345 83257441 80373285 58617616 64444167 46709983 50818468"
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceConfig:
+    """Options of both commands.
+
+    Attributes
+    ----------
+    fasta, out : Path
+    model : str
+        See `genopred.sequence.registry.load_model`.
+    expression, gtf : Path, optional
+        Where the genes are.
+    gene, genes : tuple of str, Path
+        Ids of genes, and a file of them.
+    tracks, tracks_file : tuple of str, Path
+        Patterns of tracks, and a file of them.
+    settings : dict
+        Fields of the command's own settings.
+    max_ref_mismatch, allow_swapped
+        See `genopred.sequence.haplotypes.personal_sequences`.
+    batch_size, device, threads, model_options
+        How the model runs.
+    resume : bool
+    """
+
+    fasta: Path
+    out: Path
+    model: str = DEFAULT_MODEL
+    expression: Path | None = None
+    gtf: Path | None = None
+    gene: tuple[str, ...] = ()
+    genes: Path | None = None
+    tracks: tuple[str, ...] = ()
+    tracks_file: Path | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    max_ref_mismatch: float = MAX_MISMATCH
+    allow_swapped: bool = False
+    batch_size: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+    model_options: dict[str, Any] = field(default_factory=dict)
+    resume: bool = True
+
+
+def open_genotypes(kind: str, path: PathLike) -> Genotypes:
+    """Genotypes of any of the three formats (bfile, pfile, vcf), with several ALT alleles a record split."""
+    if kind == "vcf":
+        from genopred.io.vcf import read_vcf
+
+        return read_vcf(path, multiallelic="split")
+    if kind == "pfile":
+        from genopred.io.pgen import read_pgen
+
+        return read_pgen(path)
+    from genopred.io.plink import read_plink
+
+    return read_plink(path)
+
+
+def load_models(config: SequenceConfig, *, several: bool = False) -> list[SequenceModel]:
+    """The model on each device of `--device`, on one only unless `several`."""
+    import torch
+
+    names = devices(config.device, several=several)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    return [load_model(config.model, device=name, **config.model_options) for name in names]
+
+
+def devices(device: str, *, several: bool = False) -> list[str]:
+    """`auto`: every GPU (or the first), else the CPU; or names between commas.
+
+    Raises
+    ------
+    GenopredError
+        If there is no such device.
+    """
+    import torch
+
+    if device == "auto":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return [f"cuda:{i}" for i in range(count if several else min(count, 1))] or ["cpu"]
+    names = [name.strip() for name in device.split(",") if name.strip()] if several else [device]
+    for name in names:
+        try:
+            kind = torch.device(name)
+        except RuntimeError:
+            known = "cuda:0,cuda:1" if several else "cuda:0"
+            raise GenopredError(f"--device {name}: not a device; use auto, cpu, or {known}.") from None
+        if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+            raise GenopredError(
+                f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu, or install a "
+                "torch with CUDA."
+            )
+    return names or ["cpu"]
+
+
+def named_genes(config: SequenceConfig, table: pl.DataFrame, source: PathLike) -> pl.DataFrame:
+    """The genes of `--gene` and `--genes`; versions do not matter.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        With columns gene_id and gene.
+    source : path
+        Its file, for messages.
+
+    Raises
+    ------
+    GenopredError
+        If some are not in the table.
+    """
+    wanted = list(config.gene)
+    if config.genes is not None:
+        from genopred.io.lists import read_ids
+
+        wanted += read_ids(config.genes, "a list of genes").tolist()
+    bare = {plain_gene(name) for name in wanted}
+    known = set(table["gene"].to_list()) | set(table["gene_id"].to_list())
+    absent = [name for name in wanted if name not in known and plain_gene(name) not in known]
+    if absent:
+        raise GenopredError(
+            f"{len(absent):,} of {len(wanted):,} genes are not in {source} ({examples(absent)}); check the ids, "
+            "versions do not matter."
+        )
+    return table.filter(pl.col("gene").is_in(bare) | pl.col("gene_id").is_in(wanted))
+
+
+def with_strands(config: SequenceConfig, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
+    """The genes with their strands, which a model that reads in a gene's direction must know.
+
+    Where the expression file has none, those of the GTF are taken.
+
+    Raises
+    ------
+    GenopredError
+        If the strand of a gene is not known.
+    """
+    known = pl.col("strand").is_in(["+", "-"])
+    if not model.strand_aware or genes.select(known.all()).item():
+        return genes
+    if config.expression is not None and config.gtf is not None:
+        from genopred.io.annotation import read_gtf
+
+        strands = dict(read_gtf(config.gtf).select("gene", "strand").iter_rows())
+        of_gtf = pl.col("gene").replace_strict(strands, default=pl.col("strand"), return_dtype=pl.String)
+        genes = genes.with_columns(strand=pl.when(known).then(pl.col("strand")).otherwise(of_gtf))
+    unknown = genes.filter(~known.fill_null(False))["gene_id"].to_list()
+    if unknown:
+        raise GenopredError(
+            f"{model.name} reads each gene in its own direction, and {config.gtf or config.expression} has no strand "
+            f"for {len(unknown):,} of {genes.height:,} genes ({examples(unknown)}); give --gtf FILE, or an expression "
+            "file with a strand column (QTLtools' six)."
+        )
+    return genes
+
+
+def genome_build(lengths: Iterable[int]) -> str:
+    """The build that has chromosomes of these lengths, or `unknown`.
+
+    >>> genome_build([51_304_566]), genome_build([50_818_468]), genome_build([51_304_566, 50_818_468])
+    ('GRCh37', 'GRCh38', 'unknown')
+    """
+    builds = {name for length in lengths for name, known in _LENGTHS.items() if str(length) in known.split()}
+    return builds.pop() if len(builds) == 1 else "unknown"
+
+
+def read_track_file(path: PathLike) -> list[str]:
+    """Patterns of `--tracks-file`: one a line, or the column `index` (else `description`) of a table with a header."""
+    from genopred.io.text import read_bytes
+
+    text = read_bytes(path, "a list of tracks").decode("utf-8", "replace")
+    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip() and not line.startswith("#")]
+    header = lines[0].split("\t") if lines else []
+    for name in ("index", "description"):
+        if name in header:
+            at = header.index(name)
+            return [line.split("\t")[at] for line in lines[1:]]
+    return [line.strip() for line in lines]
