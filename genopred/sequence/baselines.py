@@ -1,0 +1,138 @@
+"""What base composition alone predicts of a track: a ridge regression on GC content and k-mer frequencies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genopred.errors import GenopredError
+from genopred.sequence.dataset import SequenceData, Windows, WindowShape, batch, kmer_features
+
+#: Windows whose features are held at a time.
+_AT_ONCE = 64
+PENALTIES = (1e2, 1e3, 1e4, 1e5, 1e6)
+
+
+@dataclass
+class RidgeBaseline:
+    """Ridge regression of log(1 + signal) on the k-mers of a bin and of its surroundings.
+
+    Features of a bin: GC content and the frequency of each k-mer on the given strand, and the mean of both over the
+    bins around it. They are scaled to variance 1 over the training bins; the penalty is the one of `penalties` whose
+    predictions of the validation bins correlate best, averaged over tracks.
+
+    Parameters
+    ----------
+    shape : WindowShape
+    k : int
+        Length of the k-mers.
+    neighbours : int
+        Bins on each side that count as surroundings.
+    penalties : tuple of float
+
+    Attributes
+    ----------
+    coef : array, shape (F, T)
+    intercept : array, shape (T,)
+    penalty : float
+        The chosen one.
+    validation : dict
+        Penalty -> mean correlation.
+    """
+
+    shape: WindowShape
+    k: int = 5
+    neighbours: int = 4
+    penalties: tuple[float, ...] = PENALTIES
+    coef: NDArray[np.float64] = field(init=False, repr=False)
+    intercept: NDArray[np.float64] = field(init=False, repr=False)
+    penalty: float = field(init=False)
+    validation: dict[float, float] = field(init=False, default_factory=dict)
+
+    def fit(self, data: SequenceData, training: Windows, validation: Windows) -> RidgeBaseline:
+        """Fit on the training windows, both strands, and choose the penalty on the validation windows.
+
+        Sums of products are collected over batches, so that memory does not grow with the number of windows.
+
+        Raises
+        ------
+        GenopredError
+            If there are no training or no validation windows.
+        """
+        if not len(training.starts) or not len(validation.starts):
+            raise GenopredError(
+                f"The ridge baseline needs training and validation windows; found {len(training.starts)} and "
+                f"{len(validation.starts)}."
+            )
+        n, sx, sy = 0, 0.0, 0.0
+        xx: NDArray[np.float64] | float = 0.0
+        xy: NDArray[np.float64] | float = 0.0
+        for reverse in (False, True):
+            for x, y in self._batches(data, training, reverse):
+                n += len(x)
+                sx, sy = sx + x.sum(axis=0, dtype=np.float64), sy + y.sum(axis=0, dtype=np.float64)
+                xx, xy = xx + (x.T @ x).astype(np.float64), xy + (x.T @ y).astype(np.float64)
+        mean_x, mean_y = np.asarray(sx) / n, np.asarray(sy) / n
+        xx, xy = xx - n * np.outer(mean_x, mean_x), xy - n * np.outer(mean_x, mean_y)
+        scale = np.sqrt(np.diag(xx) / n)
+        scale[scale < 1e-8] = np.inf  # a feature that does not vary gets no weight
+        gram, cross = xx / scale / scale[:, None], xy / scale[:, None]
+        fits = []
+        for penalty in self.penalties:
+            coef = np.linalg.solve(gram + penalty * np.eye(len(gram)), cross) / scale[:, None]
+            fits.append((coef, mean_y - mean_x @ coef))
+        predicted: list[list[NDArray[np.float64]]] = [[] for _ in fits]
+        observed = []
+        for x, y in self._batches(data, validation, False):
+            observed.append(y)
+            for found, (coef, intercept) in zip(predicted, fits, strict=True):
+                found.append(x @ coef + intercept)
+        y = np.concatenate(observed)
+        for penalty, found in zip(self.penalties, predicted, strict=True):
+            self.validation[penalty] = float(np.mean(_correlation(np.concatenate(found), y)))
+        self.penalty = max(self.validation, key=lambda penalty: self.validation[penalty])
+        self.coef, self.intercept = fits[self.penalties.index(self.penalty)]
+        return self
+
+    def predict(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Signal of each bin, on the tracks' own scale, not below 0.
+
+        Parameters
+        ----------
+        codes : array, shape (B, window)
+            0 to 3 for A C G T, 4 for N.
+
+        Returns
+        -------
+        array, shape (B, bins, T)
+        """
+        x = kmer_features(codes, self.shape, self.k, self.neighbours)
+        flat = x.reshape(-1, x.shape[-1]) @ self.coef + self.intercept
+        return np.expm1(np.maximum(flat, 0)).reshape(*x.shape[:2], -1).astype(np.float32)
+
+    def _batches(
+        self, data: SequenceData, windows: Windows, reverse: bool
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Features and log(1 + signal) of the windows' bins, some windows at a time."""
+        for start in range(0, len(windows.starts), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            n = len(windows.starts[part])
+            codes, targets = batch(
+                data,
+                windows.chroms[part],
+                windows.starts[part],
+                self.shape,
+                np.full(n, reverse),
+                np.zeros(n, dtype=np.int64),
+            )
+            x = kmer_features(codes, self.shape, self.k, self.neighbours)
+            yield x.reshape(-1, x.shape[-1]), np.log1p(targets.reshape(-1, targets.shape[-1]))
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    spread = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    return (a * b).sum(axis=0) / np.where(spread > 0, spread, np.inf)

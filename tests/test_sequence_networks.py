@@ -1,0 +1,111 @@
+"""Networks that genopred trains: their shapes, and a training pass that is the published class's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("enformer_pytorch")
+
+from genopred.errors import ModelError  # noqa: E402
+from genopred.sequence import networks  # noqa: E402
+from genopred.sequence.dataset import WindowShape  # noqa: E402
+
+SHAPE = WindowShape(window=2048, bin=128, crop=2)
+TINY = {"dim": 48, "depth": 1, "heads": 2, "attn_dim_key": 8, "dim_divisible_by": 12}
+
+
+def onehot(n: int = 3, seed: int = 1) -> torch.Tensor:
+    bases = np.random.default_rng(seed).integers(5, size=(n, SHAPE.window))
+    return torch.from_numpy(np.eye(5, 4, dtype=np.float32)[bases])
+
+
+def stirred(network: torch.nn.Module) -> torch.nn.Module:
+    """Nothing left at a value at which a part would drop out: fresh attention puts out zeros."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for value in network.parameters():
+            value.add_(0.1 * torch.randn(value.shape, generator=generator))
+    return network
+
+
+@pytest.mark.parametrize("kind, sizes", [("enformer-small", TINY), ("cnn", {"channels": 12, "layers": 3})])
+def test_predictions_are_positive_bins_by_tracks(kind: str, sizes: dict[str, int]) -> None:
+    network = networks.build(kind, 5, SHAPE, **sizes).eval()
+    predicted = network(onehot())
+    assert tuple(predicted.shape) == (3, 12, 5)
+    assert bool((predicted > 0).all())
+    assert network.kind == kind and network.sizes == networks.SIZES[kind] | sizes
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_training_pass_is_the_classes_own(training: bool) -> None:
+    torch.manual_seed(1)
+    sizes = TINY | {"dropout_rate": 0.0, "attn_dropout": 0.0, "pos_dropout": 0.0}
+    one = stirred(networks.build("enformer-small", 4, SHAPE, **sizes)).double().train(training)
+    torch.manual_seed(1)
+    other = stirred(networks.build("enformer-small", 4, SHAPE, **sizes)).double().train(training)
+    x = onehot().double()
+    own, fast = one(x), networks.training_forward(other)(x)
+    # relative positions are computed in float32 on the way
+    torch.testing.assert_close(fast, own, rtol=1e-9, atol=1e-9)
+    weights = torch.linspace(0.5, 2, own.numel(), dtype=torch.float64).reshape(own.shape)
+    (own * weights).sum().backward()
+    (fast * weights).sum().backward()
+    for (name, a), b in zip(one.named_parameters(), other.parameters()):
+        torch.testing.assert_close(b.grad, a.grad, rtol=1e-7, atol=1e-9, msg=name)
+    # batch norm's running statistics, and how many batches it has seen
+    for (name, a), (_, b) in zip(one.named_buffers(), other.named_buffers()):
+        torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("kind, sizes", [("enformer-small", TINY), ("cnn", {"channels": 12, "layers": 2})])
+def test_fresh_network_predicts_the_mean(kind: str, sizes: dict[str, int]) -> None:
+    torch.manual_seed(2)
+    network = networks.build(kind, 3, SHAPE, **sizes)
+    mean = torch.tensor([0.01, 1.0, 50.0])
+    networks.start_at(network, mean)
+    with torch.no_grad():
+        predicted = network.eval()(onehot()).mean(dim=(0, 1))
+    torch.testing.assert_close(torch.log(predicted), torch.log(mean), rtol=0, atol=0.25)
+
+
+def test_each_bin_sees_beyond_its_neighbours() -> None:
+    torch.manual_seed(4)
+    network = networks.build("cnn", 1, SHAPE, channels=8, layers=4).eval()
+    x = onehot(1)
+    changed = x.clone()
+    changed[0, 1024:1032] = torch.eye(4)[[0, 1, 2, 3] * 2]
+    with torch.no_grad():
+        moved = (network(changed) - network(x)).abs()[0, :, 0] > 0
+    assert int(moved.sum()) > 4
+
+
+def test_same_size_finds_the_channels() -> None:
+    wanted = networks.n_parameters(networks.build("enformer-small", 9, SHAPE, **TINY))
+    sizes = networks.same_size(9, SHAPE, wanted, layers=3)
+    found = networks.n_parameters(networks.build("cnn", 9, SHAPE, **sizes))
+    assert sizes["layers"] == 3
+    assert abs(found - wanted) < 0.1 * wanted
+
+
+@pytest.mark.parametrize(
+    "kind, sizes, said",
+    [
+        ("enformer-smal", {}, "did you mean enformer-small"),
+        ("enformer-small", {"dimm": 48}, "did you mean dim"),
+        ("cnn", {"dim": 48}, "cnn has no such size"),
+        ("enformer-small", {"dim": 40, "heads": 4}, "divisible by 6"),
+    ],
+)
+def test_bad_sizes(kind: str, sizes: dict[str, int], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        networks.build(kind, 2, SHAPE, **sizes)
+
+
+def test_bins_of_the_enformer_are_128_bp() -> None:
+    with pytest.raises(ModelError, match="bins of 128 bp"):
+        networks.build("enformer-small", 2, WindowShape(window=2048, bin=64, crop=2))
+    with pytest.raises(ModelError, match="power of two"):
+        networks.build("cnn", 2, WindowShape(window=2000, bin=100, crop=2))
