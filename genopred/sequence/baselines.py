@@ -92,7 +92,7 @@ class RidgeBaseline:
                 found.append(x @ coef + intercept)
         y = np.concatenate(observed)
         for penalty, found in zip(self.penalties, predicted, strict=True):
-            self.validation[penalty] = float(np.mean(_correlation(np.concatenate(found), y)))
+            self.validation[penalty] = float(np.mean(_correlation(np.concatenate(found), y.astype(np.float64))))
         self.penalty = max(self.validation, key=lambda penalty: self.validation[penalty])
         self.coef, self.intercept = fits[self.penalties.index(self.penalty)]
         return self
