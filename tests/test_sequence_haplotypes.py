@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from genopred.errors import AlignmentError, FormatError, GenopredError
 from genopred.sequence.haplotypes import (
     check_reference,
+    compare_alleles,
     distinct_rows,
     haplotype_onehot,
+    is_sequence,
     personal_sequences,
+    refuse_mismatches,
     window_around,
 )
 from genopred.sequence.onehot import encode, onehot
@@ -363,3 +366,35 @@ def test_distinct_rows_and_onehot_of_rows_agree_with_loops():
             loop[site, r] -= weight
             loop[site, a] += weight
         np.testing.assert_array_equal(loop, expected)
+
+
+def test_every_pair_of_bases_against_every_base_of_the_fasta():
+    """The definition, letter by letter."""
+    pair = str.maketrans("ACGT", "TGCA")
+    for fasta in "ACGTN":
+        for ref in "ACGT":
+            for alt in set("ACGT") - {ref}:
+                for allow in (False, True):
+                    ambiguous = alt == ref.translate(pair)
+                    if fasta in (ref, "N"):
+                        kind = "" if fasta == ref else "reference_n"
+                        wanted = (ref, alt, kind, False)
+                    elif ambiguous and not (allow and fasta == alt):
+                        wanted = (ref, alt, "other", False)
+                    elif fasta == alt:
+                        wanted = (alt, ref, "swapped", True)
+                    elif fasta == ref.translate(pair):
+                        wanted = (fasta, alt.translate(pair), "strand", False)
+                    else:  # with neither allele, nor REF's complement, it is ALT's
+                        wanted = (alt.translate(pair), ref.translate(pair), "strand", True)
+                    own, other, kind, turned = compare_alleles(encode(fasta), encode(ref), encode(alt), allow)
+                    assert ("ACGT"[own[0]], "ACGT"[other[0]], kind, turned) == wanted
+
+
+def test_a_few_mismatches_pass_and_symbols_are_no_sequences():
+    counts = {"checked": 100, "swapped": 1, "strand": 1, "other": 0}
+    refuse_mismatches(counts, [], 0.02, False, "x.vcf")
+    refuse_mismatches(counts, [], 0.01, True, "x.vcf")
+    with pytest.raises(AlignmentError, match="x.vcf: the REF of 2 of 100"):
+        refuse_mismatches(counts, [], 0.01, False, "x.vcf")
+    assert is_sequence("ACgt") and not any(is_sequence(text) for text in ("", "*", ".", "<DEL>", "N", "AN"))

@@ -23,9 +23,9 @@ from genopred.sequence.haplotypes import (
     MAX_MISMATCH,
     PersonalSequences,
     Reference,
-    _compare,
-    _plain,
-    _refuse,
+    compare_alleles,
+    is_sequence,
+    refuse_mismatches,
     window_around,
 )
 from genopred.sequence.onehot import N_CODE, decode, encode
@@ -286,7 +286,7 @@ def snp_window(
         if start < 0 or start + len(ref_text) > interval.length:
             status.append(OUTSIDE)
             continue
-        if not (_plain(ref_text) and _plain(alt_text)):
+        if not (is_sequence(ref_text) and is_sequence(alt_text)):
             status.append(SYMBOLIC)
             continue
         if len(ref_text) != len(alt_text):
@@ -300,7 +300,7 @@ def snp_window(
         if (here == N_CODE).any():
             status.append(REFERENCE_N)
             continue
-        base, other, kind, flip = _compare(here, ref, alt, allow_swapped)
+        base, other, kind, flip = compare_alleles(here, ref, alt, allow_swapped)
         if kind:
             mismatched.append(f"{interval.chrom}:{pos} {ref_text}>{alt_text}, FASTA {decode(here)}")
         if kind == "other":
@@ -356,7 +356,7 @@ def check_reference_alleles(
     """
     tally = {name: status.count(name) for name in (*_USED, OTHER)}
     counts = {"checked": sum(tally.values()), "swapped": tally[SWAPPED], "strand": tally[STRAND], "other": tally[OTHER]}
-    _refuse(counts, list(shown), max_mismatch, allow_swapped, source)
+    refuse_mismatches(counts, list(shown), max_mismatch, allow_swapped, source)
 
 
 @dataclass(frozen=True)

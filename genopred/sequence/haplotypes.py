@@ -312,7 +312,7 @@ def check_reference(
         shown += records.mismatched
         for key in total:
             total[key] += records.counts[key]
-    _refuse(total, shown, max_mismatch, allow_swapped, genotypes.source)
+    refuse_mismatches(total, shown, max_mismatch, allow_swapped, genotypes.source)
     return total
 
 
@@ -407,7 +407,7 @@ class _Records:
         flips: list[bool] = []
         mismatched: list[str] = []
         for i, (pos, ref_text, alt_text) in enumerate(table.select("pos", "ref", "alt").iter_rows()):
-            if not (_plain(ref_text) and _plain(alt_text)):
+            if not (is_sequence(ref_text) and is_sequence(alt_text)):
                 counts["symbolic_skipped"] += 1
                 continue
             if len(ref_text) != len(alt_text) and indels == "skip":
@@ -423,7 +423,7 @@ class _Records:
             ref, alt = encode(ref_text), encode(alt_text)
             counts["checked"] += 1
             here = slice(int(start[i]), int(start[i]) + len(ref))
-            ref, alt, kind, turned = _compare(codes[here], ref, alt, allow_swapped)
+            ref, alt, kind, turned = compare_alleles(codes[here], ref, alt, allow_swapped)
             if kind:
                 counts[kind] += 1
             if kind in ("swapped", "strand", "other"):
@@ -441,7 +441,7 @@ class _Records:
         return cls(interval, codes, index[kept], start[kept], refs, alts, flip, counts, mismatched)
 
     def check(self, max_mismatch: float, allow_swapped: bool, source: str) -> None:
-        _refuse(self.counts, self.mismatched, max_mismatch, allow_swapped, source)
+        refuse_mismatches(self.counts, self.mismatched, max_mismatch, allow_swapped, source)
 
     def alleles(self, haplotypes: Haplotypes, soft: bool, seed: int) -> NDArray[np.int8]:
         """Alleles (2N, V) of our REF and ALT, overlaps resolved; missing is REF."""
@@ -606,10 +606,35 @@ def _anchored(ref: NDArray[np.int8], alt: NDArray[np.int8]) -> bool:
     return head == len(short) or short[head:] == long[len(long) - len(short) + head :]
 
 
-def _compare(
+def compare_alleles(
     fasta: NDArray[np.int8], ref: NDArray[np.int8], alt: NDArray[np.int8], allow_swapped: bool
 ) -> tuple[NDArray[np.int8], NDArray[np.int8], str, bool]:
-    """The two alleles with the FASTA's own first, the kind of mismatch ('' for none), and whether REF comes second."""
+    """Hold a variant's alleles against the FASTA.
+
+    Parameters
+    ----------
+    fasta, ref, alt : arrays of int8
+        Base codes; `fasta` are the FASTA's at the variant, as many as `ref`.
+    allow_swapped : bool
+        Take A/T and C/G whose ALT is the FASTA's base for swapped.
+
+    Returns
+    -------
+    own, other : arrays of int8
+        The two alleles with the FASTA's own first.
+    kind : str
+        `swapped`, `strand`, `other`, `reference_n`, or nothing where REF is the FASTA's.
+    turned : bool
+        Whether REF comes second.
+
+    Examples
+    --------
+    >>> a, c, g, t = (np.array([code], dtype=np.int8) for code in range(4))
+    >>> compare_alleles(a, a, c, False)[2:], compare_alleles(c, a, c, False)[2:], compare_alleles(t, a, c, False)[2:]
+    (('', False), ('swapped', True), ('strand', False))
+    >>> compare_alleles(t, a, t, False)[2:], compare_alleles(t, a, t, True)[2:]
+    (('other', False), ('swapped', True))
+    """
     if (fasta == ref).all():
         return ref, alt, "", False
     if ((fasta == ref) | (fasta == N_CODE)).all():
@@ -628,7 +653,22 @@ def _compare(
     return ref, alt, "other", False
 
 
-def _refuse(counts: dict[str, int], shown: list[str], limit: float, allow_swapped: bool, source: str) -> None:
+def refuse_mismatches(counts: dict[str, int], shown: list[str], limit: float, allow_swapped: bool, source: str) -> None:
+    """Raise AlignmentError where too many REF alleles are not the FASTA's base.
+
+    Parameters
+    ----------
+    counts : dict
+        checked, swapped, strand, other: how many variants.
+    shown : list of str
+        Examples for the message.
+    limit : float
+        The share that is let pass.
+    allow_swapped : bool
+        Do not count swapped ones.
+    source : str
+        The variants' file.
+    """
     wrong = counts["strand"] + counts["other"] + (0 if allow_swapped else counts["swapped"])
     if wrong == 0 or wrong <= limit * counts["checked"]:
         return
@@ -650,7 +690,12 @@ def _refuse(counts: dict[str, int], shown: list[str], limit: float, allow_swappe
     )
 
 
-def _plain(allele: str) -> bool:
+def is_sequence(allele: str) -> bool:
+    """Whether an allele is bases, not symbolic or missing.
+
+    >>> is_sequence("ac"), is_sequence("<DEL>"), is_sequence("")
+    (True, False, False)
+    """
     return bool(allele) and set(allele.upper()) <= set("ACGT")
 
 
