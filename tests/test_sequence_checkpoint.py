@@ -310,15 +310,16 @@ def test_what_a_single_file_predicts_is_its_hash(tmp_path: Path) -> None:
     assert load_enformer(write_small(tmp_path / "d.safetensors", strand_aware=False))[1].hash != first
 
 
-def test_the_weights_that_training_leaves(tmp_path: Path) -> None:
+def test_the_settings_of_training_travel_along(tmp_path: Path) -> None:
+    """As `genopred train` writes them into config.json."""
     write_small(tmp_path / "a.safetensors")
     folder = tmp_path / "a.folder"
-    before, text = load_enformer(folder)[1].hash, (folder / "config.json").read_text()
-    (folder / "model.safetensors").rename(folder / "best.safetensors")
-    edit(folder, training={"epochs": 3})
-    assert load_enformer(embed(folder, tmp_path / "b.safetensors", {}))[1].training == {"epochs": 3}
-    (folder / "config.json").write_text(text)
-    assert load_enformer(folder)[1].hash == before
+    edit(folder, training={"epochs": 3}, validation={"loss": 0.5})
+    info = load_enformer(embed(folder, tmp_path / "b.safetensors", {}))[1]
+    assert info.training == {"epochs": 3} and "validation" not in info.config and "training" not in info.config
+    edit(folder, model_type="genopred-cnn")
+    with pytest.raises(ModelError, match="model_type 'genopred-cnn'"):
+        embed(folder, tmp_path / "b.safetensors", {})
 
 
 def test_embedding_refuses_what_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

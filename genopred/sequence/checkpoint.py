@@ -27,8 +27,6 @@ OFFICIAL = "EleutherAI/enformer-official-rough"
 CONFIG = "config.json"
 #: Looked for in this order.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-#: What training leaves in its folder; looked for last, and not on the hub.
-TRAINED = "best.safetensors"
 #: Key of a single file's metadata, and the most bytes that a file for the package may have.
 METADATA = "genopred"
 MOST_BYTES = 3_000_000
@@ -82,8 +80,8 @@ def load_enformer(
     Parameters
     ----------
     path : str or Path
-        A folder with config.json and model.safetensors, pytorch_model.bin or best.safetensors; a single .safetensors
-        file that `embed` wrote; or a hub id.
+        A folder with config.json and model.safetensors or pytorch_model.bin, such as `genopred train` writes; a single
+        .safetensors file that `embed` wrote; or a hub id.
     tf_gamma : bool, optional
         Whether relative positions take their gamma features from TensorFlow's table; decided by the checkpoint by
         default: `use_tf_gamma` in config.json, else true for the official weights alone.
@@ -107,7 +105,7 @@ def load_enformer(
         folder, source = _folder(path)
         place = folder / CONFIG
         config = _read_config(place)
-        found = next((folder / name for name in (*WEIGHTS, TRAINED) if (folder / name).is_file()), None)
+        found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
         if found is None:
             raise ModelError(f"{folder}: no weights; needed {' or '.join(WEIGHTS)} beside {CONFIG}.")
         weights = found
