@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -37,6 +38,8 @@ FIGURES = ("svg", "png", "none")
 EVALUATIONS = "evaluations.tsv"
 EVALUATION_SCHEMA = {name: pl.String for name in ("date", "split", "model", "model_hash", "out")}
 
+#: Folder of predictions that a killed run has made.
+_PARTS = ".parts"
 #: Inputs that are made at a time.
 _AT_ONCE = 16
 #: With fewer blocks an interval over blocks is hardly one.
@@ -327,8 +330,7 @@ def evaluate(
         info=info,
     )
     files += evaluate_page.write(config.out, shown, config.figures)
-    for file in (config.out / ".parts").glob("*.npy"):
-        file.unlink()
+    shutil.rmtree(config.out / _PARTS, ignore_errors=True)
     return EvaluateRun(all_scores, all_differences, looks.height, tuple(reading), tuple(notes), files)
 
 
@@ -355,15 +357,7 @@ def predict(model: Predictor, held: Held, *, both_strands: bool, step: Progress 
     else:
         places = [min(at, shape.n_bins - model.n_bins) for at in range(0, shape.n_bins, model.n_bins)]
     before = (model.window - model.n_bins * model.bin) // 2
-    names = [track.name for track in held.data.tracks]
-    partner = (
-        [
-            model.tracks.index(names[held.data.partners[names.index(t)]]) if t in names else i
-            for i, t in enumerate(model.tracks)
-        ]
-        if both_strands
-        else []
-    )
+    partner = _partners(held, model) if both_strands else None
     n = len(held.windows.starts)
     out = np.empty((n, shape.n_bins, len(model.tracks)), dtype=np.float32)
     for begin in range(0, n, _AT_ONCE):
@@ -372,7 +366,7 @@ def predict(model: Predictor, held: Held, *, both_strands: bool, step: Progress 
             starts = held.first[rows] + at * shape.bin - before
             codes = _inputs(held.data, held.windows.chroms[rows], starts, model.window)
             values = np.asarray(model.predict(codes))
-            if both_strands:
+            if partner is not None:
                 other = np.asarray(model.predict(reverse_complement(codes).astype(np.uint8)))  # type: ignore[arg-type]
                 values = ((values + other[:, ::-1][:, :, partner]) / 2).astype(np.float32)
             low, high = max(at, 0), min(at + model.n_bins, shape.n_bins)
@@ -385,6 +379,19 @@ def predict(model: Predictor, held: Held, *, both_strands: bool, step: Progress 
             f"{n} windows; its weights are damaged or its training diverged."
         )
     return out
+
+
+def _partners(held: Held, model: Predictor) -> list[int]:
+    """Of each of a model's tracks the one that has its values when the sequence is turned round."""
+    names = [track.name for track in held.data.tracks]
+    wanted = {track.name: names[held.data.partners[i]] for i, track in enumerate(held.data.tracks)}
+    lacking = [name for name in model.tracks if wanted.get(name, name) not in model.tracks]
+    if lacking:
+        raise ModelError(
+            f"--strands both: {model.name} predicts {examples(lacking)} but not the other strand's track "
+            f"({examples([wanted[name] for name in lacking])}); use --strands forward."
+        )
+    return [model.tracks.index(wanted.get(name, name)) for name in model.tracks]
 
 
 def _inputs(data: SequenceData, chroms: NDArray[np.str_], starts: NDArray[np.int64], window: int) -> NDArray[np.uint8]:
@@ -482,7 +489,7 @@ def _kept(config: EvaluateConfig, held: Held, model: Predictor, which: list[int]
     for chrom, codes in held.data.codes.items():
         key.update(chrom.encode() + hashlib.sha256(codes.tobytes()).digest())
     key.update(held.windows.starts.tobytes() + "".join(held.windows.chroms.tolist()).encode())
-    file = config.out / ".parts" / f"{key.hexdigest()[:32]}.npy"
+    file = config.out / _PARTS / f"{key.hexdigest()[:32]}.npy"
     if file.is_file():
         log.info("%s: predictions of an earlier run are used", model.name)
         return np.load(file)

@@ -1,0 +1,64 @@
+"""genopred evaluate, from the command line."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("pyBigWig")
+
+import test_pipelines_evaluate as shared
+
+from genopred.cli import main
+
+trained, looks, packages, no_page = shared.trained, shared.looks, shared.packages, shared.no_page
+
+
+def words(trained, out, *more, model=None):
+    return ["evaluate", model or str(trained / "run"), "--out", str(out), "--device", "cpu", "--quiet", *more]
+
+
+def test_a_run_prints_scores_and_looks(trained, looks, no_page, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(words(trained, out, "--baseline", "ridge", "--resamples", "20", "--strands", "both")) == 0
+    said = capsys.readouterr().out
+    assert "run on the test split: 288 bins of 64 bp in 48 windows of 6 blocks." in said
+    assert "mean of those from both strands" in said and "over ridge" in said and "first evaluation" in said
+    table = pl.read_csv(out / "differences.tsv", separator="\t")
+    assert set(table["against"]) == {"ridge"} and set(table["split"]) == {"test"}
+    assert "genopred" in (tmp_path / "out.log").read_text()
+    assert main(words(trained, out, "--resamples", "20")) == 0
+    assert "had been evaluated once before" in capsys.readouterr().out
+
+
+def test_other_splits_and_models(trained, looks, no_page, tmp_path, capsys):
+    more = ["--config", str(trained / "train.toml"), "--split", "validation", "--threads", "1"]
+    assert main(words(trained, tmp_path / "out", *more, model="gc")) == 0
+    assert "gc on the validation split" in capsys.readouterr().out
+    assert not looks.exists() and (tmp_path / "out" / "evaluations.tsv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "words_said"),
+    [
+        (["--split", "tests"], "GenopredError: --split tests: unknown; needed one of train, validation, test."),
+        (["--baseline", "lasso"], "--baseline lasso: unknown; needed one of ridge"),
+        (["--config", "absent.toml"], "absent.toml: no such file"),
+        (
+            ["--against", "gc", "--strands", "both"],
+            "gc predicts K5 init - but not the other strand's track (K5 init +)",
+        ),
+        (["--against", "nothing"], "ModelError: --model nothing: there is no model"),
+        (["--gtf", "absent.gtf"], "absent.gtf: no such file; needed a GTF annotation"),
+    ],
+)
+def test_bad_input_is_one_line(trained, tmp_path, capsys, more, words_said):
+    assert main(words(trained, tmp_path / "out", *more)) == 2
+    said = capsys.readouterr().err
+    assert words_said in said.splitlines()[-1] and "Traceback" not in said
+
+
+def test_a_model_without_a_config(trained, tmp_path, capsys):
+    assert main(words(trained, tmp_path / "out", model="gc")) == 2
+    assert "give --config with the training's TOML file" in capsys.readouterr().err
