@@ -155,6 +155,8 @@ class Predictor:
         (B, window) uint8 codes -> (B, n_bins, T) float32.
     regions : polars.DataFrame or None
         Where it was trained, if its folder says.
+    folder : Path or None
+        Of the training run, where looks at a split are written down.
     """
 
     name: str
@@ -165,6 +167,7 @@ class Predictor:
     n_bins: int
     predict: Callable[[NDArray[np.uint8]], Array] = field(repr=False)
     regions: pl.DataFrame | None = field(default=None, repr=False)
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -233,18 +236,18 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRun
         import torch
 
         torch.set_num_threads(config.threads)
-    data, split, shape, max_n, folder = open_setting(config)
-    held = hold_out(data, split, shape, max_n, config.split)
+    # what is quick comes first: reading tracks takes a minute
+    models = _distinct([open_model(name, config.device) for name in (config.model, *config.against)])
     genes = exons = None
     if config.gtf is not None:
         from genopred.io.annotation import read_exons, read_gtf
 
         genes, exons = read_gtf(config.gtf), read_exons(config.gtf)
-    names = [config.model, *config.against]
-    models = _distinct([open_model(name, config.device) for name in names])
+    data, split, shape, max_n, folder = open_setting(config)
+    held = hold_out(data, split, shape, max_n, config.split)
     config.out.mkdir(parents=True, exist_ok=True)
     with lock_output(config.out):
-        return evaluate(config, held, models, folder or config.out, genes, exons, step)
+        return evaluate(config, held, models, models[0].folder or folder or config.out, genes, exons, step)
 
 
 def evaluate(
@@ -264,7 +267,7 @@ def evaluate(
     held : Held
     models : sequence of Predictor
     folder : Path
-        Where looks at a split are written down.
+        Where the look at the split is written down; it is in the folders of the other models' runs, too.
     genes, exons : polars.DataFrame, optional
     step : callable
 
@@ -279,6 +282,9 @@ def evaluate(
         columns = [*columns, columns[0]]
     predicted = [_kept(config, held, model, which, step) for model, which in zip(models, columns, strict=True)]
     looks = _look(folder, config, held, models[0])
+    for model in models[1:]:
+        if model.folder is not None and model.folder.resolve() != folder.resolve():
+            _look(model.folder, config, held, model)
     measured = held.measured()
     blocks = np.repeat(held.windows.blocks, held.shape.n_bins)
     scores, differences = [], []
@@ -593,7 +599,7 @@ def is_run(path: str | Path) -> bool:
 
 
 def open_setting(config: EvaluateConfig) -> tuple[SequenceData, Split, WindowShape, float, Path | None]:
-    """Tracks, split and windows, and the run's folder in which looks are written down.
+    """Tracks, split, windows, largest share of N, and the run's folder that said so, if it was one.
 
     Raises
     ------
@@ -618,8 +624,7 @@ def open_setting(config: EvaluateConfig) -> tuple[SequenceData, Split, WindowSha
     if run_folder:
         # what the run trained on, whatever would be dealt today
         split = replace(split, regions=read_regions(place / train.REGIONS))
-    folder = Path(config.model) if is_run(config.model) else place if run_folder else None
-    return data, split, wanted.shape, wanted.max_n, folder
+    return data, split, wanted.shape, wanted.max_n, place if run_folder else None
 
 
 def read_regions(file: Path) -> pl.DataFrame:
@@ -652,16 +657,12 @@ def open_model(spec: str, device: str = "auto") -> Predictor:
 
     place = str(find_device(device))
     folder = Path(spec)
+    if is_run(folder) and not (folder / train.MODEL / train.CONFIG).is_file():
+        raise ModelError(f"{folder} has no network yet ({train.MODEL}/{train.CONFIG}); finish an epoch of training.")
     if is_run(folder):
-        if not (folder / train.MODEL / train.CONFIG).is_file():
-            raise ModelError(
-                f"{folder} has no network yet ({train.MODEL}/{train.CONFIG}); finish an epoch of training."
-            )
-        return _trained(folder / train.MODEL, folder.resolve().name, place, read_regions(folder / train.REGIONS))
+        return _trained(folder / train.MODEL, folder, place)
     if _is_trained(folder):
-        beside = folder.resolve().parent
-        regions = read_regions(beside / train.REGIONS) if is_run(beside) else None
-        return _trained(folder, beside.name if regions is not None else folder.resolve().name, place, regions)
+        return _trained(folder, folder.resolve().parent, place)
     from genopred.sequence.registry import load_model
 
     model = load_model(spec, device=place)
@@ -682,7 +683,8 @@ def _is_trained(folder: Path) -> bool:
     return isinstance(found, dict) and "training" in found and "track_names" in found
 
 
-def _trained(folder: Path, name: str, device: str, regions: pl.DataFrame | None) -> Predictor:
+def _trained(folder: Path, run_folder: Path, device: str) -> Predictor:
+    """A network of `genopred train`, and what its run's folder knows of it, if that is one."""
     import torch
 
     from genopred.sequence.networks import training_forward
@@ -700,5 +702,15 @@ def _trained(folder: Path, name: str, device: str, regions: pl.DataFrame | None)
         digest.update((folder / file).read_bytes())
     data = about["training"]["data"]
     shape = WindowShape(data["window"], data["bin"], data["crop"])
-    tracks = tuple(about["track_names"])
-    return Predictor(name, digest.hexdigest(), tracks, shape.window, shape.bin, shape.n_bins, predict, regions)
+    whole = is_run(run_folder)
+    return Predictor(
+        (run_folder if whole else folder).resolve().name,
+        digest.hexdigest(),
+        tuple(about["track_names"]),
+        shape.window,
+        shape.bin,
+        shape.n_bins,
+        predict,
+        read_regions(run_folder / train.REGIONS) if whole else None,
+        run_folder if whole else None,
+    )

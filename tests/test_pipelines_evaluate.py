@@ -234,12 +234,14 @@ def test_folders_of_a_run_and_of_its_network_are_the_same_model(trained, looks, 
             trained, tmp_path / "b", model=str(trained / "run" / "model"), config=trained / "train.toml", figures="none"
         )
     )
-    assert part.scores.equals(whole.scores)
+    assert part.scores.equals(whole.scores) and part.looks == 1
 
 
 def test_a_model_that_saw_the_held_out_bases_is_told_on(trained, looks, no_page, tmp_path):
     done = run(settings(trained, tmp_path / "a", against=(str(trained / "wide"),), figures="none"))
     assert any("wide saw" in note and "too high" in note for note in done.notes)
+    # and its own run knows of the look
+    assert pl.read_csv(trained / "wide" / EVALUATIONS, separator="\t")["model"].to_list() == ["wide"]
     own = run(settings(trained, tmp_path / "b", figures="none"))
     assert not any("saw" in note for note in own.notes)
 
