@@ -128,7 +128,8 @@ class EvaluateRun:
         rows = self.scores.filter(pl.col("metric") == "pearson_log")
         model = rows["model"][0]
         width = max(len(name) for name in rows["track"])
-        out.append("Pearson r of log(1 + value) with its 95 % interval over blocks, and differences from other models:")
+        more = ", and differences from the others" if self.differences.height else ""
+        out.append(f"Pearson r of log(1 + value) with its 95 % interval over blocks{more}:")
         for row in rows.filter(pl.col("model") == model).iter_rows(named=True):
             text = f"  {row['track']:<{width}} {number(row['estimate'], 3)} {interval(row['low'], row['high'], 3)}"
             of = self.differences.filter((pl.col("track") == row["track"]) & (pl.col("metric") == "pearson_log"))
