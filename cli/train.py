@@ -42,9 +42,9 @@ def command(
 ) -> None:
     """Train a sequence model on a FASTA and bigWig tracks.
 
-    CONFIG has the sections [data], [[tracks]], [split], [network] and [training]; relative paths in it start at its
-    own folder, and ${NAME} is a variable of the environment. The chromosomes are split into blocks for training,
-    validation and test, at least a window apart; training never looks at the test blocks.
+    CONFIG has the sections data, tracks (one each), split, network and training; relative paths in it start at its own
+    folder, and ${NAME} is a variable of the environment. The chromosomes are split into blocks for training, validation
+    and test, at least a window apart; training never looks at the test blocks.
 
     OUT/model is the network with the best validation loss so far, history.tsv and curves.svg show how it went, and
     regions.tsv has the split. Stopped or killed, the same command goes on from the last checkpoint (last.pt) and, on a

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -333,9 +333,12 @@ def poisson_loss(
 def log_pearson(predicted: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64]:
     """Correlation of log(1 + value) of each track, (T,); NaN where one of them does not vary."""
     a, b = (np.log1p(x.astype(np.float64)).reshape(-1, x.shape[-1]) for x in (predicted, targets))
+    size = [(x**2).sum(axis=0) for x in (a, b)]
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    spread = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
-    return np.where(spread > 0, (a * b).sum(axis=0) / np.where(spread > 0, spread, 1), np.nan)
+    spread = [(x**2).sum(axis=0) for x in (a, b)]
+    # below that share of the squares a variance is rounding
+    varies = (spread[0] > 1e-12 * size[0]) & (spread[1] > 1e-12 * size[1])
+    return np.where(varies, (a * b).sum(axis=0) / np.sqrt(np.where(varies, spread[0] * spread[1], 1)), np.nan)
 
 
 def find_device(name: str) -> torch.device:
@@ -731,7 +734,8 @@ def write_state(file: Path, state: dict[str, Any]) -> None:
             "--out."
         ) from bad
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def read_state(file: Path) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""A simulated chromosome whose signal follows a motif, for the tests of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genopred.sequence.dataset import SequenceData, Track
+from genopred.sequence.onehot import decode, encode, reverse_complement
+
+MOTIF = "TGACTCATGC"
+STEP = 16
+
+CONFIG = """
+[data]
+fasta = "ref.fa"
+window = 2048
+bin = 128
+crop = 2
+step = 16
+
+[[tracks]]
+name = "open"
+file = "open.bw"
+assay = "accessibility"
+cell = "x"
+
+[[tracks]]
+name = "start +"
+file = "plus.bw"
+assay = "initiation"
+cell = "x"
+strand = "+"
+aggregate = "sum"
+
+[[tracks]]
+name = "start -"
+file = "minus.bw"
+assay = "initiation"
+cell = "x"
+strand = "-"
+aggregate = "sum"
+
+[split]
+block = 20000
+seed = 2
+
+[network]
+kind = "cnn"
+channels = 8
+layers = 1
+
+[training]
+epochs = 2
+batch = 8
+warmup = 5
+shift = 3
+threads = 1
+device = "cpu"
+"""
+
+
+def simulate(length: int = 300_000, every: int = 700, seed: int = 3) -> tuple[str, dict[str, np.ndarray]]:
+    """Bases, and signal a base of three tracks: open around each motif; start on the strand of the motif."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, 4, length).astype(np.int8)
+    signal = {name: np.zeros(length) for name in ("open", "plus", "minus")}
+    motif = encode(MOTIF)
+    for at in np.sort(rng.choice(np.arange(256, length - 256, 128), length // every, replace=False)) + 60:
+        back = rng.random() < 0.5
+        codes[at : at + len(motif)] = reverse_complement(motif) if back else motif
+        signal["open"][at - 100 : at + 110] += 4
+        signal["minus" if back else "plus"][at - 40 : at + 50] += 3
+    return decode(codes), {name: values + (rng.random(length) < 0.02) for name, values in signal.items()}
+
+
+def data(**options: Any) -> SequenceData:
+    """The simulation as the loop takes it."""
+    bases, signal = simulate(**options)
+    tracks = (
+        Track("open", "accessibility", "x"),
+        Track("start +", "initiation", "x", "+", "start -", "sum"),
+        Track("start -", "initiation", "x", "-", "start +", "sum"),
+    )
+    n = -(-len(bases) // STEP)
+    sums = [np.pad(v, (0, n * STEP - len(v))).reshape(n, STEP).sum(axis=1) for v in signal.values()]
+    return SequenceData(
+        {"chr1": encode(bases).astype(np.uint8)}, {"chr1": np.stack(sums).astype(np.float32)}, STEP, tracks
+    )
+
+
+def write(folder: Path, config: str = CONFIG, **options: Any) -> Path:
+    """The simulation as FASTA, bigWigs and a configuration, whose path comes back."""
+    import pyBigWig
+
+    bases, signal = simulate(**options)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [bases[i : i + 60] for i in range(0, len(bases), 60)]
+    (folder / "ref.fa").write_text(">chr1\n" + "\n".join(lines) + "\n")
+    for name, values in signal.items():
+        values = -values if name == "minus" else values
+        at = np.flatnonzero(values)
+        with pyBigWig.open(str(folder / f"{name}.bw"), "w") as file:
+            file.addHeader([("chr1", len(bases))])
+            file.addEntries("chr1", at.tolist(), values=values[at].astype(float).tolist(), span=1)
+    path = folder / "train.toml"
+    path.write_text(config)
+    return path
