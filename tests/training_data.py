@@ -10,7 +10,8 @@ import numpy as np
 from genopred.sequence.dataset import SequenceData, Track
 from genopred.sequence.onehot import decode, encode, reverse_complement
 
-MOTIF = "TGACTCATGC"
+#: Unlike its reverse complement, so that the strands can be told apart.
+MOTIF = "ACAGGGAAGC"
 STEP = 16
 
 CONFIG = """
