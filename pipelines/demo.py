@@ -1,31 +1,59 @@
-"""The main job on the people and genes that come with the package, and sequence features beside it.
+"""Everything genopred does, once, on the people and genes that come with the package.
 
-Besides the files of `genopred.pipelines.stack`, `out` gets `untrained-enformer` (a checkpoint with random weights) and
-`sequence-features` (what `genopred.pipelines.features` writes) where torch is installed.
+Files under `out`, where torch is installed; without it only the first:
+
+================  ==================================================================================================
+report.html       the page: all of it (`genopred.pipelines.demo_page`)
+(the rest)        files of `genopred.pipelines.stack`, from genotypes alone
+sequence/         the same from sequence features alone; the features themselves are in sequence/features
+with-sequence/    the same from both; its base predictions are those of the two runs before, put side by side
+eqtl/, effects/   tables of `genopred.pipelines.eqtl` and `genopred.pipelines.effects`
+overlap/          what `genopred.pipelines.overlap` writes
+================  ==================================================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from genopred.errors import GenopredError
 from genopred.io.example import load_example
+from genopred.io.writing import write_files, write_json
+from genopred.learning import learners as registry
 from genopred.pipelines import stack
 from genopred.pipelines.cohort import CohortInputs
+from genopred.sequence.registry import DEFAULT_MODEL
+from genopred.types import Interval
 
-#: Genes, first on the chromosome first, that get sequence features.
-SEQUENCE_GENES = 8
+log = logging.getLogger(__name__)
+
+#: The sequence model, as `genopred.sequence.registry.load_model` takes it.
+MODEL = DEFAULT_MODEL
+#: The model's track that is closest to what was measured in these people: accessibility in one such cell line.
+TRACK = "GM12878 accessibility"
+#: False discovery rate at which a gene counts as having an eQTL.
+FDR = 0.05
+#: SNPs of each gene that the two rankings are compared by.
+TOP = 3
+#: How far around its TSS the SNPs of the gene in the picture are scored, and of how many bases around a SNP every
+#: change is.
+REACH, MUTATED = 50_000, 61
+#: Neighbours within this many bp share a window in the picture of the locus.
+SHARE = 3_000
 
 WITHOUT_TORCH = (
-    'Sequence features are left out, because {} is not installed: pip install "genopred[sequence]" '
-    "(in a clone: make demo EXTRAS=sequence) adds them."
+    "Sequence features, SNP effects and their overlap with eQTLs are left out, because {} is not installed: "
+    'pip install "genopred[sequence]" (in a clone: make demo EXTRAS=sequence) adds them.'
 )
 
 
@@ -57,6 +85,67 @@ class DemoConfig:
 
 
 @dataclass(frozen=True)
+class Locus:
+    """What the model says of the SNPs near one gene with an eQTL.
+
+    Attributes
+    ----------
+    gene : dict
+        Row of the expression file's genes: gene_id, chrom, tss, strand.
+    lead : dict
+        Of the gene's SNPs that are in the model's window, the one with the smallest p-value: a row of `snps`.
+    snps : polars.DataFrame
+        variant_id, pos, pval_nominal, slope, r2 (with the lead), effect (of ALT on the accessibility around the SNP
+        itself; null beyond `REACH`).
+    mutations : polars.DataFrame
+        Every change of the bases around the lead (`genopred.sequence.effects.EFFECT_SCHEMA`).
+    """
+
+    gene: dict[str, Any]
+    lead: dict[str, Any]
+    snps: pl.DataFrame = field(repr=False)
+    mutations: pl.DataFrame = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """What the sequence model adds to the demonstration.
+
+    Attributes
+    ----------
+    card : dict
+        What the model says of itself (`genopred.sequence.checkpoint.CheckpointInfo`).
+    model : dict
+        name, window, bin_size, tracks.
+    features : polars.DataFrame
+        gene_id, chrom, tss, strand, snvs, haplotypes, distinct (windows), spread (standard deviation over people of
+        `TRACK`'s feature over its mean).
+    values : dict
+        For each gene `TRACK`'s feature of each person, in percent of the mean over people less 100.
+    alone, both : StackResult or None
+        From sequence features alone, and beside genotypes; None where no learner chosen can take them.
+    eqtl : polars.DataFrame
+        Permutation pass of the genes (`genopred.genetics.eqtl.PERMUTATION_SCHEMA`, qval).
+    effects : polars.DataFrame or None
+        Of the SNPs in the windows of genes with an eQTL; None where there is no such gene.
+    overlap : OverlapResult or None
+        None where too few SNPs are left to rank.
+    locus : Locus or None
+    """
+
+    card: Mapping[str, Any]
+    model: Mapping[str, Any]
+    features: pl.DataFrame = field(repr=False)
+    values: Mapping[str, Any] = field(repr=False)
+    alone: stack.StackResult | None
+    both: stack.StackResult | None
+    eqtl: pl.DataFrame = field(repr=False)
+    effects: pl.DataFrame | None = field(repr=False)
+    overlap: Any = field(repr=False)
+    locus: Locus | None
+
+
+@dataclass(frozen=True)
 class DemoResult:
     """What a demonstration run produced.
 
@@ -64,20 +153,19 @@ class DemoResult:
     ----------
     stack : StackResult
         Of genotypes alone.
-    lines : tuple of str
-        About the sequence features, for the screen.
-    sequence : polars.DataFrame or None
-        gene_id, snvs, haplotypes, distinct_windows, tokens (distinct), naive_tokens (one by one), spread (standard
-        deviation over people of the features, mean over tracks of its ratio to the track's mean); None without torch.
+    sequence : Sequence or None
+        None without torch.
+    lines : dict of str to tuple of str
+        What to say on the screen of all but the stack, by heading.
     """
 
     stack: stack.StackResult
-    lines: tuple[str, ...]
-    sequence: pl.DataFrame | None
+    sequence: Sequence | None
+    lines: dict[str, tuple[str, ...]]
 
 
 def example_inputs(genes: tuple[str, ...] | None = None) -> CohortInputs:
-    """The embedded slice of GEUVADIS: 358 people, about 2 Mb of chromosome 22 (GRCh37), phased genotypes.
+    """The embedded slice of GEUVADIS: 358 people, about 2 Mb of chromosome 22 (GRCh37).
 
     Parameters
     ----------
@@ -105,7 +193,7 @@ def example_inputs(genes: tuple[str, ...] | None = None) -> CohortInputs:
 
 
 def run(config: DemoConfig, progress: stack.Progress | None = None) -> DemoResult:
-    """Run the stack on the example, then an untrained sequence model on some of its genes.
+    """Run the stack on the example, then, with torch, the sequence model and what is built on it; write the page.
 
     The stack's weights that come with the package were learned on these very people, so the run starts without them.
 
@@ -113,13 +201,29 @@ def run(config: DemoConfig, progress: stack.Progress | None = None) -> DemoResul
     ----------
     config : DemoConfig
     progress : callable, optional
-        Called with (genes done, genes in all, gene).
+        Called with (genes or tables done, in all, name).
 
     Returns
     -------
     DemoResult
     """
-    settings = stack.StackConfig(
+    from genopred.pipelines import demo_page
+
+    settings = _settings(config)
+    result = stack.run(settings, progress)
+    absent = [name for name in ("torch", "enformer_pytorch") if find_spec(name) is None]
+    if absent:
+        lines = {"Sequence": (WITHOUT_TORCH.format(absent[0].replace("_", "-")),)}
+        demo_page.write(settings, result, None, lines)
+        return DemoResult(result, None, lines)
+    found = sequence(config, result, progress)
+    lines = demo_page.lines(result, found)
+    demo_page.write(settings, result, found, lines)
+    return DemoResult(result, found, lines)
+
+
+def _settings(config: DemoConfig) -> stack.StackConfig:
+    return stack.StackConfig(
         cohort=example_inputs(config.genes),
         out=config.out,
         learners=config.learners,
@@ -129,135 +233,233 @@ def run(config: DemoConfig, progress: stack.Progress | None = None) -> DemoResul
         resume=config.resume,
         command=config.command,
     )
-    result = stack.run(settings, progress)
-    genes = result.scores["gene_id"].unique(maintain_order=True).to_list()[:SEQUENCE_GENES]
-    absent = [name for name in ("torch", "enformer_pytorch") if find_spec(name) is None]
-    if absent:
-        from genopred.report.page import Section
-
-        line = WITHOUT_TORCH.format(absent[0].replace("_", "-"))
-        stack.write_report(settings, result, [Section("Sequence features", (line,))])
-        return DemoResult(result, (line,), None)
-    table, values, error = sequence_features(config, genes, progress)
-    lines = _lines(table, error)
-    stack.write_report(settings, result, [_section(table, values, lines)])
-    return DemoResult(result, lines, table)
 
 
-def sequence_features(
-    config: DemoConfig, genes: list[str], progress: Callable[[int, int, str], None] | None = None
-) -> tuple[pl.DataFrame, dict[str, NDArray[np.float64]], float]:
-    """Write a checkpoint of an untrained Enformer and run it on every haplotype of the example, in exact mode.
+def sequence(config: DemoConfig, result: stack.StackResult, progress: stack.Progress | None = None) -> Sequence:
+    """Everything that needs the sequence model.
 
     Parameters
     ----------
     config : DemoConfig
-    genes : list of str
+    result : StackResult
+        Of genotypes alone, in `config.out`.
     progress : callable, optional
 
     Returns
     -------
-    table : polars.DataFrame
-        As `DemoResult.sequence`.
-    values : dict
-        For each gene its first track, (N,), in percent of the mean over people less 100.
-    error : float
-        Largest relative difference from plain passes of the network, on two haplotypes a gene.
+    Sequence
     """
-    from genopred.io.features import read_features
-    from genopred.pipelines import features
-    from genopred.sequence.features import gene_sequences, work
     from genopred.sequence.registry import load_model
-    from genopred.sequence.untrained import write_untrained
+
+    loaded = load_model(MODEL, device="cpu")
+    model = {"name": loaded.name, "window": loaded.window, "bin_size": loaded.bin_size, "tracks": loaded.tracks}
+    card = getattr(getattr(loaded, "info", None), "card", {})
+    features = _features(config, progress)
+    alone, both = _with_sequence(config, result, progress)
+    eqtl, nominal = _eqtl(config, progress)
+    chosen = eqtl.filter(pl.col("qval") <= FDR)["phenotype_id"].to_list()
+    effects = overlap = locus = None
+    if chosen:
+        effects = _effects(config, "genes", progress, gene=tuple(chosen)) if _near(chosen, nominal, loaded) else None
+    if effects is not None:
+        overlap = _overlap(config, effects, nominal, progress)
+        locus = _locus(config, effects, nominal, progress)
+    table, values = _spread(config, features)
+    return Sequence(card, model, table, values, alone, both, eqtl, effects, overlap, locus)
+
+
+def _sequence_settings(config: DemoConfig, **other: Any) -> stack.StackConfig:
+    """The stack's, with the model; genotypes with their phase, which the other run has no use for."""
+    example = load_example()
+    settings = _settings(config)
+    cohort = replace(settings.cohort, bfile=None, pfile=example.pfile)
+    return replace(settings, cohort=cohort, features=MODEL, fasta=example.reference_file, **other)
+
+
+def _features(config: DemoConfig, progress: stack.Progress | None) -> Any:
+    """Features of all genes, where the stack looks for them."""
+    from genopred.pipelines import features
 
     example = load_example()
-    checkpoint = write_untrained(config.out / "untrained-enformer", seed=config.seed)
     settings = features.FeaturesConfig(
         genotypes=("pfile", example.pfile),
         fasta=example.reference_file,
-        model=f"enformer:{checkpoint}",
-        out=config.out / "sequence-features",
+        model=MODEL,
+        out=config.out / "sequence" / "features",
         expression=example.expression_file,
-        gene=tuple(genes),
+        gene=tuple(load_example().expression.genes["gene_id"].to_list() if config.genes is None else config.genes),
         device="cpu",
         threads=1,  # more of them wait for each other in so small a network
-        self_check=True,
         resume=config.resume,
     )
-    run = features.run(settings, progress)
-    model, reference = load_model(settings.model), example.reference()
-    people = example.genotypes.select(samples=run.manifest["samples"])
+    return features.run(settings, progress)
+
+
+def _spread(config: DemoConfig, run: Any) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """How far the people lie apart in one feature of each gene."""
+    from genopred.io.features import read_features
+
     values, rows = {}, []
     for gene in run.genes.iter_rows(named=True):
-        of = read_features(settings.out, gene["gene_id"]).values.astype(np.float64)
-        mean = of.mean(axis=0)
-        values[gene["gene_id"]] = 100 * (of[:, 0] / mean[0] - 1)
-        counted = work(model, gene_sequences(model, people, reference, gene["chrom"], gene["tss"], gene["strand"]))
+        of = read_features(config.out / "sequence" / "features", gene["gene_id"])
+        names = list(of.names)
+        column = of.values[:, names.index(TRACK) if TRACK in names else 0].astype(float)
+        values[gene["gene_id"]] = 100 * (column / column.mean() - 1)
         rows.append(
             {
-                "gene_id": gene["gene_id"],
+                **{key: gene[key] for key in ("gene_id", "chrom", "tss", "strand", "haplotypes", "distinct")},
                 "snvs": gene["variants"],
-                "haplotypes": counted["haplotypes"],
-                "distinct_windows": counted["distinct"],
-                "tokens": counted["tokens"],
-                "naive_tokens": counted["naive_tokens"],
-                "spread": float(np.mean(of.std(axis=0) / mean)),
+                "spread": float(column.std() / column.mean()),
             }
         )
-    return pl.DataFrame(rows), values, float(run.genes["self_check_error"].max())  # type: ignore[arg-type]
+    return pl.DataFrame(rows), values
 
 
-def _lines(table: pl.DataFrame, error: float) -> tuple[str, ...]:
-    """The same words for screen and page; nothing in them depends on speed."""
-    from genopred.sequence.untrained import WINDOW
-
-    total = {name: int(table[name].sum()) for name in ("haplotypes", "distinct_windows", "tokens", "naive_tokens")}
-    return (
-        "The network is untrained: a small one of Enformer's shape with random weights. Its features mean nothing "
-        "about expression and are kept out of the accuracy table; they show that the people's own sequences go "
-        "through a model, and what that costs. With a trained checkpoint, genopred features and genopred stack "
-        "--features do the same in earnest.",
-        f"{table.height} genes, windows of {WINDOW:,} bp around the TSS: {total['haplotypes']:,} haplotypes have "
-        f"{total['distinct_windows']:,} distinct windows, and {total['tokens']:,} distinct local stretches (tokens) "
-        f"instead of {total['naive_tokens']:,}. Each is computed once; on two haplotypes a gene the largest relative "
-        f"difference from a plain pass of the network is below {_above(error)}.",
-    )
-
-
-def _above(error: float) -> str:
-    """The next power of ten, so that a last digit that varies from machine to machine does not show."""
-    return f"1e{int(np.ceil(np.log10(max(error, 1e-12))))}"
+def _with_sequence(
+    config: DemoConfig, result: stack.StackResult, progress: stack.Progress | None
+) -> tuple[stack.StackResult | None, stack.StackResult | None]:
+    """The stack from sequence features alone and from both; the latter computes no base prediction again."""
+    names = config.learners or registry.DEFAULT_LEARNERS
+    if all(registry.find(name).genotype_only for name in names):
+        return None, None
+    alone = _sequence_settings(config, out=config.out / "sequence", inputs="sequence")
+    first = stack.run(alone, progress)
+    both = replace(alone, out=config.out / "with-sequence", inputs="both", resume=True)
+    if not config.resume:
+        shutil.rmtree(both.out, ignore_errors=True)
+    if not (both.out / "features").is_dir():
+        shutil.copytree(alone.out / "features", both.out / "features", ignore=shutil.ignore_patterns(".*"))
+    join_base(config.out, alone.out, both.out, result.scores["gene_id"].unique(maintain_order=True).to_list())
+    return first, stack.run(both, progress)
 
 
-def _section(table: pl.DataFrame, values: dict[str, NDArray[np.float64]], lines: tuple[str, ...]) -> Any:
-    from genopred.report.figures import spreads
-    from genopred.report.page import Section
+def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
+    """Put the base predictions of two runs of the stack side by side, as a run on both inputs would write them.
 
-    label = "first track, percent from the mean"
-    shown = table.select(
-        pl.col("gene_id").alias("Gene"),
-        pl.col("snvs").alias("SNVs"),
-        pl.col("haplotypes").alias("Haplotypes"),
-        pl.col("distinct_windows").alias("Distinct windows"),
-        pl.col("tokens").alias("Distinct tokens"),
-        pl.col("naive_tokens").alias("Tokens one by one"),
-        (100 * pl.col("spread")).alias("Spread, %"),
-    )
-    return Section(
-        "Sequence features",
-        lines,
-        figures=(
-            (
-                spreads(values, label),
-                spreads(values, label, width=340),
-                f"Untrained network: what it says of each of the {len(next(iter(values.values())))} people, one point "
-                "a person.",
-            ),
+    Learners of one block of inputs never see the other, and folds and seeds depend on people and gene alone.
+
+    Parameters
+    ----------
+    first, second : Path
+        Folders of two runs on the same people, folds and seed.
+    out : Path
+        Folder of a third run, which then finds its genes computed.
+    genes : list of str
+        Genes of both; those that are in `out` already are left alone.
+
+    Raises
+    ------
+    GenopredError
+        If the two runs are not of the same people and folds.
+    """
+    same = ["outer_fold", "inner_fold", "sample", "observed"]
+    for gene in genes:
+        name = stack.safe_name(gene)
+        target = out / "genes" / f"{name}.json"
+        if target.is_file():
+            continue
+        a, b = stack.read_base(first, gene), stack.read_base(second, gene)
+        if not a.select(same).equals(b.select(same)):
+            raise GenopredError(f"{first} and {second}: {gene} has other people or folds; start over with --no-resume.")
+        table = a.hstack(b.drop(same).get_columns())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_files({target.with_suffix(".parquet"): lambda path, table=table: table.write_parquet(path)})
+        write_json(target, json.loads((first / "genes" / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def _eqtl(config: DemoConfig, progress: stack.Progress | None) -> tuple[pl.DataFrame, Path]:
+    """The permutation pass, and where the p-values of all SNPs are."""
+    from genopred.pipelines import eqtl
+
+    folder = config.out / "eqtl"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = eqtl.run(
+        eqtl.EqtlConfig(
+            cohort=example_inputs(config.genes),
+            out=folder / "geuvadis",
+            threads=config.threads,
+            seed=config.seed,
+            resume=config.resume,
         ),
-        tables=(
-            (
-                shown,
-                "Spread: standard deviation over people in percent of the mean, averaged over the three tracks.",
-            ),
-        ),
+        progress,
     )
+    if done.genes is None:
+        raise GenopredError("eqtl: no permutation pass was made.")
+    return done.genes, next(path for path in done.files if "cis_qtl_pairs" in path.name)
+
+
+def _near(genes: list[str], nominal: Path, model: Any) -> bool:
+    """Whether any SNP is in the model's window of one of the genes."""
+    pairs = pl.scan_parquet(nominal).filter(pl.col("phenotype_id").is_in(genes))
+    return bool(pairs.filter(pl.col("start_distance").abs() < model.window // 2).head(1).collect().height)
+
+
+def _effects(config: DemoConfig, name: str, progress: stack.Progress | None, **other: Any) -> pl.DataFrame:
+    from genopred.pipelines import effects
+
+    example = load_example()
+    settings: dict[str, Any] = {
+        "genotypes": ("pfile", example.pfile),
+        "fasta": example.reference_file,
+        "model": MODEL,
+        "out": config.out / "effects" / name,
+        "expression": example.expression_file,
+        "tracks": (TRACK,),
+        "device": "cpu",
+        "threads": 1,
+        "resume": config.resume,
+    }
+    settings["out"].parent.mkdir(parents=True, exist_ok=True)
+    return effects.run(effects.EffectsConfig(**(settings | other)), progress).table
+
+
+def _overlap(config: DemoConfig, effects: pl.DataFrame, nominal: Path, progress: stack.Progress | None) -> Any:
+    """Do the model and the eQTLs put the same SNPs of each gene first? None where there is nothing to put in order."""
+    from genopred.io.snptable import TableSpec
+    from genopred.pipelines import overlap
+
+    if int(effects.group_by("gene").len()["len"].max() or 0) < TOP + 1:  # type: ignore[call-overload]
+        return None
+    folder = config.out / "overlap"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = overlap.OverlapConfig(
+        a=(TableSpec(config.out / "effects" / "genes.parquet", "model", score="abs:effect"),),
+        b=TableSpec(nominal, "eQTL", score="p:pval_nominal"),
+        out=folder / "model",
+        k=(TOP,),
+        pfile=load_example().pfile,
+        draws=2_000,
+        resamples=500,
+        seed=config.seed,
+        figures="none",
+    )
+    return overlap.run(settings, progress)
+
+
+def _locus(config: DemoConfig, effects: pl.DataFrame, nominal: Path, progress: stack.Progress | None) -> Locus | None:
+    """The gene with the smallest p-value of a SNP that the model sees from its TSS, and what the model says there."""
+    pairs = pl.read_parquet(nominal)
+    seen = effects.select("gene", pl.col("id").alias("variant_id"), "pos")
+    inside = pairs.join(seen, left_on=["phenotype_id", "variant_id"], right_on=["gene", "variant_id"], how="inner")
+    if not inside.height:
+        return None
+    lead = inside.sort("pval_nominal", "variant_id").row(0, named=True)
+    example = load_example()
+    genes = example.expression.genes
+    gene = genes.row(by_predicate=pl.col("gene_id") == lead["phenotype_id"], named=True)
+    around = {"gene": (gene["gene_id"],), "center": "snp", "upstream": REACH, "downstream": REACH, "share": SHARE}
+    scored = _effects(config, "locus", progress, **around)
+    half = MUTATED // 2
+    stretch = Interval(gene["chrom"], lead["pos"] - 1 - half, lead["pos"] + half)
+    mutations = _effects(config, "mutations", progress, gene=(gene["gene_id"],), ism=stretch)
+    variants = example.genotypes.variants.select(pl.col("id").alias("variant_id"), "pos").with_row_index("column")
+    of = pairs.filter(pl.col("phenotype_id") == gene["gene_id"]).join(variants, on="variant_id", how="inner")
+    dosage = example.genotypes.dosage(of["column"].to_numpy().astype(np.int64)).astype(np.float64)
+    dosage -= dosage.mean(axis=0)
+    dosage /= np.linalg.norm(dosage, axis=0)
+    at = of["variant_id"].to_list().index(lead["variant_id"])
+    snps = of.select("variant_id", "pos", "pval_nominal", "slope", r2=pl.Series((dosage.T @ dosage[:, at]) ** 2)).join(
+        scored.select(pl.col("id").alias("variant_id"), "effect"), on="variant_id", how="left"
+    )
+    row = snps.row(by_predicate=pl.col("variant_id") == lead["variant_id"], named=True)
+    return Locus(gene, row, snps.sort("pos"), mutations)

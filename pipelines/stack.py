@@ -754,8 +754,16 @@ def _write(config: StackConfig, result: StackResult) -> None:
     write_report(config, result)
 
 
-def write_report(config: StackConfig, result: StackResult, sections: Sequence[Any] = ()) -> None:
-    """The page of a run, with more sections where a workflow has more to show.
+def write_report(
+    config: StackConfig,
+    result: StackResult,
+    sections: Sequence[Any] = (),
+    *,
+    first: Sequence[Any] = (),
+    title: str = "genopred stack",
+    lead: Sequence[str] = (),
+) -> None:
+    """The page of a run, with more sections where a workflow has more to show: `first` before those of the stack.
 
     Nothing on it depends on when or how fast it ran, so that a resumed run writes the same page.
     """
@@ -775,16 +783,18 @@ def write_report(config: StackConfig, result: StackResult, sections: Sequence[An
         "window": f"{config.cohort.window:,} bp on each side of the TSS",
         "maf": config.maf,
         "notes": list(result.notes),
+        "lead": list(lead),
     }
     write_page(
         result.page,
-        title="genopred stack",
+        title=title,
         summary=result.summary,
         scores=result.scores,
         predictions=predictions,
         report=result.report,
         info=info,
         sections=sections,
+        first=first,
     )
 
 

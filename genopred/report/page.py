@@ -78,6 +78,7 @@ def write_page(
     report: MatchReport | None = None,
     info: Mapping[str, Any] | None = None,
     sections: Sequence[Section] = (),
+    first: Sequence[Section] = (),
 ) -> Path:
     """Write the page of a run, whole or not at all.
 
@@ -95,9 +96,12 @@ def write_page(
     report : MatchReport, optional
     info : mapping, optional
         `command` (str), `stack` (the main method), `notes` (list of str), `versions` (mapping), `seconds`,
-        `machine`, and anything else worth stating (seed, folds, window ...).
+        `machine`, `lead` (list of str: paragraphs for the top, which then moves what the comparison says to its own
+        block), and anything else worth stating (seed, folds, window ...).
     sections : sequence of Section
         Further blocks, shown before what was dropped.
+    first : sequence of Section
+        Blocks shown before the comparison of methods.
 
     Returns
     -------
@@ -116,6 +120,7 @@ def write_page(
         report=report,
         info=info,
         sections=sections,
+        first=first,
     )
     target = Path(path)
     try:
@@ -141,21 +146,27 @@ def render_page(
     report: MatchReport | None = None,
     info: Mapping[str, Any] | None = None,
     sections: Sequence[Section] = (),
+    first: Sequence[Section] = (),
 ) -> str:
     """The page as text; parameters as in `write_page`."""
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
     facts = dict(info or {})
-    shown, lead, tiles = [], [], []
+    shown, tiles = [_show(section, f"first{i}") for i, section in enumerate(first)], []
+    lead = list(facts.get("lead") or ())
     if summary is not None:
         check_summary(summary)
         if scores is None:
             raise GenopredError("scores: needed with summary, for the figures and the table of genes.")
         main = draw.main_method(summary, facts.get("stack"))
-        lead = reading(summary, scores, main)
+        said = reading(summary, scores, main)
         tiles = _tiles(summary, scores, main)
-        shown = list(_standard(summary, scores, predictions, main))
+        standard = list(_standard(summary, scores, predictions, main))
+        if lead:
+            standard[0].text[:0] = said
+        lead = lead or said
+        shown += standard
     shown += [_show(section, f"more{i}") for i, section in enumerate(sections)]
     if report is not None:
         shown.append(_matched(report))
@@ -289,7 +300,7 @@ def _tiles(summary: pl.DataFrame, scores: pl.DataFrame, main: str) -> list[tuple
 
 def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What else was stated, in the order given."""
-    special = {"command", "notes", "versions", "stack"}
+    special = {"command", "notes", "versions", "stack", "lead"}
     out = [(key.replace("_", " "), _fact(key, value)) for key, value in info.items() if key not in special]
     if "machine" not in info:
         out.append(("machine", machine()))

@@ -1,0 +1,565 @@
+"""What the demonstration says: one page for a newcomer, and the short words of it for the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from genopred.genetics.overlap import NULLS
+from genopred.learning.evaluate import summarise
+from genopred.pipelines import stack
+from genopred.report.tables import interval, number, p_value
+from genopred.types import plain_chrom
+
+if TYPE_CHECKING:
+    from genopred.pipelines.demo import Locus
+    from genopred.pipelines.demo import Sequence as Found
+    from genopred.report.page import Section
+
+#: What to subtract from a GRCh37 position of the slice for its place in GRCh38, to within 15 bp.
+SHIFT = 396_004
+SCORES = ("baseline-prs", "pt-prs")
+#: Pixels of a figure on a wide and on a narrow screen.
+_WIDTHS = (1000, 340)
+_PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+
+
+def write(
+    config: stack.StackConfig, result: stack.StackResult, found: Found | None, lines: Mapping[str, Sequence[str]]
+) -> Path:
+    """Write the page over that of the stack.
+
+    Parameters
+    ----------
+    config : StackConfig
+        Of the run on genotypes alone.
+    result : StackResult
+    found : Sequence or None
+        What the sequence model adds (`genopred.pipelines.demo.Sequence`); None without torch.
+    lines : mapping of str to sequence of str
+        As from `lines`; without torch they say what is left out.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    from genopred.report.page import Section
+
+    first = [scores_section(config, result)]
+    last: list[Section] = []
+    if found is None:
+        last += [Section(heading, tuple(text)) for heading, text in lines.items()]
+    else:
+        first = [model_section(found), features_section(found), *first]
+        last += [added_section(result, found), effects_section(found), overlap_section(found)]
+    stack.write_report(
+        config,
+        result,
+        last,
+        first=first,
+        title="genopred demo: expression of genes from people's DNA",
+        lead=lead(result, found),
+    )
+    return result.page
+
+
+# --- words -----------------------------------------------------------------------------------------------------
+
+
+def lead(result: stack.StackResult, found: Found | None) -> list[str]:
+    """What data and model are, for someone who has never seen genopred."""
+    people = int(result.scores["n"].to_numpy().max())
+    genes = result.scores["gene_id"].n_unique()
+    out = [
+        f"The data: {people:,} people of the GEUVADIS study, their genotypes at 2,951 SNPs in 2 million bases of "
+        f"chromosome 22, and how strongly {_count(genes, 'gene')} there {'is' if genes == 1 else 'are'} expressed in a "
+        "line of blood cells of each. The question: how much of the differences between people can be predicted from "
+        "their DNA near a gene? Every number below that says held-out is from people whom the method had not seen.",
+    ]
+    if found is not None:
+        out.append(
+            f"The sequence model: {found.model['name']}, a small network that comes with genopred. It reads "
+            f"{found.model['window']:,} bases of DNA and predicts what was measured along them in three cell lines. It "
+            "was trained on the reference sequence of chromosome 22 (GRCh38), never on these people or their "
+            f"expression. {_where(found)}"
+        )
+    return out
+
+
+def lines(result: stack.StackResult, found: Found) -> dict[str, tuple[str, ...]]:
+    """The short answers, the same on the screen and on the page."""
+    return {
+        "Sequence features": (_features_line(found),),
+        "What they add": (added(result, found),),
+        "SNP effects and eQTLs": (_eqtl_line(found), overlapped(found)),
+    }
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def split_of(card: Mapping[str, Any], genes: pl.DataFrame, window: int) -> list[str]:
+    """For each gene, in which part of the model's split its window lies: train, validation, test, or `none`.
+
+    Parameters
+    ----------
+    card : mapping
+        With `split.regions`: chrom, start, end (GRCh38, 0-based half-open), split.
+    genes : polars.DataFrame
+        chrom, tss (GRCh37, in the embedded slice).
+    window : int
+        bp. A window that touches training regions counts as `train`, whatever else it touches.
+
+    Returns
+    -------
+    list of str
+        Empty where the card has no regions.
+    """
+    regions = (card.get("split") or {}).get("regions") or ()
+    out = []
+    for gene in genes.iter_rows(named=True) if regions else ():
+        start = gene["tss"] - 1 - SHIFT - window // 2
+        touched = {
+            row["split"]
+            for row in regions
+            if plain_chrom(row["chrom"]) == plain_chrom(gene["chrom"])
+            and row["start"] < start + window
+            and row["end"] > start
+        }
+        out.append(next((name for name in ("train", "validation", "test") if name in touched), "none"))
+    return out
+
+
+def _where(found: Found) -> str:
+    parts = split_of(found.card, found.features, found.model["window"])
+    if not parts:
+        return "Its file does not say which stretches it was trained on."
+    n = len(parts)
+    trained = parts.count("train")
+    if trained == n:
+        text = "All" if n > 1 else "The one"
+        return f"{text} of these genes {'lie' if n > 1 else 'lies'} in stretches it was trained on."
+    if not trained:
+        return "None of these genes lies in a stretch it was trained on."
+    return f"{trained} of these {n} genes lie in stretches it was trained on."
+
+
+def _features_line(found: Found) -> str:
+    from genopred.pipelines.demo import TRACK
+
+    t = found.features
+    haplotypes, distinct = int(t["haplotypes"].sum()), int(t["distinct"].sum())
+    flat = int((t["distinct"] == 1).sum())
+    same = f" In {_count(flat, 'gene')} all people have the same sequence there." if flat else ""
+    return (
+        f"Around the start of each of {_count(t.height, 'gene')} everyone has two sequences of "
+        f"{found.model['window']:,} bases: {haplotypes:,} in all, of which {distinct:,} differ. The model predicts each "
+        f"of those once. Between people its {TRACK} differs by {100 * float(np.median(t['spread'])):.1f} % of its mean "
+        f"in the median gene (standard deviation).{same}"
+    )
+
+
+def added(result: stack.StackResult, found: Found) -> str:
+    """What sequence features add to genotypes, with its interval, whatever its sign."""
+    if found.both is None or found.alone is None:
+        return "None of the chosen learners can take sequence features, so they were not tried as inputs."
+    row = contrast(result, found.both)
+    alone = float(found.alone.summary.filter(pl.col("method") == found.alone.stack)["mean_r2"][0])
+    start = (
+        f"From the {len(found.model['tracks'])} sequence features of a gene alone the stack reaches a mean R² of "
+        f"{number(alone)} in held-out people; from genotypes {number(row['mean_r2'] - row['delta_r2'])}; from both "
+        f"{number(row['mean_r2'])}. "
+    )
+    if row["n_genes"] == 1:
+        return start + f"The difference is {number(row['delta_r2'], sign=True)}, in one gene, which proves nothing."
+    between = interval(row["delta_low"], row["delta_high"], sign=True)
+    if row["delta_low"] > 0:
+        verdict = "the features add to what genotypes say"
+    elif row["delta_high"] < 0:
+        verdict = "the features make the predictions worse"
+    else:
+        verdict = "these genes do not show that the features add anything to what genotypes say"
+    return start + (
+        f"The difference is {number(row['delta_r2'], sign=True)}, 95 % interval over genes {between}, Wilcoxon p = "
+        f"{p_value(row['p_wilcoxon'])}: {verdict}."
+    )
+
+
+def contrast(without: stack.StackResult, with_features: stack.StackResult) -> dict[str, Any]:
+    """The stack with sequence features against the one without, paired over genes: a row of `summarise`."""
+    parts = [
+        result.scores.filter(pl.col("method") == result.stack).with_columns(method=pl.lit(name))
+        for result, name in ((without, "genotype"), (with_features, "both"))
+    ]
+    return summarise(pl.concat(parts), "genotype").row(by_predicate=pl.col("method") == "both", named=True)
+
+
+def _eqtl_line(found: Found) -> str:
+    from genopred.pipelines.demo import FDR
+
+    hits = int((found.eqtl["qval"] <= FDR).sum())
+    return (
+        f"{hits} of {_count(found.eqtl.height, 'gene')} have an eQTL, a SNP within 500,000 bases that goes with their "
+        f"expression (FDR {100 * FDR:.0f} %)."
+    )
+
+
+def overlapped(found: Found) -> str:
+    """Whether the model puts the same SNPs first as the eQTLs do."""
+    from genopred.pipelines.demo import TOP
+
+    if found.overlap is None:
+        return "Too few SNPs lie in the model's windows of such genes to ask whether it puts the same ones first."
+    row = _best_null(found)
+    verdict = (
+        "more than chance and linkage give"
+        if row["p"] <= 0.05 and row["value"] > row["expected"]
+        else "no more than chance and linkage give"
+    )
+    c = found.overlap.comparisons[0]
+    return (
+        f"In the windows of {_count(len(c.rankings.sizes), 'such gene')} lie {c.rankings.n:,} SNPs. Of each gene's "
+        f"{TOP} SNPs with the largest predicted effect and its {TOP} with the smallest p-value, {row['value']:.0f} "
+        f"are the same in all; {row['expected']:.1f} are expected (95 %: {row['null_low']:.0f} to "
+        f"{row['null_high']:.0f}), p = {p_value(row['p'])}: {verdict}."
+    )
+
+
+def _best_null(found: Found) -> dict[str, Any]:
+    """The overlap under the null that keeps most of LD."""
+    table = found.overlap.results.filter(pl.col("measure") == "overlap at k")
+    nulls = table["null"].to_list()
+    best = next(name for name in ("phenotype", "blocks", "shift", "permutation") if name in nulls)
+    return table.row(by_predicate=pl.col("null") == best, named=True)
+
+
+# --- sections --------------------------------------------------------------------------------------------------
+
+
+def model_section(found: Found) -> Section:
+    """What the model was trained on, and how well it does where it was not."""
+    from genopred.report.page import Section
+
+    card, model = found.card, found.model
+    split = card.get("split") or {}
+    mb = {name: bases / 1e6 for name, bases in _bases(split.get("regions") or ()).items()}
+    text = [
+        f"{model['name']} has the shape of Enformer (Avsec et al. 2021), much smaller: {model['window']:,} bases in, "
+        f"and for every {model['bin_size']} of them a prediction of {len(model['tracks'])} tracks. Accessibility says "
+        "how open the DNA is for proteins to bind; initiation how much transcription starts there, on the strand of the "
+        "gene (+) or on the other (−). GM12878 is a line of blood cells of the same kind as those of the people here; "
+        "K562 comes from a leukaemia, MCF7 from a breast cancer."
+    ]
+    if mb:
+        text.append(
+            "It was trained on "
+            + ", ".join(f"{mb[name]:.1f} Mb ({words})" for name, words in _PARTS.items() if name in mb)
+            + f" of chromosome 22. {_where(found)} That does not leak: what these people express was never in it. Its "
+            "predictions there may be better than elsewhere in the genome, though."
+        )
+    scores = ((card.get("scores") or {}).get("pearson_log") or {}).get("model") or {}
+    rows = [
+        (name, *[float(value) for value in scores[name]], *_against(card, name))
+        for name in model["tracks"]
+        if name in scores
+    ]
+    tables: tuple[tuple[pl.DataFrame, str], ...] = ()
+    if rows:
+        names = ["Track", "Correlation", "from", "to", "More than from base counts"]
+        table = pl.DataFrame(rows, schema=names, orient="row")
+        if table[names[-1]].null_count() == len(rows):
+            table = table.drop(names[-1])
+        caption = (
+            "Predicted and measured signal along the test stretches, which it was not trained on: Pearson correlation "
+            "of log(1 + signal), with its 95 % interval over stretches. Base counts: a ridge regression on how often "
+            "each short word of DNA occurs, the simplest rival."
+        )
+        tables = ((table, caption),)
+    return Section("The sequence model", tuple(text), tables=tables)
+
+
+_PARTS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+def _against(card: Mapping[str, Any], track: str) -> tuple[float | None]:
+    found = ((card.get("differences") or {}).get("ridge") or {}).get(track)
+    return (None if found is None else float(found[0]),)
+
+
+def _bases(regions: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    out: dict[str, int] = {}
+    for row in regions:
+        out[row["split"]] = out.get(row["split"], 0) + row["end"] - row["start"]
+    return out
+
+
+def features_section(found: Found) -> Section:
+    """What the model says of each person, gene by gene."""
+    from genopred.pipelines.demo import TRACK
+    from genopred.report.figures import spreads
+    from genopred.report.page import Section
+
+    table = found.features
+    order = table.sort("spread", descending=True)["gene_id"].to_list()
+    values = {gene: found.values[gene] for gene in order}
+    label = f"{TRACK} at the gene's start, percent from the mean"
+    shown = table.select(
+        Gene="gene_id",
+        **{
+            "SNPs": "snvs",
+            "Sequences": "haplotypes",
+            "Different ones": "distinct",
+        },
+        **{"Spread, %": 100 * pl.col("spread")},
+    )
+    parts = split_of(found.card, table, found.model["window"])
+    if parts:
+        shown = shown.with_columns(pl.Series("Model's split", [_PARTS.get(part, "none") for part in parts]))
+    people = len(next(iter(found.values.values())))
+    return Section(
+        "Sequence features: each person through the model",
+        (
+            "A sequence feature is what the model predicts from a person's own two sequences around the start of a "
+            "gene: the mean over both of one track, in the 384 bases around the start. People differ in it only where "
+            "they carry different SNPs.",
+            _features_line(found),
+        ),
+        figures=(
+            (
+                spreads(values, label, width=_WIDTHS[0]),
+                spreads(values, "percent from the mean", width=_WIDTHS[1]),
+                f"One row a gene, one point for each of {people:,} people; most variable gene first. Few columns of "
+                "points: few different sequences.",
+            ),
+        ),
+        tables=(
+            (
+                shown,
+                "SNPs in the model's window; sequences of all people, and how many differ; standard deviation over "
+                "people in percent of the mean.",
+            ),
+        ),
+    )
+
+
+def scores_section(config: stack.StackConfig, result: stack.StackResult) -> Section:
+    """The polygenic scores beside the stack."""
+    from genopred.report.figures import best_genes, gene_bars, predicted_scatter
+    from genopred.report.page import Section
+
+    have = set(result.summary["method"].to_list())
+    methods = [name for name in SCORES if name in have]
+    if not methods:
+        return Section("Polygenic scores", ("Neither baseline-prs nor pt-prs is among the chosen learners.",))
+    means = dict(result.summary.select("method", "mean_r2").iter_rows())
+    hits = dict(result.summary.select("method", "n_significant").iter_rows())
+    said = ", ".join(
+        f"{name} {number(means[name])} ({hits[name]} genes predicted)" for name in (*methods, result.stack)
+    )
+    main = methods[-1]
+    gene, r2 = best_genes(result.scores, main, 1)[0]
+    predictions = pl.scan_parquet(config.out / "predictions.parquet").filter(
+        (pl.col("gene_id") == gene) & (pl.col("method") == main)
+    )
+    shown = [*methods, result.stack]
+    figures = [
+        (
+            predicted_scatter(predictions.collect(), gene, main, r2, width=420),
+            predicted_scatter(predictions.collect(), gene, main, r2, width=_WIDTHS[1]),
+            f"{gene}: {main} of each held-out person (predicted) against expression (measured). Along the dashed line "
+            "both are equal.",
+        )
+    ]
+    if result.scores["gene_id"].n_unique() > 1:
+        figures.append(
+            (
+                gene_bars(result.scores, shown, max_genes=12, width=520),
+                gene_bars(result.scores, shown, max_genes=8, width=_WIDTHS[1], horizontal=True),
+                f"R² in held-out people, the genes that {result.stack} predicts best.",
+            )
+        )
+    return Section(
+        "Polygenic scores",
+        (
+            "A polygenic score adds up a person's alleles, each times its estimated effect. baseline-prs takes every "
+            "SNP near the gene; pt-prs (pruning and thresholding) only SNPs with small p-values, one of each group that "
+            "is inherited together. genopred prs computes the same scores and writes their weights, to be used on "
+            "other people.",
+            f"Mean R², the share of the differences between held-out people that is explained: {said}. The stack below "
+            "combines these scores with other methods.",
+        ),
+        figures=tuple(figures),
+        wide=False,
+    )
+
+
+def added_section(result: stack.StackResult, found: Found) -> Section:
+    """Sequence features as further inputs of the stack."""
+    from genopred.report.figures import r2_against_r2
+    from genopred.report.page import Section
+
+    title = "Do sequence features add to genotypes?"
+    if found.both is None or found.alone is None:
+        return Section(title, (added(result, found),))
+    names = {"genotypes": result, "sequence": found.alone, "both": found.both}
+    scores = pl.concat(
+        [of.scores.filter(pl.col("method") == of.stack).with_columns(method=pl.lit(name)) for name, of in names.items()]
+    )
+    table = summarise(scores, "genotypes").select(
+        pl.col("method").alias("Inputs of the stack"),
+        pl.col("mean_r2").alias("Mean R²"),
+        pl.col("n_significant").alias("Genes predicted"),
+        pl.col("delta_r2").alias("Against genotypes"),
+        pl.col("delta_low").alias("from"),
+        pl.col("delta_high").alias("to"),
+        pl.col("p_wilcoxon").alias("p"),
+    )
+    figures = tuple(
+        (r2_against_r2(scores, "genotypes", name), r2_against_r2(scores, "genotypes", name, width=_WIDTHS[1]), caption)
+        for name, caption in (
+            ("both", "Both against genotypes alone: one point a gene, above the line where both are better."),
+            ("sequence", "Sequence features alone against genotypes alone."),
+        )
+    )
+    note = (
+        "The features say only what the model reads from SNPs within a few thousand bases of a gene's start, while "
+        "genotypes reach 500,000 bases to each side. So features can help only by telling which of the near SNPs "
+        "matter and how they work together. Folds, people and learners are the same in all three."
+    )
+    caption = "Held-out people; difference from genotypes alone with its 95 % interval, paired over genes."
+    return Section(title, (added(result, found), note), figures=figures, tables=((table, caption),), wide=False)
+
+
+def effects_section(found: Found) -> Section:
+    """One locus: eQTL p-values, the model's effects of the same SNPs, and every change around one of them."""
+    from genopred.pipelines.demo import REACH, TRACK
+    from genopred.report.locus import locus_plot
+    from genopred.report.page import Section
+
+    title = "SNP effects: one locus"
+    if found.locus is None:
+        return Section(title, (_eqtl_line(found), "No SNP lies in the model's window of a gene with an eQTL."))
+    here: Locus = found.locus
+    gene, lead, chrom = here.gene["gene_id"], here.lead, plain_chrom(here.gene["chrom"])
+    near = here.snps.filter(pl.col("effect").is_not_null())
+    minus = "\N{MINUS SIGN}log10 p"
+    drawn = (
+        (here.snps, -np.log10(np.maximum(here.snps["pval_nominal"].to_numpy(), 1e-300)), minus, "eQTL p-values of all "
+         f"SNPs within 500,000 bases of {gene}. Diamond: the SNP with the smallest p-value of those that the model sees "
+         "from the gene's start. Colour: how closely a SNP is inherited with it (r²)."),
+        (near, near["effect"].abs().to_numpy(), "change", f"The model's view of the SNPs within {REACH:,} bases: how "
+         f"much the other allele changes the predicted {TRACK} around the SNP itself (absolute value, summed over "
+         "the window). It knows nothing of the p-values above."),
+    )  # fmt: skip
+    figures: list[tuple[Any, ...]] = []
+    for table, y, ylabel, caption in drawn:
+        ids = table["variant_id"].to_list()
+        common: dict[str, Any] = {"ids": ids, "ld": table["r2"].to_numpy(), "lead": ids.index(lead["variant_id"])}
+        common |= {"chrom": chrom, "ylabel": ylabel}
+        wide, narrow = (locus_plot(table["pos"].to_numpy(), y, width=w, **common) for w in _WIDTHS)
+        figures.append((wide, narrow, caption))
+    figures.append(_mutation_figures(here))
+    rank = 1 + int((near["effect"].abs() > abs(lead["effect"])).sum())
+    text = (
+        "A SNP's effect is the model's prediction with one allele minus that with the other, all else the reference "
+        "sequence.",
+        f"{gene} is the gene with the smallest p-value at a SNP that the model sees from its start: "
+        f"{lead['variant_id']}, {_distance(here)}, p = {p_value(lead['pval_nominal'])}. Among the {near.height:,} SNPs "
+        f"within {REACH:,} bases of the start the model ranks its effect number {rank}. The SNP with the smallest "
+        "p-value need not be the one that acts: its neighbours are inherited with it.",
+    )
+    return Section(title, text, figures=tuple(figures))
+
+
+def _distance(here: Locus) -> str:
+    away = here.lead["pos"] - here.gene["tss"]
+    if here.gene["strand"] == "-":
+        away = -away
+    return f"{abs(away):,} bases {'after' if away > 0 else 'before'} it" if away else "at the start itself"
+
+
+def _mutation_figures(here: Locus) -> tuple[Any, ...]:
+    from genopred.pipelines.demo import TRACK
+    from genopred.report.figures_ism import mutagenesis
+
+    table = here.mutations
+    start = int(table["pos"].min())  # type: ignore[arg-type]
+    n = int(table["pos"].max()) - start + 1  # type: ignore[arg-type]
+    effects, bases = np.full((n, 4), np.nan), ["N"] * n
+    for row in table.iter_rows(named=True):
+        at = row["pos"] - start
+        bases[at] = row["ref"]
+        effects[at, "ACGT".index(row["alt"])] = row["effect"]
+        effects[at, "ACGT".index(row["ref"])] = 0.0
+    marks = [(here.lead["pos"], here.lead["variant_id"])]
+    common: dict[str, Any] = {"chrom": plain_chrom(here.gene["chrom"]), "start": start, "marks": marks}
+    wide, narrow = (mutagenesis(effects, "".join(bases), label="change", width=width, **common) for width in _WIDTHS)
+    return (
+        wide,
+        narrow,
+        f"Every possible change of the {n} bases around that SNP, as the gene's window shows it to the model: "
+        f"below, how much each changes the predicted {TRACK}; above, how much a base is worth on average. Single-base "
+        "effects are the least certain of what such a model says.",
+    )
+
+
+def overlap_section(found: Found) -> Section:
+    """The two rankings of SNPs over all genes with an eQTL."""
+    from genopred.pipelines.demo import TOP, TRACK
+    from genopred.report.locus import overlap_figure
+    from genopred.report.page import Section
+
+    title = "Do the model's SNPs agree with the eQTLs?"
+    if found.overlap is None:
+        return Section(title, (_eqtl_line(found), overlapped(found)))
+    c = found.overlap.comparisons[0]
+    curves = list(c.curves)
+    strictest = _best_null(found)["null"]
+    bands = {f"null “{x.null}”": (x.mean, x.low, x.high) for x in curves if x.null == strictest}
+    wide, narrow = (
+        overlap_figure(curves[0].k, curves[0].observed, bands, marks=(TOP,), total=c.rankings.n, width=w)
+        for w in _WIDTHS
+    )
+    plain = found.overlap.results.filter(pl.col("measure").is_in(["overlap at k", "Spearman rho"]))
+    table = plain.select(
+        pl.when(pl.col("measure") == "overlap at k").then(pl.lit(f"SNPs in both top {TOP}"))
+        .otherwise(pl.lit("rank correlation")).alias("Measure"),
+        pl.col("value").alias("Found"),
+        pl.col("null").alias("Null"),
+        pl.col("expected").alias("Expected"),
+        pl.col("null_low").alias("from"),
+        pl.col("null_high").alias("to"),
+        "p",
+    )  # fmt: skip
+    known = [f"{name}: {NULLS[name]}" for name in table["Null"].unique(maintain_order=True).to_list() if name in NULLS]
+    return Section(
+        title,
+        (
+            _eqtl_line(found),
+            f"For each of these genes its SNPs in the model's window are put in order twice: by the size of the "
+            f"predicted change of {TRACK}, and by their eQTL p-value. {overlapped(found)}",
+            "Neighbouring SNPs are inherited together and resemble each other in both orders, so SNPs cannot be taken "
+            "as independent: what counts is the null that keeps this linkage best, “phenotype”. The window is "
+            "small, and many eQTLs lie outside it.",
+        ),
+        figures=(
+            (
+                wide,
+                narrow,
+                "SNPs shared by the first k of both orders, summed over genes, against what the null gives.",
+            ),
+        ),
+        tables=(
+            (
+                table,
+                "Expected: mean under the null, with the range that holds 95 % of it; p: at least as much under the "
+                f"null (two-sided for the correlation). The nulls: {'; '.join(known)}; hypergeometric: SNPs as "
+                "independent.",
+            ),
+        ),
+    )
