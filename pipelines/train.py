@@ -357,6 +357,18 @@ def load_network(folder: PathLike) -> tuple[torch.nn.Module, dict[str, Any]]:
     return network.eval(), config
 
 
+def best_row(history: pl.DataFrame, choose: str) -> int:
+    """The row of a history whose network is kept; the first of equal ones.
+
+    >>> best_row(pl.DataFrame({"validation_loss": [0.9, 0.7], "pearson_a": [0.3, 0.2]}), "pearson")
+    0
+    """
+    loss = history["validation_loss"].to_numpy()
+    names = [name for name in history.columns if name.startswith("pearson_")]
+    scores = history.select(pl.col(names).fill_nan(None)).mean_horizontal().to_numpy().astype(float)
+    return int(np.argmin(loss if choose == "loss" else np.where(np.isnan(scores), loss, -scores)))
+
+
 def _train(
     config: TrainConfig,
     data: SequenceData,
@@ -381,14 +393,14 @@ def _train(
         describe()
         write_files({out / HISTORY: lambda path: history.write_csv(path, separator="\t")})
         if network is not None:
-            best = history.row(int(history["validation_loss"].arg_min() or 0), named=True)
+            best = history.row(best_row(history, config.settings.choose), named=True)
             del best["seconds"]
             save_network(network, config, data, out / MODEL, best=best)
         if figures:
             from genopred.report.figures import save_figure
             from genopred.report.figures_training import training_curves
 
-            save_figure(training_curves(history), out / CURVES)
+            save_figure(training_curves(history, best=best_row(history, config.settings.choose)), out / CURVES)
 
     if fresh:
         describe()

@@ -152,6 +152,15 @@ def test_the_comparison_can_be_left_out(config, tmp_path):
     assert report.inflation is None and not (tmp_path / "out" / "block").exists()
 
 
+def test_the_best_row_follows_the_choice():
+    nan = float("nan")
+    table = pl.DataFrame(
+        {"validation_loss": [0.9, 0.8, 0.7], "pearson_a": [nan, 0.5, 0.4], "pearson_b": [nan, 0.3, 0.2]}
+    )
+    assert train.best_row(table, "loss") == 2 and train.best_row(table, "pearson") == 1
+    assert train.best_row(table.with_columns(pearson_b=pl.Series([nan, nan, 0.7])), "pearson") == 2
+
+
 def test_seen_and_common_windows_as_in_plain_loops():
     lengths = {"chr1": 200_000, "chr2": 100_000}
     random = split_random(lengths, SHAPE, seed=1)

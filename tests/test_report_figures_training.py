@@ -29,7 +29,7 @@ def test_losses_and_every_track_are_drawn():
     figure = training_curves(table)
     loss, score = figure.axes
     best = int(table["validation_loss"].arg_min())
-    assert f"best in epoch {best + 1}" in loss.get_title("left")
+    assert f"best network: epoch {best + 1}" in loss.get_title("left")
     np.testing.assert_allclose(loss.lines[0].get_ydata(), table["train_loss"])
     np.testing.assert_allclose(loss.lines[1].get_ydata(), table["validation_loss"])
     drawn = {line.get_label(): line.get_ydata() for line in score.lines if not line.get_label().startswith("_")}
@@ -37,6 +37,7 @@ def test_losses_and_every_track_are_drawn():
     for name, values in drawn.items():
         np.testing.assert_allclose(values, table[f"pearson_{name}"])
     svg = to_svg(figure, title="Training")
+    assert "best network: epoch 3" in training_curves(table, best=2).axes[0].get_title("left")
     assert "track 3: " in svg and "validation: " in svg
 
 

@@ -20,13 +20,15 @@ _LINES = ("main", "learner", "pt", "worse", "other", "ink", "baseline")
 _NAMED = 12
 
 
-def training_curves(history: pl.DataFrame, *, width: float = 900) -> Figure:
+def training_curves(history: pl.DataFrame, *, best: int | None = None, width: float = 900) -> Figure:
     """Training and validation loss, and each track's correlation on validation windows.
 
     Parameters
     ----------
     history : polars.DataFrame
         A row an epoch: epoch, train_loss, validation_loss, and `pearson_<track>` of each track.
+    best : int, optional
+        Row of the epoch that is kept; the one with the lowest validation loss by default.
     width : float
         In pixels; under 600 the two panels stand above one another.
 
@@ -45,7 +47,7 @@ def training_curves(history: pl.DataFrame, *, width: float = 900) -> Figure:
         raise GenopredError(f"history: {what}; needed the table that a training writes.")
     epochs = history["epoch"].to_numpy()
     validation = history["validation_loss"].to_numpy()
-    best = int(np.nanargmin(validation))
+    best = int(np.nanargmin(validation)) if best is None else best
     tracks = [name for name in history.columns if name.startswith(PREFIX)]
     narrow, few = width < 600, history.height < 40
     with _style():
@@ -64,7 +66,7 @@ def training_curves(history: pl.DataFrame, *, width: float = 900) -> Figure:
             )
             _tip(line, f"{label}: {history[name][best]:.4f} in epoch {epochs[best]}")
         loss.plot(epochs[best], validation[best], "o", color=COLOURS["main"], markersize=8, zorder=4)
-        loss.set_title(f"Loss; best in epoch {epochs[best]}")
+        loss.set_title(f"Loss; best network: epoch {epochs[best]}")
         loss.set_ylabel("Poisson loss (1: each track's mean)")
         loss.legend()
         if score is not None:
