@@ -109,3 +109,30 @@ def test_bins_of_the_enformer_are_128_bp() -> None:
         networks.build("enformer-small", 2, WindowShape(window=2048, bin=64, crop=2))
     with pytest.raises(ModelError, match="power of two"):
         networks.build("cnn", 2, WindowShape(window=2000, bin=100, crop=2))
+
+
+def test_attention_begins_near() -> None:
+    from enformer_pytorch.modeling_enformer import get_positional_embed, relative_shift
+
+    torch.manual_seed(5)
+    body = networks.build("enformer-small", 2, WindowShape(window=8192, bin=128, crop=4)).body
+    for layer in body.transformer:
+        attention = layer[0].fn[1]
+        embed = get_positional_embed(64, attention.num_rel_pos_features, "cpu", False)
+        keys = attention.to_rel_k(embed).view(127, 4, -1).permute(1, 0, 2)
+        queries = attention.rel_pos_bias.expand(1, 4, 64, -1)
+        share = relative_shift(torch.einsum("bhid,hjd->bhij", queries, keys)).softmax(-1)[0, :, 32]
+        near = [share[0, 30:35].sum(), share[3, 18:47].sum()]
+        sides = sorted([float(share[1, 26:32].sum()), float(share[2, 26:32].sum())])
+        assert min(near) > 0.5 and sides[0] < 0.1 and sides[1] > 0.8
+
+
+def test_dropout_of_the_tower_is_for_training_only() -> None:
+    torch.manual_seed(6)
+    network = stirred(networks.build("enformer-small", 2, SHAPE, **TINY, tower_dropout=0.5))
+    forward, x = networks.training_forward(network), onehot()
+    with torch.no_grad():
+        network.train()
+        assert not torch.equal(forward(x), forward(x))
+        network.eval()
+        torch.testing.assert_close(forward(x), network(x), rtol=1e-4, atol=1e-5)
