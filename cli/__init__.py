@@ -62,7 +62,7 @@ import typer
 from genopred.errors import GenopredError
 
 #: The order in `genopred --help`; other subcommands follow by name.
-_FIRST = ("demo", "stack", "prs", "benchmark", "features", "effects", "eqtl", "overlap")
+_FIRST = ("demo", "stack", "prs", "benchmark", "features", "effects", "eqtl", "overlap", "train", "evaluate")
 
 #: Packages that only some commands need, and the extra that brings them.
 _EXTRAS = {
@@ -72,6 +72,7 @@ _EXTRAS = {
     "h5py": "sequence",
     "enformer_pytorch": "sequence",
     "transformers": "sequence",
+    "pyBigWig": "sequence",
     "pandas_plink": "pandas-plink",
 }
 
@@ -204,7 +205,7 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, (KeyboardInterrupt, _Interrupted)):
-        hint = " Finished genes are kept: the same command with --resume goes on from there."
+        hint = " Finished work is kept: the same command with --resume goes on from there."
         _say("Interrupted." + (hint if getattr(error, "resumable", False) else ""))
         return 130
     if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
