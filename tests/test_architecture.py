@@ -42,6 +42,7 @@ HEAVY = {
     "einops",
     "safetensors",
     "h5py",
+    "pyBigWig",
     "pandas",
     "pandas_plink",
     "statsmodels",

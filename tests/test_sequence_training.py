@@ -143,9 +143,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(data, split, whole, tmp_pa
 
 
 def test_an_interrupted_enformer_resumes_exactly(data, split, tmp_path):
-    """Its dropout, attention and two-fold names of weights."""
-    settings = replace(QUICK, epochs=1, batch=32)
-    sizes = ENFORMER | {"dropout_rate": 0.4, "attn_dropout": 0.1}
+    """Its dropout, attention and two-fold names of weights; mutated bases."""
+    settings = replace(QUICK, epochs=1, batch=32, mutate=0.1)
+    sizes = ENFORMER | {"dropout_rate": 0.4, "attn_dropout": 0.1, "tower_dropout": 0.1}
     expected = train(data, split, SHAPE, "enformer-small", settings, sizes=sizes)
 
     def progress(done, total, label=""):
@@ -349,6 +349,26 @@ def test_early_stopping_keeps_the_best(data, split, monkeypatch):
     assert same_weights(run.network, kept[1]) and not same_weights(run.network, kept[0])
 
 
+def test_correlation_chooses_the_best_where_asked(data, split, monkeypatch):
+    found = iter([0.1, 0.3, 0.2])
+    monkeypatch.setattr(training, "log_pearson", lambda *_: np.full(len(data.tracks), next(found)))
+    monkeypatch.setattr(training, "poisson_loss", lambda *_: np.array([next(losses)]))
+    losses = iter([0.9, 0.8, 0.7])
+    run = train(data, split, SHAPE, "cnn", replace(QUICK, epochs=3, choose="pearson"), sizes=SMALL)
+    assert run.best_epoch == 2 and run.history["validation_loss"].to_list() == [0.9, 0.8, 0.7]
+
+
+def test_mutations_are_as_many_as_asked_and_of_single_bases():
+    torch.manual_seed(1)
+    onehot = torch.nn.functional.one_hot(torch.randint(4, (400, 500)), 4).float()
+    mutated = training._mutated(onehot, 0.4)
+    assert bool((mutated.sum(dim=2) == 1).all())
+    share = (mutated != onehot).any(dim=2).float().mean(dim=1)
+    # uniform between 0 and 0.4 in each window, and a quarter of the drawn bases is the base that was there
+    assert abs(float(share.mean()) - 0.15) < 0.01 and float(share.max()) < 0.36 and float(share.min()) < 0.02
+    assert training._mutated(onehot, 0.0) is onehot
+
+
 def test_divergence_stops_with_the_last_good_checkpoint(data, split, tmp_path):
     file = tmp_path / "last.pt"
     settings = replace(QUICK, learning_rate=1e25, gradient_clip=0.0, checkpoint_minutes=60, warmup=0)
@@ -502,6 +522,8 @@ def test_progress_counts_what_is_left(data, split, tmp_path):
         ("patience", -1),
         ("shift", -1),
         ("average", 1.0),
+        ("mutate", 1.0),
+        ("choose", "spearman"),
         ("precision", "fp16"),
         ("seed", -1),
         ("threads", 0),
