@@ -28,7 +28,7 @@ import polars as pl
 
 from genopred.errors import GenopredError
 from genopred.io.example import load_example
-from genopred.io.writing import write_files, write_json
+from genopred.io.writing import atomic, write_json
 from genopred.learning import learners as registry
 from genopred.pipelines import stack
 from genopred.pipelines.cohort import CohortInputs
@@ -161,7 +161,7 @@ class DemoResult:
 
     stack: stack.StackResult
     sequence: Sequence | None
-    lines: dict[str, tuple[str, ...]]
+    lines: Mapping[str, tuple[str, ...]]
 
 
 def example_inputs(genes: tuple[str, ...] | None = None) -> CohortInputs:
@@ -353,17 +353,22 @@ def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
         If the two runs are not of the same people and folds.
     """
     same = ["outer_fold", "inner_fold", "sample", "observed"]
+    (out / "genes").mkdir(parents=True, exist_ok=True)
     for gene in genes:
         name = stack.safe_name(gene)
         target = out / "genes" / f"{name}.json"
         if target.is_file():
             continue
+        of_second = json.loads((second / "genes" / f"{name}.json").read_text(encoding="utf-8"))
+        if of_second["skipped"]:  # then a run on both leaves the gene out as well
+            write_json(target, of_second)
+            continue
         a, b = stack.read_base(first, gene), stack.read_base(second, gene)
         if not a.select(same).equals(b.select(same)):
             raise GenopredError(f"{first} and {second}: {gene} has other people or folds; start over with --no-resume.")
         table = a.hstack(b.drop(same).get_columns())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_files({target.with_suffix(".parquet"): lambda path, table=table: table.write_parquet(path)})
+        with atomic(target.with_name(f"{name}.parquet")) as temporary:
+            table.write_parquet(temporary)
         write_json(target, json.loads((first / "genes" / f"{name}.json").read_text(encoding="utf-8")))
 
 
@@ -418,7 +423,7 @@ def _overlap(config: DemoConfig, effects: pl.DataFrame, nominal: Path, progress:
     from genopred.io.snptable import TableSpec
     from genopred.pipelines import overlap
 
-    if int(effects.group_by("gene").len()["len"].max() or 0) < TOP + 1:  # type: ignore[call-overload]
+    if max(effects.group_by("gene").len()["len"].to_list(), default=0) <= TOP:
         return None
     folder = config.out / "overlap"
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,10 @@ SHIFT = 396_004
 SCORES = ("baseline-prs", "pt-prs")
 #: Pixels of a figure on a wide and on a narrow screen.
 _WIDTHS = (1000, 340)
-_PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+#: Of figures side by side.
+_SMALL = 320
+#: With fewer genes an interval over genes says little.
+_FEW_GENES = 6
 
 
 def write(
@@ -61,7 +64,7 @@ def write(
         result,
         last,
         first=first,
-        title="genopred demo: expression of genes from people's DNA",
+        title="genopred demo: gene expression from DNA",
         lead=lead(result, found),
     )
     return result.page
@@ -87,7 +90,28 @@ def lead(result: stack.StackResult, found: Found | None) -> list[str]:
             "was trained on the reference sequence of chromosome 22 (GRCh38), never on these people or their "
             f"expression. {_where(found)}"
         )
+        out.append(_in_short(result, found))
     return out
+
+
+def _in_short(result: stack.StackResult, found: Found) -> str:
+    mean = float(result.summary.filter(pl.col("method") == result.stack)["mean_r2"][0])
+    out = f"In short: genotypes explain {100 * mean:.1f} % of the differences between held-out people on average"
+    if found.both is not None:
+        row = contrast(result, found.both)
+        sure = row["n_genes"] >= _FEW_GENES and (row["delta_low"] > 0 or row["delta_high"] < 0)
+        out += (
+            f"; with the sequence model's features added it is {100 * row['mean_r2']:.1f} %, a difference that these "
+            f"genes {'show to be more than chance' if sure else 'cannot tell from none'}"
+        )
+    if found.overlap is not None:
+        row = _best_null(found)
+        agree = row["p"] <= 0.05 and row["value"] > row["expected"]
+        out += (
+            f"; the SNPs that matter most to the model are {'' if agree else 'not '}more often those with an eQTL than "
+            "chance would make them"
+        )
+    return out + "."
 
 
 def lines(result: stack.StackResult, found: Found) -> dict[str, tuple[str, ...]]:
@@ -158,9 +182,9 @@ def _features_line(found: Found) -> str:
     same = f" In {_count(flat, 'gene')} all people have the same sequence there." if flat else ""
     return (
         f"Around the start of each of {_count(t.height, 'gene')} everyone has two sequences of "
-        f"{found.model['window']:,} bases: {haplotypes:,} in all, of which {distinct:,} differ. The model predicts each "
-        f"of those once. Between people its {TRACK} differs by {100 * float(np.median(t['spread'])):.1f} % of its mean "
-        f"in the median gene (standard deviation).{same}"
+        f"{found.model['window']:,} bases: {haplotypes:,} in all, but only {distinct:,} different "
+        f"ones, and the model predicts each of those once. Between people its {TRACK} differs by "
+        f"{100 * float(np.median(t['spread'])):.1f} % of its mean in the median gene (standard deviation).{same}"
     )
 
 
@@ -175,8 +199,9 @@ def added(result: stack.StackResult, found: Found) -> str:
         f"{number(alone)} in held-out people; from genotypes {number(row['mean_r2'] - row['delta_r2'])}; from both "
         f"{number(row['mean_r2'])}. "
     )
-    if row["n_genes"] == 1:
-        return start + f"The difference is {number(row['delta_r2'], sign=True)}, in one gene, which proves nothing."
+    if row["n_genes"] < _FEW_GENES:
+        few = f"{_count(row['n_genes'], 'gene')}, too few to tell"
+        return start + f"The difference is {number(row['delta_r2'], sign=True)} in {few}."
     between = interval(row["delta_low"], row["delta_high"], sign=True)
     if row["delta_low"] > 0:
         verdict = "the features add to what genotypes say"
@@ -192,11 +217,18 @@ def added(result: stack.StackResult, found: Found) -> str:
 
 def contrast(without: stack.StackResult, with_features: stack.StackResult) -> dict[str, Any]:
     """The stack with sequence features against the one without, paired over genes: a row of `summarise`."""
-    parts = [
-        result.scores.filter(pl.col("method") == result.stack).with_columns(method=pl.lit(name))
-        for result, name in ((without, "genotype"), (with_features, "both"))
-    ]
-    return summarise(pl.concat(parts), "genotype").row(by_predicate=pl.col("method") == "both", named=True)
+    table = _side_by_side({"genotype": without, "both": with_features})
+    return summarise(table, "genotype").row(by_predicate=pl.col("method") == "both", named=True)
+
+
+def _side_by_side(results: Mapping[str, stack.StackResult]) -> pl.DataFrame:
+    """Scores of the stack of several runs, under their names, of the genes that all of them have."""
+    tables = [of.scores.filter(pl.col("method") == of.stack) for of in results.values()]
+    common = set.intersection(*(set(table["gene_id"].to_list()) for table in tables))
+    return pl.concat(
+        table.filter(pl.col("gene_id").is_in(list(common))).with_columns(method=pl.lit(name))
+        for name, table in zip(results, tables)
+    )
 
 
 def _eqtl_line(found: Found) -> str:
@@ -251,16 +283,16 @@ def model_section(found: Found) -> Section:
     text = [
         f"{model['name']} has the shape of Enformer (Avsec et al. 2021), much smaller: {model['window']:,} bases in, "
         f"and for every {model['bin_size']} of them a prediction of {len(model['tracks'])} tracks. Accessibility says "
-        "how open the DNA is for proteins to bind; initiation how much transcription starts there, on the strand of the "
-        "gene (+) or on the other (−). GM12878 is a line of blood cells of the same kind as those of the people here; "
-        "K562 comes from a leukaemia, MCF7 from a breast cancer."
+        "how open the DNA is for proteins to bind; initiation how much transcription starts there, on the strand of "
+        "the gene (+) or on the other (−). GM12878 is a line of blood cells of the same kind as those of the people "
+        "here; K562 comes from a leukaemia, MCF7 from a breast cancer."
     ]
     if mb:
         text.append(
-            "It was trained on "
-            + ", ".join(f"{mb[name]:.1f} Mb ({words})" for name, words in _PARTS.items() if name in mb)
-            + f" of chromosome 22. {_where(found)} That does not leak: what these people express was never in it. Its "
-            "predictions there may be better than elsewhere in the genome, though."
+            "Chromosome 22 was cut into stretches: "
+            + ", ".join(f"{mb[name]:.1f} million bases for {words}" for name, words in _PARTS.items() if name in mb)
+            + f". {_where(found)} That gives nothing away: what these people express was never in it. But its "
+            "predictions there may be better than elsewhere in the genome."
         )
     scores = ((card.get("scores") or {}).get("pearson_log") or {}).get("model") or {}
     rows = [
@@ -310,12 +342,8 @@ def features_section(found: Found) -> Section:
     label = f"{TRACK} at the gene's start, percent from the mean"
     shown = table.select(
         Gene="gene_id",
-        **{
-            "SNPs": "snvs",
-            "Sequences": "haplotypes",
-            "Different ones": "distinct",
-        },
-        **{"Spread, %": 100 * pl.col("spread")},
+        SNPs="snvs",
+        **{"Different sequences": "distinct", "Spread, %": 100 * pl.col("spread")},
     )
     parts = split_of(found.card, table, found.model["window"])
     if parts:
@@ -340,8 +368,8 @@ def features_section(found: Found) -> Section:
         tables=(
             (
                 shown,
-                "SNPs in the model's window; sequences of all people, and how many differ; standard deviation over "
-                "people in percent of the mean.",
+                f"SNPs in the model's window; how many different sequences {2 * people:,} of them are; standard "
+                "deviation over people in percent of the mean.",
             ),
         ),
     )
@@ -349,7 +377,7 @@ def features_section(found: Found) -> Section:
 
 def scores_section(config: stack.StackConfig, result: stack.StackResult) -> Section:
     """The polygenic scores beside the stack."""
-    from genopred.report.figures import best_genes, gene_bars, predicted_scatter
+    from genopred.report.figures import best_genes, predicted_scatter, r2_against_r2
     from genopred.report.page import Section
 
     have = set(result.summary["method"].to_list())
@@ -363,35 +391,32 @@ def scores_section(config: stack.StackConfig, result: stack.StackResult) -> Sect
     )
     main = methods[-1]
     gene, r2 = best_genes(result.scores, main, 1)[0]
-    predictions = pl.scan_parquet(config.out / "predictions.parquet").filter(
-        (pl.col("gene_id") == gene) & (pl.col("method") == main)
+    predictions = (
+        pl.scan_parquet(config.out / "predictions.parquet")
+        .filter((pl.col("gene_id") == gene) & (pl.col("method") == main))
+        .collect()
     )
-    shown = [*methods, result.stack]
-    figures = [
+    figures: list[tuple[Any, ...]] = [
         (
-            predicted_scatter(predictions.collect(), gene, main, r2, width=420),
-            predicted_scatter(predictions.collect(), gene, main, r2, width=_WIDTHS[1]),
-            f"{gene}: {main} of each held-out person (predicted) against expression (measured). Along the dashed line "
-            "both are equal.",
+            predicted_scatter(predictions, gene, main, r2, width=_SMALL),
+            f"{gene}: its {main} in each held-out person (predicted) against expression (measured). Along the dashed "
+            "line both are equal.",
         )
     ]
     if result.scores["gene_id"].n_unique() > 1:
-        figures.append(
-            (
-                gene_bars(result.scores, shown, max_genes=12, width=520),
-                gene_bars(result.scores, shown, max_genes=8, width=_WIDTHS[1], horizontal=True),
-                f"R² in held-out people, the genes that {result.stack} predicts best.",
-            )
-        )
+        for x, y in zip(methods, [*methods[1:], result.stack]):
+            caption = f"{y} against {x}: one point a gene, above the line where {y} is better."
+            figures.append((r2_against_r2(result.scores, x, y, width=_SMALL), caption))
     return Section(
         "Polygenic scores",
         (
             "A polygenic score adds up a person's alleles, each times its estimated effect. baseline-prs takes every "
-            "SNP near the gene; pt-prs (pruning and thresholding) only SNPs with small p-values, one of each group that "
-            "is inherited together. genopred prs computes the same scores and writes their weights, to be used on "
+            "SNP near the gene; pt-prs (pruning and thresholding) only SNPs with small p-values, one of each group "
+            "that is inherited together. genopred prs computes the same scores and writes their weights, to be used on "
             "other people.",
-            f"Mean R², the share of the differences between held-out people that is explained: {said}. The stack below "
-            "combines these scores with other methods.",
+            f"Mean R², the share of the differences between held-out people that is explained: {said}. The next "
+            "sections compare them with other ways to learn from genotypes, and with stacks, which learn from the "
+            "training people how far to trust each of those.",
         ),
         figures=tuple(figures),
         wide=False,
@@ -406,10 +431,7 @@ def added_section(result: stack.StackResult, found: Found) -> Section:
     title = "Do sequence features add to genotypes?"
     if found.both is None or found.alone is None:
         return Section(title, (added(result, found),))
-    names = {"genotypes": result, "sequence": found.alone, "both": found.both}
-    scores = pl.concat(
-        [of.scores.filter(pl.col("method") == of.stack).with_columns(method=pl.lit(name)) for name, of in names.items()]
-    )
+    scores = _side_by_side({"genotypes": result, "sequence": found.alone, "both": found.both})
     table = summarise(scores, "genotypes").select(
         pl.col("method").alias("Inputs of the stack"),
         pl.col("mean_r2").alias("Mean R²"),
@@ -420,7 +442,7 @@ def added_section(result: stack.StackResult, found: Found) -> Section:
         pl.col("p_wilcoxon").alias("p"),
     )
     figures = tuple(
-        (r2_against_r2(scores, "genotypes", name), r2_against_r2(scores, "genotypes", name, width=_WIDTHS[1]), caption)
+        (r2_against_r2(scores, "genotypes", name, width=_SMALL), caption)
         for name, caption in (
             ("both", "Both against genotypes alone: one point a gene, above the line where both are better."),
             ("sequence", "Sequence features alone against genotypes alone."),
@@ -448,14 +470,19 @@ def effects_section(found: Found) -> Section:
     gene, lead, chrom = here.gene["gene_id"], here.lead, plain_chrom(here.gene["chrom"])
     near = here.snps.filter(pl.col("effect").is_not_null())
     minus = "\N{MINUS SIGN}log10 p"
+    height = -np.log10(np.maximum(here.snps["pval_nominal"].to_numpy(), 1e-300))
+    caption = (
+        f"eQTL p-values of all SNPs within 500,000 bases of {gene}. Diamond: the SNP with the smallest p-value of "
+        "those that the model sees from the gene's start. Colour: how closely a SNP is inherited with it (r²)."
+    )
+    below = (
+        f"The model's view of the SNPs within {REACH:,} bases: how much the other allele changes the predicted {TRACK} "
+        "around the SNP itself (absolute value, summed over the window). The model knows nothing of the p-values above."
+    )
     drawn = (
-        (here.snps, -np.log10(np.maximum(here.snps["pval_nominal"].to_numpy(), 1e-300)), minus, "eQTL p-values of all "
-         f"SNPs within 500,000 bases of {gene}. Diamond: the SNP with the smallest p-value of those that the model sees "
-         "from the gene's start. Colour: how closely a SNP is inherited with it (r²)."),
-        (near, near["effect"].abs().to_numpy(), "change", f"The model's view of the SNPs within {REACH:,} bases: how "
-         f"much the other allele changes the predicted {TRACK} around the SNP itself (absolute value, summed over "
-         "the window). It knows nothing of the p-values above."),
-    )  # fmt: skip
+        (here.snps, height, minus, caption),
+        (near, near["effect"].abs().to_numpy(), "|effect|", below),
+    )
     figures: list[tuple[Any, ...]] = []
     for table, y, ylabel, caption in drawn:
         ids = table["variant_id"].to_list()

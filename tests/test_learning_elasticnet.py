@@ -178,3 +178,23 @@ def test_cross_validated_fit_is_glmnets(tmp_path):
         pytest.skip("R has no glmnet")
     x, y = cohort(n=150, m=200, seed=11)
     check_glmnet(run_glmnet(tmp_path, x, y, assign_folds(150, 10, 4)), x, y)
+
+
+def test_columns_that_hardly_vary_beside_their_mean_are_standardised_all_the_same():
+    """Sequence features vary by a ten-thousandth of their mean, and are nearly copies of each other."""
+    rng = np.random.default_rng(3)
+    signal = rng.integers(0, 11, 300) / 10
+    small = np.column_stack([12.7 + 1e-3 * signal * (1 + j / 10) for j in range(9)]).astype(np.float32)
+    y = signal + rng.standard_normal(300)
+    folds = assign_folds(300, 5, 1)
+    plain = (small.astype(np.float64) - small.astype(np.float64).mean(axis=0)) * 1e3
+    for x in (small, small / 1000):
+        found, expected = ElasticNet().fit_oof(x, y, folds), ElasticNet().fit_oof(plain, y, folds)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_rounding_of_a_constant_is_no_variation():
+    x = np.full((100, 2), 12.7, dtype=np.float32)
+    x[::3, 0] = np.nextafter(np.float32(12.7), np.float32(13))
+    y = np.random.default_rng(1).standard_normal(100)
+    np.testing.assert_allclose(ElasticNet().fit(x, y).predict(x), y.mean())

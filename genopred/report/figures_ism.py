@@ -122,7 +122,7 @@ def mutagenesis(
         bottom.set_xlim(start - 0.5, start + n - 0.5)
         bottom.set_xlabel(f"position on {chrom}" + ("; grey dots: the reference's base" if legible else ""))
         bottom.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value - round(value)) < 1e-6 else "")
-        bottom.locator_params(axis="x", integer=True, nbins=8)
+        bottom.locator_params(axis="x", integer=True, nbins=8 if width >= 500 else 2)
         figure.colorbar(image, ax=[top, bottom], label=label, fraction=0.02, pad=0.01)
         if title:
             top.set_title(title, pad=6 + 15 * rows)
