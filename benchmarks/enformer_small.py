@@ -132,6 +132,15 @@ class Setting:
     def features(self) -> Path:
         return self.folder / "features"
 
+    def ready(self) -> dict[str, Any]:
+        """The manifest of the finished features."""
+        manifest = read_manifest(self.features) if (self.features / MANIFEST).is_file() else {}
+        if not manifest.get("complete"):
+            raise SystemExit(f"{self.features} is not finished; run --step features first.")
+        if manifest["checkpoint_hash"] != self.model.checkpoint_hash:
+            raise SystemExit(f"{self.features} is of other weights: they changed during the run; delete that folder.")
+        return manifest
+
     def blocks(self) -> pl.DataFrame:
         """The stretches of GRCh38 that the model was trained, chosen and tested on: chrom, start, end, split."""
         if self.regions is not None:
@@ -254,7 +263,7 @@ def step_features(setting: Setting) -> list[Path]:
         *markdown(
             ("", ""),
             [
-                ("genes, people", f"{len(wanted)}, {len(read_manifest(setting.features)['samples'])}"),
+                ("genes, people", f"{len(wanted)}, {len(setting.ready()['samples'])}"),
                 ("haplotypes × windows", f"{haplotypes:,}"),
                 ("distinct windows", f"{distinct:,} ({distinct / haplotypes:.1%})"),
                 ("`genopred features`, all of it", f"{spent['cpu']:.0f} CPU s ({spent['wall']:.0f} s by the clock)"),
@@ -277,6 +286,7 @@ def compute_features(setting: Setting, wanted: Sequence[str]) -> dict[str, float
     spent = json.loads(cost.read_text()) if cost.is_file() else {"cpu": 0.0, "wall": 0.0}
     # a finished folder is left alone: its manifest is part of what the stack's runs know it by
     if (setting.features / MANIFEST).is_file() and set(wanted) <= set(feature_genes(setting.features)):
+        setting.ready()
         return spent
     setting.folder.mkdir(parents=True, exist_ok=True)
     before, cpu, wall = dict(spent), time.process_time(), time.perf_counter()
@@ -299,6 +309,7 @@ def compute_features(setting: Setting, wanted: Sequence[str]) -> dict[str, float
             step(done, total, label)
 
         features.run(config, count)
+    setting.ready()
     return spent
 
 
@@ -397,7 +408,7 @@ def split_of(blocks: pl.DataFrame, positions: NDArray[np.int64]) -> list[str]:
 
 def genes_table(setting: Setting) -> pl.DataFrame:
     """One row a gene: its place and split, expression, and the reference's score by every model and measured track."""
-    expression = read_expression(EXPRESSION).select(samples=np.array(read_manifest(setting.features)["samples"]))
+    expression = read_expression(EXPRESSION).select(samples=np.array(setting.ready()["samples"]))
     table = expression.genes.select("gene_id", "strand", "tss").with_columns(
         pl.Series("mean_log10_expression", np.log10(expression.values + 0.1).mean(axis=0))
     )
@@ -545,7 +556,7 @@ def over_genes(part: pl.DataFrame, names: Sequence[str]) -> dict[str, dict[str, 
 
 def people_table(setting: Setting) -> pl.DataFrame:
     """One row a gene and feature: the correlation over people with expression, its p and FDR."""
-    samples = np.array(read_manifest(setting.features)["samples"])
+    samples = np.array(setting.ready()["samples"])
     expression = read_expression(EXPRESSION).select(samples=samples)
     confounders = read_covariates(COVARIATES).select(samples=samples).values[:, :N_COVARIATES]
     phenotype = zscore(residualise(inverse_normal(expression.values), confounders))
@@ -585,7 +596,7 @@ def step_people(setting: Setting) -> list[Path]:
     path = setting.folder / "people.tsv"
     rounded = table.with_columns(pl.col("r_over_people").round(5), pl.col("mean", "sd_over_people").round(7))
     write_text(path, rounded.write_csv(separator="\t"))
-    n_people = len(read_manifest(setting.features)["samples"])
+    n_people = len(setting.ready()["samples"])
     columns: dict[tuple[str, str], pl.DataFrame] = {}
     for name in PEOPLE:
         own = table.filter(pl.col("feature") == name)
@@ -718,6 +729,7 @@ def step_stack(setting: Setting) -> list[Path]:
 
 def stack_scores(setting: Setting, name: str) -> pl.DataFrame:
     """Scores of the three stacks of one set, each method under a name that says what it saw."""
+    setting.ready()
     genotype = stack_config(setting, name, setting.out / f"genotype-{name}")
     sequence = stack_config(
         setting, name, setting.folder / f"sequence-{name}", inputs="sequence", features=setting.features
