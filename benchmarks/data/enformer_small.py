@@ -286,8 +286,8 @@ def page(card: dict[str, Any]) -> str:
         "",
         "## On people's genes",
         "Over the 608 genes of GEUVADIS' chr22, the score at the TSS against mean expression beside Xpresso's, apart "
-        "for genes of training and test blocks: [genes](../benchmarks/results/enformer_small/genes.md). Over 358 people, "
-        "gene by gene: [people](../benchmarks/results/enformer_small/people.md). Beside genotypes in the stack: "
+        "for genes of training and test blocks: [genes](../benchmarks/results/enformer_small/genes.md). Over 358 "
+        "people, gene by gene: [people](../benchmarks/results/enformer_small/people.md). Beside genotypes in the stack: "
         "[stack](../benchmarks/results/enformer_small/stack.md). Cost: "
         "[features](../benchmarks/results/enformer_small/features.md).",
         "",
