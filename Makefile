@@ -26,6 +26,7 @@ BENCH := out/bench
 # Scripts that are not named here take a folder as their --out.
 BENCH_accuracy = --out $(BENCH)/accuracy --threads $(JOBS)
 BENCH_enformer = --out $(BENCH)/enformer.json
+BENCH_enformer_small = --out $(BENCH)/enformer_small --threads $(JOBS)
 BENCH_eqtl = --out $(BENCH)/eqtl.md
 BENCH_eqtl_truth = --out $(BENCH)/eqtl_truth.md
 BENCH_overlap = --work $(BENCH)/overlap
