@@ -81,7 +81,7 @@ MIN_SNPS = 50
 ACCESSIBILITY = "GM12878 accessibility"
 SENSE, ANTISENSE = "GM12878 initiation +", "GM12878 initiation -"
 BOTH_STRANDS = "GM12878 initiation, both strands"
-#: What is held against expression over people, named before anybody looked.
+#: What is held against expression over people, fixed before the first run.
 PEOPLE = {SENSE: "GM12878 initiation on the gene's strand", ACCESSIBILITY: "GM12878 accessibility"}
 MEASURED = {
     "measured GM12878 accessibility": ("acc.GM12878.chr22.bw",),
@@ -613,7 +613,7 @@ def step_people(setting: Setting) -> list[Path]:
     lines = [
         f"Per gene, over {n_people} people: Pearson r of the feature (mean of both haplotypes, three bins around the "
         "TSS) with expression (rank-based inverse normal, residualised on 3 genotype and 15 phenotype PCs). The two "
-        "features were named before anybody looked. FDR is over all genes whose feature varies; binomial tests take "
+        "features were fixed before the first run. FDR is over all genes whose feature varies; binomial tests take "
         "genes as independent, and neighbours share variants, so the true p values are larger still. Without any "
         f"relation the mean absolute r would be {null:.3f}. Xpresso: benchmarks/results/xpresso_chr22.tsv.",
         "",
