@@ -88,7 +88,8 @@ def main() -> None:
         # what the weights in the file say, in half precision as they are
         card["check"] = keep_windows(args.out / "run")
         embed(args.out / "run" / "model", WEIGHTS, card)
-        CARD.write_text(page(card), encoding="utf-8")
+        # as the file gives it back: keys in order
+        CARD.write_text(page(json.loads(json.dumps(card, sort_keys=True))), encoding="utf-8")
         for name, figure in {"tracks": "browser-genes", "density": "density"}.items():
             drawn = args.out / "evaluation" / f"{figure}.png"
             shutil.copyfile(drawn, CARD.parent / "figures" / f"enformer_small_{name}.png")
@@ -129,7 +130,7 @@ def describe(out: Path, n_weights: int, n_plain: int) -> dict[str, Any]:
     scores = pl.read_csv(out / "evaluation" / "scores.tsv", separator="\t")
     differences = pl.read_csv(out / "evaluation" / "differences.tsv", separator="\t")
     history = pl.read_csv(out / "run" / "history.tsv", separator="\t")
-    best = history.row(int(history["validation_loss"].arg_min() or 0), named=True)
+    best = json.loads((out / "run" / "model" / "config.json").read_text(encoding="utf-8"))["validation"]
     names = dict(zip(scores["model"].unique(maintain_order=True), ("model", "cnn", "ridge")))
     bases = {str(split): int((part["end"] - part["start"]).sum()) for (split,), part in regions.group_by("split")}
     return {
@@ -184,11 +185,25 @@ def describe(out: Path, n_weights: int, n_plain: int) -> dict[str, Any]:
         "limits": [
             "One chromosome, three cell lines: sequence features that chr22 has too few examples of were not learned.",
             "Test blocks are other stretches of the same chromosome; repeats and duplicated segments occur in both.",
+            "It finds where signal is, hardly on which strand and little in which cell line (table of differences).",
             "Single-base effects are much less certain than differences between places in the genome.",
+            "No better than a plain convolutional network of its size on these data; its shape fits the exact engine.",
             "Half-precision weights: predictions differ from the trained network's by their rounding.",
         ],
         "command": "python benchmarks/data/enformer_small.py --out OUT --record",
     }
+
+
+def verdict(name: str, differences: dict[str, list[float]]) -> str:
+    """Where the model is better than a baseline beyond the interval, in words."""
+    better = [track for track, (_, low, _) in differences.items() if low > 0]
+    worse = [track for track, (_, _, high) in differences.items() if high < 0]
+    open_ = len(differences) - len(better) - len(worse)
+    return (
+        f"**Against {name}:** better beyond the interval in {len(better)} of {len(differences)} tracks"
+        f"{' (' + ', '.join(better) + ')' if better else ''}, worse in {len(worse)}"
+        f"{' (' + ', '.join(worse) + ')' if worse else ''}, undecided in {open_}.  "
+    )
 
 
 def contrasts(file: Path) -> dict[str, float]:
@@ -264,7 +279,8 @@ def page(card: dict[str, Any]) -> str:
         parts = [cell(scores[name][track]) for name in ("model", "cnn", "ridge")]
         parts += [cell(differences[name][track], sign=True) for name in ("cnn", "ridge")]
         lines.append(f"| {track} | {' | '.join(parts)} |")
-    lines += ["", *(f"{name}: {what}." for name, what in card["baselines"].items()), ""]
+    lines += ["", *(f"{name}: {what}.  " for name, what in card["baselines"].items()), ""]
+    lines += [*(verdict(name, differences[name]) for name in ("cnn", "ridge")), ""]
     lines += [
         "Other measures of enformer-small on the same bins:",
         "",
@@ -287,8 +303,8 @@ def page(card: dict[str, Any]) -> str:
         "## On people's genes",
         "Over the 608 genes of GEUVADIS' chr22, the score at the TSS against mean expression beside Xpresso's, apart "
         "for genes of training and test blocks: [genes](../benchmarks/results/enformer_small/genes.md). Over 358 "
-        "people, gene by gene: [people](../benchmarks/results/enformer_small/people.md). Beside genotypes in the stack: "
-        "[stack](../benchmarks/results/enformer_small/stack.md). Cost: "
+        "people, gene by gene: [people](../benchmarks/results/enformer_small/people.md). Beside genotypes in the "
+        "stack: [stack](../benchmarks/results/enformer_small/stack.md). Cost: "
         "[features](../benchmarks/results/enformer_small/features.md).",
         "",
         "## Limits",
