@@ -46,9 +46,9 @@ def command(
     folder, and ${NAME} is a variable of the environment. The chromosomes are split into blocks for training, validation
     and test, at least a window apart; training never looks at the test blocks.
 
-    OUT/model is the network of the best epoch on the validation blocks so far, history.tsv and curves.svg show how it went, and
-    regions.tsv has the split. Stopped or killed, the same command goes on from the last checkpoint (last.pt) and, on a
-    CPU, ends with the same weights.
+    OUT/model is the network of the best epoch on the validation blocks so far, history.tsv and curves.svg show how it
+    went, and regions.tsv has the split. Stopped or killed, the same command goes on from the last checkpoint (last.pt)
+    and, on a CPU, ends with the same weights.
     """
     from genopred.cli.progress import progress
     from genopred.pipelines import train

@@ -61,7 +61,7 @@ def test_every_requirement_is_pinned():
     metadata.read(ROOT / "setup.cfg")
     extras = metadata["options.extras_require"]
     parts = [metadata["options"]["install_requires"], *(extras[name] for name in ("sequence", "simulate", "test"))]
-    required = "\n".join(parts).split()
+    required = [line.partition(";")[0].strip() for line in "\n".join(parts).splitlines() if line.strip()]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.partition("==")[0] for line in lines if not line.startswith("#")}
     names = {line.partition(">=")[0].partition("==")[0].lower().replace("_", "-") for line in required}
