@@ -19,6 +19,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import GenopredError
-from genopred.io.example import load_example
+from genopred.io.example import Example, load_example
 from genopred.io.writing import atomic, write_json
 from genopred.learning import learners as registry
 from genopred.pipelines import stack
@@ -186,7 +187,7 @@ def example_inputs(genes: tuple[str, ...] | None = None) -> CohortInputs:
     >>> example_inputs().expression.name
     'expression.bed.gz'
     """
-    example = load_example()
+    example = _example()
     return CohortInputs(
         expression=example.expression_file, bfile=example.bfile, covar=example.covariates_file, genes=genes
     )
@@ -232,7 +233,13 @@ def _settings(config: DemoConfig) -> stack.StackConfig:
         stack_weights="none",
         resume=config.resume,
         command=config.command,
+        page=False,
     )
+
+
+@cache
+def _example() -> Example:
+    return load_example()
 
 
 def sequence(config: DemoConfig, result: stack.StackResult, progress: stack.Progress | None = None) -> Sequence:
@@ -270,7 +277,7 @@ def sequence(config: DemoConfig, result: stack.StackResult, progress: stack.Prog
 
 def _sequence_settings(config: DemoConfig, **other: Any) -> stack.StackConfig:
     """The stack's, with the model; genotypes with their phase, which the other run has no use for."""
-    example = load_example()
+    example = _example()
     settings = _settings(config)
     cohort = replace(settings.cohort, bfile=None, pfile=example.pfile)
     return replace(settings, cohort=cohort, features=MODEL, fasta=example.reference_file, **other)
@@ -280,14 +287,14 @@ def _features(config: DemoConfig, progress: stack.Progress | None) -> Any:
     """Features of all genes, where the stack looks for them."""
     from genopred.pipelines import features
 
-    example = load_example()
+    example = _example()
     settings = features.FeaturesConfig(
         genotypes=("pfile", example.pfile),
         fasta=example.reference_file,
         model=MODEL,
         out=config.out / "sequence" / "features",
         expression=example.expression_file,
-        gene=tuple(load_example().expression.genes["gene_id"].to_list() if config.genes is None else config.genes),
+        gene=tuple(_example().expression.genes["gene_id"].to_list() if config.genes is None else config.genes),
         device="cpu",
         threads=1,  # more of them wait for each other in so small a network
         resume=config.resume,
@@ -402,7 +409,7 @@ def _near(genes: list[str], nominal: Path, model: Any) -> bool:
 def _effects(config: DemoConfig, name: str, progress: stack.Progress | None, **other: Any) -> pl.DataFrame:
     from genopred.pipelines import effects
 
-    example = load_example()
+    example = _example()
     settings: dict[str, Any] = {
         "genotypes": ("pfile", example.pfile),
         "fasta": example.reference_file,
@@ -432,7 +439,7 @@ def _overlap(config: DemoConfig, effects: pl.DataFrame, nominal: Path, progress:
         b=TableSpec(nominal, "eQTL", score="p:pval_nominal"),
         out=folder / "model",
         k=(TOP,),
-        pfile=load_example().pfile,
+        pfile=_example().pfile,
         draws=2_000,
         resamples=500,
         seed=config.seed,
@@ -449,7 +456,7 @@ def _locus(config: DemoConfig, effects: pl.DataFrame, nominal: Path, progress: s
     if not inside.height:
         return None
     lead = inside.sort("pval_nominal", "variant_id").row(0, named=True)
-    example = load_example()
+    example = _example()
     genes = example.expression.genes
     gene = genes.row(by_predicate=pl.col("gene_id") == lead["phenotype_id"], named=True)
     around = {"gene": (gene["gene_id"],), "center": "snp", "upstream": REACH, "downstream": REACH, "share": SHARE}

@@ -99,10 +99,9 @@ def _in_short(result: stack.StackResult, found: Found) -> str:
     out = f"In short: genotypes explain {100 * mean:.1f} % of the differences between held-out people on average"
     if found.both is not None:
         row = contrast(result, found.both)
-        sure = row["n_genes"] >= _FEW_GENES and (row["delta_low"] > 0 or row["delta_high"] < 0)
         out += (
             f"; with the sequence model's features added it is {100 * row['mean_r2']:.1f} %, a difference that these "
-            f"genes {'show to be more than chance' if sure else 'cannot tell from none'}"
+            f"genes {'show to be more than chance' if _sure(row) else 'cannot tell from none'}"
         )
     if found.overlap is not None:
         row = _best_null(found)
@@ -203,16 +202,22 @@ def added(result: stack.StackResult, found: Found) -> str:
         few = f"{_count(row['n_genes'], 'gene')}, too few to tell"
         return start + f"The difference is {number(row['delta_r2'], sign=True)} in {few}."
     between = interval(row["delta_low"], row["delta_high"], sign=True)
-    if row["delta_low"] > 0:
-        verdict = "the features add to what genotypes say"
-    elif row["delta_high"] < 0:
-        verdict = "the features make the predictions worse"
-    else:
+    if not _sure(row):
         verdict = "these genes do not show that the features add anything to what genotypes say"
+    elif row["delta_r2"] > 0:
+        verdict = "the features add to what genotypes say"
+    else:
+        verdict = "the features make the predictions worse"
     return start + (
         f"The difference is {number(row['delta_r2'], sign=True)}, 95 % interval over genes {between}, Wilcoxon p = "
         f"{p_value(row['p_wilcoxon'])}: {verdict}."
     )
+
+
+def _sure(row: Mapping[str, Any]) -> bool:
+    """Whether interval and ranks agree that there is a difference; with a few genes neither can tell."""
+    apart = row["delta_low"] > 0 or row["delta_high"] < 0
+    return bool(row["n_genes"] >= _FEW_GENES and apart and row["p_wilcoxon"] <= 0.05)
 
 
 def contrast(without: stack.StackResult, with_features: stack.StackResult) -> dict[str, Any]:
@@ -556,11 +561,11 @@ def overlap_section(found: Found) -> Section:
     table = plain.select(
         pl.when(pl.col("measure") == "overlap at k").then(pl.lit(f"SNPs in both top {TOP}"))
         .otherwise(pl.lit("rank correlation")).alias("Measure"),
-        pl.col("value").alias("Found"),
+        _short("value", "Found"),
         pl.col("null").alias("Null"),
-        pl.col("expected").alias("Expected"),
-        pl.col("null_low").alias("from"),
-        pl.col("null_high").alias("to"),
+        _short("expected", "Expected"),
+        _short("null_low", "from"),
+        _short("null_high", "to"),
         "p",
     )  # fmt: skip
     known = [f"{name}: {NULLS[name]}" for name in table["Null"].unique(maintain_order=True).to_list() if name in NULLS]
@@ -590,3 +595,8 @@ def overlap_section(found: Found) -> Section:
             ),
         ),
     )
+
+
+def _short(name: str, title: str) -> pl.Expr:
+    """Three significant digits: counts and correlations share a column."""
+    return pl.col(name).map_elements(lambda x: f"{x:.3g}", return_dtype=pl.String).alias(title)

@@ -127,6 +127,8 @@ class StackConfig:
     resume : bool
     command : str
         For the page.
+    page : bool
+        Write report.html; a workflow that writes a page of its own need not.
     """
 
     cohort: CohortInputs
@@ -150,6 +152,7 @@ class StackConfig:
     seed: int = 1
     resume: bool = True
     command: str = ""
+    page: bool = True
 
 
 @dataclass(frozen=True)
@@ -751,7 +754,8 @@ def _write(config: StackConfig, result: StackResult) -> None:
     write_table(result.scores, config.out / "scores")
     write_table(result.summary, config.out / "summary")
     write_files({config.out / "matched.tsv": lambda path: result.report.table.write_csv(path, separator="\t")})
-    write_report(config, result)
+    if config.page:
+        write_report(config, result)
 
 
 def write_report(

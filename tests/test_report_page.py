@@ -206,3 +206,25 @@ def test_written_whole_or_refused(tmp_path, data):
         write_page(tmp_path / "no" / "report.html", title="t")
     with pytest.raises(GenopredError, match="scores: needed with summary"):
         render_page(title="t", summary=summary)
+
+
+def test_a_workflows_own_lead_and_first_blocks_stand_before_the_comparison(data):
+    predictions, scores, summary = data
+    said = reading(summary, scores, "stack")
+    html = render_page(
+        title="run",
+        summary=summary,
+        scores=scores,
+        predictions=predictions,
+        info={"lead": ["What this is."]},
+        first=[Section("Before", ("text",))],
+        sections=[Section("After")],
+    )
+    parse(html)
+    header, main = html.split("<main>")
+    assert "<p>What this is.</p>" in header and said[0][:20] not in header
+    titles = re.findall(r"<h2[^>]*>([^<]+)</h2>", main)
+    assert titles[:2] == ["Before", "Methods compared"] and "After" in titles[2:]
+    assert said[0][:20] in main and "<dt>lead</dt>" not in html
+    alone = render_page(title="run", info={"lead": ["Only this."]}, sections=[Section("One")])
+    assert "<p>Only this.</p>" in alone
