@@ -156,6 +156,9 @@ def describe(out: Path, n_weights: int, n_plain: int) -> dict[str, Any]:
             "epochs": history.height,
             "best_epoch": best["epoch"],
             "seconds": history["seconds"].max(),
+            "machine": json.loads((out / "run" / "config.json").read_text(encoding="utf-8"))["machine"],
+            "precision": raw["training"]["precision"],
+            "threads": raw["training"].get("threads"),
             "validation_loss": best["validation_loss"],
         },
         "scores": {
@@ -185,9 +188,8 @@ def describe(out: Path, n_weights: int, n_plain: int) -> dict[str, Any]:
         "limits": [
             "One chromosome, three cell lines: sequence features that chr22 has too few examples of were not learned.",
             "Test blocks are other stretches of the same chromosome; repeats and duplicated segments occur in both.",
-            "It finds where signal is, hardly on which strand and little in which cell line (table of differences).",
+            "How far it tells strands and cell lines apart stands in the table of differences.",
             "Single-base effects are much less certain than differences between places in the genome.",
-            "No better than a plain convolutional network of its size on these data; its shape fits the exact engine.",
             "Half-precision weights: predictions differ from the trained network's by their rounding.",
         ],
         "command": "python benchmarks/data/enformer_small.py --out OUT --record",
@@ -293,8 +295,8 @@ def page(card: dict[str, Any]) -> str:
     training = card["training"]
     lines += [
         "",
-        "What tells strands and cell lines apart is much weaker. Correlation of predicted with measured differences of "
-        "log(1 + value) on the same bins:",
+        "Strands and cell lines told apart: correlation of predicted with measured differences of log(1 + value) on "
+        "the same bins; 0 where the model finds only where signal is:",
         "",
         "| difference | Pearson r |",
         "|---|---|",
@@ -313,7 +315,8 @@ def page(card: dict[str, Any]) -> str:
         "## Training it again",
         f"`{card['command']}` downloads the public files, trains both networks, evaluates them and writes weights and "
         f"page anew. The shipped weights are of epoch {training['best_epoch']} of {training['epochs']} and took "
-        f"{training['seconds'] / 60:.0f} minutes on one busy core of an Intel Xeon with AMX, in bfloat16. Settings: "
+        f"{training['seconds'] / 60:.0f} minutes ({training['machine']}; {training['precision']}, threads: "
+        f"{training['threads']}, beside other work). Settings: "
         "`benchmarks/data/enformer_small.toml`; `docs/training.md` tells how to train on other data.",
         "",
     ]
