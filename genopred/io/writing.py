@@ -54,7 +54,8 @@ def atomic(path: PathLike) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise GenopredError(f"cannot write {path}: it is a folder; choose another output name with --out.")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:60]}.", suffix=f".part{path.suffix}")
+        stem = os.fsencode(path.stem)[:180].decode(errors="ignore")  # the whole name has to stay within 255 bytes
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{stem}.", suffix=f".part{path.suffix}")
         os.close(handle)
         temporary = Path(name)
         os.chmod(temporary, 0o666 & ~_umask())
