@@ -40,7 +40,7 @@ def test_list_of_genes_and_compat(tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--compat", "gtex"], "--compat 'gtex' is unknown"),
+        (["--compat", "gtex"], "--compat gtex: there are tensorqtl, qtltools"),
         (["--gene", "ENSG1"], "ENSG1"),
         (["--bfile", "x"], "exactly one of"),
         (["--permute", "5"], "at least 100"),
