@@ -153,9 +153,61 @@ def test_changed_genotypes_are_noticed(tmp_path, example):
     config = replace(config, cohort=replace(config.cohort, bfile=prefix))
     stack.run(config)
     stack.run(config)  # its own output beside the prefix does not count as a change
-    os.utime(f"{prefix}.bed", ns=(1, 1))
+    os.utime(f"{prefix}.bed", ns=(1, 1))  # copied back: the same
+    assert stack.run(config).cost == {}
+    bed = Path(f"{prefix}.bed")
+    data = bytearray(bed.read_bytes())
+    data[1000] ^= 0b11
+    bed.write_bytes(data)
     with pytest.raises(GenopredError, match=r"other settings \(--bfile\)"):
         stack.run(config)
+
+
+def test_starting_over_removes_what_the_earlier_run_wrote(tmp_path):
+    """A page, tables and a peer's predictions of other settings stayed beside the new ones."""
+    stack.run(settings(tmp_path / "run", genes=2, learners=("ridge",)))
+    old = [tmp_path / "run" / name for name in ("benchmark.tsv", "glmnet/x.tsv", "genes/.x.abcdefgh.part.json")]
+    mine = tmp_path / "run" / "notes.txt"
+    (tmp_path / "run" / "glmnet").mkdir()
+    for file in (*old, mine):
+        file.write_text("")
+    first = contents(tmp_path / "run")
+    stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, resume=False, page=False))
+    left = contents(tmp_path / "run")
+    assert mine.exists() and not any(file.exists() for file in old) and "report.html" in first
+    assert set(first) - set(left) == {
+        "report.html", "benchmark.tsv", "glmnet/x.tsv", "genes/.x.abcdefgh.part.json",
+        *(name for name in first if name.startswith("genes/E") and name not in left),
+    }  # fmt: skip
+    assert len([name for name in left if name.startswith("genes/")]) == 2
+
+
+def test_results_without_their_settings_are_not_gone_on_with(tmp_path):
+    stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",)))
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(GenopredError, match=r"settings are not known \(no run.json\).*--no-resume"):
+        stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file|does not exist"), ("{half", "weights"), ("{}", "weights")],
+)
+def test_bad_weights_are_refused_before_anything_is_learned(tmp_path, monkeypatch, content, message):
+    file = tmp_path / "weights.json"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setattr(stack, "open_cohort", lambda *_: pytest.fail("went on"))
+    with pytest.raises(GenopredError, match=message):
+        stack.run(settings(tmp_path / "run", stack_weights=str(file)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_learner_is_not_all_of_them(tmp_path, example, capsys):
+    with pytest.raises(GenopredError, match="--learners names none"):
+        stack.run(settings(tmp_path / "run", learners=()))
+    code, err = _run(command(example, tmp_path / "run", learners=","), capsys)
+    assert code == 2 and "',' names nothing" in err
 
 
 def test_quantile_normalisation_is_over_all_genes_and_only_without_folds(tmp_path):
@@ -282,6 +334,10 @@ def test_features_of_a_model_are_computed_first(tmp_path, embedded):
     assert stack.run(with_model(tmp_path / "one")).cost == {}
 
 
+#: A block of bgzip that holds nothing.
+EMPTY_BGZF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
 def test_features_of_another_model_or_reference_do_not_mix(tmp_path, embedded):
     from test_sequence_checkpoint import write_small
 
@@ -289,6 +345,9 @@ def test_features_of_another_model_or_reference_do_not_mix(tmp_path, embedded):
     fasta = load_example().reference_file
     for end in ("", ".fai", ".gzi"):
         shutil.copy(f"{fasta}{end}", tmp_path / f"{fasta.name}{end}")
+    stack.run(with_model(tmp_path / "run", fasta=tmp_path / fasta.name))  # a copy is the same
+    with (tmp_path / fasta.name).open("ab") as file:
+        file.write(EMPTY_BGZF)
     with pytest.raises(GenopredError, match=r"results of a run with other settings \(features\)"):
         stack.run(with_model(tmp_path / "run", fasta=tmp_path / fasta.name))
     # the weights behind the name are others now
