@@ -120,7 +120,8 @@ def command(
     """Map expression QTLs in cis, in tensorQTL's tables.
 
     Writes <out>.cis_qtl_pairs.<chrom>.parquet (every gene and variant), <out>.cis_qtl (every gene, its top variant,
-    permutation p-value and q-value), and on request <out>.cis_independent_qtl and <out>.SuSiE_summary.
+    permutation p-value and q-value), <out>.matched.tsv (what was dropped and why), and on request
+    <out>.cis_independent_qtl and <out>.SuSiE_summary.
     """
     from genopred.cli.progress import progress
     from genopred.pipelines import eqtl
@@ -128,8 +129,7 @@ def command(
 
     opt.one_genotype_source(bfile, pfile, vcf)
     names = opt.parse_list(covar_name)
-    # Mapping is for all genes unless some are named; --all says so aloud.
-    chosen = opt.chosen_genes(gene, genes, all_genes or not (gene or genes))
+    chosen = opt.chosen_genes(gene, genes, all_genes)
     config = eqtl.EqtlConfig(
         CohortInputs(
             expression=expression,
