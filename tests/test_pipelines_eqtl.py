@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from conftest import resize_disk
 
 from genopred.errors import AlignmentError, GenopredError
 from genopred.genetics import eqtl as passes
@@ -125,6 +126,36 @@ def test_killed_and_resumed_gives_the_same_files(full, tmp_path, monkeypatch, vi
         monkeypatch.setattr(eqtl._Work, "_independent", die)
     eqtl.run(again)
     assert read_all(tmp_path) == read_all(full[0])
+
+
+@pytest.mark.parametrize("size", ["4k", "16k", "40k"])
+def test_a_full_disk_is_refused_and_the_run_goes_on_once_there_is_room(full, small_disk, size):
+    resize_disk(small_disk, size)
+    again = config(small_disk, independent=True, susie=True)
+    if size == "4k":
+        (small_disk / "filler").write_bytes(bytes(4096))
+    with pytest.raises(GenopredError, match=r"cannot write .*run\S*: No space left on device, [\d,]+ bytes"):
+        eqtl.run(again)
+    assert not [path for path in small_disk.rglob("*") if ".part." in path.name or path.suffix == ".lock"]
+    resize_disk(small_disk, "20m")
+    eqtl.run(again)
+    assert read_all(small_disk) == read_all(full[0])
+
+
+def test_no_space_at_any_write(full, tmp_path, failing_write):
+    for n in range(1, 100):
+        count, folder = failing_write(n), tmp_path / str(n)
+        try:
+            eqtl.run(config(folder, independent=True, susie=True))
+        except GenopredError as bad:
+            assert "No space left on device" in str(bad)
+            assert not [path for path in folder.rglob("*") if ".part." in path.name or path.suffix == ".lock"]
+        else:
+            break
+        failing_write(0)
+        eqtl.run(config(folder, independent=True, susie=True))
+        assert read_all(folder) == read_all(full[0]), n
+    assert n == count[0] + 1 > 10
 
 
 def test_other_settings_do_not_mix_with_old_parts(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from conftest import resize_disk
 from sklearn.metrics import r2_score
 
 from genopred.cli import main
@@ -516,6 +517,46 @@ def test_unwritable_output(tmp_path, example, capsys):
         blocked.mkdir(mode=0o500)
     code, err = _run(command(example, blocked / "run"), capsys)
     assert code == 2 and "Traceback" not in err and "write" in err
+
+
+@pytest.mark.parametrize(("threads", "size"), [(1, "4k"), (1, "64k"), (2, "64k"), (1, "200k")])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(
+    tmp_path, example, capsys, small_disk, threads, size
+):
+    """At the lock, in a worker's parquet, and at the end."""
+    genes = example.expression.genes["gene_id"].to_list()[:3]
+    words = command(example, "OUT", threads=threads, learners="ridge,gblup-tss")
+    words += [word for gene in genes[1:] for word in ("--gene", gene)]
+    whole, small = (
+        [str(folder / "run") if word == "OUT" else word for word in words] for folder in (tmp_path, small_disk)
+    )
+    assert _run(whole, capsys)[0] == 0
+    resize_disk(small_disk, size)
+    code, err = _run(small, capsys)
+    last = err.strip().splitlines()[-1]
+    assert code == 2 and "Traceback" not in err and "fault of genopred" not in err, err
+    assert last.startswith("GenopredError: ") and "No space left on device" in last and str(small_disk) in last
+    left = [path.name for path in small_disk.rglob("*")]
+    assert not [name for name in left if ".part" in name or name.endswith("lock")]
+    resize_disk(small_disk, "20m")
+    assert _run(small, capsys)[0] == 0
+    assert contents(tmp_path / "run") == contents(small_disk / "run")
+
+
+def test_no_space_at_any_write(tmp_path, failing_write):
+    config = settings(tmp_path / "run", genes=1, learners=("ridge",))
+    stack.run(replace(config, out=tmp_path / "whole"))
+    for n in range(1, 100):
+        count = failing_write(n)
+        try:
+            stack.run(config)
+        except GenopredError as bad:
+            assert "No space left on device" in str(bad) or "cannot be written" in str(bad)
+            assert not [path for path in tmp_path.rglob("*") if ".part" in path.name or path.name.endswith("lock")]
+        else:
+            break
+    assert n == count[0] + 1 > 8
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
 def test_all_missing_variant_is_dropped_and_counted(tmp_path, example, capsys):
