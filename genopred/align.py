@@ -61,11 +61,11 @@ def match(
     AlignmentError
         If samples, chromosomes or genes do not fit, or covariates have missing values or are collinear.
     """
-    tally = _Tally()
+    tally = Tally()
     samples = _match_samples(genotypes, expression, covariates, keep, remove, min_overlap, keep_overlap, tally)
     expression = expression.select(samples)
     if covariates is not None:
-        tally.add("covariates", covariates.notes)
+        tally.opened("covariates", covariates.source, len(covariates.names), covariates.notes)
         covariates = covariates.select(samples)
         check_covariates(covariates)
     genotypes = _match_variants(genotypes, extract, exclude, tally)
@@ -76,26 +76,90 @@ def match(
     return Cohort(genotypes, expression, covariates, tally.report())
 
 
-class _Tally:
-    """Rows of a MatchReport in the making."""
+class Tally:
+    """What came in, what was dropped and why; what was used is the rest, and who has counted it is held to it.
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, str, str, int, str]] = []
+    Counts under one reason add up, and the first examples stay. The report checks that used + dropped = in.
+
+    Parameters
+    ----------
+    report : MatchReport, optional
+        Go on with its counts; what is dropped then no longer counts as used.
+
+    Examples
+    --------
+    >>> tally = Tally()
+    >>> tally.come("variants", "in cohort.bed", 1000)
+    >>> tally.drop("variants", "monomorphic", ["rs1", "rs2"])
+    >>> tally.report().lines()[1:]
+    ['variants: 998 used: matched', 'variants: 2 dropped: monomorphic (rs1, rs2)']
+    """
+
+    def __init__(self, report: MatchReport | None = None) -> None:
+        self._rows: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self._names: dict[str, str] = {}
+        for item, status, reason, n, shown in [] if report is None else report.table.iter_rows():
+            self._put(item, status, reason, n, shown)
+        for item in dict.fromkeys(item for item, _, _ in self._rows):
+            parts = [row for row in self._rows if row[:2] == (item, "used")]
+            if len(parts) == 1:  # the rest under a name, not one of several kinds
+                self._names[item] = parts[0][2]
+                del self._rows[parts[0]]
+
+    def _put(self, item: str, status: str, reason: str, which: int | Sequence[object], shown: str = "") -> None:
+        n = which if isinstance(which, int) else len(which)
+        before, first = self._rows.get((item, status, reason), (0, ""))
+        text = shown or ("" if isinstance(which, int) else examples(which))
+        self._rows[item, status, reason] = (before + n, first or text)
+
+    def come(self, item: str, reason: str, n: int) -> None:
+        """So many came in."""
+        self._put(item, "in", reason, n)
+
+    def drop(self, item: str, reason: str, which: int | Sequence[object]) -> None:
+        """So many, or these, are left out."""
+        if which if isinstance(which, int) else len(which):
+            self._put(item, "dropped", reason, which)
+
+    def note(self, item: str, reason: str, which: int | Sequence[object]) -> None:
+        """Something else to say of so many, or of these."""
+        if isinstance(which, int) or len(which):
+            self._put(item, "note", reason, which)
+
+    def use(self, item: str, reason: str, which: int | Sequence[object] | None = None) -> None:
+        """What those that are left are called. Who has counted them says how many; several kinds must add up."""
+        if which is None:
+            self._names[item] = reason
+        else:
+            self._put(item, "used", reason, which)
 
     def add(self, item: str, notes: Iterable[Note]) -> None:
-        self.rows += [(item, status, reason, n, shown) for status, reason, n, shown in notes]
+        """What a reader, or `harmonise`, has to say."""
+        for status, reason, n, shown in notes:
+            self._put(item, status, reason, n, shown)
 
-    def count(self, item: str, status: str, reason: str, which: Sequence[object]) -> None:
-        if len(which):
-            self.rows.append((item, status, reason, len(which), examples(which)))
+    def opened(self, item: str, source: str, left: int, notes: Iterable[Note]) -> None:
+        """What a file held: those that its reader left, and those that it dropped according to its notes."""
+        notes = tuple(notes)
+        self.come(item, f"in {source}", left + sum(n for status, _, n, _ in notes if status == "dropped"))
+        self.add(item, notes)
 
-    def total(self, item: str, status: str, reason: str, n: int) -> None:
-        self.rows.append((item, status, reason, n, ""))
+    def dropped(self, item: str) -> list[tuple[str, int, str]]:
+        """Reasons, numbers and examples of what was dropped so far."""
+        rows = self._rows.items()
+        return [(reason, n, shown) for (name, status, reason), (n, shown) in rows if (name, status) == (item, "dropped")]
 
     def report(self) -> MatchReport:
-        items = {"samples": 0, "covariates": 1, "genes": 2, "variants": 3}
+        """The counts as a report; `used` follows from the others."""
+        rows = [(*key, *value) for key, value in self._rows.items()]
+        for item in dict.fromkeys(item for item, _, _ in self._rows):
+            count = {status: sum(row[3] for row in rows if row[:2] == (item, status)) for status in ("in", "dropped")}
+            if (count["in"] or count["dropped"]) and not any(row[:2] == (item, "used") for row in rows):
+                rows.append((item, "used", self._names.get(item, "matched"), count["in"] - count["dropped"], ""))
+        place = {item: i for i, item in enumerate(dict.fromkeys(row[0] for row in rows))}
+        items = {"samples": 0, "training people": 1, "covariates": 2, "genes": 3, "variants": 4}
         states = {"in": 0, "used": 1, "dropped": 2, "note": 3}
-        rows = sorted(self.rows, key=lambda row: (items.get(row[0], 9), states.get(row[1], 9)))
+        rows.sort(key=lambda row: (items.get(row[0], 9), 0 if row[0] in items else place[row[0]], states.get(row[1], 9)))
         return MatchReport(pl.DataFrame(rows, schema=MatchReport.SCHEMA, orient="row"))
 
 
@@ -107,7 +171,7 @@ def _match_samples(
     remove: ArrayLike | None,
     min_overlap: int,
     keep_overlap: bool,
-    tally: _Tally,
+    tally: Tally,
 ) -> list[str]:
     typed, measured = genotypes.samples.tolist(), expression.samples.tolist()
     for names, source in ((typed, genotypes.source), (measured, expression.source)):
@@ -115,14 +179,14 @@ def _match_samples(
     kept = None if keep is None else set(np.asarray(keep, dtype=str).tolist())
     removed = set() if remove is None else set(np.asarray(remove, dtype=str).tolist())
     everybody = list(dict.fromkeys(measured + typed))
-    tally.total("samples", "in", "in genotypes or expression", len(everybody))
-    tally.total("samples", "note", f"in genotypes {genotypes.source}", len(typed))
-    tally.total("samples", "note", f"in expression {expression.source}", len(measured))
+    tally.come("samples", "in genotypes or expression", len(everybody))
+    tally.note("samples", f"in genotypes {genotypes.source}", len(typed))
+    tally.note("samples", f"in expression {expression.source}", len(measured))
     left = everybody
     if kept is not None:
-        tally.count("samples", "dropped", "not in --keep", [s for s in left if s not in kept])
+        tally.drop("samples", "not in --keep", [s for s in left if s not in kept])
         left = [s for s in left if s in kept]
-    tally.count("samples", "dropped", "in --remove", [s for s in left if s in removed])
+    tally.drop("samples", "in --remove", [s for s in left if s in removed])
     left = [s for s in left if s not in removed]
     if not left:
         raise AlignmentError(
@@ -135,13 +199,13 @@ def _match_samples(
             f"no sample is in both {genotypes.source} ({examples(typed)}) and {expression.source} "
             f"({examples(measured)}){_name_hint(typed, measured)}; use the same names in both."
         )
-    tally.count("samples", "dropped", "no expression", [s for s in left if s not in has_expression])
+    tally.drop("samples", "no expression", [s for s in left if s not in has_expression])
     left = [s for s in left if s in has_expression]
     left = _without(left, has_genotypes, "genotypes", genotypes.source, "expression", keep_overlap, tally)
     if covariates is not None:
         listed = covariates.samples.tolist()
         _refuse_twice(listed, covariates.source)
-        tally.total("samples", "note", f"in covariates {covariates.source}", len(listed))
+        tally.note("samples", f"in covariates {covariates.source}", len(listed))
         if not set(listed) & set(left):
             raise AlignmentError(
                 f"no sample of {covariates.source} ({examples(listed)}) has genotypes and expression ({examples(left)})"
@@ -152,11 +216,11 @@ def _match_samples(
         )
     if len(left) < min_overlap:
         raise AlignmentError(
-            f"only {len(left)} samples are left ({examples(left)}), fewer than the floor of {min_overlap}; "
-            + "; ".join(f"{n} dropped: {reason}" for item, status, reason, n, _ in tally.rows if status == "dropped")
+            f"only {len(left)} samples are left ({examples(left)}), fewer than the floor of {min_overlap}"
+            + "".join(f"; {n} dropped: {reason}" for reason, n, _ in tally.dropped("samples"))
             + ". Check the sample names, or lower --min-overlap."
         )
-    tally.total("samples", "used", "in all files", len(left))
+    tally.use("samples", "in all files", len(left))
     return left
 
 
@@ -169,7 +233,7 @@ def _refuse_twice(names: list[str], source: str) -> None:
 
 
 def _without(
-    left: list[str], have: set[str], what: str, source: str, of: str, keep_overlap: bool, tally: _Tally
+    left: list[str], have: set[str], what: str, source: str, of: str, keep_overlap: bool, tally: Tally
 ) -> list[str]:
     lacking = [s for s in left if s not in have]
     if lacking and not keep_overlap:
@@ -177,7 +241,7 @@ def _without(
             f"{len(lacking)} of {len(left)} {of} samples have no {what} ({examples(lacking)}); "
             f"drop them with --keep-overlap, or check the sample names in {source}."
         )
-    tally.count("samples", "dropped", f"no {what}", lacking)
+    tally.drop("samples", f"no {what}", lacking)
     return [s for s in left if s in have]
 
 
@@ -197,11 +261,9 @@ def _name_hint(a: Sequence[str], b: Sequence[str]) -> str:
 
 
 def _match_variants(
-    genotypes: Genotypes, extract: ArrayLike | None, exclude: ArrayLike | None, tally: _Tally
+    genotypes: Genotypes, extract: ArrayLike | None, exclude: ArrayLike | None, tally: Tally
 ) -> Genotypes:
-    dropped = sum(n for status, _, n, _ in genotypes.notes if status == "dropped")
-    tally.total("variants", "in", f"in {genotypes.source}", genotypes.n_variants + dropped)
-    tally.add("variants", genotypes.notes)
+    tally.opened("variants", genotypes.source, genotypes.n_variants, genotypes.notes)
     for wanted, keep, reason in ((extract, True, "not in --extract"), (exclude, False, "in --exclude")):
         if wanted is None:
             continue
@@ -213,28 +275,26 @@ def _match_variants(
                 f"{genotypes.source}: none of its {genotypes.n_variants:,} variants is left, all are {reason} "
                 f"(ids here {examples(genotypes.variants['id'][:4].to_list())}, listed {examples(ids[:4])})."
             )
-        tally.count("variants", "dropped", reason, genotypes.variants["id"].to_numpy()[gone])
+        tally.drop("variants", reason, genotypes.variants["id"].to_numpy()[gone])
         if gone.any():
             genotypes = genotypes.select(variants=~gone)
     return genotypes
 
 
 def _match_genes(
-    genotypes: Genotypes, expression: Expression, wanted: Sequence[str] | None, window: int | None, tally: _Tally
+    genotypes: Genotypes, expression: Expression, wanted: Sequence[str] | None, window: int | None, tally: Tally
 ) -> NDArray[np.int64]:
     table = expression.genes
-    tally.total("genes", "in", f"in {expression.source}", table.height)
-    tally.add("genes", expression.notes)
+    tally.opened("genes", expression.source, table.height, expression.notes)
     rows = np.arange(table.height)
     if wanted is not None:
         rows = find_genes(table, wanted, expression.source)
-        if len(rows) < table.height:
-            tally.total("genes", "dropped", "not asked for", table.height - len(rows))
+        tally.drop("genes", "not asked for", table.height - len(rows))
     ids = table["gene_id"].to_numpy()
 
     def drop(bad: NDArray[np.bool_], reason: str) -> None:
         nonlocal rows
-        tally.count("genes", "dropped", reason, ids[rows[bad]].tolist())
+        tally.drop("genes", reason, ids[rows[bad]].tolist())
         rows = rows[~bad]
 
     there = _spellings(genotypes.variants["chrom"])
@@ -247,20 +307,20 @@ def _match_genes(
     for name in here:
         if name in there and here[name] != there[name]:
             shown = f"{_spelt(here[name])} = {_spelt(there[name])}"
-            tally.rows.append(("genes", "note", "chromosome names matched", 1, shown))
+            tally.note("genes", "chromosome names matched", [shown])
     chrom = np.array([plain_chrom(name) for name in table["chrom"].to_list()])
     drop(~np.isin(chrom[rows], list(there)), "chromosome not in genotypes")
     drop(np.ptp(expression.values[:, rows], axis=0) == 0, "constant expression")
     if window is not None:
         drop(count_cis(genotypes, table[rows], window) == 0, f"no variant within {window:,} bases of the TSS")
     if not len(rows):
-        lost = [row for row in tally.rows if row[:2] == ("genes", "dropped")]
-        reasons = "; ".join(f"{n} {reason}" + f" ({shown})" * bool(shown) for _, _, reason, n, shown in lost)
+        lost = tally.dropped("genes")
+        reasons = "; ".join(f"{n} {reason}" + f" ({shown})" * bool(shown) for reason, n, shown in lost)
         raise AlignmentError(
             f"no gene of {expression.source} can be used: {reasons}. Check that genotypes and expression are of the "
             "same genome build, and that the genes vary."
         )
-    tally.total("genes", "used", "matched", len(rows))
+    tally.use("genes", "matched", len(rows))
     return rows
 
 
@@ -279,15 +339,15 @@ def count_cis(genotypes: Genotypes, genes: pl.DataFrame, window: int) -> NDArray
     return out
 
 
-def _drop_empty_chromosomes(genotypes: Genotypes, expression: Expression, tally: _Tally) -> Genotypes:
+def _drop_empty_chromosomes(genotypes: Genotypes, expression: Expression, tally: Tally) -> Genotypes:
     used = {plain_chrom(name) for name in expression.genes["chrom"].unique().to_list()}
     spelt = _spellings(genotypes.variants["chrom"])
     gone = sorted(name for plain, names in spelt.items() if plain not in used for name in names)
     if gone:
         mask = genotypes.variants["chrom"].is_in(gone).to_numpy()
-        tally.rows.append(("variants", "dropped", "chromosome without genes", int(mask.sum()), examples(gone)))
+        tally.add("variants", [("dropped", "chromosome without genes", int(mask.sum()), examples(gone))])
         genotypes = genotypes.select(variants=~mask)
-    tally.total("variants", "used", "matched", genotypes.n_variants)
+    tally.use("variants", "matched", genotypes.n_variants)
     return genotypes
 
 
@@ -459,24 +519,12 @@ def usable_variants(
 
 
 def extend(report: MatchReport, item: str, notes: Iterable[Note]) -> MatchReport:
-    """A report with more notes on one item; what is dropped no longer counts as used.
+    """A report with more notes on one item; what is dropped no longer counts as used (see `Tally`).
 
-    Counts under one reason add up, and the first examples stay.
+    Of an item that is new to the report, the notes say how many came in.
     """
-    rows = [list(row) for row in report.table.rows()]
-    for status, reason, n, shown in notes:
-        same = [row for row in rows if row[:3] == [item, status, reason]]
-        if same:
-            same[0][3] += n
-        else:
-            rows.append([item, status, reason, n, shown])
-        if status == "dropped":
-            for row in rows:
-                if row[:2] == [item, "used"]:
-                    row[3] -= n
-                    break
-    tally = _Tally()
-    tally.rows = [(str(a), str(b), str(c), int(d), str(e)) for a, b, c, d, e in rows]
+    tally = Tally(report)
+    tally.add(item, notes)
     return tally.report()
 
 

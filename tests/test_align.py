@@ -267,6 +267,32 @@ def test_extended_report_still_adds_up(genotypes, expression):
     assert longer.table.filter(reason="monomorphic")["n"].to_list() == [4]
 
 
+def test_a_tally_holds_those_who_counted_to_their_count():
+    tally = align.Tally()
+    tally.come("pairs", "in all windows", 1000)
+    tally.drop("pairs", "monomorphic", 300)
+    tally.drop("pairs", "rare", 0)
+    tally.note("pairs", "seen", ["a", "b", "c", "d"])
+    report = tally.report()
+    assert report.lines() == [
+        "pairs: 1,000 in: in all windows",
+        "pairs: 700 used: matched",
+        "pairs: 300 dropped: monomorphic",
+        "pairs: 4 note: seen (a, b, c, ...)",
+    ]
+    tally.use("pairs", "tested", 700)
+    assert tally.report().count("pairs", "used") == 700
+    tally.use("pairs", "tested twice", 1)
+    with pytest.raises(RuntimeError, match="counts of pairs do not add up: 1000 in, 701 used, 300 dropped"):
+        tally.report()
+
+
+@pytest.mark.parametrize("notes", [[("dropped", "rare", 1, "")], [("in", "here", 1, ""), ("dropped", "rare", 2, "")]])
+def test_what_never_came_in_cannot_be_dropped(genotypes, expression, notes):
+    with pytest.raises(RuntimeError, match="counts of pairs do not add up"):
+        align.extend(align.match(genotypes, expression).report, "pairs", notes)
+
+
 A = variants(
     [
         ("chr1", 10, "rs1", "A", "G"),
