@@ -81,6 +81,18 @@ Ambiguous = Annotated[
         rich_help_panel=SCORING,
     ),
 ]
+MinMatch = Annotated[
+    float,
+    typer.Option(
+        "--min-match",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="Refuse to score where less of the variants of --score match; of --sumstats: of these or the genotypes', "
+        "whichever are fewer.",
+        rich_help_panel=SCORING,
+    ),
+]
 P1 = Annotated[
     str,
     typer.Option(
@@ -148,6 +160,7 @@ def command(
     q_score_range: QScoreRange = None,
     q_score_file: QScoreFile = None,
     ambiguous: Ambiguous = None,
+    min_match: MinMatch = 0.75,
     clump_p1: P1 = "1,0.05,0.01,0.001,0.00001",
     clump_p2: P2 = 0.01,
     clump_r2: R2 = "0.1,0.2,0.5,0.8",
@@ -176,6 +189,7 @@ def command(
     calibrate: Calibrate = True,
     seed: opt.Seed = 1,
     threads: opt.Threads = None,
+    resume: opt.Resume = True,
     quiet: opt.Quiet = False,
     out: opt.Out = Path("genopred-prs"),
 ) -> None:
@@ -185,7 +199,8 @@ def command(
     predict everyone; the table says how well they predict people they had not seen. With --pheno or --sumstats,
     index variants of clumps over all chromosomes are scored at every pair of thresholds. With --score, given
     weights are applied as by plink. Writes OUT.weights, OUT.scores, OUT.clumps, OUT.accuracy, OUT.models (as .tsv
-    and .parquet, those that apply) and OUT.matched.tsv: alleles and samples matched, swapped, dropped, and why.
+    and .parquet, those that apply) and OUT.matched.tsv: alleles and samples matched, swapped, dropped, and why. A run
+    with --expression that was stopped goes on when the same command is given again.
     """
     from genopred.cli.progress import progress
     from genopred.errors import GenopredError
@@ -235,6 +250,7 @@ def command(
         ranges=q_score_range,
         range_values=q_score_file,
         ambiguous=ambiguous,
+        min_match=min_match,
         train=train,
         folds=folds,
         p1=_numbers(clump_p1, "--clump-p1"),
@@ -250,6 +266,7 @@ def command(
         calibrate=calibrate,
         threads=opt.cores(threads),
         seed=seed,
+        resume=resume,
     )
     with progress("genes" if mode == "genes" else "variants", quiet=quiet) as step:
         result = prs.run(config, step)

@@ -147,7 +147,9 @@ class Tally:
     def dropped(self, item: str) -> list[tuple[str, int, str]]:
         """Reasons, numbers and examples of what was dropped so far."""
         rows = self._rows.items()
-        return [(reason, n, shown) for (name, status, reason), (n, shown) in rows if (name, status) == (item, "dropped")]
+        return [
+            (reason, n, shown) for (name, status, reason), (n, shown) in rows if (name, status) == (item, "dropped")
+        ]
 
     def report(self) -> MatchReport:
         """The counts as a report; `used` follows from the others."""
@@ -159,7 +161,9 @@ class Tally:
         place = {item: i for i, item in enumerate(dict.fromkeys(row[0] for row in rows))}
         items = {"samples": 0, "training people": 1, "covariates": 2, "genes": 3, "variants": 4}
         states = {"in": 0, "used": 1, "dropped": 2, "note": 3}
-        rows.sort(key=lambda row: (items.get(row[0], 9), 0 if row[0] in items else place[row[0]], states.get(row[1], 9)))
+        rows.sort(
+            key=lambda row: (items.get(row[0], 9), 0 if row[0] in items else place[row[0]], states.get(row[1], 9))
+        )
         return MatchReport(pl.DataFrame(rows, schema=MatchReport.SCHEMA, orient="row"))
 
 
@@ -197,7 +201,7 @@ def _match_samples(
     if not any(s in has_expression and s in has_genotypes for s in left):
         raise AlignmentError(
             f"no sample is in both {genotypes.source} ({examples(typed)}) and {expression.source} "
-            f"({examples(measured)}){_name_hint(typed, measured)}; use the same names in both."
+            f"({examples(measured)}){name_hint(typed, measured)}; use the same names in both."
         )
     tally.drop("samples", "no expression", [s for s in left if s not in has_expression])
     left = [s for s in left if s in has_expression]
@@ -209,7 +213,7 @@ def _match_samples(
         if not set(listed) & set(left):
             raise AlignmentError(
                 f"no sample of {covariates.source} ({examples(listed)}) has genotypes and expression ({examples(left)})"
-                f"{_name_hint(listed, left)}; use the same names."
+                f"{name_hint(listed, left)}; use the same names."
             )
         left = _without(
             left, set(listed), "covariates", covariates.source, "genotype and expression", keep_overlap, tally
@@ -245,7 +249,7 @@ def _without(
     return [s for s in left if s in have]
 
 
-def _name_hint(a: Sequence[str], b: Sequence[str]) -> str:
+def name_hint(a: Sequence[str], b: Sequence[str]) -> str:
     """Why names may differ: FID_IID against IID, letter case, or a suffix."""
     ways = {
         "the part after the last '_' (FID_IID against IID)": lambda s: s.rsplit("_", 1)[-1],
@@ -528,6 +532,22 @@ def extend(report: MatchReport, item: str, notes: Iterable[Note]) -> MatchReport
     return tally.report()
 
 
+#: What became of a row of the second table, by number (`Harmonised.fate`); in the first four cases it is used.
+FATES = (
+    "matched",
+    "swapped",
+    "strand-flipped",
+    "strand-flipped and swapped",
+    "alleles differ",
+    "ambiguous strand (A/T or C/G)",
+    "variant listed more than once",
+    "not in {}",
+    "chromosome not in {}",
+    "no {}",
+)
+_DIFFER, _AMBIGUOUS, _REPEATED, _ABSENT, _ELSEWHERE, _NO_PLACE = range(4, 10)
+
+
 @dataclass(frozen=True)
 class Harmonised:
     """Which variants of two tables are the same, and whether their effects count the same allele.
@@ -540,16 +560,41 @@ class Harmonised:
         1 where both ALT (effect) alleles agree, -1 where they are swapped: multiply b's effect with it.
     notes : tuple of Note
         Counts: matched, swapped, strand-flipped, ambiguous and mismatched by reason. Dropped + used = rows of b.
+    fate : array of int, rows of b
+        What became of each, an index of `FATES`.
+    by : str
+        `position` or `id`.
     """
 
     a: NDArray[np.int64]
     b: NDArray[np.int64]
     sign: NDArray[np.float64]
     notes: tuple[Note, ...]
+    fate: NDArray[np.int64]
+    by: str
 
     def count(self, reason: str) -> int:
         """Variants under all reasons that start so."""
         return sum(n for _, text, n, _ in self.notes if text.startswith(reason))
+
+    @property
+    def met(self) -> NDArray[np.bool_]:
+        """Rows of b that are variants of a, with alleles that agree; ambiguous ones among them."""
+        return (self.fate < _DIFFER) | (self.fate == _AMBIGUOUS)
+
+    @property
+    def expected(self) -> NDArray[np.bool_]:
+        """Rows of b that could have met: once each, with a place, on chromosomes of a."""
+        return ~np.isin(self.fate, (_REPEATED, _ELSEWHERE, _NO_PLACE))
+
+    def share(self, weight: ArrayLike | None = None) -> float:
+        """Share of b's variants that met, of those that could; each counts 1, or its `weight` (|effect|, variance).
+
+        NaN where none could.
+        """
+        size = np.ones(len(self.fate)) if weight is None else np.abs(np.asarray(weight, dtype=np.float64))
+        total = float(size[self.expected].sum())
+        return float(size[self.met].sum()) / total if total else float("nan")
 
 
 _COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
@@ -561,6 +606,7 @@ def harmonise(
     *,
     by: str | None = None,
     ambiguous: str = "drop",
+    within: str | None = None,
     names: Sequence[str] = ("a", "b"),
 ) -> Harmonised:
     """Match the variants of table `b` (GWAS results, weights, a score file) to those of `a` (the genotypes).
@@ -571,9 +617,12 @@ def harmonise(
         Columns `ref` and `alt` (alt is the effect allele), and `chrom` and `pos`, or `id`. In `b`, `ref` may be
         null where only the effect allele is known.
     by : {"position", "id"}, optional
-        What identifies a variant; position where both tables have it and share some, else id.
+        What identifies a variant. By default the position where both tables have it, unless fewer than half as many
+        variants meet there as by id (positions of another build); else the id.
     ambiguous : {"drop", "keep"}
         A/T and C/G variants look the same on both strands: leave them out, or believe their alleles as they stand.
+    within : str, optional
+        Column of `b`, such as the name of a score: a variant may be there once for each value. Else once in all.
     names : (str, str)
         What to call the tables in messages.
 
@@ -590,40 +639,133 @@ def harmonise(
         raise GenopredError(f"ambiguous {ambiguous!r} is unknown; choose 'drop' or 'keep'.")
     if by not in (None, "position", "id"):
         raise GenopredError(f"by {by!r} is unknown; choose 'position' or 'id'.")
-    pairs = _pairs(a, b, by)
+    key, pairs, passed_over = _pairs(a, b, by)
     if not pairs.height:
-        raise AlignmentError(f"{names[0]} and {names[1]} share no variant{_why_none(a, b)}.")
+        raise AlignmentError(f"{names[0]} and {names[1]} share no variant{_why(a, b)}.")
     kind, is_ambiguous = _compare(pairs)
     pairs = pairs.select("a", "b").with_columns(kind=pl.Series(kind), ambiguous=pl.Series(is_ambiguous))
     pairs = pairs.sort("kind", "b", "a", maintain_order=True)
     best = pairs.unique("b", keep="first", maintain_order=True)
-    good = best.filter(pl.col("kind") < 4)
-    once = good.unique("a", keep="first", maintain_order=True)
-    names_b = b["id"] if "id" in b.columns else b.select(pl.format("{}:{}", "chrom", "pos")).to_series()
-    shown = names_b.fill_null(".").to_list()
-    notes: list[Note] = []
-
-    def say(status: str, reason: str, rows: Sequence[int]) -> None:
-        if rows:
-            notes.append((status, reason, len(rows), examples([shown[i] for i in sorted(rows)[:4]])))
-
+    good = best.filter(pl.col("kind") < _DIFFER)
+    if within is not None:
+        good = good.with_columns(within=b[within].gather(good["b"]))
+    once = good.unique(["a"] if within is None else ["a", "within"], keep="first", maintain_order=True)
     dropped = once.filter(pl.col("ambiguous")) if ambiguous == "drop" else once.clear()
-    used = once.join(dropped, on="b", how="anti", maintain_order="left")
-    for value, reason in enumerate(("matched", "swapped", "strand-flipped", "strand-flipped and swapped")):
-        say("used", reason, used.filter(pl.col("kind") == value)["b"].to_list())
+    used = once.join(dropped, on=["a", "b"], how="anti", maintain_order="left").sort("a", maintain_order=True)
+
+    fate = np.full(b.height, _ABSENT)
+    fate[_without_place(b, key)] = _NO_PLACE
+    if key == "position":
+        fate[(fate == _ABSENT) & ~_on_chromosomes(b, a)] = _ELSEWHERE
+    fate[best["b"].to_numpy()] = _DIFFER
+    fate[good["b"].to_numpy()] = _REPEATED
+    fate[dropped["b"].to_numpy()] = _AMBIGUOUS
+    fate[used["b"].to_numpy()] = used["kind"].to_numpy()
+
+    shown = variant_names(b)
+
+    def note(status: str, reason: str, rows: NDArray[np.int64]) -> list[Note]:
+        return [(status, reason, len(rows), examples(shown.gather(rows[:4]).to_list()))] if len(rows) else []
+
+    blanks = {_ABSENT: names[0], _ELSEWHERE: names[0], _NO_PLACE: key}
+    notes: list[Note] = []
+    for number, reason in enumerate(FATES):
+        status = "used" if number < _DIFFER else "dropped"
+        notes += note(status, reason.format(blanks.get(number, "")), np.flatnonzero(fate == number))
     if ambiguous == "keep":
-        say("note", "ambiguous strand (A/T or C/G), alleles believed", used.filter(pl.col("ambiguous"))["b"].to_list())
-    say("dropped", "ambiguous strand (A/T or C/G)", dropped["b"].to_list())
-    say("dropped", "alleles differ", best.filter(pl.col("kind") == 4)["b"].to_list())
-    say("dropped", "variant listed more than once", good.join(once, on="b", how="anti")["b"].to_list())
-    say("dropped", f"not in {names[0]}", sorted(set(range(b.height)) - set(best["b"].to_list())))
-    used = used.sort("a")
+        believed = np.sort(used.filter(pl.col("ambiguous"))["b"].to_numpy())
+        notes += note("note", "ambiguous strand (A/T or C/G), alleles believed", believed)
+    if passed_over:
+        notes.append(("note", "matched by id: by position far fewer are the same", pairs["b"].n_unique(), ""))
     sign = np.where(np.isin(used["kind"].to_numpy(), (1, 3)), -1.0, 1.0)
-    return Harmonised(used["a"].to_numpy().astype(np.int64), used["b"].to_numpy().astype(np.int64), sign, tuple(notes))
+    return Harmonised(
+        used["a"].to_numpy().astype(np.int64), used["b"].to_numpy().astype(np.int64), sign, tuple(notes), fate, key
+    )
 
 
-def _pairs(a: pl.DataFrame, b: pl.DataFrame, by: str | None) -> pl.DataFrame:
-    """Rows of both tables at one place (or of one id), with their alleles."""
+def require_match(
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    found: Harmonised,
+    floor: float,
+    *,
+    names: Sequence[str],
+    flag: str = "--min-match",
+    weight: ArrayLike | None = None,
+    either: bool = False,
+    builds: Sequence[str | None] = (None, None),
+) -> float:
+    """Refuse two tables of which too little matches, and say why.
+
+    Parameters
+    ----------
+    a, b : polars.DataFrame
+        As given to `harmonise`.
+    found : Harmonised
+    floor : float
+        Smallest share of b's variants that must match (see `Harmonised.share`).
+    names : (str, str)
+        What to call the tables.
+    flag : str
+        The option that holds the floor.
+    weight : array, rows of b, optional
+        How much each variant matters: |effect| of a score, variance of a model. For the message.
+    either : bool
+        `b` may hold more than `a`, as genome-wide results do: the share is that of whichever has fewer variants.
+    builds : (str or None, str or None)
+        Genome builds of the tables where known.
+
+    Returns
+    -------
+    float
+        The share.
+
+    Raises
+    ------
+    AlignmentError
+    """
+    n, met, of, other = int(found.expected.sum()), int(found.met.sum()), names[1], names[0]
+    if either:
+        here = int(_on_chromosomes(a, b).sum()) if found.by == "position" else a.height
+        if here < n:
+            n, of, other = here, names[0], names[1]
+    if not n:
+        raise AlignmentError(f"{names[1]} has no variant that could be in {names[0]}{_why(a, b, builds, found)}.")
+    share = met / n
+    if share < floor:
+        weighed = "" if weight is None else f", {found.share(weight):.1%} by weight"
+        raise AlignmentError(
+            f"only {met:,} of {n:,} variants of {of} match {other} ({share:.1%}{weighed}; the floor is {floor:.0%})"
+            f"{_why(a, b, builds, found)}. If that is as it should be, lower {flag}."
+        )
+    return share
+
+
+def variant_names(variants: pl.DataFrame) -> pl.Series:
+    """A name of each variant for messages: its id, or `chrom:pos:ref:alt` (as far as known) where that is missing."""
+    parts = [name for name in ("chrom", "pos", "ref", "alt") if name in variants.columns]
+    made = pl.concat_str(parts, separator=":", ignore_nulls=True) if parts else pl.lit("")
+    if "id" not in variants.columns:
+        return variants.select(made).to_series()
+    given = pl.col("id").is_not_null() & ~pl.col("id").is_in([".", ""])
+    return variants.select(pl.when(given).then(pl.col("id")).otherwise(made).alias("id")).to_series()
+
+
+def _without_place(b: pl.DataFrame, key: str) -> NDArray[np.bool_]:
+    columns = ["chrom", "pos"] if key == "position" else ["id"]
+    return b.select(pl.any_horizontal(pl.col(columns).is_null())).to_series().to_numpy()
+
+
+def _on_chromosomes(b: pl.DataFrame, a: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which rows of b are on a chromosome that a has; those without a chromosome are not."""
+    there = set(_spellings(a["chrom"].drop_nulls()))
+    names = [name for plain, spelt in _spellings(b["chrom"].drop_nulls()).items() if plain in there for name in spelt]
+    return b["chrom"].is_in(names).fill_null(False).to_numpy()
+
+
+def _pairs(a: pl.DataFrame, b: pl.DataFrame, by: str | None) -> tuple[str, pl.DataFrame, bool]:
+    """Rows of both tables at one place (or of one id), with their alleles; by what, and whether places were worse."""
+    found: dict[str, pl.DataFrame] = {}
     for key in ("position", "id") if by is None else (by,):
         columns = ["chrom", "pos"] if key == "position" else ["id"]
         if not all(set(columns) <= set(table.columns) for table in (a, b)):
@@ -631,10 +773,12 @@ def _pairs(a: pl.DataFrame, b: pl.DataFrame, by: str | None) -> pl.DataFrame:
                 raise GenopredError(f"cannot match by {by}: both tables need the column(s) {', '.join(columns)}.")
             continue
         left, right = _keyed(a, columns, "a"), _keyed(b, columns, "b")
-        pairs = left.join(right, on=columns, how="inner", maintain_order="left_right")
-        if pairs.height:
-            return pairs
-    return pl.DataFrame()
+        found[key] = left.join(right, on=columns, how="inner", maintain_order="left_right")
+    met = {key: pairs["b"].n_unique() for key, pairs in found.items()}
+    if not met or not max(met.values()):
+        return "", pl.DataFrame(), False
+    key = "id" if 2 * met.get("position", 0) < met.get("id", 0) else "position"
+    return key, found[key], key == "id" and met.get("position", 0) > 0
 
 
 def _keyed(table: pl.DataFrame, columns: list[str], name: str) -> pl.DataFrame:
@@ -647,6 +791,8 @@ def _keyed(table: pl.DataFrame, columns: list[str], name: str) -> pl.DataFrame:
     if "chrom" in columns:
         plain = {name: plain_chrom(name) for name in out["chrom"].drop_nulls().unique().to_list()}
         out = out.with_columns(pl.col("chrom").replace(plain), pl.col("pos").cast(pl.Int64))
+    if "id" in columns:
+        out = out.filter(~pl.col("id").is_in([".", ""]))
     return out.drop_nulls(columns)
 
 
@@ -672,20 +818,75 @@ def _reverse_complement(alleles: pl.Series) -> NDArray[np.object_]:
     return np.array([table.get(s) for s in alleles.to_list()], dtype=object)
 
 
-def _why_none(a: pl.DataFrame, b: pl.DataFrame) -> str:
-    def ids(table: pl.DataFrame) -> list[str]:
-        return table["id"].drop_nulls().head(1000).to_list() if "id" in table.columns else []
+#: Codes that stand for alleles in some files, and say nothing of bases.
+_CODED = "^[0-9IDPN]+$"
 
-    left, right = ids(a), ids(b)
-    if all({"chrom", "pos"} <= set(table.columns) for table in (a, b)):
-        here, there = ({plain_chrom(name) for name in t["chrom"].drop_nulls().unique().to_list()} for t in (a, b))
-        if here and there and not here & there:
+
+def _why(
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    builds: Sequence[str | None] = (None, None),
+    found: Harmonised | None = None,
+) -> str:
+    """Why so little of b is in a: other chromosomes, build, way of counting, names, alleles."""
+    reasons = []
+    if all({"chrom", "pos"} <= set(table.columns) and table["pos"].count() for table in (a, b)):
+        here, there = (set(_spellings(t["chrom"].drop_nulls())) for t in (a, b))
+        if not here & there:
             return f": their chromosomes differ ({examples(sorted(here))} against {examples(sorted(there))})"
-        if here & there:
-            return "; their chromosomes agree but no position does: probably different genome builds (lift one over)"
-    rs = [sum(name.startswith("rs") for name in names) / max(len(names), 1) for names in (left, right)]
-    if left and right and abs(rs[0] - rs[1]) > 0.5:
-        return f": one names variants by rsID, the other by position ({left[0]} against {right[0]})"
-    if left and right:
-        return f" ({left[0]} against {right[0]})"
-    return "; they need the columns chrom and pos, or id, in common"
+        reasons.append(_why_places(a, b, builds))
+    else:
+        reasons.append(_why_names(a, b))
+    differ = 0 if found is None else int((found.fate == _DIFFER).sum())
+    if found is not None and 4 * differ > int(found.expected.sum()):
+        coded = b.filter(b["alt"].str.contains(_CODED).fill_null(False))["alt"]
+        reasons.append(
+            f"alleles are coded ({examples(sorted(set(coded.head(1000).to_list())))}) where bases are needed"
+            if 2 * coded.len() > b.height
+            else f"alleles differ in {differ:,} rows: other variants, or alleles mixed up"
+        )
+    reasons = [reason for reason in reasons if reason]
+    if not reasons and found is None:
+        return "; they need the columns chrom and pos, or id, in common"
+    return (": " if reasons else "") + "; ".join(reasons)
+
+
+def _why_places(a: pl.DataFrame, b: pl.DataFrame, builds: Sequence[str | None]) -> str:
+    n, at, shifted = _places(a, b)
+    by, most = max(shifted.items(), key=lambda item: item[1])
+    if most > 2 * at and 2 * most > min(n, a.height):
+        how = "they count from 0 instead of 1" if by > 0 else "they count otherwise"
+        return (
+            f"{most:,} of {n:,} positions match when they are 1 {'higher' if by > 0 else 'lower'}: {how}, rather than "
+            "being of different genome builds"
+        )
+    if None not in builds and builds[0] != builds[1]:
+        return f"they are of different genome builds, {builds[0]} against {builds[1]} (lift one over)"
+    if 20 * at < min(n, a.height):
+        few = f"only {at:,} of {n:,} positions do" if at else "no position does"
+        return f"their chromosomes agree but {few}: probably different genome builds (lift one over)"
+    return f"{n - at:,} of {n:,} positions are not among the {a.height:,} variants" if 2 * at < n else ""
+
+
+def _places(a: pl.DataFrame, b: pl.DataFrame) -> tuple[int, int, dict[int, int]]:
+    """Rows of b on chromosomes of a, how many of them are at a position of a, and how many would be if shifted."""
+    left, right = (_keyed(t, ["chrom", "pos"], name) for t, name in ((a, "a"), (b, "b")))
+    spots = left.select("chrom", "pos").unique()
+    right = right.filter(pl.col("chrom").is_in(spots["chrom"].unique().implode()))
+    count = {
+        by: right.select("chrom", pl.col("pos") + by).join(spots, on=["chrom", "pos"], how="semi").height
+        for by in (0, 1, -1)
+    }
+    return right.height, count.pop(0), count
+
+
+def _why_names(a: pl.DataFrame, b: pl.DataFrame) -> str:
+    left, right = (t["id"].drop_nulls().head(1000).to_list() if "id" in t.columns else [] for t in (a, b))
+    if not left or not right:
+        return ""
+    rs = [sum(name.startswith("rs") for name in names) / len(names) for names in (left, right)]
+    shown = f"({left[0]} against {right[0]})"
+    if abs(rs[0] - rs[1]) > 0.5:
+        return f"one names variants by rsID, the other by position {shown}"
+    absent = b["id"].drop_nulls().is_in(a["id"].implode()).not_().sum()
+    return f"{absent:,} of {b.height:,} ids are not among the {a.height:,} variants {shown}" if absent else ""

@@ -46,7 +46,7 @@ from genopred.sequence.effects import (
 )
 from genopred.sequence.features import either_strand
 from genopred.sequence.registry import SequenceModel
-from genopred.types import VARIANT_SCHEMA, Interval, MatchReport, Note, plain_chrom
+from genopred.types import VARIANT_SCHEMA, Interval, MatchReport, plain_chrom
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from genopred.errors import GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.sequence.haplotypes import MAX_MISMATCH
 from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
-from genopred.types import Genotypes, plain_gene
+from genopred.types import Genotypes, plain_chrom, plain_gene
 
 #: Lengths of chromosomes 1 to 22, by which a FASTA's build is known.
 _LENGTHS = {
@@ -206,3 +206,16 @@ def read_track_file(path: PathLike) -> list[str]:
             at = header.index(name)
             return [line.split("\t")[at] for line in lines[1:]]
     return [line.strip() for line in lines]
+
+
+def build_of_positions(variants: pl.DataFrame) -> str | None:
+    """The build whose chromosomes are long enough for all positions; None where both are, or neither.
+
+    >>> build_of_positions(pl.DataFrame({"chrom": ["chr22"], "pos": [51_000_000]}))
+    'GRCh37'
+    """
+    last = variants.group_by("chrom").agg(pl.col("pos").max()).drop_nulls()
+    ends = {plain_chrom(chrom): pos for chrom, pos in last.iter_rows()}
+    lengths = {name: dict(enumerate(map(int, known.split()), start=1)) for name, known in _LENGTHS.items()}
+    fit = [name for name, of in lengths.items() if all(ends.get(str(chrom), 0) <= n for chrom, n in of.items())]
+    return fit[0] if len(fit) == 1 else None

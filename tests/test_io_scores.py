@@ -27,7 +27,7 @@ def written(tmp_path, text):
     ],
 )
 def test_layouts(tmp_path, text):
-    table = scores.read_weights(written(tmp_path, text))
+    table = scores.read_weights(written(tmp_path, text)).table
     assert table.schema == scores.WEIGHT_SCHEMA
     assert table.select("score", "id", "alt", "weight").rows() == [
         ("score", "rs1", "A", 0.5),
@@ -38,15 +38,15 @@ def test_layouts(tmp_path, text):
 
 def test_column_numbers(tmp_path):
     path = written(tmp_path, "CHR SNP BP A1 BETA\n22 rs1 10 A 0.5\n22 rs2 20 G -0.01\n")
-    table = scores.read_weights(path, (2, 4, 5))
+    table = scores.read_weights(path, (2, 4, 5)).table
     assert table["id"].to_list() == ["rs1", "rs2"] and table["weight"].to_list() == [0.5, -0.01]
 
 
 def test_several_scores_in_one_file(tmp_path):
     text = "gene_id method variant_id chrom pos ref alt weight\ng1 pt rs1 22 5 C A 1\ng2 pt rs1 22 5 C A 2\n"
-    table = scores.read_weights(written(tmp_path, text))
+    table = scores.read_weights(written(tmp_path, text)).table
     assert table.rows() == [("g1:pt", "rs1", "22", 5, "C", "A", 1.0), ("g2:pt", "rs1", "22", 5, "C", "A", 2.0)]
-    split = scores.read_weights(written(tmp_path, "score id alt weight\nx rs1 A 1\ny rs1 A 2\n"))
+    split = scores.read_weights(written(tmp_path, "score id alt weight\nx rs1 A 1\ny rs1 A 2\n")).table
     assert split["score"].to_list() == ["x", "y"]
 
 
