@@ -676,7 +676,7 @@ def harmonise(
         believed = np.sort(used.filter(pl.col("ambiguous"))["b"].to_numpy())
         notes += note("note", "ambiguous strand (A/T or C/G), alleles believed", believed)
     if passed_over:
-        notes.append(("note", "matched by id: by position far fewer are the same", pairs["b"].n_unique(), ""))
+        notes.append(("note", "told by id: by position far fewer are the same", pairs["b"].n_unique(), ""))
     sign = np.where(np.isin(used["kind"].to_numpy(), (1, 3)), -1.0, 1.0)
     return Harmonised(
         used["a"].to_numpy().astype(np.int64), used["b"].to_numpy().astype(np.int64), sign, tuple(notes), fate, key
@@ -864,7 +864,8 @@ def _why_places(a: pl.DataFrame, b: pl.DataFrame, builds: Sequence[str | None]) 
         return f"they are of different genome builds, {builds[0]} against {builds[1]} (lift one over)"
     if 20 * at < min(n, a.height):
         few = f"only {at:,} of {n:,} positions do" if at else "no position does"
-        return f"their chromosomes agree but {few}: probably different genome builds (lift one over)"
+        said = next((f"one says that it is of {build}; " for build in builds if build is not None), "")
+        return f"their chromosomes agree but {few}: probably different genome builds ({said}lift one over)"
     return f"{n - at:,} of {n:,} positions are not among the {a.height:,} variants" if 2 * at < n else ""
 
 
