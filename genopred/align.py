@@ -608,6 +608,7 @@ def harmonise(
     ambiguous: str = "drop",
     within: str | None = None,
     names: Sequence[str] = ("a", "b"),
+    builds: Sequence[str | None] = (None, None),
 ) -> Harmonised:
     """Match the variants of table `b` (GWAS results, weights, a score file) to those of `a` (the genotypes).
 
@@ -625,6 +626,8 @@ def harmonise(
         Column of `b`, such as the name of a score: a variant may be there once for each value. Else once in all.
     names : (str, str)
         What to call the tables in messages.
+    builds : (str or None, str or None)
+        Their genome builds where known, for messages.
 
     Returns
     -------
@@ -641,7 +644,7 @@ def harmonise(
         raise GenopredError(f"by {by!r} is unknown; choose 'position' or 'id'.")
     key, pairs, passed_over = _pairs(a, b, by)
     if not pairs.height:
-        raise AlignmentError(f"{names[0]} and {names[1]} share no variant{_why(a, b)}.")
+        raise AlignmentError(f"{names[0]} and {names[1]} share no variant{_why(a, b, builds)}.")
     kind, is_ambiguous = _compare(pairs)
     pairs = pairs.select("a", "b").with_columns(kind=pl.Series(kind), ambiguous=pl.Series(is_ambiguous))
     pairs = pairs.sort("kind", "b", "a", maintain_order=True)

@@ -548,7 +548,7 @@ def _match(
     names, builds = (genotypes.source, str(config.source)), (build_of_positions(everything.variants), build)
     settings: dict[str, Any] = {"ambiguous": config.ambiguous or ("keep" if given else "drop")}
     settings["within"] = "score" if given else None
-    found = align.harmonise(everything.variants, table, names=names, **settings)
+    found = align.harmonise(everything.variants, table, names=names, builds=builds, **settings)
     # Held against all variants: what --extract leaves out is left out on purpose.
     share = align.require_match(
         everything.variants,
@@ -872,9 +872,7 @@ def _with_intercepts(config: PRSConfig, scores: pl.DataFrame, file: ScoreFile) -
     flags = {"--average": config.average, "--center": config.center, "--q-score-range": config.ranges is not None}
     given = [flag for flag, on in flags.items() if on]
     if given:
-        log.warning(
-            f"{config.source}: its intercepts are left out, because they belong to plain sums, not to {given[0]}"
-        )
+        log.warning(f"{config.source}: its intercepts are left out: they belong to plain sums, not to {given[0]}")
         return scores
     return scores.with_columns(pl.col(name) + file.intercepts.get(name, 0.0) for name in scores.columns[1:])
 
