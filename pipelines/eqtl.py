@@ -337,9 +337,13 @@ class _Work:
             with atomic(self._part(chrom, "permutation")) as temporary:
                 table.write_parquet(temporary)
         notes: list[Note] = []
-        for reason, which in scan.unusable.items():
+        near = np.zeros(len(chrom.pos), dtype=bool)
+        for start, stop in zip(scan.start, scan.stop):
+            near[start:stop] = True
+        unusable = {reason: which & near for reason, which in scan.unusable.items()}
+        for reason, which in {**unusable, "in no gene's window": ~near}.items():
             shown = examples(chrom.ids.gather(np.flatnonzero(which)[:4]).to_list())
-            notes.append(("dropped", reason, int(which.sum()), shown))
+            notes += [("dropped", reason, int(which.sum()), shown)] * bool(which.any())
         write_json(facts, {"pairs": int(np.sum(~np.isnan(scan.r))), "notes": notes})
 
     def _gather(self, chromosomes: list[_Chromosome], what: str) -> pl.DataFrame:
