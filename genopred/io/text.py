@@ -149,6 +149,27 @@ def _read(handle: IO[bytes], path: Path, what: str) -> bytes:
         raise FormatError(f"{path} cannot be read ({problem.strerror}); needed {what}.") from None
 
 
+def whole_lines(path: PathLike, what: str, size: int = 1 << 24) -> Iterator[bytes]:
+    """What is in a file of text, `size` bytes or a little more at a time, each part ending with the end of a line.
+
+    Raises
+    ------
+    FormatError
+        As `pieces`; or if one line is larger than the bound.
+    """
+    held = io.BytesIO()
+    for piece in pieces(path, what):
+        cut = piece.rfind(b"\n") + 1
+        check_bound(held.tell() + len(piece), path)
+        held.write(piece[:cut] if cut else piece)
+        if cut and held.tell() >= size:
+            yield _unix(held.getvalue())
+            held = io.BytesIO()
+        held.write(piece[cut:] if cut else b"")
+    if held.tell():
+        yield _unix(held.getvalue()).rstrip(b"\n") + b"\n"
+
+
 def check_bound(held: int, path: PathLike) -> None:
     """Refuse to keep more of a file than the bound.
 
@@ -211,7 +232,7 @@ def decode(data: bytes, path: PathLike, first_line: int = 1) -> str:
         ) from None
 
 
-def find_separator(data: bytes, *, commas: bool = False) -> str | None:
+def find_separator(data: bytes, *, comment: bytes | None = None, commas: bool = False) -> str | None:
     """What separates the columns: tabs where the header has them, None for any run of blanks.
 
     So a name may hold a blank where there are tabs. Lines that do not agree in their number of tabs, or a header with
@@ -220,11 +241,14 @@ def find_separator(data: bytes, *, commas: bool = False) -> str | None:
     Parameters
     ----------
     data : bytes
-        From the header on; its first thousand lines are looked at.
+        Its first thousand lines are looked at.
+    comment : bytes, optional
+        Lines at the top that start with this are skipped, as in `read_table`.
     commas : bool
         Whether commas may separate too, where there are no tabs.
     """
-    head, *lines = data[: 1 << 24].split(b"\n", 1000)
+    data = data[: 1 << 24]
+    head, *lines = (data if comment is None else after_comments(data, comment)[0]).split(b"\n", 1000)
     n = head.count(b"\t")
     if n:  # the last one may be cut, or be what follows them all
         agree = all(line.count(b"\t") == n for line in lines[:-1] if line)
