@@ -27,7 +27,8 @@ _PIECE = 1 << 20
 
 _bound = MAX_BYTES
 
-_BOM = b"\xef\xbb\xbf"
+#: The byte-order mark that some editors put before UTF-8.
+BOM = b"\xef\xbb\xbf"
 
 #: How files start that hold no text, what they are, and what to do.
 _NO_TEXT = {
@@ -129,7 +130,7 @@ def pieces(path: PathLike, what: str) -> Iterator[bytes]:
                 for magic, said in _NO_TEXT.items():
                     if piece.startswith(magic):
                         raise FormatError(f"{path} {said.format(what=what)}")
-                piece, first = piece.removeprefix(_BOM), False
+                piece, first = piece.removeprefix(BOM), False
             if b"\0" in piece:
                 line += piece.count(b"\n", 0, piece.index(b"\0"))
                 raise FormatError(
