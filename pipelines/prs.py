@@ -61,7 +61,6 @@ from genopred.io.writing import lock_output, write_files, write_json
 from genopred.learning.evaluate import Outcome, outer_folds, scores
 from genopred.pipelines.cohort import CohortInputs, choose_covariates, open_cohort, open_genotypes
 from genopred.pipelines.run import fingerprint, settle
-from genopred.pipelines.sequence_inputs import build_of_positions
 from genopred.types import SCORE_SCHEMA, Genotypes, Interval, MatchReport, Note, plain_chrom
 
 log = logging.getLogger("genopred.prs")
@@ -234,7 +233,8 @@ def _genes(config: PRSConfig, progress: Progress, begin: Begin) -> PRSResult:
     values = quantile_normalise(values) if config.transform == "quantile" else values
 
     begin()
-    names = [_parts(config.out) / f"{i:06d}.json" for i in range(genes.height)]
+    # absolute, because a worker may have been started in another folder
+    names = [_parts(config.out).absolute() / f"{i:06d}.json" for i in range(genes.height)]
     ready = [name.is_file() for name in names]
 
     def tasks() -> Iterator[Any]:
@@ -545,7 +545,7 @@ def _match(
 ) -> align.Harmonised:
     """Variants of a score file or of summary statistics among the genotypes, or the reason why too few are there."""
     given = config.mode == "score"
-    names, builds = (genotypes.source, str(config.source)), (build_of_positions(everything.variants), build)
+    names, builds = (genotypes.source, str(config.source)), (align.known_build(everything), build)
     settings: dict[str, Any] = {"ambiguous": config.ambiguous or ("keep" if given else "drop")}
     settings["within"] = "score" if given else None
     found = align.harmonise(everything.variants, table, names=names, builds=builds, **settings)
