@@ -82,6 +82,18 @@ Ambiguous = Annotated[
         rich_help_panel=SCORING,
     ),
 ]
+MinMatch = Annotated[
+    float,
+    typer.Option(
+        "--min-match",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="Refuse to score where less of the variants of --score match; of --sumstats: of these or the genotypes', "
+        "whichever are fewer.",
+        rich_help_panel=SCORING,
+    ),
+]
 P1 = Annotated[
     str,
     typer.Option(
@@ -150,6 +162,7 @@ def command(
     q_score_range: QScoreRange = None,
     q_score_file: QScoreFile = None,
     ambiguous: Ambiguous = None,
+    min_match: MinMatch = 0.75,
     clump_p1: P1 = "1,0.05,0.01,0.001,0.00001",
     clump_p2: P2 = 0.01,
     clump_r2: R2 = "0.1,0.2,0.5,0.8",
@@ -178,6 +191,7 @@ def command(
     calibrate: Calibrate = True,
     seed: opt.Seed = 1,
     threads: opt.Threads = None,
+    resume: opt.Resume = True,
     quiet: opt.Quiet = False,
     out: opt.Out = Path("genopred-prs"),
 ) -> None:
@@ -187,7 +201,8 @@ def command(
     predict everyone; the table says how well they predict people they had not seen. With --pheno or --sumstats,
     index variants of clumps over all chromosomes are scored at every pair of thresholds. With --score, given
     weights are applied as by plink. Writes OUT.weights, OUT.scores, OUT.clumps, OUT.accuracy, OUT.models (as .tsv
-    and .parquet, those that apply) and OUT.matched.tsv: alleles and samples matched, swapped, dropped, and why.
+    and .parquet, those that apply) and OUT.matched.tsv: alleles and samples matched, swapped, dropped, and why. A run
+    with --expression that was stopped goes on when the same command is given again.
     """
     from genopred.cli.progress import progress
     from genopred.errors import GenopredError
@@ -237,6 +252,7 @@ def command(
         ranges=q_score_range,
         range_values=q_score_file,
         ambiguous=ambiguous,
+        min_match=min_match,
         train=train,
         folds=folds,
         p1=_numbers(clump_p1, "--clump-p1"),
@@ -252,6 +268,7 @@ def command(
         calibrate=calibrate,
         threads=opt.cores(threads),
         seed=seed,
+        resume=resume,
     )
     with progress("genes" if mode == "genes" else "variants", quiet=quiet) as step:
         result = prs.run(config, step)
@@ -267,8 +284,9 @@ def _numbers(text: str, flag: str, low: float = 0, high: float = 1) -> tuple[flo
         found = tuple(float(cell) for cell in opt.parse_list(text) or ())
     except ValueError:
         raise GenopredError(f"{flag} {text}: numbers between commas are needed.") from None
-    if not all(low <= number <= high for number in found):
-        raise GenopredError(f"{flag} {text}: numbers between {low:g} and {high:,.0f} are needed.")
+    for number in found:
+        if not low <= number <= high:
+            raise GenopredError(f"{flag} is {number}; numbers between {low:g} and {high:g} are needed.")
     return found
 
 

@@ -370,15 +370,13 @@ class _Work:
             with atomic(self._part(chrom, "permutation")) as temporary:
                 table.write_parquet(temporary)
         notes: list[Note] = []
-        for reason, which in scan.unusable.items():
+        near = np.zeros(len(chrom.pos), dtype=bool)
+        for start, stop in zip(scan.start, scan.stop):
+            near[start:stop] = True
+        unusable = {reason: which & near for reason, which in scan.unusable.items()}
+        for reason, which in {**unusable, "in no gene's window": ~near}.items():
             shown = examples(chrom.ids.gather(np.flatnonzero(which)[:4]).to_list())
-            notes.append(("dropped", reason, int(which.sum()), shown))
-        beside = np.ones(len(chrom.pos), dtype=bool)
-        for start, stop in zip(scan.start.tolist(), scan.stop.tolist()):
-            beside[start:stop] = False
-        if beside.any():
-            shown = examples(chrom.ids.gather(np.flatnonzero(beside)[:4]).to_list())
-            notes.append(("dropped", "in the window of no gene", int(beside.sum()), shown))
+            notes += [("dropped", reason, int(which.sum()), shown)] * bool(which.any())
         untested = [gene for i, gene in enumerate(ids) if np.isnan(scan.gene(i)).all()]
         write_json(facts, {"pairs": int(np.sum(~np.isnan(scan.r))), "notes": notes, "untested": untested})
 

@@ -13,19 +13,7 @@ from genopred.errors import GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.sequence.haplotypes import MAX_MISMATCH
 from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
-from genopred.types import Genotypes, plain_gene
-
-#: Lengths of chromosomes 1 to 22, by which a FASTA's build is known.
-_LENGTHS = {
-    "GRCh37": (
-        "249250621 243199373 198022430 191154276 180915260 171115067 159138663 146364022 141213431 135534747 135006516 "
-        "133851895 115169878 107349540 102531392 90354753 81195210 78077248 59128983 63025520 48129895 51304566"
-    ),
-    "GRCh38": (
-        "248956422 242193529 198295559 190214555 181538259 170805979 159345973 145138636 138394717 133797422 135086622 "
-        "133275309 114364328 107043718 101991189 90338345 83257441 80373285 58617616 64444167 46709983 50818468"
-    ),
-}
+from genopred.types import CHROM_LENGTHS, Genotypes, plain_gene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +178,7 @@ def genome_build(lengths: Iterable[int]) -> str:
     >>> genome_build([51_304_566]), genome_build([50_818_468]), genome_build([51_304_566, 50_818_468])
     ('GRCh37', 'GRCh38', 'unknown')
     """
-    builds = {name for length in lengths for name, known in _LENGTHS.items() if str(length) in known.split()}
+    builds = {name for length in lengths for name, known in CHROM_LENGTHS.items() if length in known.values()}
     return builds.pop() if len(builds) == 1 else "unknown"
 
 

@@ -540,26 +540,23 @@ def safe_name(gene_id: str) -> str:
 
 def _collect(config: StackConfig, cohort: Cohort) -> tuple[list[str], MatchReport]:
     """Genes that have base predictions, and the report with what happened to the others and to variants."""
-    report, done, skipped, used = cohort.report, [], [], 0
-    dropped: dict[tuple[str, str], list[Any]] = {}
+    done, skipped = [], []
+    tally = align.Tally(cohort.report)
     for gene_id in cohort.expression.genes["gene_id"].to_list():
         info = json.loads(_info_path(config.out, gene_id).read_text(encoding="utf-8"))
-        used += info["variants_used"]
-        for status, reason, n, shown in info["dropped"]:
-            entry = dropped.setdefault((status, reason), [0, shown])
-            entry[0] += n
+        tally.come("gene-variant pairs", "in the windows of all genes together", info["variants_in_window"])
+        tally.add("gene-variant pairs", info["dropped"])
         if info["skipped"]:
-            skipped.append(("dropped", info["skipped"], 1, gene_id))
+            skipped.append((gene_id, info["skipped"]))
+            tally.drop("genes", info["skipped"], [gene_id])
+            tally.drop("gene-variant pairs", "gene left out", info["variants_used"])
         else:
             done.append(gene_id)
-    report = align.extend(report, "genes", skipped)
-    pairs = [("used", "in the windows of all genes together", used, "")]
-    pairs += [(status, reason, n, shown) for (status, reason), (n, shown) in dropped.items()]
-    report = align.extend(report, "gene-variant pairs", pairs)
+            tally.use("gene-variant pairs", "in the windows of all genes together", info["variants_used"])
     if not done:
-        reasons = "; ".join(f"{gene}: {reason}" for _, reason, _, gene in skipped[:3])
+        reasons = "; ".join(f"{gene}: {reason}" for gene, reason in skipped[:3])
         raise AlignmentError(f"none of {len(skipped)} genes could be used ({reasons}).")
-    return done, report
+    return done, tally.report()
 
 
 # --- meta-learners ---------------------------------------------------------------------------------------------

@@ -144,9 +144,20 @@ def test_index_of_another_file(tmp_path):
         writer.write_record(record)
     writer.close()
     shutil.copy(TINY / "genotypes.bcf.csi", f"{path}.csi")
+    with pytest.raises(FormatError, match="index does not belong to this file"):
+        read_vcf(path)
+    (tmp_path / "x.vcf.gz.csi").unlink()
+    shutil.copy(TINY / "genotypes.vcf.gz.tbi", tmp_path)
+    shutil.copy(tmp_path / "y.vcf.gz", tmp_path / "genotypes.vcf.gz")
+    with pytest.raises(FormatError, match=r"genotypes.vcf.gz.tbi speaks of 55 records, the file has 1\)"):
+        read_vcf(tmp_path / "genotypes.vcf.gz")
+    shutil.copy(TINY / "genotypes.vcf.gz.tbi", f"{path}.tbi")
     genotypes = pickle.loads(pickle.dumps(read_vcf(path)))  # a copy holds no genotypes and goes by the index
+    genotypes.dosage()
+    (tmp_path / "x.vcf.gz.tbi").unlink()
+    shutil.copy(TINY / "genotypes.bcf.csi", f"{path}.csi")  # changed after opening
     with pytest.raises(FormatError, match="index"):
-        genotypes.dosage()
+        pickle.loads(pickle.dumps(genotypes)).dosage()
 
 
 def test_unknown_options():

@@ -74,8 +74,13 @@ def test_files_and_numbers_of_a_run(tmp_path):
     assert compared.select((pl.col("delta_low") <= pl.col("delta_r2")).all()).item() and compared["qval"].max() <= 1
     assert result.cost["elastic-net"] > 0 and stack.REST in result.cost
     assert {"report.html", "matched.tsv", "weights.json", "run.json", "summary.tsv"} <= set(contents(tmp_path / "run"))
-    pairs = result.report.table.filter(pl.col("item") == "gene-variant pairs")
-    assert pairs["n"].sum() > 0
+    example = load_example()
+    pos, dosage = example.genotypes.variants["pos"].to_numpy(), example.genotypes.dosage()
+    frequency = dosage.mean(axis=0) / 2
+    common = np.minimum(frequency, 1 - frequency) >= 0.05
+    near = [np.abs(pos - tss) <= 500_000 for tss in example.expression.genes["tss"][:3]]
+    assert result.report.count("gene-variant pairs", "in") == sum(int(window.sum()) for window in near)
+    assert result.report.count("gene-variant pairs", "used") == sum(int((window & common).sum()) for window in near)
 
 
 def test_results_do_not_depend_on_threads_or_on_the_genes_beside(tmp_path, monkeypatch):
@@ -576,6 +581,9 @@ def test_all_missing_variant_is_dropped_and_counted(tmp_path, example, capsys):
     table = pl.read_csv(tmp_path / "run" / "matched.tsv", separator="\t")
     dropped = dict(table.filter(status="dropped", item="gene-variant pairs").select("reason", "n").iter_rows())
     assert dropped["genotype of everybody missing"] == 1 and dropped["monomorphic"] == 1
+    counted = dict(table.filter(item="gene-variant pairs").group_by("status").agg(pl.col("n").sum()).iter_rows())
+    near = int((np.abs(genotypes.variants["pos"][:300].to_numpy() - tss) <= 500_000).sum())
+    assert counted == {"in": near, "used": near - 2, "dropped": 2}
 
 
 def test_default_learners_are_all_registered():
