@@ -3,6 +3,7 @@
 OUT/                     the folder of a run
   model/                   best network so far, config.json and model.safetensors; serves `--model enformer:`
   history.tsv curves.svg   a row and a point an epoch
+  timing.tsv               seconds of each epoch: beside the log the one file that two equal runs do not have in common
   regions.tsv              chrom, start, end (0-based half-open), split, block
   config.json              the configuration with all defaults, and versions
   last.pt                  all that is needed to go on after an interruption
@@ -15,6 +16,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, ModelError, examples
 from genopred.io.text import PathLike
-from genopred.io.writing import lock_output, write_files, write_json, write_text
+from genopred.io.writing import clear_leftovers, lock_output, write_files, write_json, write_text
 from genopred.pipelines.train_config import SPLIT_KEYS, TrainConfig, naming
 from genopred.sequence import networks
 from genopred.sequence.dataset import (
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODEL, CHECKPOINT, HISTORY, CURVES = "model", "last.pt", "history.tsv", "curves.svg"
+MODEL, CHECKPOINT, HISTORY, CURVES, TIMING = "model", "last.pt", "history.tsv", "curves.svg", "timing.tsv"
 REGIONS, CONFIG, INFLATION, BESIDE = "regions.tsv", "config.json", "inflation.tsv", "block"
 WEIGHTS = "model.safetensors"
 
@@ -134,6 +136,7 @@ def run(
     out = Path(out)
     _make_folder(out)
     with lock_output(out):
+        clear_leftovers(*(folder / name for folder in (out, out / BESIDE) for name in ("", MODEL)))
         data = load_data(config)
         split = make_split(config, data)
         done = _train(config, data, split, out, resume, progress, figures)
@@ -383,6 +386,7 @@ def _train(
     # before anything in the folder is touched: another run's checkpoint is refused in train()
     checkpoint = out / CHECKPOINT
     fresh = not (resume and checkpoint.exists())
+    clock = _Clock({} if fresh else _read_timing(out / TIMING))
 
     def describe() -> None:
         about = {"config": config.resolved(), "versions": versions(), "machine": machine(), "source": config.source}
@@ -391,10 +395,15 @@ def _train(
 
     def on_epoch(network: torch.nn.Module | None, history: pl.DataFrame) -> None:
         describe()
-        write_files({out / HISTORY: lambda path: history.write_csv(path, separator="\t")})
+        table = clock.of(history["epoch"].to_list())
+        write_files(
+            {
+                out / HISTORY: lambda path: history.write_csv(path, separator="\t"),
+                out / TIMING: lambda path: table.write_csv(path, separator="\t"),
+            }
+        )
         if network is not None:
             best = history.row(best_row(history, config.settings.choose), named=True)
-            del best["seconds"]
             save_network(network, config, data, out / MODEL, best=best)
         if figures:
             from genopred.report.figures import save_figure
@@ -417,6 +426,31 @@ def _train(
         progress=progress,
         on_epoch=on_epoch,
     )
+
+
+class _Clock:
+    """Seconds that epochs took; of one that was interrupted those since it was taken up again."""
+
+    def __init__(self, known: dict[int, float]) -> None:
+        self.known, self.begun = known, time.monotonic()
+
+    def of(self, epochs: list[int]) -> pl.DataFrame:
+        """The epochs so far: epoch, seconds; those that are new end now."""
+        now = time.monotonic()
+        for epoch in epochs:
+            if epoch not in self.known:
+                self.known[epoch], self.begun = round(now - self.begun, 3), now
+        rows = [(epoch, self.known[epoch]) for epoch in epochs]
+        return pl.DataFrame(rows, schema={"epoch": pl.Int64, "seconds": pl.Float64}, orient="row")
+
+
+def _read_timing(file: Path) -> dict[int, float]:
+    """What an earlier run took; where that cannot be read it is not known."""
+    try:
+        table = pl.read_csv(file, separator="\t", schema={"epoch": pl.Int64, "seconds": pl.Float64})
+    except (OSError, pl.exceptions.PolarsError):
+        return {}
+    return dict(table.drop_nulls().iter_rows())
 
 
 def _compare(

@@ -28,8 +28,13 @@ MAY_IMPORT = {
     "cli": {"cli", "pipelines", "report", "types", "errors"},
 }
 
-#: Single modules beside that: lists of samples, genes and SNPs are values of options.
-ALSO = {"cli": {"genopred.io.lists"}}
+#: Single modules beside that: lists of samples, genes and SNPs are values of options; and there is one way to write a
+#: file whole or not at all.
+ALSO = {
+    "cli": {"genopred.io.lists"},
+    "report": {"genopred.io.writing"},
+    "sequence": {"genopred.io.writing"},
+}
 
 #: Libraries that are imported inside functions, so that `genopred --help` answers at once.
 HEAVY = {

@@ -46,10 +46,12 @@ def test_files_hold_what_was_simulated(config):
 def test_a_run_leaves_everything_in_its_folder(config, out):
     folder, report = out
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.json", "curves.svg", "history.tsv", "last.pt", "model", "regions.tsv"}
+    assert names == {"config.json", "curves.svg", "history.tsv", "last.pt", "model", "regions.tsv", "timing.tsv"}
     history = pl.read_csv(folder / "history.tsv", separator="\t")
     assert history.columns[:5] == ["epoch", "step", "learning_rate", "train_loss", "validation_loss"]
-    assert history.height == 2 and history.columns[-1] == "seconds"
+    assert history.height == 2 and "seconds" not in history.columns
+    timing = pl.read_csv(folder / "timing.tsv", separator="\t")
+    assert timing["epoch"].to_list() == [1, 2] and timing["seconds"].min() > 0
     regions = pl.read_csv(folder / "regions.tsv", separator="\t")
     assert regions.columns == ["chrom", "start", "end", "split", "block"]
     assert set(regions["split"]) == {"train", "validation", "test"}
@@ -111,6 +113,23 @@ def test_the_same_command_again_changes_nothing(config, out):
     again = train.run(config, folder)
     assert again.run.resumed_at == report.run.history["step"][-1]
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_two_runs_leave_the_same_bytes_and_clear_what_a_killed_one_left(config, out, tmp_path):
+    """Beside timing.tsv; temporaries of a killed run go at the next start."""
+    folder, _ = out
+    left = [tmp_path / "out" / name for name in (".curves.ab12cd34.part.svg", "model/.model.x.part.safetensors")]
+    left.append(tmp_path / "out" / ".last.0.part.pt")
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    train.run(config, tmp_path / "out")
+    assert not any(file.exists() for file in left)
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    again = sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert files == again
+    same = [name for name in files if (folder / name).read_bytes() == (tmp_path / "out" / name).read_bytes()]
+    assert {str(name) for name in set(files) - set(same)} <= {"timing.tsv"}
 
 
 def test_another_configuration_is_refused_and_touches_nothing(config, out):

@@ -130,6 +130,7 @@ def describe(out: Path, n_weights: int, n_plain: int) -> dict[str, Any]:
     scores = pl.read_csv(out / "evaluation" / "scores.tsv", separator="\t")
     differences = pl.read_csv(out / "evaluation" / "differences.tsv", separator="\t")
     history = pl.read_csv(out / "run" / "history.tsv", separator="\t")
+    timing = pl.read_csv(out / "run" / "timing.tsv", separator="\t")
     best = json.loads((out / "run" / "model" / "config.json").read_text(encoding="utf-8"))["validation"]
     names = dict(zip(scores["model"].unique(maintain_order=True), ("model", "cnn", "ridge")))
     bases = {str(split): int((part["end"] - part["start"]).sum()) for (split,), part in regions.group_by("split")}
@@ -155,7 +156,7 @@ def describe(out: Path, n_weights: int, n_plain: int) -> dict[str, Any]:
         "training": {
             "epochs": history.height,
             "best_epoch": best["epoch"],
-            "seconds": history["seconds"].max(),
+            "seconds": round(timing["seconds"].sum(), 3),
             "machine": json.loads((out / "run" / "config.json").read_text(encoding="utf-8"))["machine"],
             "precision": raw["training"]["precision"],
             "threads": raw["training"].get("threads"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
+import hashlib
 import json
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -134,6 +136,41 @@ def write_table(table: pl.DataFrame, prefix: PathLike) -> tuple[Path, Path]:
         {parquet: lambda path: table.write_parquet(path), tsv: lambda path: table.write_csv(path, separator="\t")}
     )
     return parquet, tsv
+
+
+def safe_name(name: str, taken: Collection[str] = ()) -> str:
+    """A file name, without extension, for a gene or whatever else has a name; two names never share one.
+
+    What cannot be read off the file name, because a character had to be replaced or the rest was cut off, or what is
+    another file's name already (`taken`), gets a short hash.
+
+    >>> safe_name("ENSG00000100001.3"), safe_name("a_b"), safe_name("a/b")
+    ('ENSG00000100001.3', 'a_b', 'a_b-c14cddc0')
+    """
+    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)[:100]
+    if plain == name and plain not in taken:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def clear_leftovers(*places: PathLike) -> None:
+    """Remove what a killed run was writing: in a folder all of it, beside a file its own.
+
+    The caller holds the lock of that output, so that nobody is writing there now.
+
+    Parameters
+    ----------
+    *places : path
+        Folders, and files as they are called when they are whole. What is not there is passed over.
+    """
+    for place in map(Path, places):
+        if place.is_dir():
+            found = place.glob(".*.part*")
+        else:
+            found = place.parent.glob(f".{glob.escape(place.stem[:60])}.????????.part{glob.escape(place.suffix)}")
+        for file in found:
+            with suppress(OSError):
+                file.unlink()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genopred.errors import ModelError, examples
+from genopred.io.writing import write_files
 
 if TYPE_CHECKING:
     import torch
@@ -172,7 +173,7 @@ def embed(
         If a weight does not fit into half precision, or the file is larger than `MOST_BYTES`.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     file = Path(file)
     if file.suffix != ".safetensors":
@@ -193,20 +194,13 @@ def embed(
     config = {key: info.config[key] for key in _KEEP if key in info.config} | {"sequence_length": info.window}
     about = {"config": config, "card": card, "training": training or info.config.get("training") or {}}
     text = json.dumps(about, sort_keys=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.tmp")
-    try:
-        save_file(state, temporary, metadata={"format": "pt", METADATA: text})
-        size = temporary.stat().st_size
-        if size > MOST_BYTES:
-            raise ModelError(
-                f"{folder}: as one file it has {size:,} bytes and may have {MOST_BYTES:,}; train a network with a "
-                f"smaller dim or depth (this one has {sum(value.numel() for value in state.values()):,} weights)."
-            )
-        temporary.chmod(0o644)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    whole = save(state, metadata={"format": "pt", METADATA: text})
+    if len(whole) > MOST_BYTES:
+        raise ModelError(
+            f"{folder}: as one file it has {len(whole):,} bytes and may have {MOST_BYTES:,}; train a network with a "
+            f"smaller dim or depth (this one has {sum(value.numel() for value in state.values()):,} weights)."
+        )
+    write_files({file: whole})
     return file
 
 
@@ -216,23 +210,17 @@ def save_enformer(
     """Write a module as config.json and model.safetensors, each weight once; `load_enformer` reads it.
 
     `window` (bp) and the module's own use of TensorFlow's gamma features go into config.json, and `extra` with them.
-    Both files are written under temporary names and renamed, config.json last.
+    Both files are whole before either takes its name.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().contiguous() for key, value in module.state_dict().items() if key[:7] != _ALIAS}
     config = {key: value for key, value in module.config.to_dict().items() if not key.startswith("_")}  # type: ignore[union-attr, operator]
     gammas = [bool(m.use_tf_gamma) for m in module.modules() if hasattr(m, "to_rel_k")]
     config |= {"sequence_length": int(window), "use_tf_gamma": bool(gammas and gammas[0])} | (extra or {})
-    settings, weights = folder / f".{CONFIG}.tmp", folder / f".{WEIGHTS[0]}.tmp"
-    settings.write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
-    save_file(state, weights, metadata={"format": "pt"})
-    # safetensors writes for the owner alone; others may read it where they may read the settings
-    weights.chmod(settings.stat().st_mode & 0o777)
-    weights.replace(folder / WEIGHTS[0])
-    settings.replace(folder / CONFIG)
+    settings = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
+    write_files({folder / CONFIG: settings, folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
     return folder
 
 
