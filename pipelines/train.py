@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, ModelError, examples
 from genopred.io.text import PathLike
-from genopred.io.writing import clear_leftovers, lock_output, write_files, write_json, write_text
+from genopred.io.writing import lock_output, write_files, write_json, write_text
+from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import SPLIT_KEYS, TrainConfig, naming
 from genopred.sequence import networks
 from genopred.sequence.dataset import (
@@ -136,7 +137,7 @@ def run(
     out = Path(out)
     _make_folder(out)
     with lock_output(out):
-        clear_leftovers(*(folder / name for folder in (out, out / BESIDE) for name in ("", MODEL)))
+        sweep(out, [f"{folder}*" for folder in ("", f"{MODEL}/", f"{BESIDE}/", f"{BESIDE}/{MODEL}/")])
         data = load_data(config)
         split = make_split(config, data)
         done = _train(config, data, split, out, resume, progress, figures)

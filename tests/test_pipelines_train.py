@@ -118,8 +118,8 @@ def test_the_same_command_again_changes_nothing(config, out):
 def test_two_runs_leave_the_same_bytes_and_clear_what_a_killed_one_left(config, out, tmp_path):
     """Beside timing.tsv; temporaries of a killed run go at the next start."""
     folder, _ = out
-    left = [tmp_path / "out" / name for name in (".curves.ab12cd34.part.svg", "model/.model.x.part.safetensors")]
-    left.append(tmp_path / "out" / ".last.0.part.pt")
+    left = [tmp_path / "out" / name for name in (".curves.ab12cd34.part.svg", "model/.model.ab12cd34.part.safetensors")]
+    left.append(tmp_path / "out" / ".last.0000aaaa.part.pt")
     for file in left:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("")
