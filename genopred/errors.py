@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+#: Characters of one quoted item, and of a whole message: a header line may have ten million.
+_ITEM, _MESSAGE = 80, 2000
 
 _FULL = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
 _FULL_TEXT = re.compile(
@@ -13,7 +17,13 @@ _FULL_TEXT = re.compile(
 
 
 class GenopredError(ValueError):
-    """Bad input of any kind. The message says what was found, what was needed and the remedy."""
+    """Bad input of any kind. The message says what was found, what was needed and the remedy.
+
+    A very long message loses its middle, and characters that a terminal would act on are written out.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(shortened(message, _MESSAGE))
 
 
 class FormatError(GenopredError):
@@ -28,13 +38,27 @@ class ModelError(GenopredError):
     """A model, checkpoint or learner is unknown, corrupt, or does not fit the data."""
 
 
+def shortened(item: object, limit: int = _ITEM) -> str:
+    """The text of something that a file or a user wrote, fit to be quoted: printable, its middle left out if long.
+
+    >>> shortened("rs1" + 5_000 * "x", 20)
+    'rs1xxxx[...]xxxxxxxx'
+    """
+    text = str(item)
+    if len(text) > limit:
+        text = f"{text[: limit // 2 - 3]}[...]{text[len(text) - (limit - limit // 2 - 2) :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
 def examples(items: Sequence[object], limit: int = 3) -> str:
     """Name at most `limit` items and say that there are more.
 
     >>> examples(["HG00096", "HG00097", "HG00099", "HG00100"])
     'HG00096, HG00097, HG00099, ...'
     """
-    shown = ", ".join(str(item) for item in items[:limit])
+    shown = ", ".join(shortened(item) for item in items[:limit])
     return shown + (", ..." if len(items) > limit else "")
 
 
@@ -48,3 +72,12 @@ def no_space(error: BaseException) -> bool:
     """
     number = getattr(error, "errno", None)
     return number in _FULL or (number is None and _FULL_TEXT.search(str(error)) is not None)
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Names that occur more than once, each once, in their order.
+
+    >>> repeated(["b", "a", "b", "a", "c"])
+    ['b', 'a']
+    """
+    return [name for name, n in Counter(names).items() if n > 1]

@@ -143,7 +143,7 @@ def test_no_bigwig(tmp_path):
     file.write_bytes(bytes.fromhex("ebf28987") + bytes(100))
     assert "bigBed" in refused(file)
     assert "no such file" in refused(tmp_path / "none.bw")
-    assert "no such file" in refused(tmp_path)
+    assert "is a folder" in refused(tmp_path)
 
 
 def test_cut_files(tmp_path):

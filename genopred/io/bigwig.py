@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, ModelError, examples
-from genopred.io.text import PathLike
+from genopred.io.text import PathLike, regular
 from genopred.types import plain_chrom
 
 if TYPE_CHECKING:
@@ -147,9 +147,7 @@ def _names(path: Path, handle: Any, lengths: Mapping[str, int]) -> dict[str, str
 
 def _check(path: Path) -> None:
     """Look at the header first: pyBigWig only says that it failed, and crashes on a file cut within its header."""
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file; needed a bigWig.")
-    with path.open("rb") as handle:
+    with regular(path, "a bigWig").open("rb") as handle:
         head = handle.read(_HEADER.size)
     if not head:
         raise FormatError(f"{path} is empty; needed a bigWig.")

@@ -8,8 +8,8 @@ from collections.abc import Collection
 import numpy as np
 import polars as pl
 
-from genopred.errors import FormatError, examples
-from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.errors import FormatError, examples, repeated, shortened
+from genopred.io.text import PathLike, decode, find_separator, read_bytes, read_table, to_numbers
 from genopred.io.writing import write_text
 from genopred.types import Covariates, Note
 
@@ -18,7 +18,9 @@ _NUMBER = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^(NA|NaN|nan|na|\
 
 
 def read_covariates(path: PathLike, samples: Collection[str] | None = None) -> Covariates:
-    """Read covariates, separated by blanks or tabs, gzipped or not, in either orientation.
+    """Read covariates, gzipped or not, in either orientation.
+
+    Tabs separate where the header has them, so that a name may hold a blank, else any run of blanks.
 
     plink's layout has a sample a row (`FID IID PC1 ...`, `#IID PC1 ...`, or no header at all), that of QTLtools,
     FastQTL and tensorQTL a covariate a row and samples in the header. Which it is, is told by the overlap with
@@ -38,28 +40,33 @@ def read_covariates(path: PathLike, samples: Collection[str] | None = None) -> C
     Raises
     ------
     FormatError
-        If a cell is not a number, or a sample or covariate occurs twice.
+        If a cell is not a number, a sample or covariate occurs twice, or there is a header and nothing else.
     """
     data = read_bytes(path, "a covariate table")
-    cells = data.partition(b"\n")[0].decode("utf-8", "replace").split()
+    separator = find_separator(data)
+    head, _, rest = data.partition(b"\n")
+    cells = [cell.strip() for cell in decode(head, path).split(separator)]
     if len(cells) < 2:
         raise FormatError(f"{path} line 1: found {len(cells)} column(s); needed a header and at least one covariate.")
-    head = [cell.lstrip("#").upper() for cell in cells[:2]]
+    first = [cell.lstrip("#").upper() for cell in cells[:2]]
     known = {str(name) for name in samples} if samples is not None else set()
-    if head[0] == "FID" and head[1] == "IID":
-        return _by_rows(data, path, cells, 2, "plink's, a sample a row")
-    if head[0] == "IID":
-        return _by_rows(data, path, cells, 1, "plink's, a sample a row")
+    if first[0] == "FID" and first[1] == "IID":
+        return _by_rows(data, path, cells, separator, 2, "plink's, a sample a row")
+    if first[0] == "IID":
+        return _by_rows(data, path, cells, separator, 1, "plink's, a sample a row")
     if len(cells) > 2 and all(_NUMBER.match(cell) for cell in cells[2:]) and (not known or cells[1] in known):
         if not known or not set(cells[2:]) & known:
             names = ["FID", "IID", *(f"COV{j}" for j in range(1, len(cells) - 1))]
-            return _by_rows(data, path, names, 2, "plink's without header, a sample a row", header=False)
-    return _by_overlap(data, path, cells, known)
+            return _by_rows(data, path, names, separator, 2, "plink's without header, a sample a row", header=False)
+    if not rest.strip():
+        raise FormatError(f"{path} has a header and no line after it, so no covariates; write them, or leave it out.")
+    return _by_overlap(data, path, cells, separator, known)
 
 
-def _by_overlap(data: bytes, path: PathLike, cells: list[str], known: set[str]) -> Covariates:
-    lines = [line.split(None, 1) for line in data.splitlines()[1:] if line.strip()]
-    firsts = [line[0].decode("utf-8", "replace") for line in lines]
+def _by_overlap(data: bytes, path: PathLike, cells: list[str], separator: str | None, known: set[str]) -> Covariates:
+    mark = None if separator is None else separator.encode()
+    lines = [line.split(mark, 1) for line in data.split(b"\n")[1:] if line.strip()]
+    firsts = [line[0].decode("utf-8", "replace").strip() for line in lines]
     across, down = len(known & set(cells[1:])), len(known & set(firsts))
     if not known:
         columns_are_samples = len(cells) - 1 >= len(firsts)
@@ -73,14 +80,22 @@ def _by_overlap(data: bytes, path: PathLike, cells: list[str], known: set[str]) 
         columns_are_samples = across >= down
         why = f"{max(across, down)} names match the other files"
     if columns_are_samples:
-        return _by_columns(data, path, f"samples in columns: {why}")
-    return _by_rows(data, path, cells, 1, f"samples in rows: {why}")
+        return _by_columns(data, path, separator, f"samples in columns: {why}")
+    return _by_rows(data, path, cells, separator, 1, f"samples in rows: {why}")
 
 
 def _by_rows(
-    data: bytes, path: PathLike, names: list[str], leading: int, layout: str, header: bool = True
+    data: bytes,
+    path: PathLike,
+    names: list[str],
+    separator: str | None,
+    leading: int,
+    layout: str,
+    header: bool = True,
 ) -> Covariates:
-    table, first_row = read_table(data, path, columns=None if header else names)
+    table, first_row = read_table(data, path, columns=None if header else names, separator=separator)
+    if not table.height:
+        raise FormatError(f"{path} has a header and no samples; write a line a sample, or leave the file out.")
     columns = table.columns
     labels = columns[leading:]
     if not labels:
@@ -90,8 +105,8 @@ def _by_rows(
     return _finish(values, table[columns[leading - 1]].to_list(), labels, path, layout)
 
 
-def _by_columns(data: bytes, path: PathLike, layout: str) -> Covariates:
-    table, first_row = read_table(data, path)
+def _by_columns(data: bytes, path: PathLike, separator: str | None, layout: str) -> Covariates:
+    table, first_row = read_table(data, path, separator=separator)
     label, *samples = table.columns
     table = to_numbers(table, samples, path, first_row, missing=_MISSING)
     values = table.select(pl.col(samples).fill_null(float("nan"))).to_numpy().T
@@ -99,10 +114,11 @@ def _by_columns(data: bytes, path: PathLike, layout: str) -> Covariates:
 
 
 def _finish(values: np.ndarray, samples: list[str], names: list[str], path: PathLike, layout: str) -> Covariates:
+    samples, names = [name.strip() for name in samples], [name.strip() for name in names]
     for what, labels in (("sample", samples), ("covariate", names)):
-        twice = sorted({label for label in labels if labels.count(label) > 1}) if len(set(labels)) < len(labels) else []
+        twice = repeated(labels)
         if twice:
-            raise FormatError(f"{path}: {what} {twice[0]} occurs more than once; keep one.")
+            raise FormatError(f"{path}: {what} {shortened(twice[0])} occurs more than once; keep one.")
     if np.isinf(values).any():
         row, column = np.argwhere(np.isinf(values))[0]
         raise FormatError(f"{path}: covariate {names[column]} of {samples[row]} is infinite; correct it.")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from genopred.errors import FormatError, examples
-from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.errors import FormatError, examples, repeated, shortened
+from genopred.io.text import PathLike, after_comments, decode, read_bytes, read_table, to_numbers
 from genopred.io.writing import write_text
 from genopred.types import GENE_SCHEMA, Expression, Note, plain_gene
 
@@ -35,12 +35,7 @@ def read_expression(path: PathLike) -> Expression:
         If rows are not sorted, a gene or sample occurs twice, or a cell is not a finite number.
     """
     data = read_bytes(path, "an expression BED")
-    if data[:2] == b"\x6c\x1b":
-        raise FormatError(f"{path} is a PLINK .bed (genotypes); needed an expression BED, which is text.")
-    skipped = 0
-    while data.startswith(b"##"):
-        skipped += 1
-        data = data[data.find(b"\n") + 1 :]
+    data, skipped = after_comments(data, b"##")
     names = _header(data, path, skipped + 1)
     leading = _leading(data, names)
     table, first_row = read_table(data, path, separator="\t", text_columns=range(leading))
@@ -78,16 +73,16 @@ def read_expression(path: PathLike) -> Expression:
 
 
 def _header(data: bytes, path: PathLike, line: int) -> list[str]:
-    names = data.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r").split("\t")
+    names = decode(data.partition(b"\n")[0], path, line).split("\t")
     if len(names) < 5 or not names[0].lower().lstrip("#").startswith("chr"):
         raise FormatError(
             f"{path} line {line}: found {examples(names)!r} where the header of an expression BED is needed: "
             "#chr, start, end, gene_id, then one column per sample, separated by tabs."
         )
-    twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
+    twice = repeated(names)
     if twice:
         raise FormatError(
-            f"{path} line {line}: sample {twice[0]} has more than one column; each sample may occur once."
+            f"{path} line {line}: sample {shortened(twice[0])} has more than one column; each sample may occur once."
         )
     return names
 

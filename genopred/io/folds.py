@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import AlignmentError, FormatError, examples
-from genopred.io.text import PathLike, read_bytes, read_table
+from genopred.io.text import PathLike, find_separator, read_bytes, read_table
 
 
 def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.str_]:
@@ -15,7 +16,7 @@ def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.s
     Parameters
     ----------
     path : str
-        Tab or space separated; one column is `sample` (or `IID`), the other `column`.
+        Separated by tabs, or by blanks where the header has no tabs; one column is `sample` (or `IID`), the other `column`.
     samples : array of str, shape (N,)
         Whose labels are wanted; others in the file are ignored.
     column : str
@@ -32,8 +33,10 @@ def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.s
     AlignmentError
         If a sample has none.
     """
-    table, _ = read_table(read_bytes(path, f"a table of sample and {column}"), path)
-    names = {name.lower().lstrip("#"): name for name in table.columns}
+    data = read_bytes(path, f"a table of sample and {column}")
+    table, _ = read_table(data, path, separator=find_separator(data))
+    table = table.with_columns(pl.all().str.strip_chars())
+    names = {name.strip().lower().lstrip("#"): name for name in table.columns}
     key = names.get("sample", names.get("iid"))
     if key is None or column not in names:
         raise FormatError(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from genopred.errors import FormatError
-from genopred.io.text import PathLike, read_bytes
+from genopred.errors import FormatError, shortened
+from genopred.io.text import PathLike, decode, read_bytes
 
 
 def read_samples(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
@@ -40,7 +40,7 @@ def read_samples(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
             continue
         at = position if position is not None else (1 if len(cells) > 1 else 0)
         if at >= len(cells):
-            raise FormatError(f"{path}: found {' '.join(cells)!r} where FID and IID are needed.")
+            raise FormatError(f"{path}: found {shortened(' '.join(cells))!r} where FID and IID are needed.")
         names.append(f"{cells[0]}_{cells[1]}" if ids == "fid_iid" and at == 1 else cells[at])
     return _unique(names, path, "a list of samples")
 
@@ -51,8 +51,8 @@ def read_ids(path: PathLike, what: str = "a list of variants") -> NDArray[np.str
 
 
 def _lines(path: PathLike, what: str) -> list[list[str]]:
-    text = read_bytes(path, what).decode("utf-8", "replace")
-    return [line.split() for line in text.splitlines() if line.strip()]
+    text = decode(read_bytes(path, what), path)
+    return [cells for line in text.split("\n") if (cells := line.split())]
 
 
 def _unique(names: list[str], path: PathLike, what: str) -> NDArray[np.str_]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.errors import FormatError, GenopredError, examples, shortened
+from genopred.io.text import PathLike, read_bytes, read_table, regular, to_numbers
 from genopred.io.writing import atomic, write_text
 
 #: Columns of `ModelDatabase.weights`. `ref` and `alt` are PredictDB's ref_allele and eff_allele.
@@ -83,9 +83,7 @@ def read_models(path: PathLike) -> ModelDatabase:
     FormatError
         If the file is no SQLite database, or lacks the tables weights and extra or their columns.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file; needed a PredictDB database (.db).")
+    path = regular(path, "a PredictDB database (.db)")
     # Read-only and immutable: a database in a folder without write permission opens too.
     uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
     try:
@@ -99,7 +97,7 @@ def read_models(path: PathLike) -> ModelDatabase:
                 )
             weights = _select(db, path, "weights", _WEIGHT_COLUMNS, WEIGHT_SCHEMA, {"var_id"})
             genes = _select(db, path, "extra", _GENE_COLUMNS, MODEL_GENE_SCHEMA, set(MODEL_GENE_SCHEMA) - {"gene_id"})
-            n_samples = _n_samples(db) if "sample_info" in tables else None
+            n_samples = _n_samples(db, path) if "sample_info" in tables else None
     except sqlite3.DatabaseError as problem:
         raise FormatError(f"{path} is no readable SQLite database ({problem}); needed a PredictDB .db.") from None
     return ModelDatabase(weights, genes, n_samples)
@@ -128,9 +126,12 @@ def _select(
         raise FormatError(f"{path}: table {table} holds what its columns should not ({problem}).") from None
 
 
-def _n_samples(db: sqlite3.Connection) -> int | None:
+def _n_samples(db: sqlite3.Connection, path: Path) -> int | None:
     row = db.execute("SELECT * FROM sample_info").fetchone()
-    return int(row[0]) if row and row[0] is not None else None
+    try:
+        return int(row[0]) if row and row[0] is not None else None
+    except (TypeError, ValueError):
+        raise FormatError(f"{path}: sample_info holds {shortened(row[0])!r}; needed the number of samples.") from None
 
 
 def write_models(path: PathLike, models: ModelDatabase) -> None:

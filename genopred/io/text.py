@@ -1,42 +1,248 @@
-"""Text tables, gzipped or not, in which every complaint names the file and the line."""
+"""Files of text, gzipped or not: opened, expanded within a bound, and parsed; complaints name the file and the line."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import math
 import re
+import stat
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
-from genopred.errors import FormatError
+from genopred.errors import FormatError, GenopredError, repeated, shortened
 
 PathLike = str | Path
 
+#: Bytes of text that one file may hold, expanded, unless `bounded` says otherwise.
+MAX_BYTES = 512_000_000
 
-def read_bytes(path: PathLike, what: str) -> bytes:
-    """All of a file, decompressed where it is gzipped; `what` says in messages which file was expected."""
+#: Bytes taken at a time.
+_PIECE = 1 << 20
+
+_bound = MAX_BYTES
+
+_BOM = b"\xef\xbb\xbf"
+
+#: How files start that hold no text, what they are, and what to do.
+_NO_TEXT = {
+    b"\x6c\x1b": "is a PLINK .bed or .pgen (genotypes); needed {what}, which is text.",
+    b"BZh": "is compressed with bzip2; needed {what}, plain or gzipped: bunzip2 it.",
+    b"\xfd7zXZ": "is compressed with xz; needed {what}, plain or gzipped: unxz it.",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd; needed {what}, plain or gzipped: unzstd it.",
+    b"PK\x03\x04": "is a zip archive or a spreadsheet; needed {what}: unpack it, or save it as text.",
+    b"\x1f\x8b": "is gzipped twice; needed {what}, plain or gzipped once: gunzip it.",
+    b"PAR1": "is a parquet file; needed {what}, which is text.",
+    b"\xff\xfe": "is UTF-16; needed {what} in UTF-8: iconv -f UTF-16 -t UTF-8.",
+    b"\xfe\xff": "is UTF-16; needed {what} in UTF-8: iconv -f UTF-16 -t UTF-8.",
+}
+
+
+@contextmanager
+def bounded(max_bytes: int) -> Iterator[None]:
+    """Let files of text hold so many bytes, expanded, while the context lasts (`--max-bytes`).
+
+    A gzipped file of some megabytes may expand to more than the memory; reading stops at the bound and says so.
+
+    Parameters
+    ----------
+    max_bytes : int
+        At least 1; `MAX_BYTES` without this context.
+
+    Examples
+    --------
+    >>> with bounded(2_000_000_000):
+    ...     expression = read_expression("large.bed.gz")  # doctest: +SKIP
+    """
+    global _bound
+    if max_bytes < 1:
+        raise GenopredError(f"max_bytes = {max_bytes}: needed 1 or more.")
+    before, _bound = _bound, int(max_bytes)
+    try:
+        yield
+    finally:
+        _bound = before
+
+
+def regular(path: PathLike, what: str) -> Path:
+    """The path, if it is a file that can be read from its start as often as need be.
+
+    A pipe whose writer never comes would be waited for without end, and what readers do first, looking at the
+    beginning, would eat it.
+
+    Parameters
+    ----------
+    path : str
+    what : str
+        Which file was needed, for the message.
+
+    Raises
+    ------
+    FormatError
+        If there is nothing, or a folder, pipe, socket or device, or no permission to look.
+    """
     path = Path(path)
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            with path.open("rb"):
+                return path
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         raise FormatError(f"{path}: no such file; needed {what}. Check the path.") from None
-    except IsADirectoryError:
-        raise FormatError(f"{path} is a folder; needed {what}.") from None
     except PermissionError:
         raise FormatError(f"{path}: no permission to read it; needed {what}.") from None
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error) as problem:
-            raise FormatError(
-                f"{path}: its gzip data are damaged or cut off ({problem}); copy the file again."
-            ) from None
-    if not data.strip():
+    except OSError as problem:
+        raise FormatError(f"{path} cannot be read ({problem.strerror}); needed {what}.") from None
+    if stat.S_ISDIR(mode):
+        raise FormatError(f"{path} is a folder; needed {what}.")
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    raise FormatError(
+        f"{path} is {kinds.get(stat.S_IFMT(mode), 'no regular file')}; needed {what} in a regular file, which can be "
+        "read more than once: save it to a file first."
+    )
+
+
+def pieces(path: PathLike, what: str) -> Iterator[bytes]:
+    """What is in a file of text, a piece at a time, expanded where it is gzipped, without a byte-order mark.
+
+    No bound is held to: whoever keeps the pieces asks `check_bound`.
+
+    Raises
+    ------
+    FormatError
+        If it is no regular file, its gzip data are damaged, or it holds no text.
+    """
+    path = regular(path, what)
+    line, first = 1, True
+    with path.open("rb", buffering=_PIECE) as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        # The gzip module reads several members, as bgzip writes them, one after the other.
+        handle: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
+        while piece := _read(handle, path, what):
+            if first:
+                for magic, said in _NO_TEXT.items():
+                    if piece.startswith(magic):
+                        raise FormatError(f"{path} {said.format(what=what)}")
+                piece, first = piece.removeprefix(_BOM), False
+            if b"\0" in piece:
+                line += piece.count(b"\n", 0, piece.index(b"\0"))
+                raise FormatError(
+                    f"{path} line {line} holds a NUL byte, which no text has; needed {what}. "
+                    "The file is damaged, or of another kind."
+                )
+            line += piece.count(b"\n")
+            yield piece
+
+
+def _read(handle: IO[bytes], path: Path, what: str) -> bytes:
+    try:
+        return handle.read(_PIECE)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+        raise FormatError(f"{path}: its gzip data are damaged or cut off ({problem}); copy the file again.") from None
+    except OSError as problem:
+        raise FormatError(f"{path} cannot be read ({problem.strerror}); needed {what}.") from None
+
+
+def check_bound(held: int, path: PathLike) -> None:
+    """Refuse to keep more of a file than the bound.
+
+    Raises
+    ------
+    FormatError
+        Naming the bound and how to raise it.
+    """
+    if held > _bound:
+        raise FormatError(
+            f"{path} holds more than {_bound:,} bytes of text (expanded), the bound on what is taken into memory; "
+            f"if the file should be so large, raise it: --max-bytes {math.ceil(2 * _bound / 1e6)}MB, or what it needs."
+        )
+
+
+def read_bytes(path: PathLike, what: str) -> bytes:
+    """All of a file of text, decompressed where it is gzipped; `what` says in messages which file was expected.
+
+    Lines end with a line feed, whatever system wrote them, and a byte-order mark is left out.
+
+    Raises
+    ------
+    FormatError
+        If it is no regular file, damaged, empty, no text, or larger than the bound (see `bounded`).
+    """
+    held = io.BytesIO()
+    for piece in pieces(path, what):
+        check_bound(held.tell() + len(piece), path)
+        held.write(piece)
+    data = held.getvalue()
+    if not data or data.isspace():
         raise FormatError(f"{path} is empty; needed {what}.")
-    return data
+    return _unix(data)
+
+
+def _unix(data: bytes) -> bytes:
+    """Lines ended by a line feed alone, as everywhere but on Windows and old Macs."""
+    if b"\r" not in data:
+        return data
+    if b"\n" not in data:
+        return data.replace(b"\r", b"\n")
+    return data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")  # the former where it was converted twice
+
+
+def decode(data: bytes, path: PathLike, first_line: int = 1) -> str:
+    """Text from UTF-8.
+
+    Raises
+    ------
+    FormatError
+        Naming the line that is none.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        line = first_line + data.count(10, 0, problem.start)
+        raise FormatError(
+            f"{path} line {line} is not UTF-8 (byte {data[problem.start]:02x}); if it is Latin-1, convert it: "
+            "iconv -f LATIN1 -t UTF-8."
+        ) from None
+
+
+def find_separator(data: bytes, *, commas: bool = False) -> str | None:
+    """What separates the columns: tabs where the header has them, None for any run of blanks.
+
+    So a name may hold a blank where there are tabs. Lines that do not agree in their number of tabs, or a header with
+    an empty name, are not tab separated, only written with some tabs.
+
+    Parameters
+    ----------
+    data : bytes
+        From the header on; its first thousand lines are looked at.
+    commas : bool
+        Whether commas may separate too, where there are no tabs.
+    """
+    head, *lines = data[: 1 << 24].split(b"\n", 1000)
+    n = head.count(b"\t")
+    if n:  # the last one may be cut, or be what follows them all
+        agree = all(line.count(b"\t") == n for line in lines[:-1] if line)
+        return "\t" if agree and all(head.split(b"\t")[1:]) else None
+    return "," if commas and b"," in head else None
+
+
+def after_comments(data: bytes, mark: bytes) -> tuple[bytes, int]:
+    """What follows the lines at the top that start with `mark`, and how many these are.
+
+    >>> after_comments(b"## made today\\n#chrom pos\\n", b"##")
+    (b'#chrom pos\\n', 1)
+    """
+    if not data.startswith(mark):
+        return data, 0
+    found = re.search(rb"\n(?!%b)" % re.escape(mark), data)
+    end = found.end() if found else len(data)
+    return data[end:], data.count(b"\n", 0, end)
 
 
 def read_table(
@@ -77,28 +283,24 @@ def read_table(
     FormatError
         If a line has more or fewer fields than the header (or than `columns`).
     """
-    skipped = 0
-    if comment is not None:
-        while data.startswith(comment):
-            end = data.find(b"\n")
-            data = data[end + 1 :] if end >= 0 else b""
-            skipped += 1
-    if b"\r" in data[:10_000]:
-        data = data.replace(b"\r\n", b"\n")
-    data = data.rstrip(b"\n") + b"\n"
+    data, skipped = after_comments(_unix(data), comment) if comment is not None else (_unix(data), 0)
+    if not data.endswith(b"\n") or data.endswith(b"\n\n"):
+        data = data.rstrip(b"\n") + b"\n"
     if separator is None:
         if b" " in data:
             data = re.sub(rb"(?m)^[ \t]+|[ \t]+$", b"", data)
             data = re.sub(rb"[ \t]+", b"\t", data)
         separator = "\t"
     first, _, _ = data.partition(b"\n")
-    cells = first.decode("utf-8", "replace").split(separator)
+    cells = decode(first, path, skipped + 1).split(separator)
     header = columns is None
     names = cells if columns is None else list(columns)
     if header:
-        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        twice = repeated(names)
         if twice:
-            raise FormatError(f"{path} line {skipped + 1}: column {twice[0]!r} occurs more than once; rename one.")
+            raise FormatError(
+                f"{path} line {skipped + 1}: column {shortened(twice[0])!r} occurs more than once; rename one."
+            )
     first_row = skipped + (2 if header else 1)
     kinds: dict[str, type[pl.DataType]] = {name: pl.String for name in names}
     numbers = [name for j, name in enumerate(names) if text_columns is not None and j not in text_columns]
@@ -119,7 +321,7 @@ def read_table(
     if table is None or table.height != rows or table[names[-1]].null_count():
         _check_fields(data, path, separator, len(names), skipped)
     if table is None or table.height != rows or any(table[name].null_count() for name in numbers):
-        return _read_strings(data, separator, names, header), first_row
+        return _read_strings(data, path, separator, names, header, skipped + 1), first_row
     return table.with_columns(pl.col(pl.String).fill_null("")), first_row
 
 
@@ -133,13 +335,22 @@ def _check_fields(data: bytes, path: PathLike, separator: str, wanted: int, skip
             )
 
 
-def _read_strings(data: bytes, separator: str, names: Sequence[str], header: bool) -> pl.DataFrame:
-    """The table as strings, cell by cell: the slow way, to find a bad cell."""
-    lines = data.decode("utf-8", "replace").rstrip("\n").split("\n")[1 if header else 0 :]
+def _read_strings(
+    data: bytes, path: PathLike, separator: str, names: Sequence[str], header: bool, first_line: int
+) -> pl.DataFrame:
+    """The table as strings, to find a bad cell; the slow way where polars does not read as many rows as there are."""
+    schema = {name: pl.String for name in names}
+    try:
+        table = pl.read_csv(
+            io.BytesIO(data), has_header=header, separator=separator, quote_char=None, schema=schema
+        ).fill_null("")
+        if table.height == data.count(b"\n") - header:
+            return table
+    except pl.exceptions.PolarsError:
+        pass
+    lines = decode(data, path, first_line).rstrip("\n").split("\n")[1 if header else 0 :]
     cells = [line.split(separator) for line in lines]
-    return pl.DataFrame(
-        {name: [row[j] for row in cells] for j, name in enumerate(names)}, schema={n: pl.String for n in names}
-    )
+    return pl.DataFrame({name: [row[j] for row in cells] for j, name in enumerate(names)}, schema=schema)
 
 
 def to_numbers(
@@ -172,7 +383,7 @@ def to_numbers(
             more = int(bad.sum()) - 1
             tail = f" ({more} more such cells in this column)" if more else ""
             raise FormatError(
-                f"{path} line {first_row + row}, column {name!r}: found {table[name][row]!r} "
+                f"{path} line {first_row + row}, column {shortened(name)!r}: found {shortened(table[name][row])!r} "
                 f"where {noun} is needed{tail}; correct the cell or leave it out."
             )
     return cast
