@@ -21,6 +21,7 @@ from genopred.io.text import read_bytes, read_table
 from genopred.io.writing import atomic, lock_output, write_files, write_table
 from genopred.pipelines import evaluate_page, train
 from genopred.pipelines.train_config import read_config
+from genopred.sequence.checkpoint import network_folder
 from genopred.sequence.dataset import REGION_SCHEMA, SPLITS, SequenceData, Split, Windows, WindowShape, drop_n, tile
 from genopred.sequence.onehot import N_CODE, onehot, reverse_complement
 from genopred.sequence.trackscores import TRACK_SCORE_SCHEMA, track_differences, track_scores
@@ -37,6 +38,9 @@ FIGURES = ("svg", "png", "none")
 #: One line for each time a split was predicted, in the training run's folder.
 EVALUATIONS = "evaluations.tsv"
 EVALUATION_SCHEMA = {name: pl.String for name in ("date", "split", "model", "model_hash", "out")}
+
+#: More draws say nothing more of an interval, and take memory.
+MOST_RESAMPLES = 100_000
 
 #: Folder of predictions that a killed run has made.
 _PARTS = ".parts"
@@ -238,7 +242,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRun
 
         torch.set_num_threads(config.threads)
     # what is quick comes first: reading tracks takes a minute
-    models = _distinct([open_model(name, config.device) for name in (config.model, *config.against)])
+    called = [("MODEL", config.model), *(("--against", name) for name in config.against)]
+    models = _distinct([open_model(name, config.device, said) for said, name in called])
     genes = exons = None
     if config.gtf is not None:
         from genopred.io.annotation import read_exons, read_gtf
@@ -420,8 +425,8 @@ def _check(config: EvaluateConfig) -> None:
     ):
         if value not in known:
             raise GenopredError(f"--{option} {value}: unknown; needed one of {', '.join(known)}.")
-    if config.resamples < 0:
-        raise GenopredError(f"--resamples {config.resamples}: needed 0 or more.")
+    if not 0 <= config.resamples <= MOST_RESAMPLES:
+        raise GenopredError(f"--resamples {config.resamples}: needed 0 to {MOST_RESAMPLES:,}.")
 
 
 def _distinct(models: list[Predictor]) -> list[Predictor]:
@@ -646,8 +651,8 @@ def read_regions(file: Path) -> pl.DataFrame:
         raise FormatError(f"{file}: start, end and block must be whole numbers ({str(bad).splitlines()[0]}).") from None
 
 
-def open_model(spec: str, device: str = "auto") -> Predictor:
-    """A training run's folder, its `model` folder, or anything that `load_model` knows.
+def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Predictor:
+    """A training run's folder, its `model` folder, or anything that `load_model` knows; `said` is for messages.
 
     Raises
     ------
@@ -658,15 +663,14 @@ def open_model(spec: str, device: str = "auto") -> Predictor:
 
     place = str(find_device(device))
     folder = Path(spec)
-    if is_run(folder) and not (folder / train.MODEL / train.CONFIG).is_file():
-        raise ModelError(f"{folder} has no network yet ({train.MODEL}/{train.CONFIG}); finish an epoch of training.")
-    if is_run(folder):
-        return _trained(folder / train.MODEL, folder, place)
+    network = network_folder(folder) if is_run(folder) else None
+    if network is not None:
+        return _trained(network, folder, place)
     if _is_trained(folder):
         return _trained(folder, folder.resolve().parent, place)
     from genopred.sequence.registry import load_model
 
-    model = load_model(spec, device=place)
+    model = load_model(spec, said=said, device=place)
 
     def predict(codes: NDArray[np.uint8]) -> Array:
         return model.predict_onehot(onehot(codes.astype(np.int8)))
@@ -689,8 +693,9 @@ def _trained(folder: Path, run_folder: Path, device: str) -> Predictor:
     import torch
 
     from genopred.sequence.networks import training_forward
+    from genopred.sequence.trained import load_network
 
-    network, about = train.load_network(folder)
+    network, about = load_network(folder)
     network.to(device)
     forward = training_forward(network)
 

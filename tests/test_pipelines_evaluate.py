@@ -25,6 +25,7 @@ from genopred.sequence.dataset import REGION_SCHEMA, Split, Windows, WindowShape
 from genopred.sequence.onehot import reverse_complement
 from genopred.sequence.registry import WholeWindowModel
 from genopred.sequence.trackscores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
+from genopred.sequence.trained import load_network
 
 LENGTH = 60_000
 TRACKS = ("K5 acc", "K5 init +", "K5 init -")
@@ -250,7 +251,7 @@ def test_predictions_are_those_of_the_network(trained):
     data, split, shape, max_n, folder = open_setting(settings(trained, trained))
     assert folder == trained / "run"
     held = hold_out(data, split, shape, max_n, "test")
-    network, _ = train.load_network(trained / "run" / "model")
+    network, _ = load_network(trained / "run" / "model")
     model = evaluate.open_model(str(trained / "run"), "cpu")
     for both in (False, True):
         wanted = train.predict_windows(network, data, held.windows, shape, both_strands=both)

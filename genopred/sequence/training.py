@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "bf16")
 CHOICES = ("loss", "pearson")
+#: torch takes seeds of 64 bits; other whole numbers beyond `_MOST` are slips.
+MOST_SEED = 2**63 - 1
+_MOST = 1_000_000_000
 #: Settings that change how fast a run is and not, beyond rounding, what it computes: a resumed run may have others.
 _FREE = ("threads", "device", "compile", "checkpoint_minutes")
 #: Keeps the logarithm finite where a prediction is zero; predictions are in units of their track's mean there.
@@ -124,6 +127,9 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise GenopredError(f"training.{name} = {value}: needed {low} or more.")
+            high = MOST_SEED if name == "seed" else _MOST
+            if value is not None and value > high:
+                raise GenopredError(f"training.{name} = {value}: needed {low} to {high:,}.")
         for name in ("learning_rate", "checkpoint_minutes"):
             value = getattr(self, name)
             if not 0 < value < math.inf:
