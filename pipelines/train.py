@@ -547,10 +547,10 @@ def free_memory() -> int | None:
     try:
         import resource
 
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if most != resource.RLIM_INFINITY:
             pages = int(Path("/proc/self/statm").read_text().split()[0])
-            found.append(limit - pages * os.sysconf("SC_PAGE_SIZE"))
+            found.append(most - pages * os.sysconf("SC_PAGE_SIZE"))
     except (ImportError, OSError, ValueError):
         pass
     return max(0, min(found)) if found else None
