@@ -16,6 +16,9 @@ SNPS = "SNPs (--snps or one of the genotype files)"
 MODEL = "Model"
 EFFECTS = "Effects"
 
+#: Windows at a time beyond which nothing is gained, and base pairs longer than any chromosome.
+MOST_WINDOWS, MOST_BASES = 100_000, 1_000_000_000
+
 
 def parse_region(text: str | Interval) -> Interval:
     """A stretch as people write it: 1-based, both ends inside.
@@ -28,7 +31,7 @@ def parse_region(text: str | Interval) -> Interval:
     match = re.fullmatch(r"([^:\s]+):([0-9,_]+)-([0-9,_]+)", text.strip())
     if match:
         start, end = (int(re.sub("[,_]", "", number)) for number in match.groups()[1:])
-        if 1 <= start <= end:
+        if 1 <= start <= end <= MOST_BASES:
             return Interval(match[1], start - 1, end)
     raise typer.BadParameter(f"{text!r} is not a region; write chr22:20000000-20100000 (1-based, both ends inside)")
 
@@ -45,7 +48,7 @@ Model = Annotated[
         "--model",
         metavar="NAME[:PATH]",
         help="enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, "
-        "xpresso:FILE.h5, or the name of a package's model.",
+        "xpresso:FILE.h5, the folder of a genopred train run, or the name of a package's model.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -129,6 +132,7 @@ Share = Annotated[
         "--share",
         metavar="BP",
         min=0,
+        max=MOST_BASES,
         help="With --center snp: neighbours share a window in which none is further than this from the middle.",
         rich_help_panel=EFFECTS,
     ),
@@ -181,7 +185,13 @@ Dtype = Annotated[str, typer.Option("--dtype", help="fp32, tf32 or bf16.", rich_
 Device = Annotated[str, typer.Option("--device", help="auto (a GPU, else CPU), cpu or cuda:0.", rich_help_panel=MODEL)]
 BatchSize = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, help="Windows at a time; halved when memory runs out.", rich_help_panel=MODEL),
+    typer.Option(
+        "--batch-size",
+        min=1,
+        max=MOST_WINDOWS,
+        help="Windows at a time; halved when memory runs out.",
+        rich_help_panel=MODEL,
+    ),
 ]
 TfGamma = Annotated[
     bool | None,
@@ -315,7 +325,7 @@ def command(
         allow_swapped=allow_swapped,
         batch_size=batch_size,
         device=device,
-        threads=threads,
+        threads=None if threads is None else opt.cores(threads),
         model_options={} if tf_gamma is None else {"tf_gamma": tf_gamma},
         resume=resume,
     )

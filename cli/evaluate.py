@@ -105,7 +105,7 @@ def command(
         resamples=resamples,
         seed=seed,
         device=device,
-        threads=threads,
+        threads=None if threads is None else opt.cores(threads),
         command=command_line(),
     )
     with progress("windows", quiet=quiet) as step:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genopred.cli import options as opt
-from genopred.cli.effects import AllGenes
+from genopred.cli.effects import MOST_WINDOWS, AllGenes
 
 SEQUENCE = "Sequences"
 MODEL = "Model"
@@ -82,7 +82,7 @@ Model = Annotated[
         "--model",
         metavar="NAME[:PATH]",
         help="enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, "
-        "xpresso:FILE.h5, or the name of a package's model.",
+        "xpresso:FILE.h5, the folder of a genopred train run, or the name of a package's model.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -105,7 +105,13 @@ Device = Annotated[
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, help="Windows at a time; halved when memory runs out.", rich_help_panel=MODEL),
+    typer.Option(
+        "--batch-size",
+        min=1,
+        max=MOST_WINDOWS,
+        help="Windows at a time; halved when memory runs out.",
+        rich_help_panel=MODEL,
+    ),
 ]
 TfGamma = Annotated[
     bool | None,
@@ -244,7 +250,7 @@ def command(
         allow_swapped=allow_swapped,
         batch_size=batch_size,
         device=device,
-        threads=threads,
+        threads=None if threads is None else opt.cores(threads),
         model_options={} if tf_gamma is None else {"tf_gamma": tf_gamma},
         self_check=self_check,
         resume=resume,

@@ -20,6 +20,7 @@ from genopred.errors import FormatError, GenopredError, ModelError, examples
 from genopred.io.text import read_bytes, read_table
 from genopred.io.writing import atomic, lock_output, write_files, write_table
 from genopred.pipelines import evaluate_page, train
+from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import read_config
 from genopred.sequence.checkpoint import network_folder
 from genopred.sequence.dataset import REGION_SCHEMA, SPLITS, SequenceData, Split, Windows, WindowShape, drop_n, tile
@@ -251,8 +252,9 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRun
         genes, exons = read_gtf(config.gtf), read_exons(config.gtf)
     data, split, shape, max_n, folder = open_setting(config)
     held = hold_out(data, split, shape, max_n, config.split)
-    config.out.mkdir(parents=True, exist_ok=True)
+    train.make_folder(config.out)
     with lock_output(config.out):
+        sweep(config.out, ["*", f"{_PARTS}/*"])
         return evaluate(config, held, models, models[0].folder or folder or config.out, genes, exons, step)
 
 
@@ -503,8 +505,12 @@ def _kept(config: EvaluateConfig, held: Held, model: Predictor, which: list[int]
     key.update(held.windows.starts.tobytes() + "".join(held.windows.chroms.tolist()).encode())
     file = config.out / _PARTS / f"{key.hexdigest()[:32]}.npy"
     if file.is_file():
-        log.info("%s: predictions of an earlier run are used", model.name)
-        return np.load(file)
+        try:
+            kept = np.load(file, allow_pickle=False)
+            log.info("%s: predictions of an earlier run are used", model.name)
+            return kept
+        except (OSError, ValueError, EOFError):
+            log.warning("%s is damaged and computed again", file)
     values = predict(model, held, both_strands=config.strands == "both", step=step)
     names = [held.data.tracks[k].name for k in which]
     values = np.ascontiguousarray(values[:, :, [model.tracks.index(name) for name in names]])

@@ -136,7 +136,7 @@ def run(
         training diverges.
     """
     out = Path(out)
-    _make_folder(out)
+    make_folder(out)
     with lock_output(out):
         sweep(out, [f"{folder}*" for folder in ("", f"{MODEL}/", f"{BESIDE}/", f"{BESIDE}/{MODEL}/")])
         data = load_data(config)
@@ -434,7 +434,7 @@ def _compare(
         return None
     log.warning("%s; a second network is trained on the block split to say by how much.", warning)
     beside = make_split(config, data, "block")
-    _make_folder(out / BESIDE)
+    make_folder(out / BESIDE)
     changed = dict(config.written) | {"split": {"by": "block"} | SPLIT_KEYS["block"] | _shared(config.split)}
     changed["split"]["margin"] = config.shape.window
     second = replace(config, split=changed["split"], written=changed)
@@ -560,7 +560,8 @@ def _gb(n: int) -> str:
     return f"{n / 1e9:,.2f} GB"
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Make the folder of the results."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as bad:

@@ -147,6 +147,24 @@ def test_imports_go_one_way(name):
     assert not wrong, f"{layer(name)} may import {sorted(MAY_IMPORT[layer(name)])}"
 
 
+def test_files_are_written_in_one_place():
+    """Whole or not at all, under one kind of temporary name, which the next run after a kill removes."""
+    words = {"mkstemp", "NamedTemporaryFile", "savefig", "save_file"}
+    found = set()
+    for name, path in sources().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            called, of = node.func.attr, ast.unparse(node.func.value)
+            # str.replace has two arguments and polars' that of an expression; Path.replace has one, and a name before it
+            moved = called in ("replace", "rename") and len(node.args) == 1 and isinstance(node.func.value, ast.Name)
+            if called in words or moved or (called == "replace" and of == "os"):
+                found.add((name, f"{of}.{called}"))
+    # the figure goes into memory
+    writing = {("genopred.io.writing", "tempfile.mkstemp"), ("genopred.io.writing", "os.replace")}
+    assert found == writing | {("genopred.report.figures", "figure.savefig")}
+
+
 def test_layers_are_all_named():
     assert {layer(name) for name in sources() if name != "genopred"} == set(MAY_IMPORT)
 

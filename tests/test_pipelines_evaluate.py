@@ -313,6 +313,33 @@ def test_a_killed_run_does_not_predict_again(trained, looks, tmp_path, monkeypat
     assert done.looks == 1  # the killed run had predicted the split
 
 
+def test_a_damaged_part_of_a_killed_run_is_predicted_again(trained, looks, no_page, tmp_path):
+    out = tmp_path / "out"
+    (out / evaluate._PARTS).mkdir(parents=True)
+    (out / ".scores.abcd1234.part.tsv").write_text("half")
+    setting = open_setting(settings(trained, out))[:4]
+    held, model = hold_out(*setting, "test"), evaluate.open_model(str(trained / "run"), "cpu")
+    whole = evaluate._kept(settings(trained, out), held, model, [0, 1, 2], lambda *_: None)
+    (part,) = (out / evaluate._PARTS).iterdir()
+    part.write_bytes(part.read_bytes()[:100])
+    np.testing.assert_array_equal(
+        evaluate._kept(settings(trained, out), held, model, [0, 1, 2], lambda *_: None), whole
+    )
+    run(settings(trained, out))
+    assert not [file.name for file in out.iterdir() if file.name.startswith(".")]
+
+
+def test_tracks_without_assay_and_cell_are_evaluated_as_they_were_trained(trained, tmp_path):
+    text = (trained / "train.toml").read_text()
+    for line in ('assay = "accessibility"\n', 'cell = "K5"\n', 'assay = "initiation"\n'):
+        text = text.replace(line, "")
+    (trained / "bare.toml").write_text(text)
+    train.run(read_config(trained / "bare.toml"), tmp_path / "run", figures=False)
+    done = run(settings(trained, tmp_path / "out", model=str(tmp_path / "run"), figures="none"))
+    rows = done.scores.select("track", "assay", "cell").unique(maintain_order=True).rows()
+    assert rows == [("K5 acc", "signal", "K5 acc"), *[(name, "signal", "unknown") for name in TRACKS[1:]]]
+
+
 def test_differences_are_those_of_the_same_bins(trained, looks, no_page, tmp_path):
     done = run(settings(trained, tmp_path / "a", against=("gc", "gc"), figures="none"))
     assert done.scores["model"].unique(maintain_order=True).to_list() == ["run", "gc", "gc #2"]

@@ -829,7 +829,12 @@ def _threads(n: int | None) -> Iterator[None]:
 
     before = torch.get_num_threads()
     if n is not None:
-        torch.set_num_threads(n)
+        from joblib import cpu_count
+
+        most = int(cpu_count())
+        if n > most:
+            log.warning("training.threads = %d: this process may use %d cores; using %d.", n, most, most)
+        torch.set_num_threads(min(n, most))
     try:
         yield
     finally:
