@@ -28,7 +28,7 @@ def parse_region(text: str | Interval) -> Interval:
     match = re.fullmatch(r"([^:\s]+):([0-9,_]+)-([0-9,_]+)", text.strip())
     if match:
         start, end = (int(re.sub("[,_]", "", number)) for number in match.groups()[1:])
-        if 1 <= start <= end:
+        if 1 <= start <= end <= opt.MOST_BASES:
             return Interval(match[1], start - 1, end)
     raise typer.BadParameter(f"{text!r} is not a region; write chr22:20000000-20100000 (1-based, both ends inside)")
 
@@ -45,7 +45,7 @@ Model = Annotated[
         "--model",
         metavar="NAME[:PATH]",
         help="enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, "
-        "xpresso:FILE.h5, or the name of a package's model.",
+        "xpresso:FILE.h5, the folder of a genopred train run, or the name of a package's model.",
         rich_help_panel=MODEL,
     ),
 ]

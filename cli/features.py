@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from genopred.cli import options as opt
+from genopred.cli.effects import AllGenes
 
 SEQUENCE = "Sequences"
 MODEL = "Model"
@@ -81,7 +82,7 @@ Model = Annotated[
         "--model",
         metavar="NAME[:PATH]",
         help="enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, "
-        "xpresso:FILE.h5, or the name of a package's model.",
+        "xpresso:FILE.h5, the folder of a genopred train run, or the name of a package's model.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -167,7 +168,7 @@ Strands = Annotated[
 DryRun = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Count the work and estimate hours and memory; compute nothing.", rich_help_panel=opt.RUN
+        "--dry-run", help="Count the work and estimate time and memory; compute nothing.", rich_help_panel=opt.RUN
     ),
 ]
 
@@ -182,6 +183,7 @@ def command(
     gtf: Gtf = None,
     gene: opt.Gene = None,
     genes: opt.Genes = None,
+    all_genes: AllGenes = False,
     keep: opt.Keep = None,
     remove: opt.Remove = None,
     all_samples: AllSamples = False,
@@ -212,11 +214,12 @@ def command(
     """Predict, with a sequence model, from each person's own two sequences of every gene.
 
     Writes one parquet file a gene (people x tracks), reference.parquet, genes.tsv and manifest.json into the
-    folder OUT. A gene whose file is there and fits is not computed again.
+    folder OUT, and timing.tsv. A gene whose file is there and fits is not computed again.
     """
     from genopred.cli.progress import progress
     from genopred.pipelines import features
 
+    opt.chosen_genes(gene, genes, all_genes)
     config = features.FeaturesConfig(
         genotypes=opt.one_genotype_source(bfile, pfile, vcf),
         fasta=fasta,

@@ -29,7 +29,7 @@ import polars as pl
 
 from genopred import align
 from genopred.errors import GenopredError
-from genopred.io.writing import write_files, write_text
+from genopred.io.writing import safe_name, write_files, write_text
 from genopred.learning.evaluate import fill_missing, scores, summarise
 from genopred.pipelines import stack
 from genopred.pipelines.cohort import open_cohort
@@ -180,7 +180,7 @@ def _glmnet_gene(
     place = np.array([row[name] for name in held["sample"].to_list()])
     what = base.select("outer_fold", "inner_fold", "sample", "observed").write_csv()
     digest = hashlib.sha256(f"{config.cohort.window} {config.maf} {what}".encode()).hexdigest()[:12]
-    path = config.out / "glmnet" / f"{stack.safe_name(gene_id)}.{digest}.tsv"
+    path = config.out / "glmnet" / f"{safe_name(gene_id)}.{digest}.tsv"
     seconds = None
     if not path.is_file():
         index = cohort.expression.genes["gene_id"].to_list().index(gene_id)
@@ -195,7 +195,7 @@ def _glmnet_gene(
         for i, name in enumerate(folds):
             rows = base.filter((pl.col("outer_fold") == name) & (pl.col("inner_fold") >= 0))
             y[[row[s] for s in rows["sample"].to_list()], i] = rows["observed"].to_numpy()
-        data = script.with_name(f"{stack.safe_name(gene_id)}.bin")
+        data = script.with_name(f"{safe_name(gene_id)}.bin")
         with data.open("wb") as file:
             for array in (fold_of, y, x):
                 array.ravel(order="F").tofile(file)

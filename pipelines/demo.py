@@ -29,7 +29,7 @@ import polars as pl
 
 from genopred.errors import GenopredError
 from genopred.io.example import Example, load_example
-from genopred.io.writing import atomic, write_json
+from genopred.io.writing import atomic, safe_name, write_json
 from genopred.learning import learners as registry
 from genopred.pipelines import stack
 from genopred.pipelines.cohort import CohortInputs
@@ -366,7 +366,7 @@ def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
     same = ["outer_fold", "inner_fold", "sample", "observed"]
     (out / "genes").mkdir(parents=True, exist_ok=True)
     for gene in genes:
-        name = stack.safe_name(gene)
+        name = safe_name(gene)
         target = out / "genes" / f"{name}.json"
         if target.is_file():
             continue

@@ -43,7 +43,7 @@ from genopred.io.expression import read_expression
 from genopred.io.features import MANIFEST
 from genopred.io.folds import read_folds, read_labels
 from genopred.io.text import read_bytes
-from genopred.io.writing import lock_output, write_files, write_json, write_table
+from genopred.io.writing import lock_output, safe_name, write_files, write_json, write_table
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import (
     Block,
@@ -530,12 +530,6 @@ def _base_path(out: Path, gene_id: str) -> Path:
 
 def _info_path(out: Path, gene_id: str) -> Path:
     return out / "genes" / f"{safe_name(gene_id)}.json"
-
-
-def safe_name(gene_id: str) -> str:
-    """A file name from a gene id; ids with odd characters get a short hash so that two never share a name."""
-    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in gene_id)
-    return plain if plain == gene_id else f"{plain}-{hashlib.sha256(gene_id.encode()).hexdigest()[:8]}"
 
 
 def _collect(config: StackConfig, cohort: Cohort) -> tuple[list[str], MatchReport]:

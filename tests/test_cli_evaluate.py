@@ -49,7 +49,7 @@ def test_other_splits_and_models(trained, looks, no_page, tmp_path, capsys):
             ["--against", "gc", "--strands", "both"],
             "gc predicts K5 init - but not the other strand's track (K5 init +)",
         ),
-        (["--against", "nothing"], "ModelError: --model nothing: there is no model"),
+        (["--against", "nothing"], "ModelError: --against nothing: there is no model"),
         (["--gtf", "absent.gtf"], "absent.gtf: no such file; needed a GTF annotation"),
     ],
 )

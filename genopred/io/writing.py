@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import json
 import os
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,21 @@ def write_table(table: pl.DataFrame, prefix: PathLike) -> tuple[Path, Path]:
         {parquet: lambda path: table.write_parquet(path), tsv: lambda path: table.write_csv(path, separator="\t")}
     )
     return parquet, tsv
+
+
+def safe_name(name: str, taken: Collection[str] = ()) -> str:
+    """A file name, without extension, for a gene or whatever else has a name; two names never share one.
+
+    What cannot be read off the file name, because a character had to be replaced or the rest was cut off, or what is
+    another file's name already (`taken`), gets a short hash.
+
+    >>> safe_name("ENSG00000100001.3"), safe_name("a_b"), safe_name("a/b")
+    ('ENSG00000100001.3', 'a_b', 'a_b-c14cddc0')
+    """
+    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)[:100]
+    if plain == name and plain not in taken:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 @contextmanager
