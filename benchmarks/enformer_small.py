@@ -46,7 +46,7 @@ from genopred.io.expression import read_expression
 from genopred.io.fasta import open_fasta
 from genopred.io.features import MANIFEST, REFERENCE, feature_genes, read_features, read_manifest
 from genopred.io.vcf import read_vcf
-from genopred.io.writing import write_files, write_json, write_text
+from genopred.io.writing import safe_name, write_files, write_json, write_text
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import features, stack
 from genopred.pipelines.cohort import CohortInputs
@@ -254,7 +254,7 @@ def step_features(setting: Setting) -> list[Path]:
     error = check_passes(setting, wanted)
     haplotypes = sum(origin["haplotypes"] for origin in origins)
     distinct = sum(origin["distinct"] for origin in origins)
-    seconds = sum(origin["seconds"] for origin in origins)
+    seconds = spent["predicting"]
     naive, batch = timing["naive"] * haplotypes, timing["exact"] * 1000
     lines = [
         "All tracks, the three bins around the TSS, both haplotypes of everybody (SNVs with MAF ≥ 0.05, phased, "
@@ -283,7 +283,7 @@ def step_features(setting: Setting) -> list[Path]:
 def compute_features(setting: Setting, wanted: Sequence[str]) -> dict[str, float]:
     """Run `genopred features` where something is missing; the seconds of all runs together."""
     cost = setting.folder / "cost.json"
-    spent = json.loads(cost.read_text()) if cost.is_file() else {"cpu": 0.0, "wall": 0.0}
+    spent = {"cpu": 0.0, "wall": 0.0, "predicting": 0.0} | (json.loads(cost.read_text()) if cost.is_file() else {})
     # a finished folder is left alone: its manifest is part of what the stack's runs know it by
     if (setting.features / MANIFEST).is_file() and set(wanted) <= set(feature_genes(setting.features)):
         setting.ready()
@@ -308,7 +308,9 @@ def compute_features(setting: Setting, wanted: Sequence[str]) -> dict[str, float
             write_json(cost, spent)  # a killed run's seconds count as well
             step(done, total, label)
 
-        features.run(config, count)
+        done = features.run(config, count)
+    spent["predicting"] = before["predicting"] + float(done.genes["predicting"].sum())
+    write_json(cost, spent)
     setting.ready()
     return spent
 
@@ -765,7 +767,7 @@ def join_base(genotype: Path, sequence: Path, out: Path, gene: str) -> None:
 
     A base learner sees its own block alone, and inner folds and seeds are the gene's own: they are the same numbers.
     """
-    name = stack.safe_name(gene)
+    name = safe_name(gene)
     infos = [json.loads((folder / "genes" / f"{name}.json").read_text()) for folder in (genotype, sequence)]
     (out / "genes").mkdir(parents=True, exist_ok=True)
     skipped = next((info["skipped"] for info in infos if info["skipped"]), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,7 +28,7 @@ def parse_region(text: str | Interval) -> Interval:
     match = re.fullmatch(r"([^:\s]+):([0-9,_]+)-([0-9,_]+)", text.strip())
     if match:
         start, end = (int(re.sub("[,_]", "", number)) for number in match.groups()[1:])
-        if 1 <= start <= end:
+        if 1 <= start <= end <= opt.MOST_BASES:
             return Interval(match[1], start - 1, end)
     raise typer.BadParameter(f"{text!r} is not a region; write chr22:20000000-20100000 (1-based, both ends inside)")
 
@@ -45,7 +45,7 @@ Model = Annotated[
         "--model",
         metavar="NAME[:PATH]",
         help="enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, "
-        "xpresso:FILE.h5, or the name of a package's model.",
+        "xpresso:FILE.h5, the folder of a genopred train run, or the name of a package's model.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -116,10 +116,10 @@ Downstream = Annotated[
     ),
 ]
 Center = Annotated[
-    str | None,
+    Literal["tss", "snp"] | None,
     typer.Option(
         "--center",
-        help="What is in the middle of the sequence: tss (default with genes) or snp.",
+        help="What is in the middle of the sequence; tss by default with genes.",
         rich_help_panel=EFFECTS,
     ),
 ]
@@ -129,6 +129,7 @@ Share = Annotated[
         "--share",
         metavar="BP",
         min=0,
+        max=opt.MOST_BASES,
         help="With --center snp: neighbours share a window in which none is further than this from the middle.",
         rich_help_panel=EFFECTS,
     ),
@@ -155,18 +156,21 @@ TracksFile = Annotated[
 Bins = Annotated[
     str, typer.Option("--bins", metavar="N", help="Bins around the centre, or all.", rich_help_panel=EFFECTS)
 ]
-Aggregate = Annotated[str, typer.Option("--aggregate", help="Over those bins: sum or mean.", rich_help_panel=EFFECTS)]
+Aggregate = Annotated[
+    Literal["sum", "mean"], typer.Option("--aggregate", help="Over those bins.", rich_help_panel=EFFECTS)
+]
 OverTracks = Annotated[
-    str,
-    typer.Option(
-        "--over-tracks", help="Over a group's tracks: mean, sum, or each for itself.", rich_help_panel=EFFECTS
-    ),
+    Literal["mean", "sum", "each"],
+    typer.Option("--over-tracks", help="Over a group's tracks; each: for itself.", rich_help_panel=EFFECTS),
 ]
 Pseudocount = Annotated[
-    float, typer.Option("--pseudocount", help="Added to both sides of the fold change.", rich_help_panel=EFFECTS)
+    float,
+    typer.Option(
+        "--pseudocount", min=0, max=1e9, help="Added to both sides of the fold change.", rich_help_panel=EFFECTS
+    ),
 ]
 Strands = Annotated[
-    str,
+    Literal["model", "both"],
     typer.Option(
         "--strands",
         help="model (as it was trained), or both: the mean of forward and reverse complement.",
@@ -174,14 +178,20 @@ Strands = Annotated[
     ),
 ]
 Mode = Annotated[
-    str,
+    Literal["exact", "linear"],
     typer.Option("--mode", help="exact, or linear (first order around the reference).", rich_help_panel=MODEL),
 ]
-Dtype = Annotated[str, typer.Option("--dtype", help="fp32, tf32 or bf16.", rich_help_panel=MODEL)]
+Dtype = Annotated[Literal["fp32", "tf32", "bf16"], typer.Option("--dtype", help="Precision.", rich_help_panel=MODEL)]
 Device = Annotated[str, typer.Option("--device", help="auto (a GPU, else CPU), cpu or cuda:0.", rich_help_panel=MODEL)]
 BatchSize = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, help="Windows at a time; halved when memory runs out.", rich_help_panel=MODEL),
+    typer.Option(
+        "--batch-size",
+        min=1,
+        max=opt.MOST,
+        help="Windows at a time; halved when memory runs out.",
+        rich_help_panel=MODEL,
+    ),
 ]
 TfGamma = Annotated[
     bool | None,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from genopred.cli import options as opt
+from genopred.cli.effects import AllGenes
 
 SEQUENCE = "Sequences"
 MODEL = "Model"
@@ -44,13 +45,13 @@ AllSamples = Annotated[
     bool, typer.Option("--all-samples", help="Also people without expression.", rich_help_panel=opt.FILTERS)
 ]
 Indels = Annotated[
-    str,
+    Literal["skip", "apply"],
     typer.Option(
         "--indels", help="skip them, or apply them with the TSS kept in place (slow).", rich_help_panel=SEQUENCE
     ),
 ]
 Unphased = Annotated[
-    str,
+    Literal["soft", "random", "error"],
     typer.Option(
         "--unphased",
         help="Genotypes without phase: soft (mean of both alleles), random or error.",
@@ -81,19 +82,19 @@ Model = Annotated[
         "--model",
         metavar="NAME[:PATH]",
         help="enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, "
-        "xpresso:FILE.h5, or the name of a package's model.",
+        "xpresso:FILE.h5, the folder of a genopred train run, or the name of a package's model.",
         rich_help_panel=MODEL,
     ),
 ]
 Mode = Annotated[
-    str,
+    Literal["exact", "linear", "reference"],
     typer.Option(
         "--mode",
         help="exact, linear (first order around the reference) or reference (one value a gene).",
         rich_help_panel=MODEL,
     ),
 ]
-Dtype = Annotated[str, typer.Option("--dtype", help="fp32, tf32 or bf16.", rich_help_panel=MODEL)]
+Dtype = Annotated[Literal["fp32", "tf32", "bf16"], typer.Option("--dtype", help="Precision.", rich_help_panel=MODEL)]
 Device = Annotated[
     str,
     typer.Option(
@@ -104,7 +105,13 @@ Device = Annotated[
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, help="Windows at a time; halved when memory runs out.", rich_help_panel=MODEL),
+    typer.Option(
+        "--batch-size",
+        min=1,
+        max=opt.MOST,
+        help="Windows at a time; halved when memory runs out.",
+        rich_help_panel=MODEL,
+    ),
 ]
 TfGamma = Annotated[
     bool | None,
@@ -141,7 +148,7 @@ Bins = Annotated[
     str, typer.Option("--bins", metavar="N", help="Bins around the TSS, or all.", rich_help_panel=FEATURES)
 ]
 Aggregate = Annotated[
-    str, typer.Option("--aggregate", help="Over those bins: mean, sum or none.", rich_help_panel=FEATURES)
+    Literal["mean", "sum", "none"], typer.Option("--aggregate", help="Over those bins.", rich_help_panel=FEATURES)
 ]
 Log1p = Annotated[bool, typer.Option("--log1p", help="log(1 + x) of each feature.", rich_help_panel=FEATURES)]
 PerHaplotype = Annotated[
@@ -151,7 +158,7 @@ PerHaplotype = Annotated[
     ),
 ]
 Strands = Annotated[
-    str,
+    Literal["model", "both"],
     typer.Option(
         "--strands",
         help="model (as it was trained), or both: the mean of forward and reverse complement.",
@@ -161,7 +168,7 @@ Strands = Annotated[
 DryRun = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Count the work and estimate hours and memory; compute nothing.", rich_help_panel=opt.RUN
+        "--dry-run", help="Count the work and estimate time and memory; compute nothing.", rich_help_panel=opt.RUN
     ),
 ]
 
@@ -176,6 +183,7 @@ def command(
     gtf: Gtf = None,
     gene: opt.Gene = None,
     genes: opt.Genes = None,
+    all_genes: AllGenes = False,
     keep: opt.Keep = None,
     remove: opt.Remove = None,
     all_samples: AllSamples = False,
@@ -206,11 +214,12 @@ def command(
     """Predict, with a sequence model, from each person's own two sequences of every gene.
 
     Writes one parquet file a gene (people x tracks), reference.parquet, genes.tsv and manifest.json into the
-    folder OUT. A gene whose file is there and fits is not computed again.
+    folder OUT, and timing.tsv. A gene whose file is there and fits is not computed again.
     """
     from genopred.cli.progress import progress
     from genopred.pipelines import features
 
+    opt.chosen_genes(gene, genes, all_genes)
     config = features.FeaturesConfig(
         genotypes=opt.one_genotype_source(bfile, pfile, vcf),
         fasta=fasta,

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from genopred.report.tables import duration
+
 #: The bar on the screen, if any: lines said meanwhile are put above it.
 _live: list[Any] = []
 
@@ -102,17 +104,3 @@ def _lines(unit: str, every: float) -> Step:
         say(f"{done:,} of {total:,} {unit} after {duration(now - start)}{left}")
 
     return step
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words short enough for a line.
-
-    >>> duration(7.2), duration(200), duration(7300)
-    ('7 s', '3 min 20 s', '2 h 1 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

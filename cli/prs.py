@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -74,10 +75,10 @@ QScoreFile = Annotated[
     typer.Option("--q-score-file", metavar="FILE", help="p by variant id, for those ranges.", rich_help_panel=SCORING),
 ]
 Ambiguous = Annotated[
-    str | None,
+    Literal["keep", "drop"] | None,
     typer.Option(
         "--ambiguous",
-        help="A/T and C/G variants: keep or drop; by default kept with --score, dropped with --sumstats.",
+        help="A/T and C/G variants; by default kept with --score, dropped with --sumstats.",
         rich_help_panel=SCORING,
     ),
 ]
@@ -115,10 +116,11 @@ R2 = Annotated[
     ),
 ]
 Kb = Annotated[
-    float, typer.Option("--clump-kb", min=0.001, help="... and less than so far away.", rich_help_panel=CLUMPING)
+    float,
+    typer.Option("--clump-kb", min=0.001, max=1e6, help="... and less than so far away.", rich_help_panel=CLUMPING),
 ]
 Ld = Annotated[
-    str,
+    Literal["genotype", "em"],
     typer.Option(
         "--ld",
         help="r2 of genotypes (fast), or em: of haplotypes, exactly as plink1.9 --clump.",
@@ -273,22 +275,25 @@ def command(
     typer.echo("\n".join(result.lines))
 
 
-def _numbers(text: str, flag: str) -> tuple[float, ...]:
+def _numbers(text: str, flag: str, low: float = 0, high: float = 1) -> tuple[float, ...]:
     from genopred.errors import GenopredError
 
+    if not text.strip(", "):
+        raise GenopredError(f"{flag}: give at least one number.")
     try:
         found = tuple(float(cell) for cell in opt.parse_list(text) or ())
     except ValueError:
         raise GenopredError(f"{flag} {text}: numbers between commas are needed.") from None
-    if not found:
-        raise GenopredError(f"{flag}: give at least one number.")
+    for number in found:
+        if not low <= number <= high:
+            raise GenopredError(f"{flag} is {number}; numbers between {low:g} and {high:g} are needed.")
     return found
 
 
 def _whole(text: str, flag: str) -> tuple[int, ...]:
     from genopred.errors import GenopredError
 
-    found = _numbers(text, flag)
-    if not all(k.is_integer() for k in found):
+    found = _numbers(text, flag, -math.inf, math.inf)
+    if not all(k.is_integer() and 1 <= k <= opt.MOST for k in found):
         raise GenopredError(f"{flag} {text}: whole numbers are needed, counted from 1.")
     return tuple(int(k) for k in found)

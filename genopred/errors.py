@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 #: Characters of one quoted item, and of a whole message: a header line may have ten million.
 _ITEM, _MESSAGE = 80, 2000
+
+_FULL = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
+_FULL_TEXT = re.compile(
+    rf"no space left|quota exceeded|file too large|disk is full|os error ({'|'.join(map(str, _FULL))})\b", re.I
+)
 
 
 class GenopredError(ValueError):
@@ -53,6 +60,18 @@ def examples(items: Sequence[object], limit: int = 3) -> str:
     """
     shown = ", ".join(shortened(item) for item in items[:limit])
     return shown + (", ..." if len(items) > limit else "")
+
+
+def no_space(error: BaseException) -> bool:
+    """Whether an error says that a disk, a quota or a limit on files is full; of some libraries only the text does.
+
+    >>> no_space(OSError(28, "No space left on device")), no_space(RuntimeError("IO error (os error 28)"))
+    (True, True)
+    >>> no_space(OSError(2, "No such file or directory"))
+    False
+    """
+    number = getattr(error, "errno", None)
+    return number in _FULL or (number is None and _FULL_TEXT.search(str(error)) is not None)
 
 
 def repeated(names: Iterable[str]) -> list[str]:

@@ -29,10 +29,11 @@ import polars as pl
 
 from genopred import align
 from genopred.errors import GenopredError
-from genopred.io.writing import write_files, write_text
+from genopred.io.writing import safe_name, write_files, write_text
 from genopred.learning.evaluate import fill_missing, scores, summarise
 from genopred.pipelines import stack
 from genopred.pipelines.cohort import open_cohort
+from genopred.pipelines.workers import workers
 from genopred.types import Cohort, Interval
 
 log = logging.getLogger("genopred.benchmark")
@@ -158,14 +159,13 @@ def _glmnet(
     with tempfile.TemporaryDirectory(prefix="genopred-") as folder:
         script = Path(folder) / "glmnet.R"
         script.write_text(GLMNET)
-        parallel = joblib.Parallel(config.threads, return_as="generator", pre_dispatch="2*n_jobs")
-        for k, (table, taken) in enumerate(
-            parallel(joblib.delayed(_glmnet_gene)(config, cohort, gene, script) for gene in genes), start=1
-        ):
-            tables.append(table)
-            seconds += [] if taken is None else [taken]
-            if progress is not None:
-                progress(k, len(genes), "glmnet")
+        calls = (joblib.delayed(_glmnet_gene)(config, cohort, gene, script) for gene in genes)
+        with workers(config.threads, len(genes)) as in_parallel:
+            for k, (table, taken) in enumerate(in_parallel(calls), start=1):
+                tables.append(table)
+                seconds += [] if taken is None else [taken]
+                if progress is not None:
+                    progress(k, len(genes), "glmnet")
     return pl.concat(tables), float(np.mean(seconds)) if seconds else float("nan")
 
 
@@ -180,7 +180,7 @@ def _glmnet_gene(
     place = np.array([row[name] for name in held["sample"].to_list()])
     what = base.select("outer_fold", "inner_fold", "sample", "observed").write_csv()
     digest = hashlib.sha256(f"{config.cohort.window} {config.maf} {what}".encode()).hexdigest()[:12]
-    path = config.out / "glmnet" / f"{stack.safe_name(gene_id)}.{digest}.tsv"
+    path = config.out / "glmnet" / f"{safe_name(gene_id)}.{digest}.tsv"
     seconds = None
     if not path.is_file():
         index = cohort.expression.genes["gene_id"].to_list().index(gene_id)
@@ -195,7 +195,7 @@ def _glmnet_gene(
         for i, name in enumerate(folds):
             rows = base.filter((pl.col("outer_fold") == name) & (pl.col("inner_fold") >= 0))
             y[[row[s] for s in rows["sample"].to_list()], i] = rows["observed"].to_numpy()
-        data = script.with_name(f"{stack.safe_name(gene_id)}.bin")
+        data = script.with_name(f"{safe_name(gene_id)}.bin")
         with data.open("wb") as file:
             for array in (fold_of, y, x):
                 array.ravel(order="F").tofile(file)

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.io.variants import check_unique, extract_variants, named, read_variants
-from genopred.io.writing import atomic, lock_output, write_files, write_json
+from genopred.io.writing import atomic, lock_output, safe_name, write_files, write_json
+from genopred.pipelines.run import identity, sweep
 from genopred.pipelines.sequence_inputs import (
     SequenceConfig,
     genome_build,
@@ -179,6 +180,7 @@ def run(config: EffectsConfig, progress: Progress | None = None) -> EffectsRun:
         raise AlignmentError(_nothing_to_score(model, center, tally, distance))
     manifest = _manifest(config, model, settings, center, fasta, snps)
     with lock_output(config.out):
+        _clear(config)
         manifest["request"] = _request(config, manifest, snps, chosen)
         former = _former(config, manifest["request"])
         if former is not None:
@@ -498,10 +500,9 @@ def _request(
     snps: pl.DataFrame,
     chosen: list[tuple[dict[str, Any] | None, NDArray[np.int64]]],
 ) -> str:
-    """Hash of all that a run depends on; of the FASTA its path, size and time, as its bases are many."""
-    stat = config.fasta.stat()
+    """Hash of all that a run depends on; of a large FASTA some stretches, as its bases are many."""
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
-    digest.update(f"{config.fasta.resolve()} {stat.st_size} {stat.st_mtime_ns} {config.tracks}".encode())
+    digest.update(f"{identity(config.fasta)} {config.tracks}".encode())
     digest.update(snps.write_csv().encode())
     for gene, index in chosen:
         digest.update(json.dumps(gene).encode() + index.tobytes())
@@ -510,6 +511,12 @@ def _request(
 
 def _names(config: EffectsConfig) -> list[Path]:
     return [Path(f"{config.out}.{end}") for end in ("parquet", "tsv", "counts.tsv", "json")]
+
+
+def _clear(config: EffectsConfig) -> None:
+    """Remove what a killed run was writing."""
+    ends = [str(file)[len(str(config.out)) + 1 :] for file in _names(config)]
+    sweep(config.out, [*ends, "*png", "*svg", "parts/*"], prefix=True)
 
 
 def _former(config: EffectsConfig, request: str) -> pl.DataFrame | None:
@@ -521,7 +528,7 @@ def _former(config: EffectsConfig, request: str) -> pl.DataFrame | None:
         if json.loads(files[-1].read_text()).get("request") != request:
             return None
         table = pl.read_parquet(files[0])
-    except (OSError, ValueError, pl.exceptions.PolarsError):
+    except (OSError, ValueError, AttributeError, RecursionError, pl.exceptions.PolarsError):
         return None
     return table if dict(table.schema) == {k: v() for k, v in EFFECT_SCHEMA.items()} else None
 
@@ -614,6 +621,7 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
     genes = None if genes is None else with_strands(config, model, genes)
     tss, strand = (None, "+") if gene is None else (gene["tss"], gene["strand"])
     with lock_output(config.out):
+        _clear(config)
         step(0, 1, _said(region))
         found = in_silico_mutagenesis(
             model, fasta, region, settings, tss=tss, strand=strand, batch_size=config.batch_size
@@ -639,8 +647,9 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
         _write(config, table, report, manifest)
         files = _names(config)
         unit = "effect" if getattr(model, "log_scale", False) else f"effect ({settings.aggregate} over bins)"
+        tails = [""] if len(settings.names) == 1 else [f".{name}" for name in _file_names(settings.names)]
         for g, name in enumerate(settings.names):
-            tail = "" if len(settings.names) == 1 else "." + re.sub(r"[^\w.+-]+", "_", name)[:60]
+            tail = tails[g]
             group = "" if len(model.tracks) == 1 else f", tracks: {name}"
             title = f"In-silico mutagenesis with {model.name}{group}" + (
                 f", {gene['gene_id']} ({strand})" if gene else ""
@@ -657,6 +666,13 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
             files += [save_figure(figure, Path(f"{config.out}{tail}.{kind}")) for kind in ("png", "svg")]
         step(1, 1, _said(region))
     return EffectsRun(table, report, manifest, files)
+
+
+def _file_names(groups: Sequence[str]) -> list[str]:
+    """What the groups' pictures are called: the name as far as a file can have it, unless another's would be the same."""
+    plain = [re.sub(r"[^\w.+-]+", "_", name)[:60] for name in groups]
+    lower = [name.lower() for name in plain]
+    return [name if lower.count(low) == 1 else safe_name(whole) for name, low, whole in zip(plain, lower, groups)]
 
 
 def _first_order(

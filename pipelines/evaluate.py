@@ -20,7 +20,9 @@ from genopred.errors import FormatError, GenopredError, ModelError, examples
 from genopred.io.text import read_bytes, read_table
 from genopred.io.writing import atomic, lock_output, write_files, write_table
 from genopred.pipelines import evaluate_page, train
+from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import read_config
+from genopred.sequence.checkpoint import network_folder
 from genopred.sequence.dataset import REGION_SCHEMA, SPLITS, SequenceData, Split, Windows, WindowShape, drop_n, tile
 from genopred.sequence.onehot import N_CODE, onehot, reverse_complement
 from genopred.sequence.trackscores import TRACK_SCORE_SCHEMA, track_differences, track_scores
@@ -37,6 +39,9 @@ FIGURES = ("svg", "png", "none")
 #: One line for each time a split was predicted, in the training run's folder.
 EVALUATIONS = "evaluations.tsv"
 EVALUATION_SCHEMA = {name: pl.String for name in ("date", "split", "model", "model_hash", "out")}
+
+#: More draws say nothing more of an interval, and take memory.
+MOST_RESAMPLES = 100_000
 
 #: Folder of predictions that a killed run has made.
 _PARTS = ".parts"
@@ -238,7 +243,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRun
 
         torch.set_num_threads(config.threads)
     # what is quick comes first: reading tracks takes a minute
-    models = _distinct([open_model(name, config.device) for name in (config.model, *config.against)])
+    called = [("MODEL", config.model), *(("--against", name) for name in config.against)]
+    models = _distinct([open_model(name, config.device, said) for said, name in called])
     genes = exons = None
     if config.gtf is not None:
         from genopred.io.annotation import read_exons, read_gtf
@@ -246,8 +252,9 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRun
         genes, exons = read_gtf(config.gtf), read_exons(config.gtf)
     data, split, shape, max_n, folder = open_setting(config)
     held = hold_out(data, split, shape, max_n, config.split)
-    config.out.mkdir(parents=True, exist_ok=True)
+    train.make_folder(config.out)
     with lock_output(config.out):
+        sweep(config.out, ["*", f"{_PARTS}/*"])
         return evaluate(config, held, models, models[0].folder or folder or config.out, genes, exons, step)
 
 
@@ -420,8 +427,8 @@ def _check(config: EvaluateConfig) -> None:
     ):
         if value not in known:
             raise GenopredError(f"--{option} {value}: unknown; needed one of {', '.join(known)}.")
-    if config.resamples < 0:
-        raise GenopredError(f"--resamples {config.resamples}: needed 0 or more.")
+    if not 0 <= config.resamples <= MOST_RESAMPLES:
+        raise GenopredError(f"--resamples {config.resamples}: needed 0 to {MOST_RESAMPLES:,}.")
 
 
 def _distinct(models: list[Predictor]) -> list[Predictor]:
@@ -498,8 +505,12 @@ def _kept(config: EvaluateConfig, held: Held, model: Predictor, which: list[int]
     key.update(held.windows.starts.tobytes() + "".join(held.windows.chroms.tolist()).encode())
     file = config.out / _PARTS / f"{key.hexdigest()[:32]}.npy"
     if file.is_file():
-        log.info("%s: predictions of an earlier run are used", model.name)
-        return np.load(file)
+        try:
+            kept = np.load(file, allow_pickle=False)
+            log.info("%s: predictions of an earlier run are used", model.name)
+            return kept
+        except (OSError, ValueError, EOFError):
+            log.warning("%s is damaged and computed again", file)
     values = predict(model, held, both_strands=config.strands == "both", step=step)
     names = [held.data.tracks[k].name for k in which]
     values = np.ascontiguousarray(values[:, :, [model.tracks.index(name) for name in names]])
@@ -646,8 +657,8 @@ def read_regions(file: Path) -> pl.DataFrame:
         raise FormatError(f"{file}: start, end and block must be whole numbers ({str(bad).splitlines()[0]}).") from None
 
 
-def open_model(spec: str, device: str = "auto") -> Predictor:
-    """A training run's folder, its `model` folder, or anything that `load_model` knows.
+def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Predictor:
+    """A training run's folder, its `model` folder, or anything that `load_model` knows; `said` is for messages.
 
     Raises
     ------
@@ -658,15 +669,14 @@ def open_model(spec: str, device: str = "auto") -> Predictor:
 
     place = str(find_device(device))
     folder = Path(spec)
-    if is_run(folder) and not (folder / train.MODEL / train.CONFIG).is_file():
-        raise ModelError(f"{folder} has no network yet ({train.MODEL}/{train.CONFIG}); finish an epoch of training.")
-    if is_run(folder):
-        return _trained(folder / train.MODEL, folder, place)
+    network = network_folder(folder) if is_run(folder) else None
+    if network is not None:
+        return _trained(network, folder, place)
     if _is_trained(folder):
         return _trained(folder, folder.resolve().parent, place)
     from genopred.sequence.registry import load_model
 
-    model = load_model(spec, device=place)
+    model = load_model(spec, said=said, device=place)
 
     def predict(codes: NDArray[np.uint8]) -> Array:
         return model.predict_onehot(onehot(codes.astype(np.int8)))
@@ -689,8 +699,9 @@ def _trained(folder: Path, run_folder: Path, device: str) -> Predictor:
     import torch
 
     from genopred.sequence.networks import training_forward
+    from genopred.sequence.trained import load_network
 
-    network, about = train.load_network(folder)
+    network, about = load_network(folder)
     network.to(device)
     forward = training_forward(network)
 

@@ -20,15 +20,18 @@ from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.io.features import (
     MANIFEST,
     REFERENCE,
+    feature_names,
     feature_path,
     read_manifest,
     read_origin,
     write_features,
     write_manifest,
 )
-from genopred.io.writing import atomic, lock_output
+from genopred.io.writing import lock_output, write_files
+from genopred.pipelines.run import sweep
 from genopred.pipelines.sequence_inputs import (
     SequenceConfig,
+    compare_tss,
     genome_build,
     load_models,
     named_genes,
@@ -50,6 +53,10 @@ from genopred.sequence.registry import SequenceModel
 from genopred.types import Genotypes, plain_chrom
 
 log = logging.getLogger(__name__)
+
+#: A row a gene: what it is; and what this run did for it and how long that took, in which two equal runs differ.
+GENES, TIMING = "genes.tsv", "timing.tsv"
+_OF_THIS_RUN = ("status", "seconds", "predicting")
 
 #: Distinct haplotypes a gene on which the linear mode is held against the exact one.
 AGREEMENT_SAMPLE = 20
@@ -82,8 +89,9 @@ class FeaturesRun:
     Attributes
     ----------
     genes : polars.DataFrame
-        gene_id, chrom, tss, strand, status (computed, reused), haplotypes, distinct, variants, seconds, and where
-        asked for self_check_error, linear_median_r, linear_lowest_r, linear_median_slope (exact on linear),
+        gene_id, chrom, tss, strand, haplotypes, distinct, variants, features, constant (those that are the same in
+        everybody); status (computed, reused), seconds and predicting (seconds of the model), which go into timing.tsv;
+        and where asked for self_check_error, linear_median_r, linear_lowest_r, linear_median_slope (exact on linear),
         and dtype_error, dtype_median_r, dtype_lowest_r (against fp32).
     manifest : dict
     """
@@ -104,6 +112,13 @@ class FeaturesRun:
             f"{counts['windows_symbolic_skipped']:,} symbolic alleles left out, "
             f"{counts['windows_missing_alleles']:,} missing alleles read as REF",
         ]
+        if counts["features_constant"] and m["settings"]["mode"] != "reference":
+            none = t.filter(pl.col("constant") == pl.col("features"))["gene_id"].to_list()
+            out.append(
+                f"{counts['features_constant']:,} of {counts['features']:,} features are the same in everybody (column "
+                "constant of genes.tsv)"
+                + (f"; nothing varies in {len(none):,} of {t.height:,} genes ({examples(none)})" if none else "")
+            )
         if counts["windows_other"] + counts["windows_swapped"] + counts["windows_strand"]:
             out.append(
                 f"REF unlike the FASTA: {counts['windows_other']:,} variants left out, "
@@ -165,11 +180,24 @@ class Estimate:
             out.append(f"distinct tokens in the tower: {tokens:,} of {naive:,} ({tokens / naive:.2%})")
         out += [
             f"work: about {float(t['passes'].sum()):,.0f} passes, where one a haplotype would be {h:,}",
-            f"one pass: {self.seconds_per_pass:.3g} s on {self.device}; one a haplotype would take "
-            f"{self.naive_hours:.3g} h",
-            f"estimated: {self.hours:.3g} h, {self.memory_gb:.2g} GB of memory, {self.output_gb:.2g} GB on disk",
+            f"one pass: {1000 * self.seconds_per_pass:,.2f} ms on {self.device}; one a haplotype would take "
+            f"{_duration(self.naive_hours)}",
+            f"estimated: {_duration(self.hours)}, {_size(self.memory_gb)} of memory, {_size(self.output_gb)} on disk",
         ]
         return out
+
+
+def _duration(hours: float) -> str:
+    from genopred.report.tables import duration
+
+    return duration(3600 * hours) if 3600 * hours >= 1 else "less than 1 s"
+
+
+def _size(gb: float) -> str:
+    for factor, unit in ((1, "GB"), (1e3, "MB")):
+        if gb * factor >= 1:
+            return f"{gb * factor:,.1f} {unit}"
+    return f"{gb * 1e6:,.1f} kB"
 
 
 @dataclass(frozen=True)
@@ -216,20 +244,27 @@ def run(config: FeaturesConfig, progress: Callable[..., None] | None = None) -> 
     )
     _make_folder(config.out)
     with lock_output(config.out):
+        sweep(config.out, ["*"])
         manifest = _manifest(config, inputs, checked)
         _check_former(config, manifest)
         write_manifest(config.out, manifest)
         rows, references = _all_genes(config, inputs, progress or (lambda *_: None))
         manifest["genes"] = {row["gene_id"]: row.pop("key") for row in rows}
         manifest["complete"] = True
-        table = pl.DataFrame(rows, infer_schema_length=None)
         manifest["counts"] |= _totals(rows)
-        with atomic(config.out / REFERENCE) as temporary:
-            pl.DataFrame(references, infer_schema_length=None).write_parquet(temporary)
-        with atomic(config.out / "genes.tsv") as temporary:
-            table.drop("counts").write_csv(temporary, separator="\t")
+        table = pl.DataFrame(rows, infer_schema_length=None).drop("counts")
+        reference = pl.DataFrame(references, infer_schema_length=None)
+        write_files(
+            {
+                config.out / REFERENCE: lambda path: reference.write_parquet(path),
+                config.out / GENES: lambda path: table.drop(_OF_THIS_RUN).write_csv(path, separator="\t"),
+                config.out / TIMING: lambda path: table.select("gene_id", *_OF_THIS_RUN).write_csv(
+                    path, separator="\t"
+                ),
+            }
+        )
         write_manifest(config.out, manifest)
-    return FeaturesRun(table.drop("counts"), manifest)
+    return FeaturesRun(table, manifest)
 
 
 def estimate(config: FeaturesConfig, progress: Callable[..., None] | None = None) -> Estimate:
@@ -330,16 +365,18 @@ def _gene(
         sequences = _sequences(config, inputs, gene)
     key = content_key(model, sequences, inputs.settings)
     path = feature_path(config.out, gene["gene_id"])
-    origin = read_origin(path) if config.resume else None
+    origin, predicting = read_origin(path) if config.resume else None, 0.0
     # a check or an agreement that was asked for now and not made then is a reason to compute again
-    needed = (["self_check"] if config.self_check and inputs.settings.mode == "exact" else []) + (
-        ["linear_agreement"] if inputs.settings.mode == "linear" else []
+    needed = (
+        ["constant"]
+        + (["self_check"] if config.self_check and inputs.settings.mode == "exact" else [])
+        + (["linear_agreement"] if inputs.settings.mode == "linear" else [])
     )
     if inputs.settings.mode == "exact" and inputs.settings.dtype != "fp32":
         needed.append("precision")
     status = "reused"
     if origin is None or origin.get("key") != key or any(name not in origin for name in needed):
-        status = "computed"
+        status, begun = "computed", time.perf_counter()
         features = features_from_sequences(
             model,
             sequences,
@@ -348,24 +385,29 @@ def _gene(
             check=2 if config.self_check else 0,
             agreement=AGREEMENT_SAMPLE if inputs.settings.mode == "linear" else PRECISION_SAMPLE,
         )
+        predicting = time.perf_counter() - begun
         extra: dict[str, Any] = {
             "key": key,
+            "constant": int((features.values == features.values[:1]).all(axis=0).sum()),
             "build": inputs.build,
             "gene": {k: gene[k] for k in ("chrom", "tss", "strand")},
         }
         write_features(config.out, gene["gene_id"], features, **extra)
         origin = {**features.origin, **extra}
-    counts = origin["counts"]
+    counts, names = origin["counts"], feature_names(path)
     row: dict[str, Any] = {
         "gene_id": gene["gene_id"],
         "chrom": gene["chrom"],
         "tss": gene["tss"],
         "strand": gene["strand"],
-        "status": status,
         "haplotypes": origin["haplotypes"],
         "distinct": origin["distinct"],
         "variants": counts["used"],
-        "seconds": time.perf_counter() - started,
+        "features": len(names),
+        "constant": origin["constant"],
+        "status": status,
+        "seconds": round(time.perf_counter() - started, 3),
+        "predicting": round(predicting, 3),
         "key": key,
         "counts": counts,
     }
@@ -379,12 +421,7 @@ def _gene(
         row["dtype_error"] = origin["precision"]["error"]
         row["dtype_median_r"] = origin["precision"]["median_r"]
         row["dtype_lowest_r"] = origin["precision"]["lowest_r"]
-    names = _feature_names(origin, path)
     return row, {"gene_id": gene["gene_id"], **dict(zip(names, origin["reference"]))}
-
-
-def _feature_names(origin: dict[str, Any], path: Path) -> list[str]:
-    return [name for name in pl.read_parquet_schema(path) if name != "sample"]
 
 
 def _sequences(config: FeaturesConfig, inputs: _Inputs, gene: dict[str, Any]) -> PersonalSequences:
@@ -447,6 +484,8 @@ def _genes(config: FeaturesConfig) -> tuple[pl.DataFrame, set[str] | None]:
         from genopred.io.expression import read_expression
 
         expression = read_expression(config.expression)
+        if config.gtf is not None:
+            compare_tss(expression.genes, config.expression, config.gtf)
         return expression.genes, set(expression.samples.tolist())
     if config.gtf is None:
         raise GenopredError("Genes: neither --expression nor --gtf given; one of them must say where the TSSs are.")
@@ -570,6 +609,8 @@ def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
     for row in rows:
         for key, value in row["counts"].items():
             total[f"windows_{key}"] = total.get(f"windows_{key}", 0) + value
+        for key, name in (("features", "features"), ("constant", "features_constant")):
+            total[name] = total.get(name, 0) + row[key]
         total["haplotypes"] = total.get("haplotypes", 0) + row["haplotypes"]
         total["distinct_haplotypes"] = total.get("distinct_haplotypes", 0) + row["distinct"]
     return total

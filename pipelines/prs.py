@@ -61,6 +61,7 @@ from genopred.io.writing import lock_output, write_files, write_json
 from genopred.learning.evaluate import Outcome, outer_folds, scores
 from genopred.pipelines.cohort import CohortInputs, choose_covariates, open_cohort, open_genotypes
 from genopred.pipelines.run import fingerprint, settle
+from genopred.pipelines.workers import workers
 from genopred.types import SCORE_SCHEMA, Genotypes, Interval, MatchReport, Note, plain_chrom
 
 log = logging.getLogger("genopred.prs")
@@ -247,12 +248,9 @@ def _genes(config: PRSConfig, progress: Progress, begin: Begin) -> PRSResult:
                 yield joblib.delayed(_one_gene)(*job)
 
     progress(sum(ready), genes.height, "")
-    if config.threads == 1:
-        found: Iterator[Any] = (function(*args, **kwargs) for function, args, kwargs in tasks())
-    else:
-        found = iter(joblib.Parallel(config.threads, return_as="generator", pre_dispatch="2*n_jobs")(tasks()))
-    for done, gene_id in enumerate(found, start=sum(ready) + 1):
-        progress(done, genes.height, gene_id)
+    with workers(config.threads, genes.height - sum(ready)) as in_parallel:
+        for done, gene_id in enumerate(in_parallel(tasks()), start=sum(ready) + 1):
+            progress(done, genes.height, gene_id)
     return _gather(names, align.Tally(cohort.report))
 
 

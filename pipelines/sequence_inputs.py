@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,16 @@ from typing import Any
 
 import polars as pl
 
-from genopred.errors import GenopredError, examples
+from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.sequence.haplotypes import MAX_MISMATCH
 from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
-from genopred.types import CHROM_LENGTHS, Genotypes, plain_gene
+from genopred.types import CHROM_LENGTHS, Genotypes, plain_chrom, plain_gene
+
+log = logging.getLogger(__name__)
+
+#: Further apart, a gene's TSS in two files is not of one build; between releases it seldom moves so far.
+FAR = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +176,50 @@ def with_strands(config: SequenceConfig, model: SequenceModel, genes: pl.DataFra
             "file with a strand column (QTLtools' six)."
         )
     return genes
+
+
+def compare_tss(genes: pl.DataFrame, source: PathLike, gtf: PathLike) -> None:
+    """Refuse an annotation of another genome build than that of the expression.
+
+    Releases of an annotation move a TSS now and then, another build moves nearly all.
+
+    Parameters
+    ----------
+    genes : polars.DataFrame
+        With columns gene_id, gene, chrom and tss, from `source`.
+    source, gtf : path
+
+    Raises
+    ------
+    AlignmentError
+        If most of the genes that both have are on another chromosome or more than `FAR` bp away.
+    """
+    from genopred.io.annotation import read_gtf
+
+    other = read_gtf(gtf).select("gene", other="tss", other_chrom="chrom")
+    both = genes.join(other, on="gene", how="inner", maintain_order="left")
+    if not both.height:
+        log.warning("%s and %s have no gene in common (%s)", source, gtf, examples(genes["gene_id"].to_list()))
+        return
+    same = pl.col("chrom").map_elements(plain_chrom, return_dtype=pl.String) == pl.col("other_chrom").map_elements(
+        plain_chrom, return_dtype=pl.String
+    )
+    near = same & ((pl.col("tss") - pl.col("other")).abs() <= FAR)
+    # a gene that the annotation has twice (PAR) is near when one of them is
+    both = both.with_columns(near=near.any().over("gene")).unique("gene", keep="first", maintain_order=True)
+    far = both.filter(~pl.col("near"))
+    if 2 * far.height > both.height:
+        shown = [f"{row['gene_id']} {row['tss']:,} and {row['other']:,}" for row in far.head(4).iter_rows(named=True)]
+        raise AlignmentError(
+            f"{source} and {gtf} are of different genome builds: the TSSs of {far.height:,} of {both.height:,} genes "
+            f"that both have are more than {FAR:,} bp apart ({examples(shown)}); give the annotation of the build of "
+            "the expression and the genotypes."
+        )
+    if far.height:
+        log.warning(
+            "%d of %d genes have their TSS more than %s bp away in %s (%s); that of %s is used",
+            *(far.height, both.height, f"{FAR:,}", gtf, examples(far["gene_id"].to_list()), source),
+        )
 
 
 def genome_build(lengths: Iterable[int]) -> str:

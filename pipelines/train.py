@@ -1,8 +1,9 @@
 """A configuration, a FASTA and bigWig tracks -> a trained network, its curves, and the regions to test it on.
 
 OUT/                     the folder of a run
-  model/                   best network so far, config.json and model.safetensors; serves `--model enformer:`
+  model/                   best network so far, config.json and model.safetensors; either folder serves `--model`
   history.tsv curves.svg   a row and a point an epoch
+  timing.tsv               seconds of each epoch: beside the log the one file that two equal runs do not have in common
   regions.tsv              chrom, start, end (0-based half-open), split, block
   config.json              the configuration with all defaults, and versions
   last.pt                  all that is needed to go on after an interruption
@@ -15,6 +16,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +26,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.errors import GenopredError, ModelError, examples
+from genopred.errors import GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.io.writing import lock_output, write_files, write_json, write_text
+from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import SPLIT_KEYS, TrainConfig, naming
 from genopred.sequence import networks
+from genopred.sequence.checkpoint import CNN
 from genopred.sequence.dataset import (
     SPLITS,
     SequenceData,
@@ -61,7 +65,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODEL, CHECKPOINT, HISTORY, CURVES = "model", "last.pt", "history.tsv", "curves.svg"
+MODEL, CHECKPOINT, HISTORY, CURVES, TIMING = "model", "last.pt", "history.tsv", "curves.svg", "timing.tsv"
 REGIONS, CONFIG, INFLATION, BESIDE = "regions.tsv", "config.json", "inflation.tsv", "block"
 WEIGHTS = "model.safetensors"
 
@@ -132,8 +136,9 @@ def run(
         training diverges.
     """
     out = Path(out)
-    _make_folder(out)
+    make_folder(out)
     with lock_output(out):
+        sweep(out, [f"{folder}*" for folder in ("", f"{MODEL}/", f"{BESIDE}/", f"{BESIDE}/{MODEL}/")])
         data = load_data(config)
         split = make_split(config, data)
         done = _train(config, data, split, out, resume, progress, figures)
@@ -285,7 +290,7 @@ def save_network(
 ) -> Path:
     """Write a trained network: config.json and model.safetensors.
 
-    An Enformer is written as `genopred.sequence.checkpoint.load_enformer` reads it. Track names, partners and the
+    `genopred.sequence.trained.load_network` reads it, and it is a `--model`. Track names, partners and the
     configuration are in config.json; paths as they were written, not those of this machine.
 
     Parameters
@@ -309,52 +314,14 @@ def save_network(
     }
     if config.kind == networks.ENFORMER:
         return save_enformer(network.body, folder, window=config.shape.window, extra=extra)  # type: ignore[arg-type]
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = Path(folder)
     state = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
-    settings = {"model_type": f"genopred-{config.kind}", "sequence_length": config.shape.window} | extra
+    settings = {"model_type": CNN, "sequence_length": config.shape.window} | extra
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-    write_files(
-        {folder / WEIGHTS: lambda path: save_file(state, path, metadata={"format": "pt"}), folder / CONFIG: text}
-    )
-    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode & 0o777)
+    write_files({folder / CONFIG: text, folder / WEIGHTS: save(state, metadata={"format": "pt"})})
     return folder
-
-
-def load_network(folder: PathLike) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """A network that `save_network` wrote, in evaluation mode on the CPU, and its config.json.
-
-    Raises
-    ------
-    ModelError
-        If the folder holds no such network.
-    """
-    folder = Path(folder)
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        training = config["training"]
-        data, sizes = training["data"], dict(training["network"])
-    except (OSError, ValueError, KeyError, TypeError) as bad:
-        raise ModelError(
-            f"{folder}: no network of `genopred train` ({type(bad).__name__}: {bad}); give the folder {MODEL} in its "
-            "--out."
-        ) from None
-    shape = WindowShape(data["window"], data["bin"], data["crop"])
-    network = networks.build(sizes.pop("kind"), len(config["track_names"]), shape, **sizes)
-    if network.kind == networks.ENFORMER:
-        from genopred.sequence.checkpoint import load_enformer
-
-        network.body.load_state_dict(load_enformer(folder)[0].state_dict())  # type: ignore[operator, union-attr]
-    else:
-        from safetensors.torch import load_file
-
-        try:
-            network.load_state_dict(load_file(folder / WEIGHTS))
-        except Exception as bad:  # safetensors' and torch's own errors
-            reason = str(bad).strip().splitlines()[0][:200]
-            raise ModelError(f"{folder / WEIGHTS} cannot be read ({reason}); train again or copy it again.") from None
-    return network.eval(), config
 
 
 def best_row(history: pl.DataFrame, choose: str) -> int:
@@ -383,6 +350,7 @@ def _train(
     # before anything in the folder is touched: another run's checkpoint is refused in train()
     checkpoint = out / CHECKPOINT
     fresh = not (resume and checkpoint.exists())
+    clock = _Clock({} if fresh else _read_timing(out / TIMING))
 
     def describe() -> None:
         about = {"config": config.resolved(), "versions": versions(), "machine": machine(), "source": config.source}
@@ -391,10 +359,15 @@ def _train(
 
     def on_epoch(network: torch.nn.Module | None, history: pl.DataFrame) -> None:
         describe()
-        write_files({out / HISTORY: lambda path: history.write_csv(path, separator="\t")})
+        table = clock.of(history["epoch"].to_list())
+        write_files(
+            {
+                out / HISTORY: lambda path: history.write_csv(path, separator="\t"),
+                out / TIMING: lambda path: table.write_csv(path, separator="\t"),
+            }
+        )
         if network is not None:
             best = history.row(best_row(history, config.settings.choose), named=True)
-            del best["seconds"]
             save_network(network, config, data, out / MODEL, best=best)
         if figures:
             from genopred.report.figures import save_figure
@@ -419,6 +392,31 @@ def _train(
     )
 
 
+class _Clock:
+    """Seconds that epochs took; of one that was interrupted those since it was taken up again."""
+
+    def __init__(self, known: dict[int, float]) -> None:
+        self.known, self.begun = known, time.monotonic()
+
+    def of(self, epochs: list[int]) -> pl.DataFrame:
+        """The epochs so far: epoch, seconds; those that are new end now."""
+        now = time.monotonic()
+        for epoch in epochs:
+            if epoch not in self.known:
+                self.known[epoch], self.begun = round(now - self.begun, 3), now
+        rows = [(epoch, self.known[epoch]) for epoch in epochs]
+        return pl.DataFrame(rows, schema={"epoch": pl.Int64, "seconds": pl.Float64}, orient="row")
+
+
+def _read_timing(file: Path) -> dict[int, float]:
+    """What an earlier run took; where that cannot be read it is not known."""
+    try:
+        table = pl.read_csv(file, separator="\t", schema={"epoch": pl.Int64, "seconds": pl.Float64})
+    except (OSError, pl.exceptions.PolarsError):
+        return {}
+    return dict(table.drop_nulls().iter_rows())
+
+
 def _compare(
     config: TrainConfig,
     data: SequenceData,
@@ -436,7 +434,7 @@ def _compare(
         return None
     log.warning("%s; a second network is trained on the block split to say by how much.", warning)
     beside = make_split(config, data, "block")
-    _make_folder(out / BESIDE)
+    make_folder(out / BESIDE)
     changed = dict(config.written) | {"split": {"by": "block"} | SPLIT_KEYS["block"] | _shared(config.split)}
     changed["split"]["margin"] = config.shape.window
     second = replace(config, split=changed["split"], written=changed)
@@ -497,19 +495,30 @@ def _check_memory(config: TrainConfig, lengths: Mapping[str, int]) -> None:
     held = bytes_needed(lengths, len(config.tracks), config.step)
     # while it is stacked, a chromosome's signal is there twice
     held += max(4 * len(config.tracks) * -(-length // config.step) for length in lengths.values())
-    work = training_bytes(config.kind, len(config.tracks), config.shape, config.settings.batch, config.sizes)
-    needs = [("host", held if device.type == "cuda" else held + work, free_memory())]
+    free = {"host": free_memory()}
     if device.type == "cuda":
         import torch
 
-        needs.append((str(device), work, torch.cuda.mem_get_info(device)[0]))
-    for place, needed, free in needs:
-        if free is not None and needed > free:
+        free[str(device)] = torch.cuda.mem_get_info(device)[0]
+    network = (config.kind, len(config.tracks), config.shape)
+    # to know it exactly takes a pass of one window: not of a network that cannot fit
+    _refuse(config, lengths, held, networks.least_bytes(*network, config.settings.batch, **config.sizes), free)
+    _refuse(config, lengths, held, training_bytes(*network, config.settings.batch, config.sizes), free)
+
+
+def _refuse(
+    config: TrainConfig, lengths: Mapping[str, int], held: int, work: int, free: Mapping[str, int | None]
+) -> None:
+    """Refuse where the data and what training takes at work need more than is free."""
+    on_gpu = len(free) > 1
+    for place, left in free.items():
+        needed = work if place != "host" else held if on_gpu else held + work
+        if left is not None and needed > left:
             raise GenopredError(
                 f"too little memory on {place}: about {_gb(needed)} are needed ({_gb(held)} for {len(config.tracks)} "
                 f"tracks of {sum(lengths.values()):,} bp in steps of {config.step} bp, {_gb(work)} for training with "
-                f"batches of {config.settings.batch}), {_gb(free)} are free. Use a larger data.step (up to data.bin, "
-                f"{config.shape.bin}), fewer data.chromosomes or tracks, or a smaller training.batch."
+                f"batches of {config.settings.batch}), {_gb(left)} are free. Use a larger data.step (up to data.bin, "
+                f"{config.shape.bin}), fewer data.chromosomes or tracks, or a smaller training.batch or network."
             )
 
 
@@ -535,14 +544,24 @@ def free_memory() -> int | None:
             found.append(int(Path(limit).read_text()) - int(Path(used).read_text()) + (int(cache[1]) if cache else 0))
         except (OSError, ValueError):
             continue
-    return min(found) if found else None
+    try:
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if most != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            found.append(most - pages * os.sysconf("SC_PAGE_SIZE"))
+    except (ImportError, OSError, ValueError):
+        pass
+    return max(0, min(found)) if found else None
 
 
 def _gb(n: int) -> str:
     return f"{n / 1e9:,.2f} GB"
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Make the folder of the results."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as bad:

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.text import PathLike
+from genopred.errors import FormatError, GenopredError, examples, shortened
+from genopred.io.text import PathLike, regular
 from genopred.sequence import networks
+from genopred.sequence.checkpoint import LIMITS
 from genopred.sequence.dataset import SPLITS, Track, WindowShape
-from genopred.sequence.training import TrainingSettings
+from genopred.sequence.training import MOST_SEED, TrainingSettings
 from genopred.types import plain_chrom
 
 _TEXT, _WHOLE, _NUMBER, _SWITCH = "text", "a whole number", "a number", "true or false"
@@ -42,6 +43,9 @@ _TRACK = {
     "aggregate": _TEXT,
     "clip": _NUMBER,
 }
+#: `assay` of a track that names none; `cell` is then the track's own name, and of a track with a strand this, because
+#: its partner has the same.
+SIGNAL, UNKNOWN = "signal", "unknown"
 #: Keys of [split] by what it is split by, and their defaults.
 SPLIT_KEYS: dict[str, dict[str, Any]] = {
     "block": {"block": 500_000, "fractions": [0.7, 0.15, 0.15], "margin": None, "seed": 1},
@@ -51,6 +55,8 @@ SPLIT_KEYS: dict[str, dict[str, Any]] = {
 _SPLIT_TYPES = {"block": _WHOLE, "margin": _WHOLE, "seed": _WHOLE, "fractions": _NUMBERS, "compare": _SWITCH} | {
     name: _TEXTS for name in SPLITS
 }
+#: Whole numbers beyond this are slips, and too large to compute with; a configuration file is shorter than that.
+_MOST, _MOST_BYTES = 10**12, 4_000_000
 _TRAINING_TYPES = {"int": _WHOLE, "int | None": _WHOLE, "float": _NUMBER, "bool": _SWITCH, "str": _TEXT}
 
 
@@ -130,18 +136,20 @@ def read_config(file: PathLike, **changes: Any) -> TrainConfig:
         If the file is missing or not TOML; a key is unknown, missing, of another type or out of range; a track is
         listed twice, its file is missing, or its other strand is.
     """
-    path = Path(file)
+    path = regular(file, "a configuration in TOML")
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        raise FormatError(f"{path} has {size:,} bytes; needed a configuration in TOML, of at most {_MOST_BYTES:,}.")
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise FormatError(f"{path}: no such file; needed a configuration in TOML.") from None
+        # editors on Windows put a byte-order mark first
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as bad:
         raise FormatError(f"{path} cannot be read as text ({bad}); needed a configuration in TOML.") from None
     saved = path.suffix == ".json"
     try:
         raw = json.loads(text)["config"] if saved else _toml(text)
-    except (ValueError, KeyError, TypeError) as bad:
-        raise FormatError(f"{path} is not {'a config.json of a run' if saved else 'TOML'} ({bad}).") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as bad:
+        what = "a config.json of a run" if saved else "TOML"
+        raise FormatError(f"{path} is not {what} ({shortened(bad, 200)}).") from None
     return parse_config(raw, path.parent, str(path), **changes)
 
 
@@ -170,6 +178,17 @@ def parse_config(raw: Mapping[str, Any], folder: PathLike, source: str, **change
             raise GenopredError(f"data.step = {step}: needed a divisor of data.bin, {shape.bin}.")
         if not 0 <= max_n <= 1:
             raise GenopredError(f"data.max_n = {max_n}: needed a share from 0 to 1.")
+        networks.check_window(shape)
+        if split["block"] < shape.window:
+            raise GenopredError(
+                f"split.block = {split['block']:,}: needed at least data.window, {shape.window:,} bp: a smaller block "
+                "holds no window."
+            )
+        if settings.shift >= shape.window:
+            raise GenopredError(
+                f"training.shift = {settings.shift:,}: needed less than data.window, {shape.window:,} bp: a window "
+                "shifted so far has nothing of what is predicted."
+            )
     if split.get("margin", 0) is None:
         split["margin"] = shape.window
     chromosomes = tuple(data.get("chromosomes", ()))
@@ -219,10 +238,14 @@ class _Reader:
 
     def typed(self, key: str, value: Any, kind: str) -> Any:
         """The value, if it is of the kind; whole numbers serve as numbers."""
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        number = whole or (isinstance(value, float) and math.isfinite(value))
+        most = MOST_SEED if key.endswith("seed") else _MOST
+        if whole and abs(value) > most:
+            raise GenopredError(f"{self.source}: {key} = {shortened(value)}; needed a number up to {most:,}.")
         fits = {
             _TEXT: isinstance(value, str) and bool(value),
-            _WHOLE: number and isinstance(value, int),
+            _WHOLE: whole,
             _NUMBER: number,
             _SWITCH: isinstance(value, bool),
             _TEXTS: isinstance(value, list) and all(isinstance(x, str) and x for x in value),
@@ -230,7 +253,7 @@ class _Reader:
             and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in value),
         }
         if not fits[kind]:
-            raise GenopredError(f"{self.source}: {key} = {value!r}; needed {kind}.")
+            raise GenopredError(f"{self.source}: {key} = {shortened(repr(value))}; needed {kind}.")
         return float(value) if kind == _NUMBER else value
 
     def split(self, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,8 +286,11 @@ class _Reader:
         for key, value in table.items():
             whole = isinstance(known[key], int)
             value = table[key] = self.typed(f"network.{key}", value, _WHOLE if whole else _NUMBER)
-            if value < 1 if whole else not 0 <= value < 1:
-                wanted = "1 or more" if whole else "0 or more and less than 1"
+            most = LIMITS.get(key, _MOST)
+            if not 1 <= value <= most if whole else not 0 <= value < 1:
+                wanted = "0 or more and less than 1"
+                if whole:
+                    wanted = "1 or more" if value < 1 else f"1 to {most:,}"
                 raise GenopredError(f"{self.source}: network.{key} = {value}; needed {wanted}.")
         return kind, known | table
 
@@ -296,8 +322,11 @@ class _Reader:
             missing = [key for key in ("name", "file") if key not in row]
             if missing:
                 raise GenopredError(f"{self.source}: {where}: {' and '.join(missing)} is missing.")
-            typed = {key: self.typed(f"{where}: {key}", value, _TRACK[key]) for key, value in row.items()}
-            full.append({"assay": "", "cell": "", "strand": ".", "aggregate": "mean", **typed})
+            # files of earlier versions have these two empty
+            said = {key: value for key, value in row.items() if value != "" or key not in ("assay", "cell")}
+            typed = {key: self.typed(f"{where}: {key}", value, _TRACK[key]) for key, value in said.items()}
+            whose = UNKNOWN if typed.get("strand", ".") in ("+", "-") else typed["name"]
+            full.append({"assay": SIGNAL, "cell": whose, "strand": ".", "aggregate": "mean", **typed})
         files = [self.path(f"track {row['name']}: file", row["file"]) for row in full]
         for what, values in (("name", [row["name"] for row in full]), ("file", [str(f.resolve()) for f in files])):
             twice = [value for value, n in Counter(values).items() if n > 1]

@@ -28,8 +28,13 @@ MAY_IMPORT = {
     "cli": {"cli", "pipelines", "report", "types", "errors"},
 }
 
-#: Single modules beside that: lists of samples, genes and SNPs are values of options, as is the bound on text.
-ALSO = {"cli": {"genopred.io.lists", "genopred.io.text"}}
+#: Single modules beside that: lists of samples, genes and SNPs are values of options, as is the bound on text; and
+#: there is one way to write a file whole or not at all.
+ALSO = {
+    "cli": {"genopred.io.lists", "genopred.io.text"},
+    "report": {"genopred.io.writing"},
+    "sequence": {"genopred.io.writing"},
+}
 
 #: Libraries that are imported inside functions, so that `genopred --help` answers at once.
 HEAVY = {
@@ -139,6 +144,24 @@ def test_imports_go_one_way(name):
         and imported not in ALSO.get(layer(name), ())
     ]
     assert not wrong, f"{layer(name)} may import {sorted(MAY_IMPORT[layer(name)])}"
+
+
+def test_files_are_written_in_one_place():
+    """Whole or not at all, under one kind of temporary name, which the next run after a kill removes."""
+    words = {"mkstemp", "NamedTemporaryFile", "savefig", "save_file"}
+    found = set()
+    for name, path in sources().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            called, of = node.func.attr, ast.unparse(node.func.value)
+            # str.replace has two arguments and polars' that of an expression; Path.replace has one, and a name before it
+            moved = called in ("replace", "rename") and len(node.args) == 1 and isinstance(node.func.value, ast.Name)
+            if called in words or moved or (called == "replace" and of == "os"):
+                found.add((name, f"{of}.{called}"))
+    # the figure goes into memory
+    writing = {("genopred.io.writing", "tempfile.mkstemp"), ("genopred.io.writing", "os.replace")}
+    assert found == writing | {("genopred.report.figures", "figure.savefig")}
 
 
 def test_layers_are_all_named():

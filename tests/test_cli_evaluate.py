@@ -42,14 +42,14 @@ def test_other_splits_and_models(trained, looks, no_page, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "words_said"),
     [
-        (["--split", "tests"], "GenopredError: --split tests: unknown; needed one of train, validation, test."),
+        (["--split", "tests"], "--split tests: there are train, validation, test."),
         (["--baseline", "lasso"], "--baseline lasso: unknown; needed one of ridge"),
         (["--config", "absent.toml"], "absent.toml: no such file"),
         (
             ["--against", "gc", "--strands", "both"],
             "gc predicts K5 init - but not the other strand's track (K5 init +)",
         ),
-        (["--against", "nothing"], "ModelError: --model nothing: there is no model"),
+        (["--against", "nothing"], "ModelError: --against nothing: there is no model"),
         (["--gtf", "absent.gtf"], "absent.gtf: no such file; needed a GTF annotation"),
     ],
 )

@@ -34,7 +34,8 @@ def words(files, *more, **changes):
         "--device": "cpu",
     } | {f"--{name}": value for name, value in changes.items()}
     pairs = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
-    return ["features", *pairs, *more]
+    named = {"--gene", "--genes", "--all"} & {*pairs, *more}
+    return ["features", *pairs, *([] if named else ["--all"]), *more]
 
 
 def test_a_run_prints_what_it_did(files, capsys):
@@ -48,9 +49,17 @@ def test_a_run_prints_what_it_did(files, capsys):
     assert "REF against FASTA" in log
 
 
+def test_genes_are_named_as_in_the_other_commands(files, capsys):
+    without = [word for word in words(files, "--quiet") if word != "--all"]
+    assert main(without) == 2
+    assert "Genes: none given; give --gene ID (as often as you like), --genes FILE or --all." in capsys.readouterr().err
+    assert main(words(files, "--quiet")) == 0 and "4 genes" in capsys.readouterr().out
+
+
 def test_dry_run(files, capsys):
     assert main(words(files, "--dry-run", "--quiet")) == 0
-    assert "estimated:" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "estimated: less than 1 s, " in said and "would take less than 1 s" in said and "e-0" not in said
     assert not (files / "out").exists()
 
 
@@ -67,6 +76,7 @@ def test_dry_run(files, capsys):
         ([], {"fasta": "absent.fa"}, "absent.fa"),
         ([], {"model": "xpresso:absent.h5"}, "absent.h5: no such file"),
         (["--gene", "ENSG00000000077"], {}, "1 of 1 genes are not in"),
+        (["--gene", "ENSG00000000002", "--all"], {}, "Genes: --gene and --all given; give --gene ID"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(files, capsys, more, changes, message):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -154,4 +159,124 @@ def test_file_systems_without_locks_go_by_the_process(tmp_path, monkeypatch):
         pass
     lock.write_text(json.dumps({"pid": ended.pid, "host": "another machine"}))
     with pytest.raises(GenopredError, match="on another machine.*delete"), lock_output(tmp_path / "out"):
+        pass
+
+
+def _numpy(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(100_000))
+
+
+def _torch(path):
+    torch = pytest.importorskip("torch")
+    torch.save({"a": torch.zeros(100_000)}, path)
+
+
+def _torch_handle(path):
+    torch = pytest.importorskip("torch")
+    with path.open("wb") as file:
+        torch.save({"a": torch.zeros(100_000)}, file)
+
+
+def _safetensors(path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("safetensors.torch").save_file({"a": torch.rand(100_000)}, path)
+
+
+def _figure(path):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(30, 30))
+    figure.add_subplot().imshow(np.random.default_rng(0).random((900, 900)))
+    figure.savefig(path, format="png")
+
+
+def _sqlite(path):
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE t (a)")
+        db.execute("INSERT INTO t VALUES (?)", ["x" * 900_000])
+
+
+NOISE = pl.DataFrame({"a": np.random.default_rng(0).random(100_000)})
+
+#: Every library that writes for us, each with errors of its own for a disk that is full.
+WRITERS = {
+    "text": lambda path: path.write_text("x" * 900_000),
+    "parquet": lambda path: NOISE.write_parquet(path),
+    "csv": lambda path: NOISE.write_csv(path),
+    "streamed": lambda path: NOISE.lazy().sink_parquet(path),
+    "pyarrow": lambda path: pq.write_table(NOISE.to_arrow(), path),
+    "numpy": _numpy,
+    "torch": _torch,
+    "torch, open file": _torch_handle,
+    "safetensors": _safetensors,
+    "matplotlib": _figure,
+    "sqlite": _sqlite,
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_disk_that_fills_is_one_line_and_no_half_file(small_disk, writer):
+    write_text(small_disk / "x.out", "former")
+    with pytest.raises(
+        GenopredError, match=r"cannot write \S*x\.out: No space left on device, 1\d\d,\d\d\d bytes"
+    ) as e:
+        write_files({small_disk / "y.out": "1", small_disk / "x.out": WRITERS[writer]})
+    assert "\n" not in str(e.value) and "same command again" in str(e.value)
+    assert names(small_disk) == ["x.out"] and (small_disk / "x.out").read_text() == "former"
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_limit_on_files_is_one_line_and_no_half_file(tmp_path, writer):
+    resource = pytest.importorskip("resource")
+    WRITERS[writer](tmp_path / "once")  # imports and compiled caches of libraries are written before the limit
+    (tmp_path / "once").unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(GenopredError, match=r"cannot write \S*x\.out: ") as caught:
+            write_files({tmp_path / "y.out": "1", tmp_path / "x.out": WRITERS[writer]})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def test_a_fault_that_is_none_of_the_disk_passes(tmp_path):
+    with pytest.raises(RuntimeError, match="own"), atomic(tmp_path / "x"):
+        raise RuntimeError("own")
+    with pytest.raises(KeyError), atomic(tmp_path / "x") as temporary:
+        temporary.unlink()
+        raise KeyError
+    assert names(tmp_path) == []
+
+
+FILL = """
+import sys
+from genopred.errors import GenopredError
+from genopred.io.writing import lock_output
+try:
+    with lock_output(sys.argv[1]):
+        print("held")
+except GenopredError as bad:
+    print(bad)
+"""
+
+
+def test_no_lock_where_not_one_byte_is_free(small_disk):
+    """The loop that waits for a lock file that is removed went on for ever."""
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    assert shutil.disk_usage(small_disk).free == 0
+    try:
+        said = subprocess.run(
+            [sys.executable, "-c", FILL, small_disk / "run"], capture_output=True, text=True, timeout=60
+        )
+    finally:
+        filler.unlink()
+    assert "run.lock: No space left on device, 0 bytes" in said.stdout and not said.stderr
+    assert names(small_disk) == []
+    with lock_output(small_disk / "run"):
         pass

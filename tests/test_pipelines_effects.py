@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
@@ -319,6 +320,37 @@ def test_mutagenesis_writes_a_table_and_pictures(files):
     ):
         with pytest.raises(GenopredError, match=message):
             run(replace(base, **{"out": files / "bad", **change}))
+
+
+def test_groups_of_odd_names_have_pictures_of_their_own(files):
+    groups = ("CAGE:y", "CAGE[:]y", "cage:y", "DNASE:x")
+    done = run(config(files, ism=Interval("chr1", 480, 490), all_genes=False, tracks=groups))
+    pictures = {file.name for file in done.files if file.suffix == ".svg"}
+    assert len({name.lower() for name in pictures}) == 4 and "out.DNASE_x.svg" in pictures
+    assert all((files / name).is_file() for name in pictures)
+
+
+def test_a_reference_that_was_copied_back_is_the_same(files):
+    run(config(files))
+    later = (files / "ref.fa").stat().st_mtime + 100
+    for name in ("ref.fa", "ref.fa.fai"):
+        os.utime(files / name, (later, later))
+    assert run(config(files)).reused
+    (files / "ref.fa.fai").unlink()
+    (files / "ref.fa").write_text((files / "ref.fa").read_text().replace(">1", ">chr1"))
+    assert not run(config(files)).reused
+
+
+def test_what_a_killed_run_was_writing_goes_at_the_next_start(files):
+    (files / "out.parts").mkdir()
+    mine = [".out.abcd1234.part.parquet", ".out.counts.abcd1234.part.tsv", ".out.abcd1234.part.svg"]
+    mine += ["out.parts/.0f0f.abcd1234.part.parquet"]
+    # of another run in the same folder
+    other = [".outer.abcd1234.part.parquet", ".b.abcd1234.part.tsv"]
+    for name in (*mine, *other):
+        (files / name).write_text("half")
+    run(config(files))
+    assert not any((files / name).exists() for name in mine) and all((files / name).exists() for name in other)
 
 
 def test_blocks_cover_every_snp_once():

@@ -25,6 +25,7 @@ from genopred.sequence.dataset import REGION_SCHEMA, Split, Windows, WindowShape
 from genopred.sequence.onehot import reverse_complement
 from genopred.sequence.registry import WholeWindowModel
 from genopred.sequence.trackscores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
+from genopred.sequence.trained import load_network
 
 LENGTH = 60_000
 TRACKS = ("K5 acc", "K5 init +", "K5 init -")
@@ -250,7 +251,7 @@ def test_predictions_are_those_of_the_network(trained):
     data, split, shape, max_n, folder = open_setting(settings(trained, trained))
     assert folder == trained / "run"
     held = hold_out(data, split, shape, max_n, "test")
-    network, _ = train.load_network(trained / "run" / "model")
+    network, _ = load_network(trained / "run" / "model")
     model = evaluate.open_model(str(trained / "run"), "cpu")
     for both in (False, True):
         wanted = train.predict_windows(network, data, held.windows, shape, both_strands=both)
@@ -310,6 +311,33 @@ def test_a_killed_run_does_not_predict_again(trained, looks, tmp_path, monkeypat
     fresh = run(settings(trained, tmp_path / "b", model="gc", config=trained / "train.toml", figures="none"))
     assert Gc.calls == 2 * before and fresh.scores.equals(done.scores)
     assert done.looks == 1  # the killed run had predicted the split
+
+
+def test_a_damaged_part_of_a_killed_run_is_predicted_again(trained, looks, no_page, tmp_path):
+    out = tmp_path / "out"
+    (out / evaluate._PARTS).mkdir(parents=True)
+    (out / ".scores.abcd1234.part.tsv").write_text("half")
+    setting = open_setting(settings(trained, out))[:4]
+    held, model = hold_out(*setting, "test"), evaluate.open_model(str(trained / "run"), "cpu")
+    whole = evaluate._kept(settings(trained, out), held, model, [0, 1, 2], lambda *_: None)
+    (part,) = (out / evaluate._PARTS).iterdir()
+    part.write_bytes(part.read_bytes()[:100])
+    np.testing.assert_array_equal(
+        evaluate._kept(settings(trained, out), held, model, [0, 1, 2], lambda *_: None), whole
+    )
+    run(settings(trained, out))
+    assert not [file.name for file in out.iterdir() if file.name.startswith(".")]
+
+
+def test_tracks_without_assay_and_cell_are_evaluated_as_they_were_trained(trained, tmp_path):
+    text = (trained / "train.toml").read_text()
+    for line in ('assay = "accessibility"\n', 'cell = "K5"\n', 'assay = "initiation"\n'):
+        text = text.replace(line, "")
+    (trained / "bare.toml").write_text(text)
+    train.run(read_config(trained / "bare.toml"), tmp_path / "run", figures=False)
+    done = run(settings(trained, tmp_path / "out", model=str(tmp_path / "run"), figures="none"))
+    rows = done.scores.select("track", "assay", "cell").unique(maintain_order=True).rows()
+    assert rows == [("K5 acc", "signal", "K5 acc"), *[(name, "signal", "unknown") for name in TRACKS[1:]]]
 
 
 def test_differences_are_those_of_the_same_bins(trained, looks, no_page, tmp_path):

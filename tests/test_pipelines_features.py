@@ -192,8 +192,71 @@ def test_killed_and_resumed_it_is_the_same_file_for_file(files, tmp_path):
     for gene, _, _ in GENES:
         ours, theirs = read_features(files / "out", gene), read_features(tmp_path / "whole", gene)
         assert ours.values.tobytes() == theirs.values.tobytes() and ours.names == theirs.names
-    ours, theirs = ((folder / "reference.parquet").read_bytes() for folder in (files / "out", tmp_path / "whole"))
-    assert ours == theirs
+    # all of it but what the two runs did for each gene, and how long that took
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert sorted(path.name for path in (files / "out").iterdir()) == names and "timing.tsv" in names
+    for name in set(names) - {"timing.tsv"}:
+        assert (files / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    timing = pl.read_csv(files / "out" / "timing.tsv", separator="\t")
+    assert timing.columns == ["gene_id", "status", "seconds", "predicting"] and timing["status"][0] == "reused"
+
+
+def test_what_a_killed_run_was_writing_goes_at_the_next_start(files):
+    left = files / "out" / ".ENSG00000000001.abcd1234.part.parquet"
+    left.parent.mkdir()
+    left.write_text("half")
+    run(config(files))
+    assert not [path for path in (files / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_features_that_nobody_differs_in_are_counted(files, monkeypatch):
+    sites = np.setdiff1d(SITES, np.arange(1100, 1200))
+    monkeypatch.setitem(globals(), "SITES", sites)
+    write_vcf(files / "people.vcf")
+    done = run(config(files))
+    assert done.genes["constant"].to_list() == [0, 0, 0, 3] and done.genes["features"].to_list() == [3] * 4
+    assert done.manifest["counts"]["features_constant"] == 3 and done.manifest["counts"]["features"] == 12
+    said = "3 of 12 features are the same in everybody (column constant of genes.tsv); nothing varies in 1 of 4 genes"
+    assert any(line.startswith(said) and "ENSG00000000004.1" in line for line in done.lines())
+    # asked for one value a gene, there is nothing to say
+    done = run(config(files, settings={"mode": "reference"}, model="lin:1", out=files / "ref"))
+    assert not any("same in everybody" in line for line in done.lines())
+
+
+def test_a_damaged_number_is_computed_again(files):
+    run(config(files))
+    path = feature_path(files / "out", "ENSG00000000002.4")
+    whole = path.read_bytes()
+    # past the samples, within the numbers of the first track
+    at = whole.index(b"\x28\xb5\x2f\xfd", 300) + 12
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    assert run(config(files)).genes["status"].to_list() == ["reused", "computed", "reused", "reused"]
+    assert path.read_bytes() == whole
+
+
+def gtf_of(files, shift):
+    """The genes of the expression, moved."""
+    rows = [
+        f"1\tx\tgene\t{tss + shift - 50 * (strand == '-')}\t{tss + shift + 50 * (strand == '+')}\t.\t{strand}\t.\t"
+        f'gene_id "{gene}";'
+        for (gene, tss, strand), shift in zip(GENES, shift)
+    ]
+    (files / "genes.gtf").write_text("\n".join(rows) + "\n")
+    return files / "genes.gtf"
+
+
+def test_an_annotation_of_another_build_is_refused(files, caplog):
+    both = {"gtf": gtf_of(files, [396_000, 396_000, 398_000, 0])}
+    wanted = (
+        r"expression.bed and .*genes.gtf are of different genome builds: the TSSs of 3 of 4 genes .*10,000 bp apart"
+    )
+    with pytest.raises(AlignmentError, match=wanted + r" \(ENSG00000000001.1 100 and 396,100, .*\.\.\.\)|" + wanted):
+        run(config(files, **both))
+    assert not (files / "out").exists()
+    # some genes move between releases
+    with caplog.at_level("WARNING", logger="genopred"):
+        run(config(files, gtf=gtf_of(files, [396_000, 20_000, 0, 900])))
+    assert "2 of 4 genes have their TSS more than 10,000 bp away" in caplog.text
 
 
 def test_two_runs_on_one_folder(files):

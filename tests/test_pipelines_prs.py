@@ -228,7 +228,7 @@ def test_the_command_line_writes_log_tables_and_counts(tmp_path, capsys):
         (["--pheno", GOLDEN / "y.phe", "--clump-p1", "2"], "p1 is 2.0"),
         (["--pheno", GOLDEN / "y.phe", "--clump-r2", "a"], "numbers between commas"),
         (["--pheno", GOLDEN / "y.phe", "--clump-p1", "1e-30"], "no variant has p <= 1e-30; raise --clump-p1"),
-        (["--pheno", GOLDEN / "y.phe", "--ld", "dprime"], "choose one of genotype, em"),
+        (["--pheno", GOLDEN / "y.phe", "--ld", "dprime"], "--ld dprime: there are genotype, em"),
         (["--pheno", GOLDEN / "y.phe", "--train", GOLDEN / "ranges.txt"], "none of its samples"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.pipelines import train
 from genopred.pipelines.train_config import parse_config, read_config
 from genopred.sequence.dataset import Windows, WindowShape, split_blocks, split_random, tile
+from genopred.sequence.trained import load_network
 from genopred.sequence.training import predict_windows
 
 torch = pytest.importorskip("torch")
@@ -46,10 +49,12 @@ def test_files_hold_what_was_simulated(config):
 def test_a_run_leaves_everything_in_its_folder(config, out):
     folder, report = out
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.json", "curves.svg", "history.tsv", "last.pt", "model", "regions.tsv"}
+    assert names == {"config.json", "curves.svg", "history.tsv", "last.pt", "model", "regions.tsv", "timing.tsv"}
     history = pl.read_csv(folder / "history.tsv", separator="\t")
     assert history.columns[:5] == ["epoch", "step", "learning_rate", "train_loss", "validation_loss"]
-    assert history.height == 2 and history.columns[-1] == "seconds"
+    assert history.height == 2 and "seconds" not in history.columns
+    timing = pl.read_csv(folder / "timing.tsv", separator="\t")
+    assert timing["epoch"].to_list() == [1, 2] and timing["seconds"].min() > 0
     regions = pl.read_csv(folder / "regions.tsv", separator="\t")
     assert regions.columns == ["chrom", "start", "end", "split", "block"]
     assert set(regions["split"]) == {"train", "validation", "test"}
@@ -75,7 +80,7 @@ def test_the_resolved_configuration_reads_back(config, out):
 
 def test_the_network_reads_back(config, out):
     folder, report = out
-    network, about = train.load_network(folder / "model")
+    network, about = load_network(folder / "model")
     assert all(torch.equal(v, network.state_dict()[k]) for k, v in report.run.network.state_dict().items())
     assert about["track_names"] == ["open", "start +", "start -"] and about["reverse_tracks"] == [0, 2, 1]
     assert about["strand_aware"] is True and about["sequence_length"] == 2048
@@ -96,7 +101,7 @@ def test_an_enformer_serves_the_exact_engine(config, tmp_path):
     assert info.window == 2048 and info.config["strand_aware"] and info.config["reverse_tracks"] == [0, 2, 1]
     loaded = train.load_data(config)
     windows = tile(train.make_split(config, loaded), "test", SHAPE)
-    mine, _ = train.load_network(tmp_path / "out" / "model")
+    mine, _ = load_network(tmp_path / "out" / "model")
     expected = predict_windows(report.run.network, loaded, windows, SHAPE)
     np.testing.assert_array_equal(predict_windows(mine, loaded, windows, SHAPE), expected)
     codes = loaded.codes["chr1"][windows.starts[0] : windows.starts[0] + 2048]
@@ -111,6 +116,23 @@ def test_the_same_command_again_changes_nothing(config, out):
     again = train.run(config, folder)
     assert again.run.resumed_at == report.run.history["step"][-1]
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_two_runs_leave_the_same_bytes_and_clear_what_a_killed_one_left(config, out, tmp_path):
+    """Beside timing.tsv; temporaries of a killed run go at the next start."""
+    folder, _ = out
+    left = [tmp_path / "out" / name for name in (".curves.ab12cd34.part.svg", "model/.model.ab12cd34.part.safetensors")]
+    left.append(tmp_path / "out" / ".last.0000aaaa.part.pt")
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    train.run(config, tmp_path / "out")
+    assert not any(file.exists() for file in left)
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    again = sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert files == again
+    same = [name for name in files if (folder / name).read_bytes() == (tmp_path / "out" / name).read_bytes()]
+    assert {str(name) for name in set(files) - set(same)} <= {"timing.tsv"}
 
 
 def test_another_configuration_is_refused_and_touches_nothing(config, out):
@@ -191,6 +213,34 @@ def test_too_little_memory(config, monkeypatch, tmp_path):
         train.run(config, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "network, data, batch",
+    [
+        ({"kind": "cnn", "channels": 8192, "layers": 20}, {}, 8),
+        ({"kind": "enformer-small", "dim": 7680, "depth": 60, "heads": 10}, {}, 8),
+        ({"kind": "cnn", "channels": 64}, {"window": 2_097_152}, 8),
+        ({"kind": "enformer-small"}, {"window": 2_097_152}, 1),
+        ({"kind": "cnn", "channels": 8}, {}, 1_000_000_000),
+    ],
+)
+def test_a_network_too_large_is_refused_before_it_is_built(config, monkeypatch, tmp_path, network, data, batch):
+    written = config.written | {"network": network, "training": config.written["training"] | {"batch": batch}}
+    written["data"] = written["data"] | data
+    written["split"] = {"by": "block", "block": 3_000_000}
+    monkeypatch.setattr(train, "free_memory", lambda: 4_000_000_000)
+    monkeypatch.setattr(train, "training_bytes", lambda *args: pytest.fail("it was built"))
+    with pytest.raises(GenopredError, match=r"too little memory on host: about [0-9,.]+ GB are needed.*4.00 GB are fr"):
+        train.run(parse_config(written, config.fasta.parent, "test"), tmp_path / "out")
+
+
+def test_a_limit_on_memory_counts(config):
+    """`ulimit -v`, as queues of clusters set it."""
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9)); "
+    code += "from genopred.pipelines.train import free_memory; print(free_memory())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0 and 0 <= int(found.stdout) < 10**9, found.stderr
+
+
 def test_free_memory_is_a_number_or_not_known():
     free = train.free_memory()
     assert free is None or free > 0
@@ -216,13 +266,13 @@ def test_a_split_without_windows(config, tmp_path):
 
 def test_an_unknown_folder_is_no_network(tmp_path, out):
     with pytest.raises(ModelError, match="no network of `genopred train`"):
-        train.load_network(tmp_path)
+        load_network(tmp_path)
     copy = tmp_path / "model"
     copy.mkdir()
     (copy / "config.json").write_bytes((out[0] / "model" / "config.json").read_bytes())
     (copy / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(ModelError, match="cannot be read"):
-        train.load_network(copy)
+        load_network(copy)
 
 
 def test_chromosomes_can_be_split(config):

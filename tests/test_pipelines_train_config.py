@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from training_data import CONFIG
@@ -41,6 +42,27 @@ def test_defaults_are_filled_in(folder):
     assert [item.track.partner for item in config.tracks] == ["open", "start -", "start +"]
     assert config.settings.threads == 1 and config.settings.average == 0.998
     json.dumps(config.written)
+
+
+def test_tracks_without_assay_or_cell_have_them_all_the_same(folder):
+    """And the file that says so reads back, as `genopred evaluate` does."""
+    bare = {"data": {"fasta": "ref.fa"}, "tracks": [{"name": "a", "file": "open.bw"}, {"name": "b", "file": "more.bw"}]}
+    bare["tracks"] += [{"name": f"s{s}", "file": f"{f}.bw", "strand": s} for s, f in (("+", "plus"), ("-", "minus"))]
+    config = parse_config(bare, folder, "here")
+    tracks = [item.track for item in config.tracks]
+    assert [(t.assay, t.cell) for t in tracks] == [("signal", "a"), ("signal", "b"), *[("signal", "unknown")] * 2]
+    assert [t.partner for t in tracks] == ["a", "b", "s-", "s+"]
+    again = parse_config(config.resolved(), "elsewhere", "again")
+    assert [item.track for item in again.tracks] == tracks
+    old = json.loads(json.dumps(config.resolved()))
+    for row in old["tracks"]:
+        row["assay"] = row["cell"] = ""
+    assert [item.track for item in parse_config(old, "elsewhere", "old").tracks] == tracks
+
+
+def test_a_byte_order_mark_is_passed_over(folder):
+    (folder / "train.toml").write_bytes(b"\xef\xbb\xbf" + CONFIG.encode())
+    assert read_config(folder / "train.toml").settings.epochs == 2
 
 
 def test_the_command_lines_values_win(folder):
@@ -90,6 +112,22 @@ def test_paths_and_variables(folder, monkeypatch):
         ("batch = 8", "compile = 1", r"training.compile = 1; needed true or false"),
         ("batch = 8", "learning_rate = nan", r"training.learning_rate = nan; needed a number"),
         ("batch = 8", "seed = 1.5", r"training.seed = 1.5; needed a whole number"),
+        ("batch = 8", "seed = 99999999999999999999", r"training.seed = 9+; needed a number up to 9,223,372"),
+        ("seed = 2", "seed = 99999999999999999999", r"split.seed = 9+; needed a number up to 9,223,372"),
+        ("batch = 8", "batch = 9999999999", r"training.batch = 9999999999: needed 1 to 1,000,000,000"),
+        ("batch = 8", f"batch = 1{400 * '0'}", r"training.batch = 10+\[\.\.\.\]0+; needed a number up to"),
+        ("shift = 3", "shift = 2048", r"training.shift = 2,048: needed less than data.window, 2,048 bp"),
+        ("window = 2048", "window = 2097280", r"data.window = 2,097,280: needed at most 2,097,152 bp"),
+        ("window = 2048", "window = 10000000000000", r"data.window = 10+; needed a number up to"),
+        ("block = 20000", "block = 1", r"split.block = 1: needed at least data.window, 2,048 bp"),
+        ("channels = 8", "channels = 1000000", r"network.channels = 1000000; needed 1 to 8,192"),
+        ("layers = 1", "layers = 60", r"network.layers = 60; needed 1 to 20"),
+        (
+            "layers = 1\n",
+            f"layers = {200 * '['}{200 * ']'}\n",
+            r"train.toml: network.layers = \[+.*needed a whole number",
+        ),
+        ("layers = 1\n", f"layers = {5000 * '['}{5000 * ']'}\n", r"train.toml is not TOML \("),
         ("channels = 8", "channels = 0", r"network.channels = 0; needed 1 or more"),
         ("channels = 8", "dropout = 1.0", r"network.dropout = 1.0; needed 0 or more and less than 1"),
         ("block = 20000", "fractions = [0.5, true]", r"split.fractions = .*needed a list of numbers"),
@@ -127,6 +165,12 @@ def test_missing_sections_and_files(folder):
     (folder / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FormatError, match="cannot be read as text"):
         read_config(folder / "bytes.toml")
+    (folder / "huge.toml").write_bytes(b"#" * 4_000_001)
+    with pytest.raises(FormatError, match=r"has 4,000,001 bytes; needed a configuration.*at most 4,000,000"):
+        read_config(folder / "huge.toml")
+    os.mkfifo(folder / "pipe.toml")
+    with pytest.raises(FormatError, match=r"pipe.toml is a pipe; needed a configuration"):
+        read_config(folder / "pipe.toml")
     (folder / "config.json").write_text("{}")
     with pytest.raises(FormatError, match=r"not a config.json of a run"):
         read_config(folder / "config.json")

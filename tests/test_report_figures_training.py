@@ -50,7 +50,19 @@ def test_few_and_many(tmp_path, epochs, tracks, width):
 
 def test_a_track_without_correlation_leaves_a_gap():
     table = history().with_columns(pl.lit(float("nan")).alias("pearson_track 1"))
-    training_curves(table.with_columns(pl.lit(None, dtype=pl.Float64).alias("pearson_track 2")))
+    table = table.with_columns(pl.lit(None, dtype=pl.Float64).alias("pearson_track 2"))
+    score = training_curves(table).axes[1]
+    drawn = {line.get_label(): line.get_ydata() for line in score.lines if not line.get_label().startswith("_")}
+    # named all the same, so that a legend of four says that two could not be scored
+    assert list(drawn) == [f"track {i}" for i in range(4)]
+    assert np.isnan(drawn["track 1"]).all() and np.isnan(drawn["track 2"]).all()
+    np.testing.assert_allclose(drawn["track 0"], table["pearson_track 0"])
+    # in single epochs it is a gap in the line
+    some = history().with_columns(
+        pl.when(pl.col("epoch") == 4).then(float("nan")).otherwise(pl.col("pearson_track 3")).alias("pearson_track 3")
+    )
+    (line,) = [line for line in training_curves(some).axes[1].lines if line.get_label() == "track 3"]
+    assert np.flatnonzero(np.isnan(line.get_ydata())).tolist() == [3]
 
 
 def test_what_is_no_history_is_refused():

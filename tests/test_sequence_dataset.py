@@ -287,6 +287,36 @@ def test_wrong_block():
 LENGTHS = {"chr1": 980, "chr2": 700, "chr3": 500, "chrX": 300}
 
 
+def test_blocks_too_many_are_refused_at_once():
+    for block in (1, 50):
+        with pytest.raises(GenopredError, match=rf"block = {block}: 60,000,000 bp would be .*needed 60 bp or more"):
+            split_blocks({"1": 60_000_000}, block=block, margin=0, seed=1)
+    with pytest.raises(GenopredError, match="needed 60 bp or more"):
+        split_chromosomes({"1": 60_000_000}, {"train": ["1"]}, block=1)
+
+
+@pytest.mark.parametrize("margin", [0, 7, 100, 1000])
+def test_many_narrow_blocks_give_way_as_in_a_plain_loop(margin):
+    from genopred.sequence.dataset import SPLITS, _apart
+
+    rng = np.random.default_rng(margin)
+    edges = np.unique(rng.integers(0, 5000, 200))
+    rows = pl.DataFrame({"start": edges[:-1], "end": edges[1:]}).sample(fraction=0.9, seed=1).sort("start")
+    table = rows.with_columns(split=pl.Series(rng.choice(SPLITS, rows.height)))
+    a, b, label = (table[name].to_list() for name in ("start", "end", "split"))
+    start, end = list(a), list(b)
+    for i in range(len(a) - 1):
+        if label[i] != label[i + 1]:
+            lacking = max(margin - (a[i + 1] - b[i]), 0)
+            for j in range(len(a)):
+                if j <= i and label[j] == label[i]:
+                    end[j] = min(end[j], b[i] - lacking // 2)
+                if j > i and label[j] == label[i + 1]:
+                    start[j] = max(start[j], a[i + 1] + lacking - lacking // 2)
+    want = [(s, e, n) for s, e, n in zip(start, end, label) if e > s]
+    assert _apart(table, margin).rows() == want and (margin == 0) == (len(want) == len(a))
+
+
 def test_by_chromosome():
     parts = {"train": ["1", "chr3"], "validation": ["chr2"], "test": ["X"]}
     split = split_chromosomes(LENGTHS, parts, block=400, shape=WindowShape(64, 16))

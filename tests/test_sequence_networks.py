@@ -97,11 +97,33 @@ def test_same_size_finds_the_channels() -> None:
         ("enformer-small", {"dimm": 48}, "did you mean dim"),
         ("cnn", {"dim": 48}, "cnn has no such size"),
         ("enformer-small", {"dim": 40, "heads": 4}, "divisible by 6"),
+        ("enformer-small", {"dim": 24}, "dim 24 with dim_divisible_by 24: dim must be a multiple of it, twice or more"),
+        ("enformer-small", {"dim": 120, "dim_divisible_by": 32}, "dim 120 with dim_divisible_by 32"),
+        ("enformer-small", {"dim": 10**9}, "dim is 1,000,000,000; needed a whole number from 1 to 8,192"),
+        ("enformer-small", {"depth": 10**9}, "depth is 1,000,000,000; needed"),
+        ("cnn", {"channels": 10**6}, "channels is 1,000,000; needed a whole number from 1 to 8,192"),
+        ("cnn", {"layers": 10**30}, "layers is 10+; needed a whole number from 1 to 20"),
+        ("cnn", {"channels": 8.5}, "channels is 8.5; needed a whole number"),
     ],
 )
 def test_bad_sizes(kind: str, sizes: dict[str, int], said: str) -> None:
     with pytest.raises(ModelError, match=said):
         networks.build(kind, 2, SHAPE, **sizes)
+
+
+@pytest.mark.parametrize("kind, sizes", [("enformer-small", TINY), ("cnn", {"channels": 12, "layers": 3})])
+def test_the_least_memory_is_below_what_is_measured(kind: str, sizes: dict[str, int]) -> None:
+    from genopred.sequence.training import training_bytes
+
+    least = networks.least_bytes(kind, 5, SHAPE, 4, **sizes)
+    assert 0.02 < least / training_bytes(kind, 5, SHAPE, 4, sizes) < 1
+    weights = networks.n_parameters(networks.build(kind, 5, SHAPE, **sizes))
+    assert least - networks.least_bytes(kind, 5, SHAPE, 2, **sizes) == (least - 16 * weights) / 2
+
+
+def test_a_window_beyond_the_limit() -> None:
+    with pytest.raises(ModelError, match=r"data.window = 2,097,280: needed at most 2,097,152 bp"):
+        networks.build("cnn", 2, WindowShape(window=2_097_280, bin=128, crop=2))
 
 
 def test_bins_of_the_enformer_are_128_bp() -> None:

@@ -36,6 +36,7 @@ from genopred.pipelines.train_config import parse_config, read_config
 from genopred.sequence import networks
 from genopred.sequence.checkpoint import embed
 from genopred.sequence.registry import load_model
+from genopred.sequence.trained import load_network
 from genopred.sequence.training import log_pearson
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def main() -> None:
     config = read_config(SETTINGS)
     with progress("batches") as step:
         train.run(config, args.out / "run", progress=step)
-    network, _ = train.load_network(args.out / "run" / "model")
+    network, _ = load_network(args.out / "run" / "model")
     n_weights = networks.n_parameters(network)
     sizes = networks.same_size(len(config.tracks), config.shape, n_weights)
     plain = parse_config(
@@ -67,7 +68,7 @@ def main() -> None:
     )
     with progress("batches") as step:
         train.run(plain, args.out / "cnn", progress=step)
-    plain_network, _ = train.load_network(args.out / "cnn" / "model")
+    plain_network, _ = load_network(args.out / "cnn" / "model")
     scores = args.out / "evaluation" / "scores.tsv"
     if not scores.is_file():  # test blocks are looked at once
         genes = Path(os.environ["GENOPRED_SHARED"]) / "data" / "reference" / "gencode.v24.annotation_chr22.gtf.gz"
@@ -130,6 +131,7 @@ def describe(out: Path, n_weights: int, n_plain: int) -> dict[str, Any]:
     scores = pl.read_csv(out / "evaluation" / "scores.tsv", separator="\t")
     differences = pl.read_csv(out / "evaluation" / "differences.tsv", separator="\t")
     history = pl.read_csv(out / "run" / "history.tsv", separator="\t")
+    timing = pl.read_csv(out / "run" / "timing.tsv", separator="\t")
     best = json.loads((out / "run" / "model" / "config.json").read_text(encoding="utf-8"))["validation"]
     names = dict(zip(scores["model"].unique(maintain_order=True), ("model", "cnn", "ridge")))
     bases = {str(split): int((part["end"] - part["start"]).sum()) for (split,), part in regions.group_by("split")}
@@ -155,7 +157,7 @@ def describe(out: Path, n_weights: int, n_plain: int) -> dict[str, Any]:
         "training": {
             "epochs": history.height,
             "best_epoch": best["epoch"],
-            "seconds": history["seconds"].max(),
+            "seconds": round(timing["seconds"].sum(), 3),
             "machine": json.loads((out / "run" / "config.json").read_text(encoding="utf-8"))["machine"],
             "precision": raw["training"]["precision"],
             "threads": raw["training"].get("threads"),

@@ -11,16 +11,15 @@ numbers came from. `reference.parquet` holds the predictions of the reference se
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.text import PathLike
-from genopred.io.writing import atomic, write_json
+from genopred.errors import FormatError, GenopredError, examples, shortened
+from genopred.io.text import PathLike, regular
+from genopred.io.writing import atomic, safe_name, write_json
 from genopred.types import Features
 
 MANIFEST = "manifest.json"
@@ -34,7 +33,7 @@ def feature_path(folder: PathLike, gene_id: str) -> Path:
     >>> str(feature_path("out", "ENSG00000100001.3"))
     'out/ENSG00000100001.3.parquet'
     """
-    return Path(folder) / (re.sub(r"[^\w.+-]", "_", gene_id) + ".parquet")
+    return Path(folder) / f"{safe_name(gene_id, taken=(Path(REFERENCE).stem,))}.parquet"
 
 
 def write_features(folder: PathLike, gene_id: str, features: Features, **origin: Any) -> Path:
@@ -63,20 +62,39 @@ def write_features(folder: PathLike, gene_id: str, features: Features, **origin:
     arrow = arrow.replace_schema_metadata({_KEY: meta.encode()})
     path = feature_path(folder, gene_id)
     with atomic(path) as temporary:
-        pq.write_table(pa.table(arrow), temporary, compression="zstd")
+        # parquet has no checksum of its own unless asked
+        pq.write_table(pa.table(arrow), temporary, compression="zstd", write_page_checksum=True)
     return path
 
 
 def read_origin(path: PathLike) -> dict[str, Any] | None:
     """The metadata of a gene's file; None where the file is missing, damaged or not ours."""
+    found = _read(path)
+    return None if found is None else found.origin
+
+
+def _read(path: PathLike) -> Features | None:
+    """All of a gene's file, each page held against its checksum; None where it is missing, damaged or not ours."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        found = (pq.read_schema(path).metadata or {}).get(_KEY)
-        return None if found is None else json.loads(found)
-    except (OSError, ValueError, pa.ArrowException):
+        with pq.ParquetFile(regular(path, "features of a gene"), page_checksum_verification=True) as file:
+            origin = json.loads((file.schema_arrow.metadata or {}).get(_KEY, b"null"))
+            table = file.read()
+        samples, names = table.column("sample").to_pylist(), [name for name in table.column_names if name != "sample"]
+        columns = [table.column(name).to_numpy().astype(np.float32, copy=False) for name in names]
+        values = np.stack(columns, axis=1) if columns else np.empty((len(samples), 0), dtype=np.float32)
+        if not isinstance(origin, dict) or not all(isinstance(name, str) for name in samples):
+            return None
+        return Features(values, np.array(samples, dtype=str), tuple(names), origin)
+    except (OSError, ValueError, TypeError, LookupError, MemoryError, pa.ArrowException):
         return None
+
+
+def feature_names(path: PathLike) -> list[str]:
+    """The features of a gene's file, in its order."""
+    return [name for name in pl.read_parquet_schema(path) if name != "sample"]
 
 
 def read_features(folder: PathLike, gene_id: str) -> Features:
@@ -103,13 +121,10 @@ def read_features(folder: PathLike, gene_id: str) -> Features:
             "features for it as well, or leave the gene out."
         )
     path = feature_path(folder, name)
-    origin = read_origin(path)
-    if origin is None:
+    found = _read(path)
+    if found is None:
         raise FormatError(f"{path} is missing, damaged, or not written by genopred; run genopred features again.")
-    table = pl.read_parquet(path)
-    values = table.drop("sample")
-    samples = np.array(table["sample"].to_list(), dtype=str)
-    return Features(values.to_numpy().astype(np.float32, copy=False), samples, tuple(values.columns), origin)
+    return found
 
 
 def feature_genes(folder: PathLike) -> list[str]:
@@ -126,13 +141,15 @@ def read_manifest(folder: PathLike) -> dict[str, Any]:
         If there is none, or it is damaged.
     """
     path = Path(folder) / MANIFEST
+    if path.exists():
+        regular(path, "the manifest of a folder of features")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FormatError(f"{folder}: no {MANIFEST} in it; needed a folder that genopred features wrote.") from None
-    except (OSError, ValueError) as bad:
-        raise FormatError(f"{path} cannot be read ({bad}); run genopred features again.") from None
-    if not isinstance(found, dict) or "settings" not in found:
+    except (OSError, ValueError, RecursionError) as bad:
+        raise FormatError(f"{path} cannot be read ({shortened(bad)}); run genopred features again.") from None
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), dict) for key in ("settings", "genes")):
         raise FormatError(f"{path} is no manifest of features; needed one that genopred features wrote.")
     return found
 

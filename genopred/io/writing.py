@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import hashlib
 import json
 import os
+import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from genopred.errors import GenopredError
+from genopred.errors import GenopredError, no_space
 from genopred.io.text import PathLike
 
 Content = str | bytes | Callable[[Path], object]
@@ -61,19 +65,66 @@ def atomic(path: PathLike) -> Iterator[Path]:
         os.chmod(temporary, 0o666 & ~_umask())
         yield temporary
         os.replace(temporary, path)
-    except OSError as problem:
-        if temporary is not None and problem.filename is not None and not _concerns(problem, path, temporary):
+    except GenopredError:
+        raise
+    except Exception as problem:
+        named = problem.filename if isinstance(problem, OSError) else None
+        if temporary is not None and named is not None and not _concerns(problem, path, temporary):
             raise
-        raise GenopredError(
-            f"cannot write {path}: {problem.strerror or problem}; choose a folder you may write to with --out, "
-            "and check its free space."
-        ) from None
+        # Before the temporary file goes: what stopped it would no longer be seen.
+        found = _cannot(path, problem, temporary)
+        if found is None:
+            raise
+        raise GenopredError(found) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
-def _concerns(problem: OSError, path: Path, temporary: Path) -> bool:
+def cannot_write(path: PathLike, problem: BaseException, took: int = 0) -> str:
+    """Why `path` could not be written and what to do, in one line.
+
+    Parameters
+    ----------
+    path : str
+    problem : OSError or what a library made of it
+    took : int
+        Bytes that are written there now and will be free again.
+    """
+    path = Path(path)
+    number = getattr(problem, "errno", None)
+    if isinstance(problem, OSError) and number not in (None, errno.ENOSPC) and not no_space(problem):
+        reason = problem.strerror or problem
+        return f"cannot write {path}: {reason}; choose a folder you may write to with --out, and check its free space."
+    if number == errno.EFBIG or "too large" in str(problem).lower():
+        reason, remedy = os.strerror(errno.EFBIG), "a limit on the size of files (ulimit -f) is in force: raise it"
+    elif number == getattr(errno, "EDQUOT", -1) or "quota" in str(problem).lower():
+        reason, remedy = "Disk quota exceeded", "free space"
+    else:
+        reason, remedy = os.strerror(errno.ENOSPC), "free space there"
+        with suppress(OSError, StopIteration):
+            folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+            reason += f", {shutil.disk_usage(folder).free + took:,} bytes are too few"
+    return f"cannot write {path}: {reason}; {remedy} or choose another --out, then give the same command again."
+
+
+def _cannot(path: Path, problem: Exception, temporary: Path | None) -> str | None:
+    """The line for a failure to write; None for one that is none, such as a fault in what was to be written."""
+    if temporary is None:
+        return cannot_write(path, problem) if isinstance(problem, OSError) else None
+    took = 512 * getattr(temporary.stat(), "st_blocks", 0) if temporary.exists() else 0
+    if not isinstance(problem, OSError) and not no_space(problem):
+        try:  # libraries have errors of their own for a write that failed: ask the disk itself
+            with temporary.open("ab") as file:
+                file.write(bytes(1 << 20))
+        except OSError as own:
+            problem = own
+        else:
+            return None
+    return cannot_write(path, problem, took)
+
+
+def _concerns(problem: Any, path: Path, temporary: Path) -> bool:
     named = {os.fspath(name) for name in (problem.filename, problem.filename2) if isinstance(name, (str, os.PathLike))}
     return bool(named & {str(path), str(temporary), str(path.parent)})
 
@@ -137,6 +188,21 @@ def write_table(table: pl.DataFrame, prefix: PathLike) -> tuple[Path, Path]:
     return parquet, tsv
 
 
+def safe_name(name: str, taken: Collection[str] = ()) -> str:
+    """A file name, without extension, for a gene or whatever else has a name; two names never share one.
+
+    What cannot be read off the file name, because a character had to be replaced or the rest was cut off, or what is
+    another file's name already (`taken`), gets a short hash.
+
+    >>> safe_name("ENSG00000100001.3"), safe_name("a_b"), safe_name("a/b")
+    ('ENSG00000100001.3', 'a_b', 'a_b-c14cddc0')
+    """
+    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)[:100]
+    if plain == name and plain not in taken:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 @contextmanager
 def lock_output(out: PathLike) -> Iterator[Path]:
     """Refuse to run while another run writes to the same output.
@@ -172,9 +238,7 @@ def _acquire(path: Path, out: Path) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as problem:
-            raise GenopredError(
-                f"cannot write {path}: {problem.strerror or problem}; choose a folder you may write to with --out."
-            ) from None
+            raise GenopredError(cannot_write(path, problem)) from None
         if not _try_lock(handle, path):
             holder = _holder(path)
             os.close(handle)
@@ -183,13 +247,27 @@ def _acquire(path: Path, out: Path) -> int:
                 f"If you are sure that none is running, delete {path}."
             )
         # The former holder may have removed the file between our open and our lock: then it locks nobody out.
-        with suppress(OSError):
-            if os.fstat(handle).st_ino == path.stat().st_ino:
-                me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, json.dumps(me).encode(), 0)
-                return handle
-        os.close(handle)
+        if not _is(handle, path):
+            os.close(handle)
+            continue
+        me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(me).encode(), 0)
+        except OSError as problem:
+            with suppress(OSError):
+                path.unlink()
+            os.close(handle)
+            raise GenopredError(cannot_write(path, problem)) from None
+        return handle
+
+
+def _is(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
 
 
 def _try_lock(handle: int, path: Path) -> bool:

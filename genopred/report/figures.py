@@ -9,7 +9,6 @@ import io
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from genopred.errors import GenopredError, examples
+from genopred.io.writing import write_files
 from genopred.report.tables import check_summary, interval, number
 
 if TYPE_CHECKING:
@@ -574,16 +574,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
             f"{target}: figures are saved as .png or .svg, not as {target.suffix or 'a name without one'}."
         )
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=target.suffix)
-    os.close(handle)
-    try:
-        with _style():
-            figure.savefig(temporary, format=kind, dpi=150 if kind == "png" else 72, metadata=metadata)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # a temporary file is its owner's alone; the figure need not be
-        os.replace(temporary, target)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    drawn = io.BytesIO()
+    with _style():
+        figure.savefig(drawn, format=kind, dpi=150 if kind == "png" else 72, metadata=metadata)
+    write_files({target: drawn.getvalue()})
     return target

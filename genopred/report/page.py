@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from genopred.errors import GenopredError
+from genopred.io.writing import write_text
 from genopred.report import figures as draw
 from genopred.report.provenance import machine, versions
 from genopred.report.tables import Cell, check_summary, interval, number, p_value, summary_cells
@@ -123,17 +123,9 @@ def write_page(
         first=first,
     )
     target = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".part.html")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(html)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as problem:
-        raise GenopredError(f"{target} cannot be written ({problem.strerror}); choose another --out.") from None
+    if not target.parent.is_dir():
+        raise GenopredError(f"{target} cannot be written: there is no folder {target.parent}; choose another --out.")
+    write_text(target, html)
     return target
 
 

@@ -46,6 +46,20 @@ class Cell:
     value: float | None = None
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words short enough for a line.
+
+    >>> duration(7.2), duration(200), duration(7300)
+    ('7 s', '3 min 20 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def number(value: float | None, digits: int = 4, sign: bool = False) -> str:
     """A number as readers of the field expect it: fixed decimals, a true minus, `-` for a missing one.
 

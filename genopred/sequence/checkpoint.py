@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genopred.errors import ModelError, examples
+from genopred.errors import ModelError, examples, shortened
+from genopred.io.writing import write_files
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +35,25 @@ METADATA = "genopred"
 MOST_BYTES = 3_000_000
 #: Tokens for which TensorFlow's gamma features are known.
 TF_GAMMA_TOKENS = 1536
+#: `model_type` of a `cnn` of `genopred train`.
+CNN = "genopred-cnn"
+#: The folder of a run's network, and what tells that a folder is a run's.
+_NETWORK, _REGIONS = "model", "regions.tsv"
+#: The largest settings that a network may ask for: beyond any that was published, and far short of what ends in a lack
+#: of memory or in no time. The window is twice the longest one, 1 Mb.
+LIMITS = {
+    "sequence_length": 2_097_152,
+    "dim": 8192,
+    "depth": 64,
+    "heads": 64,
+    "attn_dim_key": 1024,
+    "dim_divisible_by": 1024,
+    "num_downsamples": 12,
+    "channels": 8192,
+    "layers": 20,
+}
+#: Bytes of a config.json; those of the published networks have a few thousand.
+_MOST_CONFIG = 4_000_000
 _ALIAS = "_trunk."
 #: Settings that `embed` keeps; transformers adds sixty of its own.
 _KEEP = (
@@ -104,28 +126,71 @@ def load_enformer(
     else:
         folder, source = _folder(path)
         place = folder / CONFIG
-        config = _read_config(place)
+        config = read_settings(place, ("enformer",))
         found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
         if found is None:
             raise ModelError(f"{folder}: no weights; needed {' or '.join(WEIGHTS)} beside {CONFIG}.")
         weights = found
-    module = _build(kind, config, place)
-    state = _read_weights(weights)
-    _fill(module, state, weights)
+    # before anything is built: what these ask for is taken from memory
+    check_sizes(config, str(place))
     length = _window(config, window, place)
-    _check_tracks(config, place)
+    module = _build(kind, config, place)
+    state = read_weights(weights)
+    _fill(module, state, weights)
+    check_partners(config, place)
     gamma, because = _decide_gamma(tf_gamma, config, source)
     tokens = -(-length // 2 ** int(config.get("num_downsamples", 7)))
     if gamma and tokens != TF_GAMMA_TOKENS:
         raise ModelError(
             f"{source}: TensorFlow's gamma features exist for {TF_GAMMA_TOKENS} tokens only and a window of {length:,} "
-            f"bp has {tokens}; pass --no-tf-gamma."
+            f'bp has {tokens}; pass --no-tf-gamma, or set "use_tf_gamma" to false in its settings.'
         )
     _set_gamma(module, gamma)
     digest = _digest(state if about else weights, config, gamma, length)
     card, training = about.get("card") or {}, about.get("training") or {}
     info = CheckpointInfo(source, digest, config, length, gamma, because, card, training)
     return module.eval(), info
+
+
+def check_sizes(sizes: Mapping[str, Any], place: str) -> None:
+    """Hold the sizes of a network against `LIMITS`.
+
+    Raises
+    ------
+    ModelError
+        If one is no whole number, below 1, or beyond its limit.
+    """
+    for key, most in LIMITS.items():
+        value = sizes.get(key, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            said = f"{value:,}" if isinstance(value, int) and abs(value) < 1e15 else shortened(repr(value))
+            raise ModelError(f"{place}: {key} is {said}; needed a whole number from 1 to {most:,}.")
+
+
+def network_folder(place: str | Path) -> Path | None:
+    """Where a network is: the folder itself, or that of its network if it is a `genopred train` run's; else None.
+
+    Raises
+    ------
+    ModelError
+        If it is a run's that has no network yet.
+    """
+    folder = Path(place)
+    if not (folder / CONFIG).is_file():
+        return None
+    if not (folder / _REGIONS).is_file():
+        return folder
+    if not (folder / _NETWORK / CONFIG).is_file():
+        raise ModelError(f"{folder} has no network yet ({_NETWORK}/{CONFIG}); finish an epoch of training.")
+    return folder / _NETWORK
+
+
+def is_cnn(folder: Path) -> bool:
+    """Whether a folder holds a `cnn` of `genopred train`."""
+    try:
+        return bool(read_settings(folder / CONFIG, (CNN,)))
+    except ModelError:
+        return False
 
 
 def embedded_file() -> Path:
@@ -140,7 +205,7 @@ def embedded_file() -> Path:
     if not file.is_file():
         raise ModelError(
             f"{file} is missing: this genopred was installed without its own model. Install it again, data included, "
-            "or name another model, such as --model enformer:FOLDER."
+            "or name another model, such as enformer:FOLDER."
         )
     return file
 
@@ -172,7 +237,7 @@ def embed(
         If a weight does not fit into half precision, or the file is larger than `MOST_BYTES`.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     file = Path(file)
     if file.suffix != ".safetensors":
@@ -193,20 +258,13 @@ def embed(
     config = {key: info.config[key] for key in _KEEP if key in info.config} | {"sequence_length": info.window}
     about = {"config": config, "card": card, "training": training or info.config.get("training") or {}}
     text = json.dumps(about, sort_keys=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.tmp")
-    try:
-        save_file(state, temporary, metadata={"format": "pt", METADATA: text})
-        size = temporary.stat().st_size
-        if size > MOST_BYTES:
-            raise ModelError(
-                f"{folder}: as one file it has {size:,} bytes and may have {MOST_BYTES:,}; train a network with a "
-                f"smaller dim or depth (this one has {sum(value.numel() for value in state.values()):,} weights)."
-            )
-        temporary.chmod(0o644)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    whole = save(state, metadata={"format": "pt", METADATA: text})
+    if len(whole) > MOST_BYTES:
+        raise ModelError(
+            f"{folder}: as one file it has {len(whole):,} bytes and may have {MOST_BYTES:,}; train a network with a "
+            f"smaller dim or depth (this one has {sum(value.numel() for value in state.values()):,} weights)."
+        )
+    write_files({file: whole})
     return file
 
 
@@ -216,23 +274,17 @@ def save_enformer(
     """Write a module as config.json and model.safetensors, each weight once; `load_enformer` reads it.
 
     `window` (bp) and the module's own use of TensorFlow's gamma features go into config.json, and `extra` with them.
-    Both files are written under temporary names and renamed, config.json last.
+    Both files are whole before either takes its name.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().contiguous() for key, value in module.state_dict().items() if key[:7] != _ALIAS}
     config = {key: value for key, value in module.config.to_dict().items() if not key.startswith("_")}  # type: ignore[union-attr, operator]
     gammas = [bool(m.use_tf_gamma) for m in module.modules() if hasattr(m, "to_rel_k")]
     config |= {"sequence_length": int(window), "use_tf_gamma": bool(gammas and gammas[0])} | (extra or {})
-    settings, weights = folder / f".{CONFIG}.tmp", folder / f".{WEIGHTS[0]}.tmp"
-    settings.write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
-    save_file(state, weights, metadata={"format": "pt"})
-    # safetensors writes for the owner alone; others may read it where they may read the settings
-    weights.chmod(settings.stat().st_mode & 0o777)
-    weights.replace(folder / WEIGHTS[0])
-    settings.replace(folder / CONFIG)
+    settings = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
+    write_files({folder / CONFIG: settings, folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
     return folder
 
 
@@ -305,22 +357,35 @@ def _unreachable(name: str, reason: str) -> ModelError:
     return ModelError(
         f"{name} is neither a local folder nor in the local hub cache, and could not be downloaded ({reason}). Where "
         f"there is a network, download {CONFIG} and {WEIGHTS[1]} (or {WEIGHTS[0]}) of that model from huggingface.co, "
-        "put them into one folder here, and pass the folder: --model enformer:FOLDER."
+        "put them into one folder here, and name the folder as the model: enformer:FOLDER."
     )
 
 
-def _read_config(file: Path) -> dict[str, Any]:
+def read_settings(file: Path, kinds: Sequence[str] = ("enformer", CNN)) -> dict[str, Any]:
+    """What a config.json says, if it is of one of these kinds of network.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, no JSON object, or of another kind.
+    """
     if not file.is_file():
         raise ModelError(f"{file} is missing; a checkpoint needs {CONFIG} beside its weights.")
+    size = file.stat().st_size
+    if size > _MOST_CONFIG:
+        raise ModelError(f"{file} has {size:,} bytes; settings of a network have at most {_MOST_CONFIG:,}.")
     try:
-        config = json.loads(file.read_text())
-    except (ValueError, UnicodeDecodeError) as bad:
-        raise ModelError(f"{file} is not JSON ({bad}).") from bad
+        config = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError, OSError) as bad:
+        raise ModelError(f"{file} is not JSON ({shortened(bad)}).") from bad
     if not isinstance(config, dict):
         raise ModelError(f"{file} holds a {type(config).__name__}; needed an object of settings.")
     kind = config.get("model_type", "enformer")
-    if kind != "enformer":
-        raise ModelError(f"{file} is of model_type {kind!r}; needed 'enformer'.")
+    if kind not in kinds:
+        raise ModelError(
+            f"{file} is of model_type {shortened(repr(kind))}; needed 'enformer'. (A network of genopred train is "
+            f"named by its folder alone: {file.parent}.)"
+        )
     return config
 
 
@@ -338,7 +403,7 @@ def _read_metadata(file: Path) -> dict[str, Any]:
     if text is None:
         raise ModelError(
             f"{file} holds weights without settings (no {METADATA!r} in its metadata). Give the folder that holds it "
-            f"and {CONFIG} instead: --model enformer:{file.parent}."
+            f"and {CONFIG} instead: enformer:{file.parent}."
         )
     try:
         about = json.loads(text)
@@ -349,8 +414,8 @@ def _read_metadata(file: Path) -> dict[str, Any]:
     return about
 
 
-def _check_tracks(config: dict[str, Any], place: Path) -> None:
-    """Each track's partner on the other strand has it as its own partner."""
+def check_partners(config: dict[str, Any], place: Path) -> None:
+    """Hold `reverse_tracks` to what it says: each track's partner on the other strand has it as its own partner."""
     partners = config.get("reverse_tracks")
     if partners is None:
         return
@@ -376,7 +441,8 @@ def _build(kind: Any, config: dict[str, Any], file: Path) -> torch.nn.Module:
     return module
 
 
-def _read_weights(file: Path) -> dict[str, torch.Tensor]:
+def read_weights(file: Path) -> dict[str, torch.Tensor]:
+    """Named tensors of a .safetensors file or of torch's own; whatever else is in a file is refused, and never run."""
     import torch
 
     try:
@@ -394,10 +460,14 @@ def _read_weights(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _damaged(file: Path, bad: Exception) -> ModelError:
-    reason = str(bad).strip().splitlines()[0] if str(bad).strip() else ""
+    said = str(bad).strip().splitlines()
+    reason = f"{type(bad).__name__}: {said[0][:200]}" if said else type(bad).__name__
+    if isinstance(bad, pickle.UnpicklingError):
+        # torch's own message advises to run what is in the file
+        reason = "more than tensors is in it, or it is none of torch's files; genopred never runs code from a file"
     return ModelError(
-        f"{file} ({file.stat().st_size:,} bytes) cannot be read as weights ({type(bad).__name__}: {reason[:200]}). "
-        "It is damaged, cut short, a Git LFS pointer, or holds more than tensors; download it again."
+        f"{file} ({file.stat().st_size:,} bytes) cannot be read as weights ({reason}). It is damaged, cut short, a Git "
+        "LFS pointer, or holds more than tensors; download it again, or have its author save it as .safetensors."
     )
 
 
@@ -447,6 +517,7 @@ def _fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: Path) -
 
 def _window(config: dict[str, Any], window: int | None, place: Path) -> int:
     if window is not None:
+        check_sizes({"sequence_length": window}, "window")
         return int(window)
     if "sequence_length" in config:
         return int(config["sequence_length"])

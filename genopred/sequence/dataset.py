@@ -30,6 +30,9 @@ REGION_SCHEMA: dict[str, Any] = {
 #: A block with a larger share of N gets no label.
 MOST_N = 0.5
 
+#: Blocks of all chromosomes together; a human genome in blocks of 3 kb has as many.
+MOST_BLOCKS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Track:
@@ -669,6 +672,12 @@ def _fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
 
 def _blocks(lengths: Mapping[str, int], block: int, usable: Mapping[str, NDArray[np.uint8]] | None) -> pl.DataFrame:
     """Blocks that are not mostly N: chrom, start, end, block; ids count all blocks, those of N too."""
+    total = sum(lengths.values())
+    if total // block > MOST_BLOCKS:
+        raise GenopredError(
+            f"block = {block}: {total:,} bp would be {total // block:,} blocks; needed {-(-total // MOST_BLOCKS):,} bp "
+            f"or more, which makes at most {MOST_BLOCKS:,}."
+        )
     rows, count = [], 0
     for chrom, length in lengths.items():
         edges = list(range(0, length, block))
@@ -704,7 +713,8 @@ def _joined(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[tuple[in
 
 def _apart(table: pl.DataFrame, margin: int) -> pl.DataFrame:
     """Blocks of one chromosome with neighbours of different splits at least `margin` apart."""
-    start, end = table["start"].to_numpy().copy(), table["end"].to_numpy().copy()
+    first, last = table["start"].to_numpy(), table["end"].to_numpy()
+    start, end = first.copy(), last.copy()
     label = table["split"].to_numpy()
     for i in np.flatnonzero(label[1:] != label[:-1]):
         lacking = max(margin - int(table["start"][int(i) + 1] - table["end"][int(i)]), 0)
@@ -713,8 +723,9 @@ def _apart(table: pl.DataFrame, margin: int) -> pl.DataFrame:
             int(table["start"][int(i) + 1]) + lacking - lacking // 2,
         )
         # a narrow block may lie whole in the margin, and the margin then reaches into its neighbours of the same split
-        left, right = np.arange(len(start)) <= i, np.arange(len(start)) > i
-        same_left, same_right = left & (label == label[i]), right & (label == label[i + 1])
+        left = np.arange(np.searchsorted(last, border_left, side="right"), i + 1)
+        right = np.arange(i + 1, np.searchsorted(first, border_right, side="left"))
+        same_left, same_right = left[label[left] == label[i]], right[label[right] == label[i + 1]]
         end[same_left] = np.minimum(end[same_left], border_left)
         start[same_right] = np.maximum(start[same_right], border_right)
     keep = end > start

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -367,7 +366,6 @@ def features_from_sequences(
         "dtype": settings.dtype,
         "strands": settings.strands,
     }
-    started = time.perf_counter()
     # a self-check wants each bin; aggregated before the derivative, linear mode has one backward pass a track
     inside = settings.aggregate if settings.mode == "linear" else "none"
     # the reference is one haplotype more, and costs nothing where somebody carries it
@@ -404,7 +402,6 @@ def features_from_sequences(
         "haplotypes": sequences.n_haplotypes,
         "distinct": len(sequences.distinct[0]),
         "counts": dict(sequences.counts),
-        "seconds": round(time.perf_counter() - started, 3),
         "reference": [float(value) for value in of_reference],
     }
     if checked is not None:

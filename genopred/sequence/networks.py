@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from genopred.errors import ModelError
-from genopred.sequence.checkpoint import enformer_class
+from genopred.sequence.checkpoint import LIMITS, check_sizes, enformer_class
 
 if TYPE_CHECKING:
     import torch
@@ -87,9 +87,40 @@ def build(kind: str, n_tracks: int, shape: WindowShape, **sizes: Any) -> torch.n
             f"data.window {shape.window:,} with bins of {shape.bin} bp and a crop of {shape.crop} has {shape.n_bins} "
             "bins; needed a window that is a multiple of the bin and longer than both crops."
         )
+    check_window(shape)
+    check_sizes(full, "network")
     network = _small_enformer(n_tracks, shape, full) if kind == ENFORMER else _cnn(n_tracks, shape, full)
     network.kind, network.sizes = kind, full  # type: ignore[assignment]
     return network
+
+
+def check_window(shape: WindowShape) -> None:
+    """Refuse a window beyond `LIMITS`."""
+    most = LIMITS["sequence_length"]
+    if shape.window > most:
+        raise ModelError(f"data.window = {shape.window:,}: needed at most {most:,} bp.")
+
+
+def least_bytes(kind: str, n_tracks: int, shape: WindowShape, batch: int, **sizes: Any) -> int:
+    """Memory that training takes at the very least, without building the network.
+
+    Its weights, gradients and AdamW's two moments, and of what the backward pass needs the first layer's output and the
+    attention of each pair of bins.
+    """
+    import torch
+
+    full = SIZES[kind] | sizes
+    check_window(shape)
+    check_sizes(full, "network")
+    with torch.device("meta"):
+        if kind == ENFORMER:
+            _check_enformer(shape, full)
+            weights = n_parameters(enformer_class().from_hparams(**_hparams(n_tracks, shape, full)))
+            first, pairs = full["dim"] // 2, full["depth"] * full["heads"] * (shape.window // shape.bin) ** 2
+        else:
+            weights = n_parameters(_cnn(n_tracks, shape, full))
+            first, pairs = full["channels"], 0
+    return 4 * (4 * weights + batch * (shape.window * first + pairs))
 
 
 def n_parameters(module: torch.nn.Module) -> int:
@@ -246,9 +277,7 @@ def _pool(h: torch.Tensor, pool: Any) -> torch.Tensor:
     return right + torch.sigmoid(torch.nn.functional.conv2d(difference, pool.to_attn_logits.weight)) * difference
 
 
-def _small_enformer(n_tracks: int, shape: WindowShape, sizes: dict[str, Any]) -> torch.nn.Module:
-    import torch
-
+def _check_enformer(shape: WindowShape, sizes: dict[str, Any]) -> None:
     if shape.bin != 128:
         raise ModelError(f"data.bin {shape.bin}: {ENFORMER} halves its window seven times and has bins of 128 bp.")
     if sizes["dim"] % (6 * sizes["heads"]):
@@ -256,14 +285,30 @@ def _small_enformer(n_tracks: int, shape: WindowShape, sizes: dict[str, Any]) ->
             f"network.dim {sizes['dim']} with {sizes['heads']} heads: dim / heads must be divisible by 6, the number "
             "of kinds of relative positions."
         )
+    # the tower's channels grow from half of dim to dim, each rounded to a multiple
+    step = sizes["dim_divisible_by"]
+    if sizes["dim"] % step or sizes["dim"] == step:
+        raise ModelError(
+            f"network.dim {sizes['dim']} with dim_divisible_by {step}: dim must be a multiple of it, twice or more."
+        )
+
+
+def _hparams(n_tracks: int, shape: WindowShape, sizes: dict[str, Any]) -> dict[str, Any]:
+    """As enformer-pytorch takes them."""
+    known = {key: value for key, value in sizes.items() if key != "tower_dropout"}
+    return known | {"target_length": shape.n_bins, "output_heads": {"human": n_tracks}}
+
+
+def _small_enformer(n_tracks: int, shape: WindowShape, sizes: dict[str, Any]) -> torch.nn.Module:
+    import torch
+
+    _check_enformer(shape, sizes)
     kind = enformer_class()
 
     class SmallEnformer(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            known = {key: value for key, value in sizes.items() if key != "tower_dropout"}
-            settings = known | {"target_length": shape.n_bins, "output_heads": {"human": n_tracks}}
-            self.body = kind.from_hparams(**settings)
+            self.body = kind.from_hparams(**_hparams(n_tracks, shape, sizes))
             self.head = self.body._heads["human"][0]
             start_sharp(self.body)
             start_local(self.body)

@@ -16,7 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from genopred.errors import GenopredError, ModelError, examples
+from genopred.errors import GenopredError, ModelError, examples, shortened
+from genopred.sequence.checkpoint import is_cnn, network_folder
 from genopred.sequence.haplotypes import distinct_rows, haplotype_onehot
 
 #: Entry point group in which other packages register `loader(path: str | None, **options) -> SequenceModel`.
@@ -24,6 +25,7 @@ GROUP = "genopred.models"
 
 #: The model whose weights are in the package.
 DEFAULT_MODEL = "enformer-small"
+_CNN = "cnn"
 
 
 @runtime_checkable
@@ -113,7 +115,7 @@ class SequenceModel(Protocol):
         ...
 
 
-def load_model(spec: str, **options: Any) -> SequenceModel:
+def load_model(spec: str, *, said: str = "--model", **options: Any) -> SequenceModel:
     """Load a model by name and path.
 
     Parameters
@@ -122,7 +124,9 @@ def load_model(spec: str, **options: Any) -> SequenceModel:
         `NAME:PATH` (`xpresso:GM12878_trainepoch.06-0.5062.h5`, `enformer:EleutherAI/enformer-official-rough`,
         `enformer:folder`), `NAME` alone where the model needs no path (`enformer-small`), or a path alone when it
         says which model it is: an .h5 file is Xpresso's, a .safetensors file is a trained enformer-small, a folder
-        with a config.json is Enformer's.
+        with a config.json is Enformer's or a trained `cnn`; the folder of a `genopred train` run is its network.
+    said : str
+        What the model was called by, for messages: an option, or an argument's name.
     **options
         Passed to the loader, e.g. `device="cuda:0"`.
 
@@ -147,11 +151,11 @@ def load_model(spec: str, **options: Any) -> SequenceModel:
         near = difflib.get_close_matches(name, loaders, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ModelError(
-            f"--model {spec}: there is no model {name!r} and no such file or folder.{hint} Known: "
-            f"{', '.join(sorted(loaders))}; your own come through the entry point group {GROUP}."
+            f"{said} {shortened(spec)}: there is no model {shortened(repr(name))} and no such file or folder.{hint} "
+            f"Known: {', '.join(sorted(loaders))}; your own come through the entry point group {GROUP}."
         )
     model = loaders[name](path, **options)
-    _check(model, spec)
+    _check(model, f"{said} {spec}")
     return model
 
 
@@ -175,8 +179,9 @@ def _split(spec: str, known: Collection[str]) -> tuple[str, str | None]:
         return "xpresso", spec
     if whole.suffix == ".safetensors" and (not colon or whole.exists()):
         return DEFAULT_MODEL, spec
-    if (whole / "config.json").is_file():
-        return "enformer", spec
+    folder = network_folder(whole)
+    if folder is not None:
+        return (_CNN if is_cnn(folder) else "enformer"), spec if folder == whole else str(folder)
     return name, path or None
 
 
@@ -185,6 +190,7 @@ def _loaders() -> dict[str, Callable[..., Any]]:
         "xpresso": _xpresso,
         "enformer": _enformer,
         DEFAULT_MODEL: _enformer_small,
+        _CNN: _cnn,
     }
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, _from_package(point))
@@ -196,7 +202,7 @@ def _from_package(point: EntryPoint) -> Callable[..., Any]:
         try:
             loader = point.load()
         except Exception as bad:
-            raise ModelError(f"--model {point.name}: its package could not be loaded ({point.value}: {bad}).") from bad
+            raise ModelError(f"{point.name}: its package could not be loaded ({point.value}: {bad}).") from bad
         try:
             return loader(path, **options)
         except GenopredError:
@@ -204,7 +210,7 @@ def _from_package(point: EntryPoint) -> Callable[..., Any]:
         except Exception as bad:
             said = f"{type(bad).__name__}: {bad}"
             raise ModelError(
-                f"--model {point.name}{'' if path is None else ':' + path}: {point.value} could not make its model "
+                f"{point.name}{'' if path is None else ':' + path}: {point.value} could not make its model "
                 f"({said}); this is for its authors."
             ) from bad
 
@@ -213,7 +219,7 @@ def _from_package(point: EntryPoint) -> Callable[..., Any]:
 
 def _xpresso(path: str | None, **options: Any) -> Any:
     if path is None:
-        raise ModelError("--model xpresso needs its weights: --model xpresso:PATH.h5 (github.com/vagarwal87/Xpresso).")
+        raise ModelError("xpresso needs its weights: xpresso:PATH.h5 (github.com/vagarwal87/Xpresso).")
     if options.get("tf_gamma") is not None:
         raise ModelError("--tf-gamma and --no-tf-gamma are for Enformer; leave them out with --model xpresso.")
     from genopred.sequence.xpresso import XpressoModel
@@ -224,12 +230,12 @@ def _xpresso(path: str | None, **options: Any) -> Any:
 def _enformer(path: str | None, **options: Any) -> Any:
     if path is None:
         raise ModelError(
-            "--model enformer needs a checkpoint: --model enformer:FOLDER, or a hub id such as "
+            "enformer needs a checkpoint: enformer:FOLDER, or a hub id such as "
             "enformer:EleutherAI/enformer-official-rough."
         )
     from genopred.sequence.enformer import EnformerModel
 
-    return EnformerModel.load(path, **options)
+    return EnformerModel.load(network_folder(Path(path)) or path, **options)
 
 
 def _enformer_small(path: str | None, **options: Any) -> Any:
@@ -243,21 +249,30 @@ def _enformer_small(path: str | None, **options: Any) -> Any:
     return model
 
 
-def _check(model: Any, spec: str) -> None:
+def _cnn(path: str | None, **options: Any) -> Any:
+    if path is None:
+        raise ModelError("cnn needs the folder of its network: cnn:FOLDER, the --out of genopred train.")
+    if options.pop("tf_gamma", None) is not None:
+        raise ModelError("--tf-gamma and --no-tf-gamma are for Enformer; leave them out with a cnn.")
+    from genopred.sequence.trained import TrainedCnn
+
+    return TrainedCnn.load(network_folder(Path(path)) or path, **options)
+
+
+def _check(model: Any, named: str) -> None:
     """Hold a loaded model against the protocol, so that a user's class fails here and not after an hour."""
     needed = (*SequenceModel.__annotations__, "predict_onehot", "predict_haplotypes")
     absent = [name for name in needed if not hasattr(model, name)]
     if absent:
         raise ModelError(
-            f"--model {spec}: {type(model).__name__} lacks {', '.join(absent)} (see genopred.sequence.registry."
-            "SequenceModel)."
+            f"{named}: {type(model).__name__} lacks {', '.join(absent)} (see genopred.sequence.registry.SequenceModel)."
         )
     if len(set(model.tracks)) != len(model.tracks):
         twice = sorted({name for name in model.tracks if model.tracks.count(name) > 1})
-        raise ModelError(f"--model {spec}: track names occur twice ({examples(twice)}); they must be unique.")
+        raise ModelError(f"{named}: track names occur twice ({examples(twice)}); they must be unique.")
     if not 0 <= model.tss_offset < model.window or model.n_bins * model.bin_size > model.window:
         raise ModelError(
-            f"--model {spec}: TSS offset {model.tss_offset} or {model.n_bins} bins of {model.bin_size} bp do not fit "
+            f"{named}: TSS offset {model.tss_offset} or {model.n_bins} bins of {model.bin_size} bp do not fit "
             f"its window of {model.window} bp."
         )
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import logging
 import math
 import os
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +28,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, examples
+from genopred.io.writing import atomic
 from genopred.sequence import networks
 from genopred.sequence.dataset import SequenceData, Split, Windows, WindowShape, batch, drop_n, tile
 
@@ -36,6 +39,9 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "bf16")
 CHOICES = ("loss", "pearson")
+#: torch takes seeds of 64 bits; other whole numbers beyond `_MOST` are slips.
+MOST_SEED = 2**63 - 1
+_MOST = 1_000_000_000
 #: Settings that change how fast a run is and not, beyond rounding, what it computes: a resumed run may have others.
 _FREE = ("threads", "device", "compile", "checkpoint_minutes")
 #: Keeps the logarithm finite where a prediction is zero; predictions are in units of their track's mean there.
@@ -121,6 +127,9 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise GenopredError(f"training.{name} = {value}: needed {low} or more.")
+            high = MOST_SEED if name == "seed" else _MOST
+            if value is not None and value > high:
+                raise GenopredError(f"training.{name} = {value}: needed {low} to {high:,}.")
         for name in ("learning_rate", "checkpoint_minutes"):
             value = getattr(self, name)
             if not 0 < value < math.inf:
@@ -149,7 +158,7 @@ class TrainingRun:
         With the averaged weights of the best epoch, on the CPU, in evaluation mode.
     history : polars.DataFrame
         A row an epoch: epoch (from 1), step, learning_rate, train_loss, validation_loss, `pearson_<track>` (of
-        log(1 + value) over validation bins), seconds since the start.
+        log(1 + value) over validation bins).
     best_epoch : int
     mean : array, shape (T,)
         Mean of each track in the training regions.
@@ -382,7 +391,6 @@ class _State:
     batch: int = 0
     step: int = 0
     total: float = 0.0
-    seconds: float = 0.0
     best: float = math.inf
     best_epoch: int = -1
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -451,8 +459,7 @@ class _Trainer:
             else:
                 self._save()
         self.forward = self._forward()
-        self.started = self.saved = time.monotonic()
-        self.before = state.seconds
+        self.saved = time.monotonic()
         # what is left counts, so that a resumed run's time left is estimated from its own pace
         begun = self._done()
         total = max(1, self.settings.epochs * self.per_epoch - begun)
@@ -638,7 +645,7 @@ class _Trainer:
         }
         pearson = log_pearson(predicted, targets)
         row |= {f"pearson_{t.name}": float(r) for t, r in zip(self.data.tracks, pearson)}
-        state.history.append(row | {"seconds": self._seconds()})
+        state.history.append(row)
         mean = float(np.nanmean(pearson)) if np.isfinite(pearson).any() else math.nan
         value = loss if settings.choose == "loss" or math.isnan(mean) else -mean
         new = value < state.best
@@ -677,9 +684,6 @@ class _Trainer:
     def _history(self) -> pl.DataFrame:
         return pl.DataFrame(self.state.history, infer_schema_length=None)
 
-    def _seconds(self) -> float:
-        return round(self.before + time.monotonic() - self.started, 3)
-
     def _done(self) -> int:
         # batches of a tiling, which has a window more or less at another offset
         return self.state.epoch * self.per_epoch + min(self.state.batch, self.per_epoch)
@@ -693,8 +697,6 @@ class _Trainer:
         if self.file is None:
             return
         state = self.state
-        if hasattr(self, "started"):
-            state.seconds = self._seconds()
         write_state(
             self.file,
             {
@@ -735,22 +737,26 @@ def write_state(file: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all: after a power cut the former one is still there."""
     import torch
 
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as handle:
-            torch.save(state, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(file)
-    except OSError as bad:
-        raise GenopredError(
-            f"{file}: the checkpoint cannot be written ({bad.strerror or bad}); free some space or choose another "
-            "--out."
-        ) from bad
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    # made in memory first: where the disk is full, torch's own writer ends in an error of its own
+    whole = io.BytesIO()
+    torch.save(_plain(state), whole)
+    with atomic(file) as temporary, temporary.open("wb") as handle:
+        handle.write(whole.getbuffer())
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _plain(value: Any) -> Any:
+    """The same value, of which equal texts are one object and containers are nobody else's.
+
+    Pickle writes an object that it has met before as a reference, so that a resumed run's equal state would be other
+    bytes.
+    """
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    return sys.intern(value) if type(value) is str else value
 
 
 def read_state(file: Path) -> dict[str, Any]:
@@ -823,7 +829,12 @@ def _threads(n: int | None) -> Iterator[None]:
 
     before = torch.get_num_threads()
     if n is not None:
-        torch.set_num_threads(n)
+        from joblib import cpu_count
+
+        most = int(cpu_count())
+        if n > most:
+            log.warning("training.threads = %d: this process may use %d cores; using %d.", n, most, most)
+        torch.set_num_threads(min(n, most))
     try:
         yield
     finally:

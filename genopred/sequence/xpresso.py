@@ -91,7 +91,7 @@ class XpressoModel(WholeWindowModel):
         if not path.is_file():
             raise ModelError(
                 f"{path}: no such file. Xpresso's weights are .h5 files from github.com/vagarwal87/Xpresso "
-                "(e.g. GM12878_trainepoch.06-0.5062.h5); give one with --model xpresso:PATH."
+                "(e.g. GM12878_trainepoch.06-0.5062.h5); give one as xpresso:PATH."
             )
         try:
             with h5py.File(path, "r") as file:
