@@ -70,7 +70,9 @@ def test_applied_weights_are_the_predictions(ran):
         np.testing.assert_allclose(mine[name], mine["predicted"], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["prs.matched", "scored.matched", "overlap.matched", "effects.counts", "run/matched"])
+@pytest.mark.parametrize(
+    "name", ["prs.matched", "scored.matched", "overlap.matched", "eqtl.matched", "effects.counts", "run/matched"]
+)
 def test_what_came_in_was_used_or_dropped(ran, name):
     table = pl.read_csv(ran / f"{name}.tsv", separator="\t", schema_overrides=MatchReport.SCHEMA)
     assert table.height
