@@ -586,7 +586,8 @@ def usable_variants(
     for bad, reason in reasons:
         bad = bad & use
         if bad.any():
-            notes.append(("dropped", reason, int(bad.sum()), examples(variants["id"].to_numpy()[bad].tolist())))
+            shown = examples(variant_names(variants.filter(pl.Series(bad))).to_list())
+            notes.append(("dropped", reason, int(bad.sum()), shown))
             use &= ~bad
     return use, tuple(notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def ran(tmp_path_factory):
     folder, example = tmp_path_factory.mktemp("readme"), load_example()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for start in ("eqtl", "effects", "overlap", "prs   --bfile cohort", "prs   --bfile others"):
+        for start in ("eqtl", "features", "effects", "overlap", "prs   --bfile cohort", "prs   --bfile others"):
             more = {"eqtl": ["--permute", "100"], "overlap": ["--draws", "200", "--resamples", "100"]}.get(start, [])
             assert main([*words(start, example), *more, "--quiet"]) == 0, start
         stack = ["stack", "--bfile", str(example.bfile), "--expression", str(example.expression_file), "--gene", GENE]
@@ -69,7 +70,9 @@ def test_applied_weights_are_the_predictions(ran):
         np.testing.assert_allclose(mine[name], mine["predicted"], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["prs.matched", "scored.matched", "overlap.matched", "effects.counts", "run/matched"])
+@pytest.mark.parametrize(
+    "name", ["prs.matched", "scored.matched", "overlap.matched", "eqtl.matched", "effects.counts", "run/matched"]
+)
 def test_what_came_in_was_used_or_dropped(ran, name):
     table = pl.read_csv(ran / f"{name}.tsv", separator="\t", schema_overrides=MatchReport.SCHEMA)
     assert table.height
@@ -77,6 +80,14 @@ def test_what_came_in_was_used_or_dropped(ran, name):
         count = {s: table.filter(item=item, status=s)["n"].sum() for s in ("in", "used", "dropped")}
         assert count["in"] == count["used"] + count["dropped"], (item, count)
         assert count["in"] > 0 or set(table.filter(item=item)["status"]) == {"note"}, item
+
+
+def test_counts_of_features_add_up(ran):
+    counts = json.loads((ran / "feat" / "manifest.json").read_text(encoding="utf-8"))["counts"]
+    assert counts["samples_in_genotypes"] == counts["samples"] + counts["samples_without_expression"] == 358
+    assert counts["genes"] + counts["genes_on_chromosomes_without_genotypes"] == 28
+    left_out = sum(counts[f"windows_{reason}"] for reason in ("indels_skipped", "symbolic_skipped", "other"))
+    assert counts["windows_variants"] == counts["windows_used"] + left_out > 0
 
 
 def test_variants_of_eqtl_are_those_that_it_tested(tmp_path):
