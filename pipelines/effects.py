@@ -669,7 +669,7 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
 
 
 def _file_names(groups: Sequence[str]) -> list[str]:
-    """What the groups' pictures are called: the name as far as a file can have it, unless another's would be the same."""
+    """What the groups' pictures are called: the name as far as a file can have it, unless another's is the same."""
     plain = [re.sub(r"[^\w.+-]+", "_", name)[:60] for name in groups]
     lower = [name.lower() for name in plain]
     return [name if lower.count(low) == 1 else safe_name(whole) for name, low, whole in zip(plain, lower, groups)]

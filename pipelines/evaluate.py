@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.errors import FormatError, GenopredError, ModelError, examples
+from genopred.errors import FormatError, GenopredError, ModelError, examples, shortened
 from genopred.io.text import read_bytes, read_table
 from genopred.io.writing import atomic, lock_output, write_files, write_table
 from genopred.pipelines import evaluate_page, train
@@ -635,8 +635,22 @@ def open_setting(config: EvaluateConfig) -> tuple[SequenceData, Split, WindowSha
     split = train.make_split(wanted, data)
     if run_folder:
         # what the run trained on, whatever would be dealt today
-        split = replace(split, regions=read_regions(place / train.REGIONS))
+        regions = read_regions(place / train.REGIONS)
+        _within(regions, data, place / train.REGIONS)
+        split = replace(split, regions=regions)
     return data, split, wanted.shape, wanted.max_n, place if run_folder else None
+
+
+def _within(regions: pl.DataFrame, data: SequenceData, file: Path) -> None:
+    """Refuse regions that the data do not have."""
+    for chrom, end in regions.group_by("chrom", maintain_order=True).agg(pl.col("end").max()).iter_rows():
+        length = data.lengths.get(chrom, 0)
+        if end > length:
+            has = f"has {length:,} bp" if length else f"is not among its chromosomes ({examples(list(data.lengths))})"
+            raise FormatError(
+                f"{file}: a region of {chrom} ends at {end:,}, and {chrom} {has} in the FASTA; the run was trained on "
+                "another reference."
+            )
 
 
 def read_regions(file: Path) -> pl.DataFrame:
@@ -652,9 +666,21 @@ def read_regions(file: Path) -> pl.DataFrame:
     if lacking:
         raise FormatError(f"{file} has no column {examples(lacking)}; needed {', '.join(REGION_SCHEMA)}.")
     try:
-        return table.select(pl.col(name).cast(kind) for name, kind in REGION_SCHEMA.items())
+        regions = table.select(pl.col(name).cast(kind) for name, kind in REGION_SCHEMA.items())
     except pl.exceptions.InvalidOperationError as bad:
         raise FormatError(f"{file}: start, end and block must be whole numbers ({str(bad).splitlines()[0]}).") from None
+    for wrong, what in (
+        (~pl.col("split").is_in(SPLITS), f"split is none of {', '.join(SPLITS)}"),
+        ((pl.col("start") < 0) | (pl.col("start") >= pl.col("end")), "start is below 0 or not before end"),
+    ):
+        rows = regions.with_row_index("line", offset=2).filter(wrong)
+        if rows.height:
+            row = ", ".join(str(value) for value in rows.row(0)[1:])
+            raise FormatError(
+                f"{file} line {rows['line'][0]}: {what} ({shortened(row)}; {rows.height:,} such lines); it is what "
+                "genopred train wrote, and is not to be changed."
+            )
+    return regions
 
 
 def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Predictor:

@@ -155,6 +155,8 @@ def read_config(file: PathLike, **changes: Any) -> TrainConfig:
 
 def parse_config(raw: Mapping[str, Any], folder: PathLike, source: str, **changes: Any) -> TrainConfig:
     """Check sections and keys, and fill in the defaults; relative paths start at `folder`. See `read_config`."""
+    if not isinstance(raw, Mapping):
+        raise GenopredError(f"{source}: {shortened(repr(raw))}; needed sections with keys.")
     reader = _Reader(source, Path(folder))
     reader.names(raw, ("data", "tracks", "split", "network", "training"), "")
     for name in ("data", "tracks"):
@@ -306,9 +308,10 @@ class _Reader:
             return os.environ[match[1]]
 
         path = self.folder / Path(re.sub(r"\$\{(\w+)\}", of_environment, text)).expanduser()
-        if not path.is_file():
+        if not path.exists():
             raise GenopredError(f"{self.source}: {key} = {text!r}: there is no file {path}; check the path.")
-        return path
+        with naming(f"{self.source}: {key}"):
+            return regular(path, "a reference" if key == "data.fasta" else "a bigWig")
 
     def tracks(self, raw: Mapping[str, Any]) -> tuple[tuple[TrackFile, ...], list[dict[str, Any]]]:
         """The tracks with their partners, and their rows with the defaults."""

@@ -155,7 +155,7 @@ def test_files_are_written_in_one_place():
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             called, of = node.func.attr, ast.unparse(node.func.value)
-            # str.replace has two arguments and polars' that of an expression; Path.replace has one, and a name before it
+            # str.replace has two arguments, polars' follows an expression; Path.replace has one, and follows a name
             moved = called in ("replace", "rename") and len(node.args) == 1 and isinstance(node.func.value, ast.Name)
             if called in words or moved or (called == "replace" and of == "os"):
                 found.add((name, f"{of}.{called}"))

@@ -402,6 +402,15 @@ def test_bad_folders(trained, looks, tmp_path):
     (bare / "regions.tsv").write_text("chrom\tstart\tend\tsplit\tblock\nchr9\tx\t2\ttest\t1\n")
     with pytest.raises(FormatError, match="whole numbers"):
         run(settings(trained, tmp_path / "out", model="gc", config=bare))
+    for row, said in (
+        ("chr9\t1\t2\ttset\t1", r"regions.tsv line 2: split is none of train, validation, test \(chr9, 1, 2, tset, 1"),
+        ("chr9\t5\t2\ttest\t1", r"regions.tsv line 2: start is below 0 or not before end"),
+        ("chr9\t1\t60001\ttest\t1", r"a region of chr9 ends at 60,001, and chr9 has 60,000 bp in the FASTA"),
+        ("chr7\t1\t100\ttest\t1", r"a region of chr7 ends at 100, and chr7 is not among its chromosomes \(chr9\)"),
+    ):
+        (bare / "regions.tsv").write_text(f"chrom\tstart\tend\tsplit\tblock\n{row}\n")
+        with pytest.raises(FormatError, match=said):
+            run(settings(trained, tmp_path / "out", model="gc", config=bare))
     looks.write_text("when\nnow\n")
     with pytest.raises(FormatError, match="evaluations.tsv has no column date, split, model"):
         run(settings(trained, tmp_path / "out"))

@@ -112,6 +112,13 @@ def test_paths_and_variables(folder, monkeypatch):
         ("batch = 8", "compile = 1", r"training.compile = 1; needed true or false"),
         ("batch = 8", "learning_rate = nan", r"training.learning_rate = nan; needed a number"),
         ("batch = 8", "seed = 1.5", r"training.seed = 1.5; needed a whole number"),
+        (
+            "batch = 8",
+            "learning_rate = 1e300",
+            r"training.learning_rate = 1e\+300: needed a number above 0, up to 1e\+30",
+        ),
+        ("batch = 8", "weight_decay = 1e300", r"training.weight_decay = 1e\+300: needed 0 to 1e\+30"),
+        ('file = "plus.bw"', 'file = "."', r"track start \+: file: .* is a folder; needed a bigWig"),
         ("batch = 8", "seed = 99999999999999999999", r"training.seed = 9+; needed a number up to 9,223,372"),
         ("seed = 2", "seed = 99999999999999999999", r"split.seed = 9+; needed a number up to 9,223,372"),
         ("batch = 8", "batch = 9999999999", r"training.batch = 9999999999: needed 1 to 1,000,000,000"),
@@ -168,9 +175,16 @@ def test_missing_sections_and_files(folder):
     (folder / "huge.toml").write_bytes(b"#" * 4_000_001)
     with pytest.raises(FormatError, match=r"has 4,000,001 bytes; needed a configuration.*at most 4,000,000"):
         read_config(folder / "huge.toml")
+    (folder / "ref.fa").unlink()
+    os.mkfifo(folder / "ref.fa")
+    with pytest.raises(GenopredError, match=r"train.toml: data.fasta: .*ref.fa is a pipe; needed a reference"):
+        read(folder)
     os.mkfifo(folder / "pipe.toml")
     with pytest.raises(FormatError, match=r"pipe.toml is a pipe; needed a configuration"):
         read_config(folder / "pipe.toml")
+    (folder / "config.json").write_text('{"config": 3}')
+    with pytest.raises(GenopredError, match=r"config.json: 3; needed sections with keys"):
+        read_config(folder / "config.json")
     (folder / "config.json").write_text("{}")
     with pytest.raises(FormatError, match=r"not a config.json of a run"):
         read_config(folder / "config.json")

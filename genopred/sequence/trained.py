@@ -51,7 +51,7 @@ def load_network(folder: str | Path) -> tuple[torch.nn.Module, dict[str, Any]]:
             network = networks.build(kind, len(names), shape, **sizes)
     except (KeyError, TypeError, ValueError, AttributeError) as bad:
         # a GenopredError says by itself what is wrong with a value
-        said = str(bad) if isinstance(bad, GenopredError) else f"{type(bad).__name__}: {shortened(bad)}"
+        said = str(bad).rstrip(".") if isinstance(bad, GenopredError) else f"{type(bad).__name__}: {shortened(bad)}"
         raise ModelError(
             f"{folder}: no network of `genopred train` ({said}); give the folder `model` in its --out."
         ) from None

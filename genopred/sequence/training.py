@@ -42,6 +42,8 @@ CHOICES = ("loss", "pearson")
 #: torch takes seeds of 64 bits; other whole numbers beyond `_MOST` are slips.
 MOST_SEED = 2**63 - 1
 _MOST = 1_000_000_000
+#: What single precision holds, with room to multiply.
+_MOST_FLOAT = 1e30
 #: Settings that change how fast a run is and not, beyond rounding, what it computes: a resumed run may have others.
 _FREE = ("threads", "device", "compile", "checkpoint_minutes")
 #: Keeps the logarithm finite where a prediction is zero; predictions are in units of their track's mean there.
@@ -132,12 +134,12 @@ class TrainingSettings:
                 raise GenopredError(f"training.{name} = {value}: needed {low} to {high:,}.")
         for name in ("learning_rate", "checkpoint_minutes"):
             value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise GenopredError(f"training.{name} = {value}: needed a number above 0.")
+            if not 0 < value <= _MOST_FLOAT:
+                raise GenopredError(f"training.{name} = {value}: needed a number above 0, up to {_MOST_FLOAT:g}.")
         for name in ("weight_decay", "gradient_clip"):
             value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise GenopredError(f"training.{name} = {value}: needed 0 or more.")
+            if not 0 <= value <= _MOST_FLOAT:
+                raise GenopredError(f"training.{name} = {value}: needed 0 to {_MOST_FLOAT:g}.")
         if not 0 <= self.average < 1:
             raise GenopredError(f"training.average = {self.average}: needed 0 or more and less than 1.")
         if not 0 <= self.mutate < 1:
