@@ -2,11 +2,11 @@
 
     python benchmarks/kills.py --out OUT --kills 200
 
-Each workflow runs once undisturbed on the embedded people. Then, again and again: it is started, killed with SIGKILL at a
-random moment of that time (half of them a second time while it goes on), started until it ends, and all its files are
-held against the undisturbed ones byte for byte. Logs are left out, and `timing.tsv`, which says how long things took. The
-parent alone is killed, so that worker processes are left to notice. Writes OUT/kills.md, and OUT/kills.tsv with a row a
-kill. About ten seconds a kill; needs torch and pyBigWig.
+Each workflow runs once undisturbed on the embedded people. Then, again and again: it is started, killed with SIGKILL
+at a random moment of that time (half of them a second time while it goes on), started until it ends, and all its files
+are held against the undisturbed ones byte for byte. Logs are left out, and `timing.tsv`, which says how long things
+took. The parent alone is killed, so that worker processes are left to notice. Writes OUT/kills.md, and OUT/kills.tsv
+with a row a run. About ten seconds a kill; needs torch and pyBigWig.
 """
 
 from __future__ import annotations
