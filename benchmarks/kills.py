@@ -25,49 +25,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 import genopred
 from genopred.io.writing import write_table, write_text
 
-EXAMPLE = Path(genopred.__file__).parent / "data" / "example"
-#: Files that say when or how long, and may differ.
-LEFT_OUT = (".log", ".lock", "timing.tsv")
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from every_command import EXAMPLE, contents
+from training_data import CONFIG, write
+
+OFTEN = "epochs = 4\ncheckpoint_minutes = 0.001"
 #: A resumed run that takes this much longer than the undisturbed one hangs.
 PATIENCE = 20
-
-TRAINING = """
-[data]
-fasta = "ref.fa"
-window = 2048
-bin = 128
-crop = 2
-step = 16
-
-[[tracks]]
-name = "open"
-file = "open.bw"
-assay = "accessibility"
-cell = "x"
-
-[split]
-block = 20000
-seed = 2
-
-[network]
-kind = "cnn"
-channels = 8
-layers = 1
-
-[training]
-epochs = 4
-batch = 8
-warmup = 5
-threads = 1
-device = "cpu"
-checkpoint_minutes = 0.001
-"""
 
 
 @dataclass(frozen=True)
@@ -108,27 +77,12 @@ def workflows(folder: Path) -> dict[str, list[str]]:
         "prs": ["prs", *people, "--genes", genes, "--outer-folds", "3", "--threads", "1"],
         "features": ["features", "--pfile", EXAMPLE / "geuvadis", *sequence, "--keep", few, "--all", "--threads", "1"],
         "effects": ["effects", "--bfile", EXAMPLE / "geuvadis", *sequence, "--genes", genes, "--threads", "1"],
-        "train": ["train", training(folder / "training")],
+        "train": [
+            "train",
+            write(folder / "training", CONFIG.replace("epochs = 2", "epochs = 4\ncheckpoint_minutes = 0.001")),
+        ],
     }
     return {name: [str(word) for word in words] for name, words in found.items()}
-
-
-def training(folder: Path) -> Path:
-    """A small training run on random bases: what it learns does not matter here."""
-    import pyBigWig
-
-    folder.mkdir()
-    rng = np.random.default_rng(1)
-    length = 200_000
-    bases = "".join(np.array(list("ACGT"))[rng.integers(0, 4, length)])
-    (folder / "ref.fa").write_text(">chr1\n" + "\n".join(bases[i : i + 60] for i in range(0, length, 60)) + "\n")
-    with pyBigWig.open(str(folder / "open.bw"), "w") as file:
-        file.addHeader([("chr1", length)])
-        at = np.arange(0, length - 100, 100)
-        file.addEntries("chr1", at.tolist(), values=rng.gamma(1, 2, len(at)).tolist(), span=50)
-    path = folder / "train.toml"
-    path.write_text(TRAINING)
-    return path
 
 
 def start(words: list[str], place: Path) -> subprocess.Popen[bytes]:
@@ -139,15 +93,6 @@ def start(words: list[str], place: Path) -> subprocess.Popen[bytes]:
             [sys.executable, "-m", "genopred.cli", *words, "--out", "run"],
             cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
         )  # fmt: skip
-
-
-def contents(place: Path) -> dict[str, bytes]:
-    """All files of a run but those that say when."""
-    return {
-        str(path.relative_to(place)): path.read_bytes()
-        for path in sorted(place.rglob("*"))
-        if path.is_file() and path.name != "stderr" and not path.name.endswith(LEFT_OUT)
-    }
 
 
 def trial(workflow: str, words: list[str], place: Path, whole: dict[str, bytes], seconds: float, seed: int) -> Trial:

@@ -29,16 +29,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from every_command import Options, good_runs, words
+
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "data")]
-EXAMPLE = ROOT / "genopred" / "data" / "example"
 BAD = ROOT / "tests" / "data" / "bad"
 
 SECONDS, EXTRA_MB, GIVE_UP_MB = 60, 1000, 4000
 #: What a bomb expands to.
 BOMB = 3 << 30
 
-Options = dict[str, Any]
 Fault = Callable[[Path, Path], Path]
 
 
@@ -65,128 +65,6 @@ class Outcome:
     seconds: float
     mb: float
     wrong: tuple[str, ...] = field(default=())
-
-
-# --- the runs as they should be --------------------------------------------------------------------------------------
-
-
-def good_runs(folder: Path) -> dict[str, Options]:
-    """A small good run of each command: option -> value, files made in `folder`."""
-    from training_data import CONFIG, write
-
-    import genopred
-    from genopred.cli import main
-
-    example = genopred.load_example()
-    gene = example.expression.genes["gene_id"][0]
-    people, ids = example.expression.samples.tolist(), example.genotypes.variants["id"].to_list()
-    cohort = {"bfile": EXAMPLE / "geuvadis", "expression": EXAMPLE / "expression.bed.gz"}
-    covar = {"covar": EXAMPLE / "covariates.txt.gz"}
-
-    def text(name: str, lines: list[str]) -> Path:
-        path = folder / name
-        path.write_text("".join(line + "\n" for line in lines))
-        return path
-
-    lists = {
-        "keep": text("keep.txt", people[:200]),
-        "remove": text("remove.txt", people[200:210]),
-        "extract": text("extract.txt", ids),
-        "exclude": text("exclude.txt", ids[:3]),
-    }
-    genes = {"genes": text("genes.txt", [gene])}
-    folds = {"folds": text("folds.tsv", ["sample\tfold", *(f"{who}\t{i % 3}" for i, who in enumerate(people))])}
-    groups = {"stratify": text("groups.tsv", ["sample\tgroup", *(f"{who}\t{i % 2}" for i, who in enumerate(people))])}
-    table = example.genotypes.variants.rows(named=True)
-    rows = [(v["chrom"], v["pos"], v["id"], v["ref"], v["alt"]) for v in table]
-    draw = random.Random(1)
-    stats = [
-        f"{c}\t{p}\t{a}\t{r}\t{draw.gauss(0, 0.1):.4f}\t0.1\t{draw.uniform(0.001, 1):.4f}\t{i}"
-        for c, p, i, r, a in rows[:800]
-    ]
-    head = "chromosome\tbase_pair_location\teffect_allele\tother_allele\tbeta\tstandard_error\tp_value\tvariant_id"
-    sumstats = text("sumstats.tsv", [head, *stats])
-    score = text("score.txt", [f"{i}\t{a}\t{draw.gauss(0, 1):.3f}" for c, p, i, r, a in rows[:300]])
-    catalogue = text(
-        "pgs.txt",
-        [
-            "#format_version=2.0",
-            "#genome_build=GRCh37",
-            "rsID\tchr_name\tchr_position\teffect_allele\tother_allele\teffect_weight",
-            *(f"{i}\t{c}\t{p}\t{a}\t{r}\t{draw.gauss(0, 1):.3f}" for c, p, i, r, a in rows[:300]),
-        ],
-    )
-    pheno = text("pheno.txt", ["FID\tIID\theight", *(f"{who}\t{who}\t{draw.gauss(0, 1):.4f}" for who in people)])
-    ranges = text("ranges.txt", ["low 0 0.5", "all 0 1"])
-    values = text("values.txt", ["id p", *(f"{row[2]} {draw.random():.3f}" for row in rows[:300])])
-    effects = text("a.tsv", ["variant_id\teffect", *(f"{row[2]}\t{draw.gauss(0, 1):.4f}" for row in rows[:400])])
-    eqtl = text("b.tsv", ["variant_id\tpval_nominal", *(f"{row[2]}\t{draw.random():.5f}" for row in rows[:400])])
-    gtf = text("genes.gtf", list(_gtf(example.expression.genes.rows(named=True))))
-    config = write(folder / "train", CONFIG.replace("epochs = 2", "epochs = 1"))
-    few = text("few.txt", people[:4])
-    tss = int(example.expression.genes["tss"][0])
-    near = [row for row in rows if abs(row[1] - tss) < 3000]
-    snps = text("snps.tsv", ["chrom\tpos\tid\tref\talt", *("\t".join(map(str, row)) for row in near)])
-
-    reference = {"fasta": EXAMPLE / "reference.fa.gz"}
-    stack = {
-        **cohort, **covar, **genes, **lists, **folds, "window": "100kb", "learners": "ridge,pt-prs", "inner-folds": 3,
-        "threads": 1,
-    }  # fmt: skip
-    runs: dict[str, Options] = {
-        "stack": stack,
-        "stack --pfile": {**{k: v for k, v in stack.items() if k not in (*lists, *folds, "bfile")},
-                          **groups, "pfile": EXAMPLE / "geuvadis", "outer-folds": 3},
-        "benchmark": {**cohort, **covar, "gene": gene, "learners": "ridge", "peers": "none", "outer-folds": 3,
-                      "inner-folds": 3, "threads": 1},
-        "prs": {**cohort, **covar, **genes, **lists, "outer-folds": 3, "inner-folds": 3, "window": "50kb",
-                "threads": 1, "train": text("train.txt", people[:150])},
-        "prs --score": {"bfile": EXAMPLE / "geuvadis", "score": score, "q-score-range": ranges,
-                        "q-score-file": values, "threads": 1},
-        "prs --score PGS": {"pfile": EXAMPLE / "geuvadis", "score": catalogue, "threads": 1},
-        "prs --sumstats": {"bfile": EXAMPLE / "geuvadis", "sumstats": sumstats, "threads": 1},
-        "prs --pheno": {"bfile": EXAMPLE / "geuvadis", "pheno": pheno, "threads": 1},
-        "eqtl": {**cohort, **covar, **genes, **lists, "window": "100kb", "permute": 100, "threads": 1},
-        "features": {"pfile": EXAMPLE / "geuvadis", **reference, "expression": cohort["expression"], **genes,
-                     "keep": few, "device": "cpu", "threads": 1},
-        "features --gtf": {"pfile": EXAMPLE / "geuvadis", **reference, "gtf": gtf, "gene": gene, "keep": few,
-                           "device": "cpu", "threads": 1},
-        "effects": {"snps": snps, **reference, "gtf": gtf, "gene": gene, "device": "cpu", "threads": 1},
-        "effects --bfile": {"bfile": EXAMPLE / "geuvadis", **reference, "expression": cohort["expression"],
-                            "gene": gene, "extract": text("some.txt", [row[2] for row in near]), "device": "cpu",
-                            "threads": 1},
-        "overlap": {"a": effects, "b": eqtl, "a-score": "abs:effect", "b-score": "p:pval_nominal",
-                    "bfile": EXAMPLE / "geuvadis", "draws": 200, "resamples": 100, "figures": "none"},
-        "train": {"": config, "device": "cpu"},
-        "demo": {"gene": gene, "learners": "ridge", "threads": 1},
-    }  # fmt: skip
-    features, trained = folder / "features", folder / "trained"
-    made = [
-        ["features", *_words(runs["features"] | {"keep": None, "gene": None}), "--out", str(features), "--quiet"],
-        ["train", str(config), "--device", "cpu", "--out", str(trained), "--quiet"],
-    ]
-    for words in made:
-        if main(words):
-            raise SystemExit(f"a good run failed: genopred {' '.join(words)}")
-    runs["stack --features"] = {**cohort, "gene": gene, "features": features, "learners": "ridge", "outer-folds": 3,
-                                "inner-folds": 3, "inputs": "sequence", "threads": 1}  # fmt: skip
-    runs["evaluate"] = {"": trained, "device": "cpu", "resamples": 100, "threads": 1}
-    return runs
-
-
-def _gtf(genes: list[dict[str, Any]]) -> Iterator[str]:
-    for gene in genes:
-        start, end = (gene["tss"], gene["tss"] + 1000) if gene["strand"] == "+" else (gene["tss"] - 1000, gene["tss"])
-        about = f'gene_id "{gene["gene_id"]}"; gene_name "g{gene["tss"]}";'
-        yield f"{gene['chrom']}\tx\tgene\t{start}\t{end}\t.\t{gene['strand']}\t.\t{about}"
-
-
-def _words(options: Options) -> list[str]:
-    out = []
-    for name, value in options.items():
-        if value is not None:
-            out += ([f"--{name}"] if name else []) + [str(value)]
-    return out
 
 
 # --- what can be wrong with a file -----------------------------------------------------------------------------------
@@ -598,8 +476,8 @@ def _flag(option: str) -> str:
 
 def _known(command: str) -> set[str]:
     """The options of a command, from its own help."""
-    words = [sys.executable, "-m", "genopred.cli", command, "--help"]
-    text = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "200"}).stdout
+    line = [sys.executable, "-m", "genopred.cli", command, "--help"]
+    text = subprocess.run(line, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "200"}).stdout
     return set(re.findall(r"--([a-z][a-z0-9-]*)", text))
 
 
@@ -621,13 +499,13 @@ def run(case: Case, place: Path, baseline: float | None) -> Outcome:
         option, value, fault = case.bad
         (place / "bad").mkdir()
         options |= {option: fault(value, place / "bad")}
-    words = [sys.executable, "-m", "genopred.cli", case.command.split()[0], *_words(options)]
+    line = [sys.executable, "-m", "genopred.cli", case.command.split()[0], *words(options)]
     errors = place / "stderr"
     try:
         with errors.open("wb") as stderr:
             started = time.monotonic()
             process = subprocess.Popen(
-                words, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
+                line, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
                 start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )  # fmt: skip
             code, mb, gave_up = _watch(process, started)
