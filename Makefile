@@ -1,5 +1,7 @@
 # make demo    install what the main job needs and run it on the embedded data
 # make test    install everything, check style and types, run the whole suite
+# make test-plain  the tests that compute once more, as if on a machine of another make: the plainest kernels of
+#              torch, oneDNN, MKL and NumPy
 # make lint    style and types only
 # make bench   every benchmark into out/bench/: needs the data and programs that benchmarks/ names, and hours;
 #              make bench-plink and so on run one of them
@@ -33,14 +35,22 @@ BENCH_overlap = --work $(BENCH)/overlap
 BENCH_plink = --out $(BENCH)/plink
 BENCH_sequence_stack = --out $(BENCH)/sequence_stack --threads $(JOBS)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-plain lint bench clean
 .DELETE_ON_ERROR:
 
 demo: $(CORE)
 	$(BIN)/genopred demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) -rs
+	$(BIN)/python -m pytest -n $(JOBS) -rs --durations=15
+
+# No result may hang on the last bits of a float. NumPy refuses names that it does not know, so it is asked for them.
+test-plain: $(ALL)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=1 \
+	  NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -c 'from numpy._core._multiarray_umath import __cpu_dispatch__, \
+	  __cpu_features__ as has; print(*(f for f in __cpu_dispatch__ if has.get(f)))' 2>/dev/null)" \
+	  $(BIN)/python -m pytest -n $(JOBS) -rs --durations=5 tests/test_genetics_*.py tests/test_learning_*.py \
+	  tests/test_sequence_*.py
 
 lint: $(ALL)
 	$(BIN)/ruff check --quiet .
