@@ -6,8 +6,10 @@ import gzip
 import re
 
 import polars as pl
+import pytest
 
-from genopred.io.annotation import GTF_EXON_SCHEMA, GTF_GENE_SCHEMA, exon_lengths, read_exons, read_gtf
+from genopred.errors import FormatError
+from genopred.io.annotation import GTF_EXON_SCHEMA, GTF_GENE_SCHEMA, exon_lengths, read_exons, read_gtf, read_symbols
 
 ENSEMBL = """#!genome-build GRCh37
 22\tx\tgene\t100\t900\t.\t-\t.\tgene_id "ENSG00000000001"; gene_version "2"; gene_name "A; B"; gene_biotype "lincRNA";
@@ -54,3 +56,36 @@ def test_gencode(shared):
     assert table["tss"].to_list() == tss
     lengths = dict(exon_lengths(read_exons(path).filter(pl.col("gene_id").is_in(list(covered)))).rows())
     assert lengths == {gene: len(bases) for gene, bases in covered.items()} and len(lengths) == 7
+
+
+BED = "#chr\tstart\tend\tgene_id\t{}\tstrand\tA\n22\t1\t2\tENSG00000000001.4\tTEF\t+\t0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "symbols"),
+    [
+        (ENSEMBL, {"ENSG00000000001": "A; B"}),
+        ("gene_id\tgene_name\nENSG00000000001.4\tTEF\nENSG00000000002\t\n", {"ENSG00000000001": "TEF"}),
+        ("Gene_ID\tx\tSymbol\nENSG00000000001\t1\tTEF\n", {"ENSG00000000001": "TEF"}),
+        (BED.format("gene_name"), {"ENSG00000000001": "TEF"}),
+        (BED.format("length"), {}),
+    ],
+)
+def test_symbols_of_three_layouts(tmp_path, text, symbols):
+    path = tmp_path / "x.txt"
+    path.write_text(text)
+    assert read_symbols(path) == symbols
+
+
+def test_a_symbol_that_several_genes_share_names_none_of_them(tmp_path):
+    path = tmp_path / "x.tsv"
+    rows = ["G1\tY_RNA", "G2\tY_RNA", "G3\tTEF", "G4\tG4", "G5\t.", "G6\tNA"]
+    path.write_text("\n".join(["gene_id\tgene_name", *rows]) + "\n")
+    assert read_symbols(path) == {"G3": "TEF"}
+
+
+def test_a_file_without_symbols_is_refused(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("gene\tvalue\nG1\t2\n")
+    with pytest.raises(FormatError, match="found the header gene, value; gene symbols need a GTF, or a table with"):
+        read_symbols(path)
