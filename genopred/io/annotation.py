@@ -127,8 +127,8 @@ def read_symbols(path: PathLike) -> dict[str, str]:
         pairs = list(read_gtf(path).select("gene_id", "gene_name").iter_rows())
     else:
         raise FormatError(
-            f"{path}: found the header {examples(header)}; gene symbols need a GTF, or a table with the columns gene_id "
-            "and gene_name, separated by tabs."
+            f"{path}: found the header {examples(header)}; gene symbols need a GTF, or a table with the columns "
+            "gene_id and gene_name, separated by tabs."
         )
     found = {plain_gene(gene): name for gene, name in pairs if name not in ("", ".", "NA", None)}
     found = {gene: name for gene, name in found.items() if gene != plain_gene(name)}

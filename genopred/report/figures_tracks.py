@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.figures import COLOURS, SMALL, _figure, _style, _tip
 from genopred.report.locus import _draw_genes, _gene_rows, _megabases
 from genopred.report.tables import interval, number
 
@@ -104,7 +104,7 @@ def predicted_density(
             strands = " (both strands)" if len(which) > 1 and not narrow else ""
             r = _correlation(a, b)
             ax.text(0.04, 0.96, f"r = {number(r, 2)}", transform=ax.transAxes, ha="left", va="top", zorder=4)
-            ax.set_title(f"{cell}, {assay}{strands}", fontsize=10 if narrow else 12)
+            ax.set_title(f"{cell}, {assay}{strands}", fontsize=SMALL if narrow else 12)
             ax.set_box_aspect(1)
             ticks = _log_ticks(top, 4 if narrow else 6)
             for axis in (ax.xaxis, ax.yaxis):
@@ -197,9 +197,9 @@ def track_browser(
                     _tip(area, f"{tracks['track'][k]}, {what}")
                 _lane(ax, reach, numbered=j == 0)
                 if j == 0 and narrow:
-                    ax.set_title(f"{cell}, {assay}", fontsize=9.5, fontweight="normal", pad=2)
+                    ax.set_title(f"{cell}, {assay}", fontsize=SMALL, fontweight="normal", pad=2)
                 elif j == 0:
-                    ax.set_ylabel(f"{cell}\n{assay}", rotation=0, ha="right", va="center", fontsize=11)
+                    ax.set_ylabel(f"{cell}\n{assay}", rotation=0, ha="right", va="center", fontsize=SMALL)
                     ax.yaxis.set_label_coords(-0.045, -0.05)
         below = figure.add_subplot(grid[len(heights) - 1], sharex=shared)
         if gene_rows:
@@ -363,7 +363,7 @@ def _lane(ax: Axes, reach: tuple[float, float], numbered: bool) -> None:
             ticks.append(sign * math.log1p(value))
             words.append(f"{mark}{value:,}")
     ax.set_yticks(ticks, words)
-    ax.tick_params(axis="y", labelsize=8.5, length=3)
+    ax.tick_params(axis="y", labelsize=SMALL, length=3)
 
 
 def _patch(role: str, text: str) -> Any:

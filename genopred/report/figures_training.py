@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.figures import COLOURS, SMALL, _figure, _style, _tip
+from genopred.report.tables import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +65,7 @@ def training_curves(history: pl.DataFrame, *, best: int | None = None, width: fl
             (line,) = loss.plot(
                 epochs, history[name].to_numpy(), color=colour, marker=marker, markersize=3, label=label
             )
-            _tip(line, f"{label}: {history[name][best]:.4f} in epoch {epochs[best]}")
+            _tip(line, f"{label}: {number(history[name][best])} in epoch {epochs[best]}")
         loss.plot(epochs[best], validation[best], "o", color=COLOURS["main"], markersize=8, zorder=4)
         loss.set_title(f"Loss; best network: epoch {epochs[best]}")
         loss.set_ylabel("Poisson loss (1: each track's mean)")
@@ -86,12 +87,12 @@ def training_curves(history: pl.DataFrame, *, best: int | None = None, width: fl
                     alpha=1 if named else 0.6,
                     label=name[len(PREFIX) :],
                 )
-                _tip(line, f"{name[len(PREFIX) :]}: {values[best]:.3f} in epoch {epochs[best]}")
+                _tip(line, f"{name[len(PREFIX) :]}: {number(values[best], 3)} in epoch {epochs[best]}")
             score.axvline(epochs[best], color=COLOURS["rule"], linewidth=1, zorder=0)
             score.set_title("Correlation on validation windows")
             score.set_ylabel("Pearson of log(1 + value)")
             if len(tracks) <= _NAMED:
-                score.legend(fontsize=9.5, ncols=1 if len(tracks) < 7 else 2)
+                score.legend(fontsize=SMALL, ncols=1 if len(tracks) < 7 else 2)
         for ax in (loss, score):
             if ax is not None:
                 ax.set_xlabel("epoch")

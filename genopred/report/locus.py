@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.figures import COLOURS, SMALL, _figure, _style, _tip
 from genopred.report.tables import number, p_value
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def locus_plot(
     span = (left - pad, right + pad)
     rows = _gene_rows(genes, span, width) if genes is not None else []
     lanes = 1 + max((row for *_, row in rows), default=-1)
-    track = 16 + 22 * lanes
+    track = 18 + 24 * lanes
     with _style():
         height = (300 if width < 500 else 340) + (track if rows else 0)
         figure = _figure(width, height)
@@ -115,7 +115,7 @@ def locus_plot(
             textcoords="offset points",
             ha="right" if x[top] > (left + right) / 2 else "left",
             va="center",
-            fontsize=11,
+            fontsize=SMALL,
         )
         ax.set_xlim(*span)
         ax.set_ylim(min(0.0, float(value.min())), float(value.max()) * 1.1 or 1.0)
@@ -230,7 +230,7 @@ def _gene_rows(
     most = 14 if width < 500 else 60
     if here.height > most:  # longest first
         here = here.sort(pl.col("end") - pl.col("start"), descending=True).head(most)
-    per_letter = (span[1] - span[0]) / (width - 130) * 6.8
+    per_letter = (span[1] - span[0]) / (width - 130) * 7.6
     ends: list[float] = []
     out = []
     for row in here.sort("start").iter_rows(named=True):
@@ -265,7 +265,7 @@ def _draw_genes(
 
                 ax.add_collection(LineCollection(segments, colors=COLOURS["learner"], linewidths=6, zorder=2))
         words = f"{name} \N{RIGHTWARDS ARROW}" if strand == "+" else f"\N{LEFTWARDS ARROW} {name}"
-        text = ax.text(middle, y + 0.22, words, ha="center", va="bottom", fontsize=9.5)
+        text = ax.text(middle, y + 0.22, words, ha="center", va="bottom", fontsize=SMALL)
         text.set_clip_on(True)
     ax.set_ylim(-lanes + 0.6, 1.0)
     ax.set_yticks([])
@@ -445,7 +445,7 @@ def founding_panels(
                 ax.set_xlabel(effect_name)
             else:
                 _megabases(ax, chrom, width / (1 if narrow else 2))
-            ax.legend(fontsize=9.5, handletextpad=0.2, borderaxespad=0.2, loc="upper right")
+            ax.legend(fontsize=SMALL, handletextpad=0.2, borderaxespad=0.2, loc="upper right")
     return figure
 
 
@@ -473,7 +473,7 @@ def precision_recall_figure(
         ax.step(np.asarray(recall), np.asarray(precision), where="post", color=COLOURS["main"], linewidth=2)
         ax.axhline(base, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)))
         ax.annotate(
-            "share of members", (1, base), (0, -5), textcoords="offset points", ha="right", va="top", fontsize=10.5
+            "share of members", (1, base), (0, -5), textcoords="offset points", ha="right", va="top", fontsize=SMALL
         )
         ax.set_xlabel(f"recall of {name}" if name else "recall")
         ax.set_ylabel("precision")
