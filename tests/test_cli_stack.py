@@ -45,7 +45,7 @@ def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
         "--min-overlap 0.5 --keep-overlap --learners susie,ridge --meta nnls --outer-folds 3 --inner-folds 4 "
         "--folds f --stratify s --stack-weights none --features d --inputs both "
         "--feature-transform quantile --feature-components 7 "
-        "--seed 9 --threads 2 --no-resume --out o"
+        "--symbols t --seed 9 --threads 2 --no-resume --out o"
     )
     config = settings(*words.split())
     assert config.command.split()[0] == "genopred"
@@ -84,6 +84,7 @@ def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
         seed=9,
         resume=False,
         command=config.command,
+        symbols=Path("t"),
     )
 
 

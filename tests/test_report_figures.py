@@ -92,10 +92,8 @@ def test_scatter_shows_each_person_of_the_best_gene(data, drawn):
 def test_r2_against_r2_counts_who_is_better(data, drawn):
     wide = data[1].pivot(on="method", index="gene_id", values="r2")
     better = int((wide["stack-xgboost"] > wide["elastic-net"]).sum())
-    assert (
-        " ".join(drawn["against"].axes[0].get_title(loc="left").split())
-        == f"stack-xgboost is better in {better} of 15 genes"
-    )
+    title = " ".join(drawn["against"].axes[0].get_title(loc="left").split())
+    assert title == f"stack-xgboost is better in {better} of 15 genes"
 
 
 def test_svg_is_whole_titled_and_its_ids_its_own(drawn):

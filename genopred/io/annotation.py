@@ -115,14 +115,15 @@ def read_symbols(path: PathLike) -> dict[str, str]:
     header = first.decode("utf-8", "replace").rstrip("\r").split("\t")
     lower = [name.lower() for name in header]
     named = [i for i, name in enumerate(lower) if name in SYMBOL_COLUMNS]
-    if lower[0] in ("#chr", "#chrom", "chr", "chrom") and len(header) > 4:
-        if named != [4]:
-            return {}
+    bed = lower[0].lstrip("#").startswith("chr") and len(header) > 4
+    if bed and named == [4]:
         rows = [line.split("\t", 5) for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
         pairs = [(row[3], row[4]) for row in rows if not row[0].startswith("#") and row != header and len(row) > 4]
     elif named and "gene_id" in lower:
         table, _ = read_table(data, path, separator="\t", comment=b"##")
         pairs = list(table.select(header[lower.index("gene_id")], header[named[0]]).iter_rows())
+    elif bed:
+        return {}
     elif len(header) == 9 or first.startswith(b"#"):
         pairs = list(read_gtf(path).select("gene_id", "gene_name").iter_rows())
     else:

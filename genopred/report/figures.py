@@ -316,7 +316,7 @@ def gene_bars(
     lowest = -0.1  # a method that fails badly in one gene must not flatten all the others
     with _style():
         few = wide.height <= 8 and (max(map(len, labels), default=0) + 2) * _LETTER * wide.height < width - 80
-        height = 90 + 14 * wide.height + 6 * wide.height * len(methods) if horizontal else 320
+        height: float = 90 + 14 * wide.height + 6 * wide.height * len(methods) if horizontal else 320
         height += 0 if horizontal or few else _LETTER * max(map(len, labels), default=0)
         figure = _figure(width, height)
         ax = figure.subplots()

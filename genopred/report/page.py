@@ -559,7 +559,7 @@ _SHRINK = 0.93
 def _picture(drawings: Sequence[Figure], caption: str, prefix: str) -> dict[str, Any]:
     """A figure as inline SVG in the page's own colours, once for each kind of screen."""
     out = []
-    for screens, figure, tail in zip(_SCREENS[len(drawings)], drawings, ("", "n", "m")):
+    for screens, figure, tail in zip(_SCREENS[len(drawings)], drawings, ("", "b", "c")):
         svg = _themed(draw.to_svg(figure, title=caption, prefix=prefix + tail))
         least = math.floor(_SHRINK * figure.get_figwidth() * 72)
         out.append({"screens": screens, "svg": svg.replace("<svg ", f'<svg style="min-width: {least}px" ', 1)})

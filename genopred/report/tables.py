@@ -175,25 +175,29 @@ def count(value: int | None) -> str:
     return _DASH if value is None else f"{value:,}".replace("-", _MINUS)
 
 
-def estimate(value: float | None, low: float | None, high: float | None, digits: int = 4, sign: bool = False) -> Cell:
-    """A number with its interval.
+def estimate(
+    value: float | None, low: float | None, high: float | None, *, digits: int | None = 4, sign: bool = False
+) -> Cell:
+    """A number with its interval; without `digits` both with three significant ones.
 
-    >>> estimate(-0.0123, -0.02, 0.01, 3, sign=True).whole
-    '−0.012 [−0.020, +0.010]'
+    >>> estimate(-0.0123, -0.02, 0.01, digits=3, sign=True).whole, estimate(14.723, 10.0, 20.0, digits=None).whole
+    ('−0.012 [−0.020, +0.010]', '14.7 [10, 20]')
     """
+    text = significant(value) if digits is None else number(value, digits, sign)
     width = interval(low, high, digits, sign)
-    return Cell(number(value, digits, sign), value=_plain(value), note="" if width == _DASH else width)
+    return Cell(text, value=_plain(value), note="" if width == _DASH else width)
 
 
-def interval(low: float | None, high: float | None, digits: int = 4, sign: bool = False) -> str:
+def interval(low: float | None, high: float | None, digits: int | None = 4, sign: bool = False) -> str:
     """`[low, high]`, or a dash where the interval is unknown or of no width.
 
-    >>> interval(0.01, 0.02, 3), interval(0.5, 0.5)
-    ('[0.010, 0.020]', '–')
+    >>> interval(0.01, 0.02, 3), interval(0.5, 0.5), interval(-1234.5, 3.0, None)
+    ('[0.010, 0.020]', '–', '[−1,234, 3]')
     """
     if low is None or high is None or math.isnan(low) or math.isnan(high) or low == high:
         return _DASH
-    return f"[{number(low, digits, sign)}, {number(high, digits, sign)}]"
+    first, last = (significant(end) if digits is None else number(end, digits, sign) for end in (low, high))
+    return f"[{first}, {last}]"
 
 
 def check_summary(summary: pl.DataFrame) -> None:
