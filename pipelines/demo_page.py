@@ -442,8 +442,9 @@ def added_section(result: stack.StackResult, found: Found) -> Section:
         mean = Cell(number(row["mean_r2"]), value=row["mean_r2"])
         hits = Cell(str(row["n_significant"]), value=row["n_significant"])
         delta = estimate(row["delta_r2"], row["delta_low"], row["delta_high"], sign=True)
+        p = Cell(p_value(row["p_wilcoxon"]), value=row["p_wilcoxon"])
         same = row["method"] == row["reference"]
-        against = [Cell("reference", value=0.0), Cell("")] if same else [delta, Cell(p_value(row["p_wilcoxon"]))]
+        against = [Cell("reference", value=0.0), Cell("")] if same else [delta, p]
         rows.append([Cell(row["method"]), mean, hits, *against])
     table = Grid(["Inputs of the stack", "Mean R²", "Genes predicted", "Against genotypes", "p"], rows)
     names = GeneNames(result.symbols)

@@ -267,9 +267,10 @@ def _locus(
         low, high = int(pos.min()), int(pos.max())
         here = (pl.col("end") >= low) & (pl.col("start") <= high)
         same = pl.col("chrom").is_in([chrom, f"chr{chrom}"])
-        genes = read_gtf(config.gtf).filter(same & here)
+        known = read_gtf(config.gtf)
+        genes = known.filter(same & here)
         exons = read_exons(config.gtf).filter(same & here)
-        called = GeneNames(dict(genes.select("gene", "gene_name").iter_rows()))
+        called = GeneNames(dict(known.select("gene", "gene_name").iter_rows()))
     label = snps["gene"].drop_nulls().unique().to_list()
     of = f" of {called.full(label[0])}" if len(label) == 1 else ""
     common: dict[str, Any] = {"ids": ids, "genes": genes, "exons": exons, "chrom": chrom, "ylabel": ylabel}

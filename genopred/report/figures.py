@@ -343,7 +343,7 @@ def gene_bars(
         ax.tick_params(axis="y" if horizontal else "x", length=0)
         figure.legend(
             loc="outside upper left",
-            ncols=2 if horizontal else len(methods),
+            ncols=_columns(methods, width, len(methods)),
             handlelength=1,
             columnspacing=1.6 if width > 500 else 1,
         )
@@ -561,16 +561,26 @@ def _label(gene_id: str, names: GeneNames) -> str:
 
 
 #: Pixels of a letter: of text of `SMALL` size, and of bold titles.
-_LETTER, _LETTER_BOLD = 7.0, 8.4
+_LETTER, _LETTER_BOLD = 7.0, 7.8
 
 
 def _wrapped(title: str, width: float) -> str:
     """A title on as many lines as it needs; names are not broken.
 
     >>> _wrapped("stack-xgboost is better in 23 of 28 genes", 250)
-    'stack-xgboost is better in 23\\nof 28 genes'
+    'stack-xgboost is better in 23 of\\n28 genes'
     """
     return textwrap.fill(title, max(12, int(width / _LETTER_BOLD)), break_long_words=False, break_on_hyphens=False)
+
+
+def _columns(labels: Sequence[str], width: float, most: int) -> int:
+    """How many columns of a legend fit side by side.
+
+    >>> _columns(["observed", "its mean"], 300, 5), _columns(["top 50 of enformer-small only (10)"] * 4, 300, 5)
+    (2, 1)
+    """
+    each = 45 + _LETTER * max(map(len, labels), default=0)
+    return max(1, min(most, len(labels), int(width / each)))
 
 
 def _tip(artist: Any, text: str) -> None:

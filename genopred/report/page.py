@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 #: Genes in the bar chart on a wide and on a narrow screen; the table has them all.
 _BARS, _BARS_NARROW = 40, 12
-#: Letters from which on a column of words breaks its lines, and rows from which on a table scrolls by itself.
-_LONG, _TALL = 40, 24
+#: Letters from which on a column of words breaks its lines (the first column on a narrow screen), and rows from which
+#: on a table scrolls by itself.
+_LONG, _LONG_FIRST, _TALL = 40, 24, 24
 #: Genes with a scatter.
 _SCATTERS = 6
 #: With fewer genes not even a difference of one sign in all of them has p < 0.05 (two-sided signed ranks).
@@ -443,7 +444,7 @@ def _gene_table(scores: pl.DataFrame, methods: Sequence[str], main: str, names: 
     wide = scores.pivot(on="method", index="gene_id", values="r2")
     own = scores.filter(pl.col("method") == main).select("gene_id", "n", "r2_low", "r2_high", "pearson")
     wide = wide.join(own, on="gene_id").sort(main, "gene_id", descending=[True, False], nulls_last=True)
-    headings = ["Gene", "People", f"R² {main}", "95 % interval", "Pearson r", *(f"R² {name}" for name in order[1:])]
+    headings = ["Gene", "People", f"R² {main}", "95 % interval", "Pearson r", *order[1:]]
     rows = []
     for row in wide.iter_rows(named=True):
         best = max(row[name] for name in order)
@@ -452,7 +453,8 @@ def _gene_table(scores: pl.DataFrame, methods: Sequence[str], main: str, names: 
         r = Cell(number(row["pearson"], 3), value=row["pearson"])
         rows.append([names.cell(row["gene_id"]), Cell(count(row["n"]), value=row["n"]), r2[0], width, r, *r2[1:]])
     caption = (
-        f"R² on held-out people; interval (bootstrap over people) and Pearson r of {main}. Bold: best of the gene."
+        f"R² on held-out people, interval (bootstrap over people) and Pearson r of {main}; then R² of the other "
+        "methods. Bold: best of the gene."
     )
     return _table(headings, rows, caption, "all", search=len(rows) > 12)
 
@@ -529,11 +531,15 @@ def _table(
     search: bool = False,
 ) -> dict[str, Any]:
     """What the template needs. Columns of numbers stand to the right; long words may break, short ones do not."""
-    classes = []
+    classes, least = [], []
     for i, cells in enumerate(zip(*rows) if rows else [()] * len(headings)):
         words = i == 0 or not any(cell.value is not None for cell in cells)
-        long = words and i > 0 and max((len(cell.whole) for cell in cells), default=0) > _LONG
+        longest = max((len(cell.whole if i else cell.text) for cell in cells), default=0)
+        long = words and longest > (_LONG if i else _LONG_FIRST)
         classes.append("word long" if long else "word" if words else "")
+        # so wide that three of four cells have one line
+        usual = sorted(len(cell.whole) for cell in cells)[3 * len(cells) // 4] if long and i else 0
+        least.append(min(round(0.52 * max(usual, _LONG) + 1.5), 44) if usual else 0)
     return {
         "headings": list(headings),
         "rows": rows,
@@ -544,6 +550,7 @@ def _table(
         "tall": len(rows) > _TALL,
         "label": caption.partition(". ")[0].rstrip("."),
         "classes": classes,
+        "least": least,
     }
 
 

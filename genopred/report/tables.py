@@ -157,12 +157,13 @@ def p_value(value: float | None) -> str:
 def significant(value: float | None, digits: int = 3) -> str:
     """A number with so many significant digits, but no digit before the point lost: for columns of mixed measures.
 
-    >>> significant(13.0), significant(-0.05954), significant(15.787), significant(12345.6), significant(3.2e-7)
-    ('13', '−0.0595', '15.8', '12,346', '3.2e−07')
+    >>> significant(13.0), significant(-0.17041), significant(15.787), significant(12345.6), significant(3.2e-7)
+    ('13', '−0.170', '15.8', '12,346', '3.20e−07')
     """
     if value is None or math.isnan(value):
         return _DASH
-    text = f"{value:,.0f}" if 10**digits <= abs(value) < 1e9 else f"{value:.{digits}g}"
+    whole = abs(value) < 1e9 and (float(value).is_integer() or abs(value) >= 10**digits)
+    text = f"{value:,.0f}" if whole else f"{value:#.{digits}g}"
     return text.replace("-", _MINUS)
 
 
@@ -240,7 +241,7 @@ def summary_cells(summary: pl.DataFrame) -> tuple[list[str], list[list[Cell]]]:
     ]
     if several:
         low_high = zip(summary["mean_r2_low"], summary["mean_r2_high"])
-        columns.append(("95 % interval", [Cell(interval(low, high, 3), value=low) for low, high in low_high]))
+        columns.append(("95 % interval", [Cell(interval(low, high, 3), value=_plain(low)) for low, high in low_high]))
     if summary.height > 1:
         columns.append((f"R² {_MINUS} {reference}", _differences(summary)))
         if several:
