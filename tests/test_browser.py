@@ -11,6 +11,7 @@ from html import escape, unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import polars as pl
 import pytest
 from report_data import INFO, all_figures, match_report, results
 
@@ -47,6 +48,9 @@ window.addEventListener("load", function () {
     wide_shown: shown("wide"),
     narrow_shown: shown("narrow"),
     smallest_text: Math.min.apply(null, heights.filter(function (height) { return height > 0; })),
+    summary_fits: (function (box) { return box.scrollWidth <= box.clientWidth; })(
+      document.getElementById("summary-table").parentNode
+    ),
     boxes_fit: list(".scroll").every(function (box) { return box.clientWidth <= window.innerWidth; })
   };
   var head = all.tHead.rows[0].cells[5], input = document.querySelector("input[type=search]");
@@ -66,7 +70,7 @@ window.addEventListener("load", function () {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    predictions, scores, summary = results(30)
+    predictions, scores, summary = longer(*results(30))
     return write_page(
         tmp_path_factory.mktemp("page") / "report.html",
         title="genopred stack",
@@ -76,6 +80,12 @@ def page(tmp_path_factory) -> Path:
         report=match_report(),
         info=INFO,
     )
+
+
+def longer(*tables: pl.DataFrame) -> tuple[pl.DataFrame, ...]:
+    """With the longest name that a method has."""
+    name = {"stack-nnls": "stack-xgboost-per-gene"}
+    return tuple(table.with_columns(method=table["method"].replace(name)) for table in tables)
 
 
 def browse(url: str, width: int, profile: Path, *more: str) -> subprocess.CompletedProcess:
@@ -95,7 +105,7 @@ def probe(html: str, width: int, folder: Path) -> dict:
     return json.loads(unescape(found[1]))
 
 
-@pytest.mark.parametrize("width", [360, 1400])
+@pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_in_chromium(page, tmp_path, width):
     result = probe(page.read_text(encoding="utf-8"), width, tmp_path)
     assert result["inner"] == width
@@ -105,6 +115,7 @@ def test_the_page_in_chromium(page, tmp_path, width):
     assert result["rows"] == 30
     assert (result["wide_shown"], result["narrow_shown"]) == (width > 760, width <= 760)
     assert result["smallest_text"] >= 9
+    assert result["summary_fits"] == (width > 760)
     down = [float(value) for value in result["down"]]
     assert down == sorted(down, reverse=True) and result["up"] == result["down"][::-1]
     assert result["sorted"] == "ascending" and result["found"] == 1
@@ -298,11 +309,7 @@ def measure(html: str, folder: Path, schemes: tuple[str, ...] = ("light", "dark"
 
 def stack_page() -> str:
     """Long names of methods, genes with and without symbols, every figure, numbers of both signs."""
-    predictions, scores, summary = results(30)
-    long = {"stack-nnls": "stack-xgboost-per-gene"}
-    predictions, scores, summary = (
-        table.with_columns(method=table["method"].replace(long)) for table in (predictions, scores, summary)
-    )
+    predictions, scores, summary = longer(*results(30))
     known = [gene.partition(".")[0] for gene in scores["gene_id"].unique(maintain_order=True).to_list()]
     names = GeneNames({gene: f"RP11-{i}M9.3" for i, gene in enumerate(known) if i % 3})
     cells = [[Cell("one"), estimate(-0.0582, -0.1, 0.2), Cell("short"), Cell("long words " * 4)]]
@@ -322,7 +329,6 @@ def stack_page() -> str:
 def overlap_page(folder: Path) -> str:
     """Two rankings of made-up SNPs, all measures, the founding study's recipe."""
     import numpy as np
-    import polars as pl
 
     from genopred.io.snptable import TableSpec
     from genopred.pipelines import overlap

@@ -170,5 +170,6 @@ def done_page(tmp_path_factory):
     )
     text = demo.run(config).stack.page.read_text(encoding="utf-8")
     assert "http://" not in re.sub(r"http://www\.w3\.org/\S+", "", text) and "https://" not in text
+    assert "DNAJB7 (ENSG00000172404.4)" in text and "CCDC134 <small>ENSG00000100147.9</small>" in text
     assert "enformer-small" in text and text.count("<svg") >= 12
     return [html.unescape(title) for title in re.findall(r"<h2[^>]*>([^<]+)</h2>", text)]
