@@ -22,6 +22,7 @@ Peers = Annotated[
 
 def command(
     expression: opt.ExpressionFile,
+    symbols: opt.Symbols = None,
     bfile: opt.Bfile = None,
     pfile: opt.Pfile = None,
     vcf: opt.Vcf = None,

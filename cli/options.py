@@ -199,6 +199,16 @@ ExpressionFile = Annotated[
         rich_help_panel=EXPRESSION,
     ),
 ]
+Symbols = Annotated[
+    Path | None,
+    typer.Option(
+        "--symbols",
+        metavar="FILE",
+        help="What the page calls genes: a GTF of any build, or a table with the columns gene_id and gene_name. "
+        "Without it a fifth column gene_name of --expression.",
+        rich_help_panel=EXPRESSION,
+    ),
+]
 Covar = Annotated[
     Path | None,
     typer.Option(

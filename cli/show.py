@@ -24,13 +24,13 @@ def show_comparison(result: StackResult, more: Mapping[str, Sequence[str]] | Non
     from rich.console import Console
 
     from genopred.report.page import reading
-    from genopred.report.tables import summary_table, summary_tsv
+    from genopred.report.tables import GeneNames, summary_table, summary_tsv
 
     console = Console(highlight=False)
     width = console.width if console.is_terminal else _FILE_WIDTH
     console = Console(highlight=False, width=width)
     console.print(summary_table(result.summary, width=width))
-    for line in reading(result.summary, result.scores, result.stack):
+    for line in reading(result.summary, result.scores, result.stack, GeneNames(result.symbols)):
         console.print(line, markup=False, soft_wrap=True)
     for line in summary_tsv(result.summary).splitlines():
         log.info(line, extra={"file_only": True})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def command(
     expression: opt.ExpressionFile,
+    symbols: opt.Symbols = None,
     bfile: opt.Bfile = None,
     pfile: opt.Pfile = None,
     vcf: opt.Vcf = None,
@@ -96,7 +97,7 @@ def stack_config(options: Mapping[str, Any]) -> StackConfig:
     )
     same = (
         "out meta maf folds stratify outer_folds inner_folds transform residualize features fasta feature_transform "
-        "feature_components stack_weights seed resume"
+        "feature_components stack_weights symbols seed resume"
     ).split()
     return StackConfig(
         cohort=cohort,

@@ -137,9 +137,15 @@ def run(config: BenchmarkConfig, progress: Callable[[int, int, str], None] | Non
 def _cost_section(cost: pl.DataFrame, notes: Sequence[str]) -> Any:
     """The cost table for the page."""
     from genopred.report.page import Section
+    from genopred.report.tables import Cell, Grid, number
 
+    rows = []
+    for row in cost.iter_rows(named=True):
+        share = Cell(number(row["share"] and 100 * row["share"], 1), value=row["share"])
+        rows.append([Cell(row["what"]), Cell(number(row["seconds"], 3), value=row["seconds"]), share])
+    table = Grid(["What", "CPU seconds", "Share, %"], rows)
     text = ("CPU seconds per gene, all outer folds together, on the machine that ran this.", *notes)
-    return Section("What it costs", text, tables=((cost, "CPU seconds per gene, and share of the stack's total"),))
+    return Section("What it costs", text, tables=((table, "CPU seconds per gene, and share of the stack's total."),))
 
 
 def glmnet_missing() -> str | None:

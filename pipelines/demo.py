@@ -234,6 +234,7 @@ def _settings(config: DemoConfig) -> stack.StackConfig:
         resume=config.resume,
         command=config.command,
         page=False,
+        symbols=_example().symbols_file,
     )
 
 

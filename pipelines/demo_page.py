@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import polars as pl
 from genopred.genetics.overlap import NULLS
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import stack
-from genopred.report.tables import interval, number, p_value
+from genopred.report.tables import Cell, GeneNames, Grid, estimate, interval, number, p_value, significant
 from genopred.types import plain_chrom
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 #: What to subtract from a GRCh37 position of the slice for its place in GRCh38, to within 15 bp.
 SHIFT = 396_004
 SCORES = ("baseline-prs", "pt-prs")
-#: Pixels of a figure on a wide and on a narrow screen.
-_WIDTHS = (1000, 340)
-#: Of figures side by side.
-_SMALL = 320
 #: With fewer genes an interval over genes says little.
 _FEW_GENES = 6
 
@@ -57,8 +54,9 @@ def write(
     if found is None:
         last += [Section(heading, tuple(text)) for heading, text in lines.items()]
     else:
-        first = [model_section(found), features_section(found), *first]
-        last += [added_section(result, found), effects_section(found), overlap_section(found)]
+        names = GeneNames(result.symbols)
+        first = [model_section(found), features_section(found, names), *first]
+        last += [added_section(result, found), effects_section(found, names), overlap_section(found)]
     stack.write_report(
         config,
         result,
@@ -301,16 +299,13 @@ def model_section(found: Found) -> Section:
         )
     scores = ((card.get("scores") or {}).get("pearson_log") or {}).get("model") or {}
     rows = [
-        (name, *[float(value) for value in scores[name]], *_against(card, name))
-        for name in model["tracks"]
-        if name in scores
+        [Cell(name), _with_interval(scores[name]), _against(card, name)] for name in model["tracks"] if name in scores
     ]
-    tables: tuple[tuple[pl.DataFrame, str], ...] = ()
+    tables: tuple[tuple[Grid, str], ...] = ()
     if rows:
-        names = ["Track", "Correlation", "from", "to", "More than from base counts"]
-        table = pl.DataFrame(rows, schema=names, orient="row")
-        if table[names[-1]].null_count() == len(rows):
-            table = table.drop(names[-1])
+        headings = ["Track", "Correlation", "More than from base counts"]
+        most = 3 if any(row[2].value is not None for row in rows) else 2
+        table = Grid(headings[:most], [row[:most] for row in rows])
         caption = (
             "Predicted and measured signal along the test stretches, which it was not trained on: Pearson correlation "
             "of log(1 + signal), with its 95 % interval over stretches. Base counts: a ridge regression on how often "
@@ -323,9 +318,14 @@ def model_section(found: Found) -> Section:
 _PARTS = {"train": "training", "validation": "validation", "test": "test"}
 
 
-def _against(card: Mapping[str, Any], track: str) -> tuple[float | None]:
+def _against(card: Mapping[str, Any], track: str) -> Cell:
     found = ((card.get("differences") or {}).get("ridge") or {}).get(track)
-    return (None if found is None else float(found[0]),)
+    return estimate(None, None, None) if found is None else _with_interval(found, sign=True)
+
+
+def _with_interval(found: Sequence[float], sign: bool = False) -> Cell:
+    value, low, high = (float(x) for x in found)
+    return estimate(value, low, high, digits=3, sign=sign)
 
 
 def _bases(regions: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -335,10 +335,10 @@ def _bases(regions: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return out
 
 
-def features_section(found: Found) -> Section:
+def features_section(found: Found, names: GeneNames) -> Section:
     """What the model says of each person, gene by gene."""
     from genopred.pipelines.demo import TRACK
-    from genopred.report.figures import spreads
+    from genopred.report.figures import WIDTHS, in_widths, spreads
     from genopred.report.page import Section
 
     table = found.features
@@ -364,8 +364,8 @@ def features_section(found: Found) -> Section:
         ),
         figures=(
             (
-                spreads(values, label, width=_WIDTHS[0]),
-                spreads(values, "percent from the mean", width=_WIDTHS[1]),
+                *in_widths(partial(spreads, values, label, names=names), WIDTHS[:2]),
+                spreads(values, "percent from the mean", width=WIDTHS[2], names=names),
                 f"One row a gene, one point for each of {people:,} people; most variable gene first. Few columns of "
                 "points: few different sequences.",
             ),
@@ -394,7 +394,7 @@ def scores_section(config: stack.StackConfig, result: stack.StackResult) -> Sect
     said = ", ".join(
         f"{name} {number(means[name])} ({hits[name]} genes predicted)" for name in (*methods, result.stack)
     )
-    main = methods[-1]
+    main, names = methods[-1], GeneNames(result.symbols)
     gene, r2 = best_genes(result.scores, main, 1)[0]
     predictions = (
         pl.scan_parquet(config.out / "predictions.parquet")
@@ -403,15 +403,15 @@ def scores_section(config: stack.StackConfig, result: stack.StackResult) -> Sect
     )
     figures: list[tuple[Any, ...]] = [
         (
-            predicted_scatter(predictions, gene, main, r2, width=_SMALL),
-            f"{gene}: its {main} in each held-out person (predicted) against expression (measured). Along the dashed "
-            "line both are equal.",
+            predicted_scatter(predictions, gene, main, r2, names=names),
+            f"{names.full(gene)}: its {main} in each held-out person (predicted) against expression (measured). Along "
+            "the dashed line both are equal.",
         )
     ]
     if result.scores["gene_id"].n_unique() > 1:
         for x, y in zip(methods, [*methods[1:], result.stack]):
             caption = f"{y} against {x}: one point a gene, above the line where {y} is better."
-            figures.append((r2_against_r2(result.scores, x, y, width=_SMALL), caption))
+            figures.append((r2_against_r2(result.scores, x, y, names=names), caption))
     return Section(
         "Polygenic scores",
         (
@@ -437,17 +437,19 @@ def added_section(result: stack.StackResult, found: Found) -> Section:
     if found.both is None or found.alone is None:
         return Section(title, (added(result, found),))
     scores = _side_by_side({"genotypes": result, "sequence": found.alone, "both": found.both})
-    table = summarise(scores, "genotypes").select(
-        pl.col("method").alias("Inputs of the stack"),
-        pl.col("mean_r2").alias("Mean R²"),
-        pl.col("n_significant").alias("Genes predicted"),
-        pl.col("delta_r2").alias("Against genotypes"),
-        pl.col("delta_low").alias("from"),
-        pl.col("delta_high").alias("to"),
-        pl.col("p_wilcoxon").alias("p"),
-    )
+    rows = []
+    for row in summarise(scores, "genotypes").iter_rows(named=True):
+        mean = Cell(number(row["mean_r2"]), value=row["mean_r2"])
+        hits = Cell(str(row["n_significant"]), value=row["n_significant"])
+        delta = estimate(row["delta_r2"], row["delta_low"], row["delta_high"], sign=True)
+        p = Cell(p_value(row["p_wilcoxon"]), value=row["p_wilcoxon"])
+        same = row["method"] == row["reference"]
+        against = [Cell("reference", value=0.0), Cell("")] if same else [delta, p]
+        rows.append([Cell(row["method"]), mean, hits, *against])
+    table = Grid(["Inputs of the stack", "Mean R²", "Genes predicted", "Against genotypes", "p"], rows)
+    names = GeneNames(result.symbols)
     figures = tuple(
-        (r2_against_r2(scores, "genotypes", name, width=_SMALL), caption)
+        (r2_against_r2(scores, "genotypes", name, names=names), caption)
         for name, caption in (
             ("both", "Both against genotypes alone: one point a gene, above the line where both are better."),
             ("sequence", "Sequence features alone against genotypes alone."),
@@ -462,9 +464,10 @@ def added_section(result: stack.StackResult, found: Found) -> Section:
     return Section(title, (added(result, found), note), figures=figures, tables=((table, caption),), wide=False)
 
 
-def effects_section(found: Found) -> Section:
+def effects_section(found: Found, names: GeneNames) -> Section:
     """One locus: eQTL p-values, the model's effects of the same SNPs, and every change around one of them."""
     from genopred.pipelines.demo import REACH, TRACK
+    from genopred.report.figures import in_widths
     from genopred.report.locus import locus_plot
     from genopred.report.page import Section
 
@@ -472,7 +475,7 @@ def effects_section(found: Found) -> Section:
     if found.locus is None:
         return Section(title, (_eqtl_line(found), "No SNP lies in the model's window of a gene with an eQTL."))
     here: Locus = found.locus
-    gene, lead, chrom = here.gene["gene_id"], here.lead, plain_chrom(here.gene["chrom"])
+    gene, lead, chrom = names.full(here.gene["gene_id"]), here.lead, plain_chrom(here.gene["chrom"])
     near = here.snps.filter(pl.col("effect").is_not_null())
     minus = "\N{MINUS SIGN}log10 p"
     height = -np.log10(np.maximum(here.snps["pval_nominal"].to_numpy(), 1e-300))
@@ -493,8 +496,7 @@ def effects_section(found: Found) -> Section:
         ids = table["variant_id"].to_list()
         common: dict[str, Any] = {"ids": ids, "ld": table["r2"].to_numpy(), "lead": ids.index(lead["variant_id"])}
         common |= {"chrom": chrom, "ylabel": ylabel}
-        wide, narrow = (locus_plot(table["pos"].to_numpy(), y, width=w, **common) for w in _WIDTHS)
-        figures.append((wide, narrow, caption))
+        figures.append((*in_widths(partial(locus_plot, table["pos"].to_numpy(), y, **common)), caption))
     figures.append(_mutation_figures(here))
     rank = 1 + int((near["effect"].abs() > abs(lead["effect"])).sum())
     text = (
@@ -517,6 +519,7 @@ def _distance(here: Locus) -> str:
 
 def _mutation_figures(here: Locus) -> tuple[Any, ...]:
     from genopred.pipelines.demo import TRACK
+    from genopred.report.figures import in_widths
     from genopred.report.figures_ism import mutagenesis
 
     table = here.mutations
@@ -530,10 +533,8 @@ def _mutation_figures(here: Locus) -> tuple[Any, ...]:
         effects[at, "ACGT".index(row["ref"])] = 0.0
     marks = [(here.lead["pos"], here.lead["variant_id"])]
     common: dict[str, Any] = {"chrom": plain_chrom(here.gene["chrom"]), "start": start, "marks": marks}
-    wide, narrow = (mutagenesis(effects, "".join(bases), label="change", width=width, **common) for width in _WIDTHS)
     return (
-        wide,
-        narrow,
+        *in_widths(partial(mutagenesis, effects, "".join(bases), label="change", **common)),
         f"Every possible change of the {n} bases around that SNP, as the gene's window shows it to the model: "
         f"below, how much each changes the predicted {TRACK}; above, how much a base is worth on average. Single-base "
         "effects are the least certain of what such a model says.",
@@ -543,6 +544,7 @@ def _mutation_figures(here: Locus) -> tuple[Any, ...]:
 def overlap_section(found: Found) -> Section:
     """The two rankings of SNPs over all genes with an eQTL."""
     from genopred.pipelines.demo import TOP, TRACK
+    from genopred.report.figures import in_widths
     from genopred.report.locus import overlap_figure
     from genopred.report.page import Section
 
@@ -553,22 +555,17 @@ def overlap_section(found: Found) -> Section:
     curves = list(c.curves)
     strictest = _best_null(found)["null"]
     bands = {f"null “{x.null}”": (x.mean, x.low, x.high) for x in curves if x.null == strictest}
-    wide, narrow = (
-        overlap_figure(curves[0].k, curves[0].observed, bands, marks=(TOP,), total=c.rankings.n, width=w)
-        for w in _WIDTHS
-    )
+    drawn = in_widths(partial(overlap_figure, curves[0].k, curves[0].observed, bands, marks=(TOP,), total=c.rankings.n))
     plain = found.overlap.results.filter(pl.col("measure").is_in(["overlap at k", "Spearman rho"]))
-    table = plain.select(
-        pl.when(pl.col("measure") == "overlap at k").then(pl.lit(f"SNPs in both top {TOP}"))
-        .otherwise(pl.lit("rank correlation")).alias("Measure"),
-        _short("value", "Found"),
-        pl.col("null").alias("Null"),
-        _short("expected", "Expected"),
-        _short("null_low", "from"),
-        _short("null_high", "to"),
-        "p",
-    )  # fmt: skip
-    known = [f"{name}: {NULLS[name]}" for name in table["Null"].unique(maintain_order=True).to_list() if name in NULLS]
+    measures = {"overlap at k": f"SNPs in both top {TOP}", "Spearman rho": "rank correlation"}
+    rows = []
+    for row in plain.iter_rows(named=True):
+        expected = estimate(row["expected"], row["null_low"], row["null_high"], digits=None)
+        p = Cell(p_value(row["p"]), value=row["p"])
+        seen = Cell(significant(row["value"]), value=row["value"])
+        rows.append([Cell(measures[row["measure"]]), seen, Cell(row["null"]), expected, p])
+    table = Grid(["Measure", "Found", "Null", "Expected", "p"], rows)
+    known = [f"{name}: {NULLS[name]}" for name in plain["null"].unique(maintain_order=True).to_list() if name in NULLS]
     return Section(
         title,
         (
@@ -581,22 +578,16 @@ def overlap_section(found: Found) -> Section:
         ),
         figures=(
             (
-                wide,
-                narrow,
+                *drawn,
                 "SNPs shared by the first k of both orders, summed over genes, against what the null gives.",
             ),
         ),
         tables=(
             (
                 table,
-                "Expected: mean under the null, with the range that holds 95 % of it; p: at least as much under the "
+                "Expected: mean under the null and [what holds 95 % of it]; p: at least as much under the "
                 f"null (two-sided for the correlation). The nulls: {'; '.join(known)}; hypergeometric: SNPs as "
                 "independent.",
             ),
         ),
     )
-
-
-def _short(name: str, title: str) -> pl.Expr:
-    """Three significant digits: counts and correlations share a column."""
-    return pl.col(name).map_elements(lambda x: f"{x:.3g}", return_dtype=pl.String).alias(title)

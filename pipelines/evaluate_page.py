@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from genopred.report.tables import Cell, Grid, estimate
 from genopred.sequence.dataset import Track, Windows, WindowShape
 from genopred.sequence.trackscores import METRICS
 from genopred.types import plain_chrom
@@ -24,9 +26,6 @@ METRIC_NAMES = {
     "mse": "MSE",
     "mae": "MAE",
 }
-
-#: Pixels of a figure on a wide and on a narrow screen.
-_WIDTHS = (1000, 340)
 
 
 @dataclass(frozen=True)
@@ -199,9 +198,9 @@ def write(folder: Path, shown: Shown, figures: str = "svg") -> list[Path]:
     drawn = _figures(shown)
     files = []
     if figures != "none":
-        for name, wide, _, _ in drawn:
+        for name, (wide, *_), _ in drawn:
             files.append(save_figure(wide, folder / f"{name}.{figures}"))
-    by_name = {name: (wide, narrow, caption) for name, wide, narrow, caption in drawn}
+    by_name = {name: (*figures, caption) for name, figures, caption in drawn}
     tables = [_score_table(shown)]
     sections = [
         Section(
@@ -225,30 +224,32 @@ def write(folder: Path, shown: Shown, figures: str = "svg") -> list[Path]:
     return files
 
 
-def _figures(shown: Shown) -> list[tuple[str, Any, Any, str]]:
-    """Name, wide figure, narrow figure, caption."""
+def _figures(shown: Shown) -> list[tuple[str, tuple[Any, ...], str]]:
+    """Name, the figure drawn for wide to narrow screens, caption."""
     from genopred.report import figures_tracks as draw
+    from genopred.report.figures import in_widths
 
     tracks = track_table(shown.tracks)
     label = METRIC_NAMES["pearson_log"]
     held = f"the {shown.split} windows"
-    out = []
-    wide, narrow = (draw.score_intervals(shown.scores, label=label, width=w) for w in _WIDTHS)
-    out.append(("scores", wide, narrow, f"{label} of each track over {held}; lines: 95 % intervals over blocks."))
+    out: list[tuple[str, tuple[Any, ...], str]] = []
+    drawn = in_widths(partial(draw.score_intervals, shown.scores, label=label))
+    out.append(("scores", drawn, f"{label} of each track over {held}; lines: 95 % intervals over blocks."))
     n = len(shown.tracks)
     y, x = shown.measured.reshape(-1, n), shown.predicted.reshape(-1, n)
-    wide, narrow = (draw.predicted_density(y, x, tracks, width=w) for w in _WIDTHS)
+    drawn = in_widths(partial(draw.predicted_density, y, x, tracks))
     text = (
         f"Bins of {shown.shape.bin} bp of {held}, on axes of log(1 + value): the darker, the more bins. Dashed: both "
         "equal. r: Pearson correlation of log(1 + value) of the bins in the panel, both strands together."
     )
-    out.append(("density", wide, narrow, text))
+    out.append(("density", drawn, text))
     for stretch in choose_stretches(shown.windows, shown.shape, shown.measured, shown.genes):
         part = slice(stretch.first, stretch.last)
         genes = None if shown.genes is None else _on(shown.genes, stretch.chrom, stretch.start, stretch.end)
         exons = None if shown.exons is None else _on(shown.exons, stretch.chrom, stretch.start, stretch.end)
-        wide, narrow = (
-            draw.track_browser(
+        drawn = in_widths(
+            partial(
+                draw.track_browser,
                 shown.measured[part].reshape(-1, n),
                 shown.predicted[part].reshape(-1, n),
                 tracks,
@@ -257,9 +258,7 @@ def _figures(shown: Shown) -> list[tuple[str, Any, Any, str]]:
                 bin_size=shown.shape.bin,
                 genes=genes,
                 exons=exons,
-                width=w,
             )
-            for w in _WIDTHS
         )
         under = " Under them the genes: exons are thick, arrows give the strand." if genes is not None else ""
         mirrored = " + strand up, \N{MINUS SIGN} strand down." if (tracks["strand"] != ".").any() else ""
@@ -268,7 +267,7 @@ def _figures(shown: Shown) -> list[tuple[str, Any, Any, str]]:
             f"{place}, measured and predicted by {shown.model} with one scale, log(1 + value).{mirrored}{under} "
             f"{stretch.rule} among {held}: it was chosen without looking at predictions."
         )
-        out.append((f"browser-{stretch.name}", wide, narrow, text))
+        out.append((f"browser-{stretch.name}", drawn, text))
     return out
 
 
@@ -278,37 +277,36 @@ def track_table(tracks: Sequence[Track]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["track", "assay", "cell", "strand"], orient="row")
 
 
-def _score_table(shown: Shown, model: str | None = None) -> tuple[pl.DataFrame, str]:
+def _score_table(shown: Shown, model: str | None = None) -> tuple[Grid, str]:
     model = model or shown.model
     rows = shown.scores.filter(pl.col("model") == model)
     caption = (
         f"{model}: each metric with its 95 % interval over blocks. R² is 1 \N{MINUS SIGN} SSE/SST of the values "
         "themselves: negative where their mean would have been nearer. MSE and MAE are in the tracks' own units."
     )
-    return _wide(rows, sign=False), caption
+    return Grid(["Track", *_METRICS], _wide(rows, sign=False)), caption
 
 
-def _difference_table(shown: Shown) -> tuple[pl.DataFrame, str]:
-    tables = []
-    for (other,), rows in shown.differences.group_by("against", maintain_order=True):
-        table = _wide(rows, sign=True)
-        tables.append(table.select(pl.lit(str(other)).alias("against"), pl.all()))
+def _difference_table(shown: Shown) -> tuple[Grid, str]:
+    rows = []
+    for (other,), of in shown.differences.group_by("against", maintain_order=True):
+        rows += [[track, Cell(str(other)), *cells] for track, *cells in _wide(of, sign=True)]
     caption = (
         f"{shown.model} minus the other on the same bins, with 95 % intervals from drawing the same blocks for both. "
         "Where an interval includes 0, these blocks do not tell the two apart. Above 0 it is better, for MSE and MAE "
         "below 0."
     )
-    return pl.concat(tables), caption
+    return Grid(["Track", "Against", *_METRICS], rows), caption
 
 
-def _wide(rows: pl.DataFrame, sign: bool) -> pl.DataFrame:
-    from genopred.report.tables import interval, number
+_METRICS = [METRIC_NAMES[metric] for metric in METRICS]
 
-    out: dict[str, list[str]] = {"track": rows["track"].unique(maintain_order=True).to_list()}
+
+def _wide(rows: pl.DataFrame, sign: bool) -> list[list[Cell]]:
+    """A row a track: its name, and each metric with its interval."""
+    out = {track: [Cell(track)] for track in rows["track"].unique(maintain_order=True).to_list()}
     for metric in METRICS:
         of = rows.filter(pl.col("metric") == metric)
-        out[METRIC_NAMES[metric]] = [
-            f"{number(estimate, 3, sign)} {interval(low, high, 3, sign)}"
-            for estimate, low, high in of.select("estimate", "low", "high").iter_rows()
-        ]
-    return pl.DataFrame(out)
+        for track, value, low, high in of.select("track", "estimate", "low", "high").iter_rows():
+            out[track].append(estimate(value, low, high, digits=3, sign=sign))
+    return list(out.values())

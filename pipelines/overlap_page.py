@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from genopred.genetics import overlap as ov
 from genopred.io.annotation import read_exons, read_gtf
 from genopred.io.writing import write_files, write_table
+from genopred.report.tables import Cell, GeneNames, Grid, count, estimate, p_value
 from genopred.types import MatchReport
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ OUTPUTS = (
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: Name, wide figure, narrow figure, caption.
-Drawn = tuple[str, Any, Any, str]
+#: Name, the figure drawn for wide to narrow screens, caption.
+Drawn = tuple[str, tuple[Any, ...], str]
 
 
 def write(
@@ -53,10 +55,9 @@ def write(
     sections = [Section("What was found", text=tuple(reading(results, config.k)), tables=(_shown(results),))]
     for c in comparisons:
         drawn = _figures(config, c)
-        pairs = tuple((wide, narrow, caption) for _, wide, narrow, caption in drawn)
-        sections.append(Section(f"{c.a} against {c.b}", figures=pairs))
+        sections.append(Section(f"{c.a} against {c.b}", figures=tuple((*figures, text) for _, figures, text in drawn)))
         if config.figures != "none":
-            for name, wide, _, _ in drawn:
+            for name, (wide, *_), _ in drawn:
                 path = Path(f"{config.out}.{_plain(c.a)}.{name}.{config.figures}")
                 files.append(save_figure(wide, path))
     sections.append(Section("The nulls", text=tuple(f"{name}: {text}." for name, text in ov.NULLS.items())))
@@ -98,27 +99,33 @@ def _curve_table(c: Comparison) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def _shown(results: pl.DataFrame) -> tuple[pl.DataFrame, str]:
-    table = results.select(
-        pl.format("{} / {}", "a", "b").alias("tables"),
-        pl.when(pl.col("circular")).then(pl.format("CIRCULAR {}", "measure")).otherwise("measure").alias("measure"),
-        "k",
-        *(_text(name) for name in ("value", "low", "high")),
-        "null",
-        *(_text(name) for name in ("expected", "null_low", "null_high", "p")),
-        "n",
-        "note",
+def _shown(results: pl.DataFrame) -> tuple[Grid, str]:
+    """The table of the page; which rankings are compared is a column only where there are several pairs."""
+    pairs = results.select("a", "b").unique(maintain_order=True).rows()
+    several, noted = len(pairs) > 1, any(results["note"].to_list())
+    headings = ["Measure", "Rankings", "k", "Found", "Null", "Expected", "p", "SNPs", "Note"]
+    kept = [i for i, name in enumerate(headings) if (several or name != "Rankings") and (noted or name != "Note")]
+    rows = []
+    for row in results.iter_rows(named=True):
+        p, n, k = row["p"], row["n"], row["k"]
+        cells = [
+            Cell(f"CIRCULAR {row['measure']}" if row["circular"] else row["measure"]),
+            Cell(f"{row['a']} and {row['b']}"),
+            Cell(count(k), value=k),
+            estimate(row["value"], row["low"], row["high"], digits=None),
+            Cell(row["null"] or "\N{EN DASH}"),
+            estimate(row["expected"], row["null_low"], row["null_high"], digits=None),
+            Cell(p_value(p), value=p),
+            Cell(count(n), value=n),
+            Cell(row["note"] or ""),
+        ]
+        rows.append([cells[i] for i in kept])
+    of = "" if several else f"{pairs[0][0]} against {pairs[0][1]}. "
+    return Grid([headings[i] for i in kept], rows), (
+        f"{of}Found: with its 95 % interval, by drawing groups, LD blocks or stretches of SNPs anew. Expected: mean of "
+        "the null and [what holds 95 % of it]. p: at least what was found under the null, unless the note says "
+        "two-sided."
     )
-    return table, (
-        "low and high: 95 % interval of the value, by drawing groups, LD blocks or stretches of SNPs anew. expected, "
-        "null_low and null_high: mean of the null and what holds 95 % of it. p: at least the value under the null, "
-        "unless the note says two-sided."
-    )
-
-
-def _text(name: str) -> pl.Expr:
-    """Numbers with three significant digits: counts, shares and correlations share a column."""
-    return pl.col(name).map_elements(lambda x: f"{x:.3g}", return_dtype=pl.String)
 
 
 def reading(results: pl.DataFrame, ks: Sequence[int]) -> list[str]:
@@ -148,7 +155,7 @@ def reading(results: pl.DataFrame, ks: Sequence[int]) -> list[str]:
         out.append(
             f"{a} and {b}: of the top {k:,} SNPs of each{' gene' if 'of each of' in best['note'] else ''} "
             f"{best['value']:.0f} are shared; {best['expected']:.1f} are expected under the null “{best['null']}” "
-            f"(95 %: {best['null_low']:.0f} to {best['null_high']:.0f}, p = {best['p']:.2g}): {verdict}."
+            f"(95 %: {best['null_low']:.0f} to {best['null_high']:.0f}, p = {p_value(best['p'])}): {verdict}."
         )
     circular = results.filter(pl.col("circular"))
     for row in circular.iter_rows(named=True):
@@ -167,13 +174,14 @@ def reading(results: pl.DataFrame, ks: Sequence[int]) -> list[str]:
 
 
 MINUS_LOG = "\N{MINUS SIGN}log10"
-#: Pixels of a figure on a wide and on a narrow screen.
-_WIDTHS = (1000, 340)
+#: Pixels of a figure that is about square, on a wide and on a narrow screen.
+_SQUARE = (640, 340)
 
 
 def _figures(config: OverlapConfig, c: Comparison) -> list[Drawn]:
     """Name, wide figure, narrow figure and caption of what can be drawn for a comparison."""
     from genopred.report import locus as draw
+    from genopred.report.figures import in_widths
 
     k = config.k[0] if config.k[0] <= int(c.rankings.sizes.max()) else int(c.rankings.sizes.max())
     r, snps = c.rankings, c.snps
@@ -185,15 +193,12 @@ def _figures(config: OverlapConfig, c: Comparison) -> list[Drawn]:
         for curve in curves
         if curve.null in (curves[0].null, curves[-1].null)
     }
-    figures = [
-        draw.overlap_figure(curves[0].k, curves[0].observed, bands, marks=config.k, total=r.n, width=w) for w in _WIDTHS
-    ]
+    drawn = in_widths(partial(draw.overlap_figure, curves[0].k, curves[0].observed, bands, marks=config.k, total=r.n))
     groups = f", summed over {len(r.sizes)} genes" if len(r.sizes) > 1 else ""
     out.append(
         (
             "curve",
-            figures[0],
-            figures[1],
+            drawn,
             f"SNPs shared by the top k of {c.a} and of {c.b}{groups}, against the nulls' 95 %.",
         )
     )
@@ -205,52 +210,42 @@ def _figures(config: OverlapConfig, c: Comparison) -> list[Drawn]:
     row = _locus_rows(r)
     if snps["pos"].null_count() == 0 and row is not None:
         out += _locus(config, c, row, height, ylabel, (top_a, top_b), names)
-    figures = [
-        draw.effect_against_p(
-            snps["score_a"].to_numpy(),
-            height,
-            ids=ids,
-            sets=(top_a, top_b),
-            set_names=names,
-            xlabel=f"score in {c.a}",
-            ylabel=ylabel,
-            width=w,
-        )
-        for w in (640, 340)
-    ]
-    out.append(("effect", figures[0], figures[1], f"Score in {c.a} against {ylabel} in {c.b}, one point a SNP."))
+    effect = partial(
+        draw.effect_against_p,
+        snps["score_a"].to_numpy(),
+        height,
+        ids=ids,
+        sets=(top_a, top_b),
+        set_names=names,
+        xlabel=f"score in {c.a}",
+        ylabel=ylabel,
+    )
+    out.append(("effect", in_widths(effect, _SQUARE), f"Score in {c.a} against {ylabel} in {c.b}, one point a SNP."))
     if "founding_score" in snps.columns and snps["pos"].null_count() == 0:
-        figures = [
-            draw.founding_panels(
-                snps["pos"].to_numpy(),
-                height,
-                snps["score_a"].to_numpy(),
-                snps["founding_score"].to_numpy(),
-                ids=ids,
-                k=k,
-                chrom=_chrom(snps),
-                width=w,
-            )
-            for w in _WIDTHS
-        ]
+        panels = partial(
+            draw.founding_panels,
+            snps["pos"].to_numpy(),
+            height,
+            snps["score_a"].to_numpy(),
+            snps["founding_score"].to_numpy(),
+            ids=ids,
+            k=k,
+            chrom=_chrom(snps),
+        )
         text = (
             f"The founding study's recipe with {c.a}. Red: in both top {k}. The sum (C) finds again what went into it "
             "(A); the model alone (D) hardly does."
         )
-        out.append(("founding", figures[0], figures[1], text))
+        out.append(("founding", in_widths(panels), text))
     if "member" in snps.columns and snps["member"].any():
         member = snps["member"].to_numpy()
         # Scores of different genes are compared as percentiles within their gene.
         score = 1 - r.rank_a / r.sizes[r.group] if len(r.sizes) > 1 else r.a
         precision, recall, _ = ov.precision_recall(score, member)
         name = config.sets.name if config.sets is not None else "set"
-        figures = [
-            draw.precision_recall_figure(recall, precision, float(member.mean()), name=name, width=w)
-            for w in (480, 340)
-        ]
-        out.append(
-            ("precision-recall", figures[0], figures[1], f"Score in {c.a} as a search for the members of {name}.")
-        )
+        curve = partial(draw.precision_recall_figure, recall, precision, float(member.mean()), name=name)
+        text = f"Score in {c.a} as a search for the members of {name}."
+        out.append(("precision-recall", in_widths(curve, (480, 340)), text))
     return out
 
 
@@ -275,29 +270,33 @@ def _locus(
     names: tuple[str, str],
 ) -> list[Drawn]:
     from genopred.report import locus as draw
+    from genopred.report.figures import in_widths
 
     snps, r = c.snps[rows], c.rankings
     if snps["chrom"].n_unique() > 1:
         return []
     chrom, pos, ids = _chrom(snps), snps["pos"].to_numpy(), snps["id"].to_list()
     genes = exons = None
+    called = GeneNames()
     if config.gtf is not None and chrom:
         low, high = int(pos.min()), int(pos.max())
         here = (pl.col("end") >= low) & (pl.col("start") <= high)
         same = pl.col("chrom").is_in([chrom, f"chr{chrom}"])
-        genes = read_gtf(config.gtf).filter(same & here)
+        known = read_gtf(config.gtf)
+        genes = known.filter(same & here)
         exons = read_exons(config.gtf).filter(same & here)
+        called = GeneNames(dict(known.select("gene", "gene_name").iter_rows()))
     label = snps["gene"].drop_nulls().unique().to_list()
-    of = f" of {label[0]}" if len(label) == 1 else ""
+    of = f" of {called.full(label[0])}" if len(label) == 1 else ""
     common: dict[str, Any] = {"ids": ids, "genes": genes, "exons": exons, "chrom": chrom, "ylabel": ylabel}
     sets = (tops[0][rows], tops[1][rows])
-    wide, narrow = (draw.locus_plot(pos, height[rows], sets=sets, set_names=names, width=w, **common) for w in _WIDTHS)
+    drawn = in_widths(partial(draw.locus_plot, pos, height[rows], sets=sets, set_names=names, **common))
     text = f"{ylabel} in {c.b}{of} by position; colour: which top SNPs. Diamond: the lead SNP."
-    out: list[Drawn] = [("locus", wide, narrow, text)]
+    out: list[Drawn] = [("locus", drawn, text)]
     if r.dosage is not None:
         x = r.dosage[:, rows].astype(np.float64)
         ld = (x.T @ x[:, int(np.argmax(height[rows]))]) ** 2
-        wide, narrow = (draw.locus_plot(pos, height[rows], ld=ld, width=w, **common) for w in _WIDTHS)
+        drawn = in_widths(partial(draw.locus_plot, pos, height[rows], ld=ld, **common))
         text = f"{ylabel} in {c.b}{of} by position; colour: r² with the lead SNP (diamond)."
-        out.append(("locus-ld", wide, narrow, text))
+        out.append(("locus-ld", drawn, text))
     return out

@@ -39,6 +39,7 @@ from threadpoolctl import threadpool_limits
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, ModelError
 from genopred.genetics.transform import quantile_normalise
+from genopred.io.annotation import read_symbols
 from genopred.io.expression import read_expression
 from genopred.io.features import MANIFEST
 from genopred.io.folds import read_folds, read_labels
@@ -138,6 +139,9 @@ class StackConfig:
         For the page.
     page : bool
         Write report.html; a workflow that writes a page of its own need not.
+    symbols : Path, optional
+        What the page calls genes beside their ids (`genopred.io.annotation.read_symbols`); without it the expression
+        file is asked.
     """
 
     cohort: CohortInputs
@@ -162,6 +166,7 @@ class StackConfig:
     resume: bool = True
     command: str = ""
     page: bool = True
+    symbols: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,8 @@ class StackResult:
     cost : dict
         Mean CPU seconds per gene of each base learner, of reading and writing, and of the meta-learners; empty
         when all genes had been computed before.
+    symbols : dict
+        What genes are called, by their ids without version.
     """
 
     summary: pl.DataFrame
@@ -192,6 +199,7 @@ class StackResult:
     notes: tuple[str, ...] = field(default=())
     seconds: float = 0.0
     cost: dict[str, float] = field(default_factory=dict)
+    symbols: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 def run(
@@ -219,9 +227,11 @@ def run(
     started = time.perf_counter()
     chosen = _check(config)
     prior = _prior(config)
+    symbols = {} if config.symbols is None else read_symbols(config.symbols)
     _make_folder(config.out)
     with lock_output(config.out), threadpool_limits(1):
         cohort = open_cohort(config.cohort)
+        symbols = symbols or read_symbols(config.cohort.expression)
         folds = _folds(config, cohort)
         _settle_settings(config, cohort, folds, chosen)
         if prepare is not None:
@@ -239,7 +249,8 @@ def run(
             cost[METAS_COST] = (time.process_time() - before) / len(done)
         reference = _reference(config, table["method"].to_list())
         summary = summarise(table, reference, seed=config.seed)
-        result = StackResult(summary, table, report, f"stack-{config.meta}", config.out / "report.html", notes)
+        page = config.out / "report.html"
+        result = StackResult(summary, table, report, f"stack-{config.meta}", page, notes, symbols=symbols)
         _write(config, result)
     return replace(result, seconds=time.perf_counter() - started, cost=cost)
 
@@ -724,6 +735,7 @@ def write_report(
     Nothing on it depends on when or how fast it ran, so that a resumed run writes the same page.
     """
     from genopred.report.page import write_page
+    from genopred.report.tables import GeneNames
 
     best = best_genes(result.scores, result.stack)
     predictions = pl.scan_parquet(config.out / "predictions.parquet").filter(pl.col("gene_id").is_in(best)).collect()
@@ -751,6 +763,7 @@ def write_report(
         info=info,
         sections=sections,
         first=first,
+        names=GeneNames(result.symbols),
     )
 
 

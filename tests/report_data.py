@@ -80,3 +80,69 @@ INFO = {
     "seconds": 812.3,
     "notes": ["28 genes are too few to grow the pooled meta-learner."],
 }
+
+
+def all_figures() -> tuple[tuple, ...]:
+    """Every kind of figure that has one of its own beside a comparison of methods, drawn for all screens."""
+    from functools import partial
+
+    from genopred.report import figures, figures_ism, figures_tracks, figures_training, locus
+
+    rng = np.random.default_rng(3)
+    n = 150
+    pos = np.sort(rng.integers(41_000_000, 41_900_000, n))
+    ids = [f"rs{i + 1_000_000}" for i in range(n)]
+    p, effect = rng.exponential(3, n), rng.exponential(1, n)
+    tops = (effect > np.sort(effect)[-12], p > np.sort(p)[-12])
+    genes = pl.DataFrame(
+        {
+            "gene_id": [f"ENSG{i:011d}.1" for i in range(9)],
+            "gene_name": [f"RP4-756G{i}.5" for i in range(9)],
+            "start": [41_000_000 + 90_000 * i for i in range(9)],
+            "end": [41_060_000 + 90_000 * i for i in range(9)],
+            "strand": ["+", "-", "+"] * 3,
+        }
+    )
+    common = {"ids": ids, "chrom": "22", "genes": genes, "ylabel": "\N{MINUS SIGN}log10 p"}
+    long = "SNPs of a long name " * 3
+    names = ("top 50 of enformer-small", "top 50 of eQTL")
+    tracks = pl.DataFrame(
+        [(f"{cell} {what} {strand}", what, cell, strand) for what in ("accessibility", "initiation")
+         for cell in ("GM12878", "K562", "MCF7") for strand in ("+", "-")],
+        schema=["track", "assay", "cell", "strand"],
+        orient="row",
+    )  # fmt: skip
+    measured = rng.poisson(rng.gamma(0.5, 4, (800, 12))).astype(float)
+    predicted = 0.5 * measured + rng.gamma(1, 1, measured.shape)
+    k = np.arange(1, n + 1)
+    band = (k**2 / n, k**2 / n * 0.6, k**2 / n * 1.4 + 1)
+    nulls = {"permutation": band, "phenotype": band}
+    values = {f"ENSG{i:011d}.12": rng.normal(size=50) for i in range(5)}
+    sequence = "".join(rng.choice(list("ACGT"), 61))
+    changes = rng.normal(size=(61, 4))
+    marks = [(41_256_802, "rs138390425"), (41_256_805, "rs1383904")]
+    epochs = np.arange(30)
+    history = pl.DataFrame(
+        {"epoch": epochs, "train_loss": 1 / (1 + epochs), "validation_loss": 1.2 / (1 + epochs)}
+        | {f"pearson_{name}": rng.random(30) for name in tracks["track"][:9].to_list()}
+    )
+    kinds = {
+        "locus": partial(locus.locus_plot, pos, p, ld=rng.random(n), **common),
+        "sets": partial(locus.locus_plot, pos, p, sets=tops, set_names=names, title=long, **common),
+        "effect": partial(locus.effect_against_p, effect, p, ids=ids, sets=tops, set_names=names),
+        "curve": partial(locus.overlap_figure, k, k**2 / n, nulls, marks=(50,), total=n),
+        "founding": partial(locus.founding_panels, pos, p, effect, effect + p, ids=ids, k=12, chrom="22"),
+        "precision": partial(locus.precision_recall_figure, [0.1, 1.0], [1.0, 0.5], 0.1, name="credible sets"),
+        "mutations": partial(
+            figures_ism.mutagenesis, changes, sequence, chrom="chr22", start=41_256_772, marks=marks,
+            title="In-silico mutagenesis with enformer-small, tracks: GM12878 accessibility, ENSG00000100376.12 (+)",
+        ),
+        "density": partial(figures_tracks.predicted_density, measured, predicted, tracks),
+        "browser": partial(
+            figures_tracks.track_browser, measured, predicted, tracks, chrom="chr22", start=41_000_000, bin_size=128,
+            genes=genes,
+        ),
+        "training": partial(figures_training.training_curves, history),
+        "spreads": partial(figures.spreads, values, "GM12878 accessibility, percent"),
+    }  # fmt: skip
+    return tuple((*figures.in_widths(kind), name) for name, kind in kinds.items())

@@ -45,7 +45,7 @@ def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
         "--min-overlap 0.5 --keep-overlap --learners susie,ridge --meta nnls --outer-folds 3 --inner-folds 4 "
         "--folds f --stratify s --stack-weights none --features d --inputs both "
         "--feature-transform quantile --feature-components 7 "
-        "--seed 9 --threads 2 --no-resume --out o"
+        "--symbols t --seed 9 --threads 2 --no-resume --out o"
     )
     config = settings(*words.split())
     assert config.command.split()[0] == "genopred"
@@ -84,6 +84,7 @@ def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
         seed=9,
         resume=False,
         command=config.command,
+        symbols=Path("t"),
     )
 
 
@@ -125,6 +126,7 @@ def test_benchmark_takes_the_same_options_and_peers(settings, tmp_path):
         ("--expression e --vcf v --all --features enformer-small", "needs --fasta FILE"),
         ("--expression e --vcf v --all --features nothing", "no such folder, and no model of that name"),
         ("--expression e --vcf {tmp}/none.vcf --all", "none.vcf: no such file"),
+        ("--expression e --vcf v --all --symbols {tmp}/none.gtf", "none.gtf: no such file; needed gene symbols: a GTF"),
     ],
 )
 def test_contradictions_are_one_line_and_exit_2(words, message, capsys, tmp_path):
@@ -139,18 +141,19 @@ def test_a_run_on_real_people(tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     args = (
         f"stack --bfile {example.bfile} --expression {example.expression_file} --covar {example.covariates_file} "
-        f"--gene ENSG00000172404 --learners pt-prs,elastic-net,susie-tss --threads 1 --out {out}"
+        f"--gene ENSG00000172404 --learners pt-prs,elastic-net,susie-tss --threads 1 --symbols {example.symbols_file} "
+        f"--out {out}"
     ).split()
     assert main(args) == 0
     said = capsys.readouterr()
-    for part in ("Method", "stack-xgboost", "elastic-net", "ENSG00000172404.4", f"Page: {out}/report.html"):
+    for part in ("Method", "stack-xgboost", "elastic-net", "DNAJB7 (ENSG00000172404.4)", f"Page: {out}/report.html"):
         assert part in said.out
     assert "27 dropped" in said.err
     summary = pl.read_csv(out / "summary.tsv", separator="\t")
     r2 = dict(zip(summary["method"], summary["mean_r2"]))
     assert r2["elastic-net"] > 0.5  # this gene has a strong eQTL
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "ENSG00000172404.4" in page and "not asked for" in page
+    assert "DNAJB7 (ENSG00000172404.4)" in page and "not asked for" in page
     log = (tmp_path / "run.log").read_text()
     assert "27 dropped" in log and "done after" in log and "mean_r2" in log
 

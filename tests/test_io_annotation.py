@@ -10,7 +10,7 @@ import pytest
 
 from genopred.errors import FormatError
 from genopred.io import annotation
-from genopred.io.annotation import GTF_EXON_SCHEMA, GTF_GENE_SCHEMA, exon_lengths, read_exons, read_gtf
+from genopred.io.annotation import GTF_EXON_SCHEMA, GTF_GENE_SCHEMA, exon_lengths, read_exons, read_gtf, read_symbols
 from genopred.io.text import bounded, whole_lines
 
 ENSEMBL = """#!genome-build GRCh37
@@ -87,3 +87,36 @@ def test_a_large_file_is_read_part_by_part(tmp_path, monkeypatch):
     path.write_bytes(gzip.compress((lines[0] + many + "22\tx\tgene\n").encode()))
     with pytest.raises(FormatError, match="line 15002: 3 fields"):
         read_gtf(path)
+
+
+BED = "#chr\tstart\tend\tgene_id\t{}\tstrand\tA\n22\t1\t2\tENSG00000000001.4\tTEF\t+\t0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "symbols"),
+    [
+        (ENSEMBL, {"ENSG00000000001": "A; B"}),
+        ("gene_id\tgene_name\nENSG00000000001.4\tTEF\nENSG00000000002\t\n", {"ENSG00000000001": "TEF"}),
+        ("Gene_ID\tx\tSymbol\nENSG00000000001\t1\tTEF\n", {"ENSG00000000001": "TEF"}),
+        (BED.format("gene_name"), {"ENSG00000000001": "TEF"}),
+        (BED.format("length"), {}),
+    ],
+)
+def test_symbols_of_three_layouts(tmp_path, text, symbols):
+    path = tmp_path / "x.txt"
+    path.write_text(text)
+    assert read_symbols(path) == symbols
+
+
+def test_a_symbol_that_several_genes_share_names_none_of_them(tmp_path):
+    path = tmp_path / "x.tsv"
+    rows = ["G1\tY_RNA", "G2\tY_RNA", "G3\tTEF", "G4\tG4", "G5\t.", "G6\tNA"]
+    path.write_text("\n".join(["gene_id\tgene_name", *rows]) + "\n")
+    assert read_symbols(path) == {"G3": "TEF"}
+
+
+def test_a_file_without_symbols_is_refused(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("gene\tvalue\nG1\t2\n")
+    with pytest.raises(FormatError, match="found the header gene, value; gene symbols need a GTF, or a table with"):
+        read_symbols(path)

@@ -130,11 +130,12 @@ def test_model_section_shows_the_cards_scores_where_it_has_some():
     }
     section = demo_page.model_section(found([0.1], card=card))
     [(table, _)] = section.tables
-    assert table["Track"].to_list() == ["a", "b"] and table.columns[-1] == "More than from base counts"
+    assert [row[0].text for row in table.rows] == ["a", "b"] and table.headings[-1] == "More than from base counts"
+    assert [cell.whole for cell in table.rows[0][1:]] == ["0.500 [0.400, 0.600]", "+0.100 [0.000, +0.200]"]
     assert "1.0 million bases for training" in section.text[1]
     card.pop("differences")
     [(table, _)] = demo_page.model_section(found([0.1], card=card)).tables
-    assert len(table.columns) == 4
+    assert len(table.headings) == 2
     assert demo_page.model_section(found([0.1], card={})).tables == ()
 
 
@@ -169,5 +170,6 @@ def done_page(tmp_path_factory):
     )
     text = demo.run(config).stack.page.read_text(encoding="utf-8")
     assert "http://" not in re.sub(r"http://www\.w3\.org/\S+", "", text) and "https://" not in text
+    assert "DNAJB7 (ENSG00000172404.4)" in text and "CCDC134 <small>ENSG00000100147.9</small>" in text
     assert "enformer-small" in text and text.count("<svg") >= 12
     return [html.unescape(title) for title in re.findall(r"<h2[^>]*>([^<]+)</h2>", text)]

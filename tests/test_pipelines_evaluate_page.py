@@ -136,11 +136,11 @@ def test_the_page_has_every_figure_and_table(tmp_path):
         "evaluate.html",
     ]
     html = files[-1].read_text()
-    assert html.count("<svg") == 2 * 4 and html.count("<table") == 3
+    assert html.count("<svg") == 3 * 4 and html.count("<table") == 3
     for words in ("What was read.", "Beware of this.", "net against the others", "Scores of the others", "Pearson r"):
         assert words in html
     row = shown().scores.row(1, named=True)
-    assert f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" in html
+    assert f"{row['estimate']:.3f} <small>[{row['low']:.3f}, {row['high']:.3f}]</small>" in html
     assert re.search(r"chr1:129-\d\d,\d\d\d, measured and predicted by net", html)
     assert "+ strand up" in html and "chosen without looking at predictions" in html
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from genopred.pipelines.overlap import RESULT_SCHEMA
-from genopred.pipelines.overlap_page import reading
+from genopred.pipelines.overlap_page import _shown, reading
 
 
 def row(**values):
@@ -33,3 +33,25 @@ def test_circular_numbers_are_called_so():
     numbers = {"value": 41.0, "expected": 38.0, "null_low": 35.0, "null_high": 41.0, "p": 0.05}
     (said,) = words(row(measure=measure, circular=True, **numbers))
     assert said.startswith("CIRCULAR") and "38.0 on average (35 to 41)" in said and "nothing about the model" in said
+
+
+def table(*rows):
+    return _shown(pl.DataFrame(rows, schema=RESULT_SCHEMA, orient="row"))
+
+
+def test_the_table_has_readable_heads_and_numbers_with_their_intervals():
+    first = row(null="shift", value=-0.0582, low=-0.1612, high=0.0436, expected=0.00852, p=0.478, n=170, k=None)
+    second = row(
+        null="phenotype", value=13.0, low=5.4, high=24.9, expected=14.723, null_low=10.0, null_high=20.0, p=0.8
+    )
+    grid, caption = table(first, second)
+    assert list(grid.headings) == ["Measure", "k", "Found", "Null", "Expected", "p", "SNPs"]  # one pair, no notes
+    assert caption.startswith("model against eqtl. ")
+    assert [cell.whole for cell in grid.rows[0]] == [
+        "overlap at k", "–", "−0.0582 [−0.161, 0.0436]", "shift", "0.00852", "0.48", "170",
+    ]  # fmt: skip
+    assert grid.rows[1][2].whole == "13 [5.40, 24.9]" and grid.rows[1][4].whole == "14.7 [10, 20]"
+    assert grid.rows[1][2].value == 13 and grid.rows[1][3].value is None
+    several, caption = table(first, second | {"a": "other", "note": "two-sided", "circular": True})
+    assert list(several.headings) == ["Measure", "Rankings", "k", "Found", "Null", "Expected", "p", "SNPs", "Note"]
+    assert several.rows[1][0].text == "CIRCULAR overlap at k" and several.rows[1][1].text == "other and eqtl"

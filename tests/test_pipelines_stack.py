@@ -495,6 +495,10 @@ BAD = {
         r"358 people cannot be split into 400 outer folds",
     ),
     "unknown learner": (lambda e, d: {"learners": "elasticnet"}, r"Did you mean 'elastic-net'"),
+    "symbols of another kind": (
+        lambda e, d: {"symbols": e.covariates_file},
+        r"covariates\.txt\.gz: found the header SampleID, HG00096, HG00097, .*; gene symbols need a GTF",
+    ),
     "output is a file": (lambda e, d: {"out": _touch(d / "taken")}, r"taken.* is a file"),
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import polars as pl
 import pytest
-from report_data import results
+from report_data import all_figures, results
 
 from genopred.errors import GenopredError
 from genopred.report import figures
@@ -92,7 +92,8 @@ def test_scatter_shows_each_person_of_the_best_gene(data, drawn):
 def test_r2_against_r2_counts_who_is_better(data, drawn):
     wide = data[1].pivot(on="method", index="gene_id", values="r2")
     better = int((wide["stack-xgboost"] > wide["elastic-net"]).sum())
-    assert drawn["against"].axes[0].get_title(loc="left") == f"stack-xgboost is better in {better} of 15 genes"
+    title = " ".join(drawn["against"].axes[0].get_title(loc="left").split())
+    assert title == f"stack-xgboost is better in {better} of 15 genes"
 
 
 def test_svg_is_whole_titled_and_its_ids_its_own(drawn):
@@ -148,7 +149,7 @@ def test_spreads_show_every_person_in_the_row_of_the_gene():
     rows = [line for line in ax.lines if line.get_marker() == "o"]
     assert [line.get_xdata().tolist() for line in rows] == [[0.0, 1.0, -2.0], [3.0, 3.0]]
     assert all(abs(up - y) <= 0.3 for y, line in enumerate(rows) for up in line.get_ydata())
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["ENSG…100372", "B"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["ENSG00000100372.10", "B"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first gene is on top
     assert {"ENSG00000100372.10: \N{MINUS SIGN}2.00 to 1.00, 3 values", "B: 3.00 to 3.00, 1 values"} <= set(
         titles(figure)
@@ -157,3 +158,51 @@ def test_spreads_show_every_person_in_the_row_of_the_gene():
     for bad, named in (({}, "no genes"), ({"A": [1.0], "C": [float("nan")]}, "C")):
         with pytest.raises(GenopredError, match=named):
             figures.spreads(bad, "percent")
+
+
+def test_no_text_is_small_or_cut(data, drawn, monkeypatch):
+    """Of any figure at any width, also of those that only go into files."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    scores, summary = data[1], data[2]
+    long = scores.with_columns(method=scores["method"].replace({"stack-nnls": "stack-xgboost-per-gene"}))
+    every = {f"{name} {i}": figure for *several, name in all_figures() for i, figure in enumerate(several)}
+    every |= drawn | {
+        "against long": figures.r2_against_r2(long, "elastic-net", "stack-xgboost-per-gene"),
+        "means medium": figures.method_means(summary, width=660),
+    }
+    shown: list[Text] = []  # ticks beyond their axes have labels that are never drawn
+    draw = Text.draw
+    monkeypatch.setattr(Text, "draw", lambda self, renderer: (shown.append(self), draw(self, renderer))[1])
+    seen = 0
+    for name, figure in every.items():
+        svg = figures.to_svg(figure, title="t")
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: [^;\"]*?([\d.]+)px", svg)]
+        assert sizes and min(sizes) >= figures.SMALL, (name, min(sizes))
+        canvas = FigureCanvasAgg(figure)
+        shown.clear()
+        canvas.draw()
+        whole = figure.bbox.padded(3)
+        for text in shown:
+            box = text.get_window_extent(canvas.get_renderer())
+            clipped = text.axes is not None and text.get_clip_on()  # a gene's name that ends with its axes
+            if not text.get_text() or clipped:
+                continue
+            assert whole.x0 <= box.x0 and box.x1 <= whole.x1, (name, text.get_text())
+            assert whole.y0 <= box.y0 and box.y1 <= whole.y1, (name, text.get_text())
+            seen += 1
+    assert seen > 500
+
+
+def test_the_lighter_svg_is_the_same_picture():
+    values = {"A": [0.0, 1.0, 2.0, 3.0], "B": [0.5, 1.5]}
+    svg = figures.to_svg(figures.spreads(values, "percent"), title="t")
+    places = re.sub(r"scale\([^)]*\)", "", " ".join(re.findall(r' (?:d|x|y|transform)="[^"]*"', svg)))
+    assert svg.count("<use ") >= 6 and re.search(r"\d\.\d\d\b", places) and not re.search(r"\d\.\d{3}", places)
+    point = '<use href="#m" x="1.23456" y="2"{}/>'
+    red, blue = (point.format(f' style="fill: {colour}"') for colour in ("red", "blue"))
+    start = '<g clip-path="url(#p)"'
+    bare = point.format("").replace("1.23456", "1.23")
+    assert figures._lighter(f"{start}>{red}{red}</g>") == f'{start} style="fill: red">{bare}{bare}</g>'
+    assert figures._lighter(f"{start}>{red}{blue}</g>") == f"{start}>{red}{blue}</g>".replace("1.23456", "1.23")

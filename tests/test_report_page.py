@@ -12,6 +12,7 @@ from report_data import INFO, match_report, results
 from genopred.errors import GenopredError
 from genopred.report import figures
 from genopred.report.page import Section, reading, render_page, write_page
+from genopred.report.tables import GeneNames
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 
@@ -119,6 +120,56 @@ def test_the_tables_hold_the_numbers(html, data):
     matched = page.rows["matched-table"]
     assert ["samples", "dropped", "87", "no genotypes in cohort.fam", "HG00104, HG00124, <b>HG00134</b>"] in matched
     assert page.rows["more0t0-table"][1:] == [["rs1", "1234567", "3e−09"], ["rs2", "2", "–"]]
+
+
+def test_genes_go_by_symbol_and_whole_id_and_by_the_id_where_there_is_none(data):
+    predictions, scores, summary = data
+    best = scores.filter(pl.col("method") == "stack-xgboost").sort("r2", descending=True)["gene_id"].to_list()
+    names = GeneNames({best[0].partition(".")[0]: "TEF"})
+    html = render_page(
+        title="t",
+        summary=summary,
+        scores=scores,
+        predictions=predictions,
+        info=INFO,
+        sections=[Section("More", tables=((pl.DataFrame({"Gene": best[:2]}), "genes"),))],
+        names=names,
+    )
+    rows = parse(html).rows
+    assert [row[0] for row in rows["all-table"][1:3]] == [f"TEF {best[0]}", best[1]]
+    assert [row[0] for row in rows["more0t0-table"][1:]] == [f"TEF {best[0]}", best[1]]
+    assert f"<figcaption>TEF ({best[0]}): predicted" in html and f"<figcaption>{best[1]}: predicted" in html
+    assert f"<title>TEF ({best[0]}), stack-xgboost: R²" in html and "ENSG…" not in html
+    assert ">TEF</text>" in html and f">{best[1]}</text>" in html  # of the bars
+    _, scores, summary = results(1)
+    one = scores["gene_id"][0]
+    assert reading(summary, scores, None, GeneNames({one.partition(".")[0]: "TEF"}))[0].startswith(f"TEF ({one}), ")
+
+
+def test_columns_of_numbers_are_told_from_words():
+    table = pl.DataFrame(
+        {
+            "Track": ["a", "b"],
+            "value": [-0.5, None],
+            "n": [-12_034, 1],
+            "rule": ["short", "words"],
+            "note": ["of many words " * 5, "few"],
+        }
+    )
+    html = render_page(title="t", sections=[Section("s", tables=((table, "A table. Of words."),))])
+    rows = parse(html).rows["more0t0-table"]
+    assert rows[1][:3] == ["a", "−0.5000", "−12,034"] and rows[2][1] == "–"
+    assert re.findall(r'<th scope="col"(?: style="[^"]*")?(?: class="([^"]*)")?>', html) == [
+        "word", "", "", "word", "word long",
+    ]  # fmt: skip
+    assert 'aria-label="Table: A table"' in html
+
+
+def test_a_figure_is_drawn_for_each_kind_of_screen(data):
+    html = render_page(title="t", summary=data[2], scores=data[1], info=INFO)
+    means = html[html.index('<section id="methods"') : html.index('<section id="genes"')]
+    drawn = re.findall(r'<div class="draw ([^"]*)">.*?<svg style="min-width: (\d+)px" viewBox="0 0 (\d+)', means)
+    assert drawn == [("wide", "930", "1000"), ("medium", "613", "660"), ("narrow", "316", "340")]
 
 
 def test_names_from_files_are_text_not_markup(html):

@@ -11,9 +11,13 @@ from report_data import results
 from genopred.errors import GenopredError
 from genopred.report.tables import (
     SUMMARY_COLUMNS,
+    GeneNames,
+    count,
+    estimate,
     interval,
     number,
     p_value,
+    significant,
     summary_cells,
     summary_markdown,
     summary_table,
@@ -39,6 +43,20 @@ def test_numbers():
     assert number(-0.00001, sign=True) == "0.0000"
     assert number(float("nan")) == "–" == interval(None, 1.0) == p_value(None)
     assert interval(-0.01, 0.0213, 3, sign=True) == "[−0.010, +0.021]"
+
+
+def test_one_minus_sign_in_every_kind_of_number():
+    texts = [number(-1.5), p_value(3e-9), significant(-0.0582), significant(-12345.6), count(-12_034), interval(-2, -1)]
+    texts += [estimate(-1, -2, 3).whole, estimate(-0.5, -1000.4, 1.0, digits=None).whole]
+    assert not any("-" in text for text in texts) and all("−" in text for text in texts)
+    assert significant(None) == "–" == count(None) and significant(2.0) == "2" and significant(0.5) == "0.500"
+    assert estimate(None, None, None).whole == "–" and estimate(1.0, 1.0, 1.0).note == ""
+
+
+def test_genes_without_a_symbol_keep_their_whole_id():
+    names = GeneNames({"ENSG00000167074": "TEF"})
+    assert names.cell("ENSG00000167074.10").whole == "TEF ENSG00000167074.10"
+    assert names.cell("ENSG00000172404.4").whole == "ENSG00000172404.4" == names.short("ENSG00000172404.4")
 
 
 def test_rows_are_ordered_and_the_best_is_marked_as_rounded(summary):

@@ -3,9 +3,10 @@
     python benchmarks/data/cut_example.py --originals ../shared --out genopred/data/example
     python benchmarks/data/cut_example.py --fetch originals --originals originals --out genopred/data/example
 
-`--originals` is any folder that holds, at whatever depth, the five files of `ORIGINALS`. `--fetch` gets four of
+`--originals` is any folder that holds, at whatever depth, the six files of `ORIGINALS`. `--fetch` gets four of
 them from where they are published: the Debian package `qtltools-example` (needs apt-get and dpkg) and the source
-archive of `deepdetails` on PyPI (needs pip). The fifth, the chain file, is UCSC's and has to be put there by hand.
+archive of `deepdetails` on PyPI (needs pip). The chain file is UCSC's and the annotation GENCODE's (release 24, chr22);
+both have to be put there by hand.
 
 The slice: genes of chr22 whose TSS lies in 41.2 to 42.2 Mb, and the SNPs of 40.7 to 42.7 Mb, so that the ±500 kb
 window of every gene lies wholly inside. Nothing is filtered, normalised or reordered. The reference is GRCh37 in
@@ -41,7 +42,8 @@ EXPRESSION = "genes.50percent.chr22.bed.gz"
 COVARIATES = "genes.covariates.pc50.txt.gz"
 GRCH38 = "chr22.hg38.fa.gz"
 CHAIN = "hg19ToHg38.over.chain.gz"
-ORIGINALS = (GENOTYPES, EXPRESSION, COVARIATES, GRCH38, CHAIN)
+ANNOTATION = "gencode.v24.annotation_chr22.gtf.gz"
+ORIGINALS = (GENOTYPES, EXPRESSION, COVARIATES, GRCH38, CHAIN, ANNOTATION)
 
 
 @dataclass(frozen=True)
@@ -232,13 +234,28 @@ def cut_covariates(path: Path) -> str:
     return "\n".join(kept) + "\n"
 
 
+def cut_symbols(annotation: Path, expression: str) -> str:
+    """gene_id as in the expression file, and what GENCODE calls the gene."""
+    names = {}
+    with gzip.open(annotation, "rt") as lines:
+        for line in lines:
+            if "\tgene\t" in line:
+                gene, name = (line.partition(f'{key} "')[2].partition('"')[0] for key in ("gene_id", "gene_name"))
+                names[gene.partition(".")[0]] = name
+    genes = [line.split("\t", 4)[3] for line in expression.splitlines() if not line.startswith("#")]
+    rows = [f"{gene}\t{names[gene.partition('.')[0]]}\n" for gene in genes if gene.partition(".")[0] in names]
+    return "gene_id\tgene_name\n" + "".join(rows)
+
+
 def cut(originals: Path, out: Path) -> None:
     """Write the example's files into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     vcf = find(originals, GENOTYPES)
     snps = read_snps(vcf, *SLICE)
     write_genotypes(snps, out / "geuvadis")
-    bgzip(cut_expression(find(originals, EXPRESSION)).encode(), out / "expression.bed.gz")
+    expression = cut_expression(find(originals, EXPRESSION))
+    bgzip(expression.encode(), out / "expression.bed.gz")
+    (out / "symbols.tsv").write_text(cut_symbols(find(originals, ANNOTATION), expression))
     bgzip(cut_covariates(find(originals, COVARIATES)).encode(), out / "covariates.txt.gz")
     lifted, changed = lift_reference(find(originals, GRCH38), find(originals, CHAIN), vcf)
     print(f"reference: REF of the VCF put in at {changed} sites of chr{CHROM}")

@@ -1,13 +1,14 @@
-"""Gene annotation: GTF."""
+"""Gene annotation: GTF, and what genes are called."""
 
 from __future__ import annotations
 
 import io
+from collections import Counter
 
 import polars as pl
 
 from genopred.errors import FormatError, examples
-from genopred.io.text import PathLike, check_bound, decode, whole_lines
+from genopred.io.text import PathLike, check_bound, decode, read_bytes, read_table, whole_lines
 from genopred.types import plain_gene
 
 #: Columns of `read_gtf`. Positions are 1-based; `start` and `end` are both inside the gene.
@@ -83,6 +84,57 @@ def read_exons(path: PathLike) -> pl.DataFrame:
     if not exons.height:
         raise FormatError(f"{path} has no exon lines.")
     return _finish(exons, GTF_EXON_SCHEMA)
+
+
+#: Names that a column of symbols has in an expression BED or a table, in lower case.
+SYMBOL_COLUMNS = ("gene_name", "symbol", "gene_symbol", "hgnc_symbol")
+
+
+def read_symbols(path: PathLike) -> dict[str, str]:
+    """What genes are called, by their id without version.
+
+    Parameters
+    ----------
+    path : str
+        A GTF; a table with the columns `gene_id` and `gene_name` (or another of `SYMBOL_COLUMNS`); or an expression BED
+        whose fifth column is one of these. Gzipped or not.
+
+    Returns
+    -------
+    dict of str to str
+        Empty for an expression BED without such a column. Left out are genes without a symbol, and symbols that several
+        genes share, such as `Y_RNA`: they name none of them.
+
+    Raises
+    ------
+    FormatError
+        If the file is none of the three.
+    """
+    data = read_bytes(path, "gene symbols: a GTF, or a table with the columns gene_id and gene_name")
+    first = next(line for line in data.split(b"\n", 1000) if line.strip() and not line.startswith(b"##"))
+    header = first.decode("utf-8", "replace").rstrip("\r").split("\t")
+    lower = [name.lower() for name in header]
+    named = [i for i, name in enumerate(lower) if name in SYMBOL_COLUMNS]
+    bed = lower[0].lstrip("#").startswith("chr") and len(header) > 4
+    if bed and named == [4]:
+        rows = [line.split("\t", 5) for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+        pairs = [(row[3], row[4]) for row in rows if not row[0].startswith("#") and row != header and len(row) > 4]
+    elif named and "gene_id" in lower:
+        table, _ = read_table(data, path, separator="\t", comment=b"##")
+        pairs = list(table.select(header[lower.index("gene_id")], header[named[0]]).iter_rows())
+    elif bed:
+        return {}
+    elif len(header) == 9 or first.startswith(b"#"):
+        pairs = list(read_gtf(path).select("gene_id", "gene_name").iter_rows())
+    else:
+        raise FormatError(
+            f"{path}: found the header {examples(header)}; gene symbols need a GTF, or a table with the columns "
+            "gene_id and gene_name, separated by tabs."
+        )
+    found = {plain_gene(gene): name for gene, name in pairs if name not in ("", ".", "NA", None)}
+    found = {gene: name for gene, name in found.items() if gene != plain_gene(name)}
+    times = Counter(found.values())
+    return {gene: name for gene, name in found.items() if times[name] == 1}
 
 
 def exon_lengths(exons: pl.DataFrame) -> pl.DataFrame:

@@ -62,6 +62,11 @@ class Example:
         return self.folder / "covariates.txt.gz"
 
     @property
+    def symbols_file(self) -> Path:
+        """What 27 of the 28 genes are called (`--symbols`)."""
+        return self.folder / "symbols.tsv"
+
+    @property
     def reference_file(self) -> Path:
         """Bgzipped, indexed FASTA in chromosome 22's own coordinates; N outside 40.7 to 42.7 Mb."""
         return self.folder / "reference.fa.gz"
@@ -91,7 +96,7 @@ class Example:
             The same example, read from there.
         """
         names = [f"geuvadis{end}" for end in PLINK1 + PLINK2]
-        names += [self.expression_file.name, self.covariates_file.name]
+        names += [self.expression_file.name, self.covariates_file.name, self.symbols_file.name]
         names += [f"{self.reference_file.name}{end}" for end in FASTA]
         write_files({Path(folder) / name: (self.folder / name).read_bytes() for name in names})
         return _open(Path(folder))

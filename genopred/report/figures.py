@@ -1,6 +1,7 @@
 """Figures of a comparison of methods. Each function returns a matplotlib Figure; nothing touches pyplot's state.
 
-Sizes are in CSS pixels (1/72 inch), so that an SVG shown at its own size has text of the size given here.
+Sizes are in CSS pixels (1/72 inch), so that an SVG shown at its own size has text of the size given here. No text is
+smaller than `SMALL`; a page draws a figure anew for narrow screens rather than shrink it (`WIDTHS`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from genopred.errors import GenopredError, examples
 from genopred.io.writing import write_files
-from genopred.report.tables import check_summary, interval, number
+from genopred.report.tables import NO_NAMES, GeneNames, check_summary, interval, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +41,13 @@ COLOURS = {
     "worse": "#b4433a",
     "other": "#8458a8",
 }
+
+#: Pixels of the smallest text.
+SMALL = 11
+#: Pixels of a figure by itself on a wide, a middling and a narrow screen, and of one of several side by side.
+WIDTHS, BESIDE = (1000, 660, 340), 320
+#: Longer names of genes are cut on axes; the words on hover are whole. Ensembl's are 15 and a version.
+_LONGEST = 24
 
 _ROLES = (
     ("baseline", ("baseline",)),
@@ -89,6 +98,22 @@ def _figure(width: float, height: float) -> Figure:
 
     layout = ConstrainedLayoutEngine(w_pad=8 / 72, h_pad=6 / 72)
     return Figure(figsize=(width / 72, height / 72), dpi=72, layout=layout)
+
+
+def in_widths(draw: Callable[..., Figure], widths: Sequence[float] = WIDTHS) -> tuple[Figure, ...]:
+    """A figure drawn for each kind of screen, widest first.
+
+    Parameters
+    ----------
+    draw : callable
+        Takes `width`.
+    widths : sequence of float
+
+    Returns
+    -------
+    tuple of matplotlib.figure.Figure
+    """
+    return tuple(draw(width=width) for width in widths)
 
 
 def main_method(summary: pl.DataFrame, wanted: str | None = None) -> str:
@@ -191,7 +216,7 @@ def method_means(
         axes[0].set_xlabel(f"R², 95 % interval over {over}")
         if compared:
             _intervals(axes[1], table, "delta_r2", "delta_low", "delta_high", main, skip=reference)
-            axes[1].set_title(f"Difference from {reference}")
+            axes[1].set_title(_wrapped(f"Difference from {reference}", width if narrow else width / 2 - 60))
             axes[1].set_xlabel("difference of R², paired over genes")
     return figure
 
@@ -213,7 +238,7 @@ def _intervals(
             (dot,) = ax.plot(floor, y, "<", color=COLOURS["worse"], markersize=7, zorder=3, clip_on=False)
             _tip(dot, f"{row['method']}: {number(row[middle], sign=skip is not None)}")
             text = f"{number(row[middle], 2, sign=skip is not None)}, off the scale"
-            ax.annotate(text, (floor, y), (9, 0), textcoords="offset points", va="center", fontsize=10.5)
+            ax.annotate(text, (floor, y), (9, 0), textcoords="offset points", va="center", fontsize=SMALL)
             continue
         tip = f"{row['method']}: {number(row[middle], sign=skip is not None)}"
         width = interval(row[low], row[high], sign=skip is not None)
@@ -258,6 +283,7 @@ def gene_bars(
     max_genes: int = 40,
     width: float = 1000,
     horizontal: bool = False,
+    names: GeneNames = NO_NAMES,
 ) -> Figure:
     """R² per gene, methods beside each other, genes sorted by the last method.
 
@@ -273,6 +299,8 @@ def gene_bars(
         In pixels.
     horizontal : bool
         Bars to the right, one gene below the other, for a narrow page.
+    names : GeneNames
+        What genes are called.
 
     Returns
     -------
@@ -284,9 +312,12 @@ def gene_bars(
     colours = _colours(methods, methods[-1])
     places = np.arange(wide.height, dtype=np.float64)
     thick = 0.8 / len(methods)
+    labels = [_label(gene, names) for gene in wide["gene_id"]]
     lowest = -0.1  # a method that fails badly in one gene must not flatten all the others
     with _style():
-        height = 90 + 14 * wide.height + 6 * wide.height * len(methods) if horizontal else 360
+        few = wide.height <= 8 and (max(map(len, labels), default=0) + 2) * _LETTER * wide.height < width - 80
+        height: float = 90 + 14 * wide.height + 6 * wide.height * len(methods) if horizontal else 320
+        height += 0 if horizontal or few else _LETTER * max(map(len, labels), default=0)
         figure = _figure(width, height)
         ax = figure.subplots()
         for i, method in enumerate(methods):
@@ -296,30 +327,37 @@ def gene_bars(
             draw = ax.barh if horizontal else ax.bar
             bars = draw(places + offset, shown, thick * 0.92, color=colours[method], label=method, zorder=2)
             for bar, gene, value in zip(bars, wide["gene_id"], values):
-                _tip(bar, f"{gene}, {method}: R² {number(value)}")
-        names = [_short(name) for name in wide["gene_id"]]
+                _tip(bar, f"{names.full(gene)}, {method}: R² {number(value)}")
         ax.margins(y=0.01) if horizontal else ax.margins(x=0.01)
         if horizontal:
-            ax.set_yticks(places, names, fontsize=10)
+            ax.set_yticks(places, labels)
             ax.invert_yaxis()
             ax.set_xlabel("R² on held-out people")
             ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=3)
             ax.grid(axis="x", color=COLOURS["rule"], linewidth=0.8, zorder=0)
         else:
-            few = wide.height <= 8
-            ax.set_xticks(places, names, rotation=0 if few else 90, fontsize=10.5 if few else 9)
+            ax.set_xticks(places, labels, rotation=0 if few else 90)
             ax.set_ylabel("R² on held-out people")
             ax.axhline(0, color=COLOURS["soft"], linewidth=1, zorder=3)
             ax.grid(axis="y", color=COLOURS["rule"], linewidth=0.8, zorder=0)
         ax.tick_params(axis="y" if horizontal else "x", length=0)
         figure.legend(
-            loc="outside upper left", ncols=2 if horizontal else len(methods), handlelength=1, columnspacing=1.6
+            loc="outside upper left",
+            ncols=_columns(methods, width, len(methods)),
+            handlelength=1,
+            columnspacing=1.6 if width > 500 else 1,
         )
     return figure
 
 
 def predicted_scatter(
-    predictions: pl.DataFrame, gene_id: str, method: str, r2: float | None = None, *, width: float = 300
+    predictions: pl.DataFrame,
+    gene_id: str,
+    method: str,
+    r2: float | None = None,
+    *,
+    width: float = BESIDE,
+    names: GeneNames = NO_NAMES,
 ) -> Figure:
     """Predicted against measured expression of one gene, one point a held-out person.
 
@@ -332,6 +370,8 @@ def predicted_scatter(
         Written above the points.
     width : float
         In pixels.
+    names : GeneNames
+        What genes are called.
 
     Returns
     -------
@@ -344,12 +384,18 @@ def predicted_scatter(
     """
     with _style():
         figure = _figure(width, width * 0.94)
-        _scatter(figure.subplots(), predictions, gene_id, method, r2)
+        _scatter(figure.subplots(), predictions, gene_id, method, r2, names)
     return figure
 
 
 def predicted_scatters(
-    predictions: pl.DataFrame, scores: pl.DataFrame, method: str, *, n_genes: int = 6, width: float = 960
+    predictions: pl.DataFrame,
+    scores: pl.DataFrame,
+    method: str,
+    *,
+    n_genes: int = 6,
+    width: float = 960,
+    names: GeneNames = NO_NAMES,
 ) -> Figure:
     """Small multiples of `predicted_scatter` for the genes that the method predicts best."""
     genes = best_genes(scores, method, n_genes)
@@ -359,7 +405,7 @@ def predicted_scatters(
         figure = _figure(width, rows * width / columns * 0.94)
         grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
         for ax, (gene, r2) in zip(grid, genes):
-            _scatter(ax, predictions, gene, method, r2)
+            _scatter(ax, predictions, gene, method, r2, names)
         for ax in grid[len(genes) :]:
             ax.set_visible(False)
     return figure
@@ -374,7 +420,9 @@ def best_genes(scores: pl.DataFrame, method: str, n: int) -> list[tuple[str, flo
     return list(zip(top["gene_id"].to_list(), top["r2"].to_list()))
 
 
-def _scatter(ax: Axes, predictions: pl.DataFrame, gene_id: str, method: str, r2: float | None) -> None:
+def _scatter(
+    ax: Axes, predictions: pl.DataFrame, gene_id: str, method: str, r2: float | None, names: GeneNames
+) -> None:
     of = predictions.filter((pl.col("gene_id") == gene_id) & (pl.col("method") == method))
     if of.height == 0:
         raise GenopredError(f"predictions: none of gene {gene_id!r} by method {method!r}.")
@@ -391,10 +439,12 @@ def _scatter(ax: Axes, predictions: pl.DataFrame, gene_id: str, method: str, r2:
     ax.set_ylabel("measured")
     ax.locator_params(nbins=5)
     tail = "" if r2 is None else f"  R² {number(r2, 3)}"
-    ax.set_title(f"{_short(gene_id)}{tail}", fontsize=11.5)
+    ax.set_title(f"{_label(gene_id, names)}{tail}", fontsize=11.5)
 
 
-def r2_against_r2(scores: pl.DataFrame, x: str, y: str, *, width: float = 420) -> Figure:
+def r2_against_r2(
+    scores: pl.DataFrame, x: str, y: str, *, width: float = BESIDE, names: GeneNames = NO_NAMES
+) -> Figure:
     """R² of two methods against each other, one point a gene.
 
     Parameters
@@ -405,6 +455,8 @@ def r2_against_r2(scores: pl.DataFrame, x: str, y: str, *, width: float = 420) -
         Methods.
     width : float
         In pixels; the figure is about square.
+    names : GeneNames
+        What genes are called.
 
     Returns
     -------
@@ -418,7 +470,7 @@ def r2_against_r2(scores: pl.DataFrame, x: str, y: str, *, width: float = 420) -
         for gene, at, up in zip(wide["gene_id"], a, b):
             colour = COLOURS["main"] if up >= at else COLOURS["worse"]
             (dot,) = ax.plot(at, up, "o", color=colour, markersize=6, alpha=0.7, markeredgewidth=0, zorder=2)
-            _tip(dot, f"{gene}: {x} {number(at)}, {y} {number(up)}")
+            _tip(dot, f"{names.full(gene)}: {x} {number(at)}, {y} {number(up)}")
         low, high = min(a.min(), b.min()), max(a.max(), b.max())
         pad = 0.05 * (high - low or 1.0)
         ax.set_xlim(low - pad, high + pad)
@@ -431,11 +483,11 @@ def r2_against_r2(scores: pl.DataFrame, x: str, y: str, *, width: float = 420) -
         ax.set_xlabel(f"R² of {x}")
         ax.set_ylabel(f"R² of {y}")
         better = int((b > a).sum())
-        ax.set_title(f"{y} is better in {better} of {len(a)} genes", fontsize=12)
+        ax.set_title(_wrapped(f"{y} is better in {better} of {len(a)} genes", width - 70))
     return figure
 
 
-def spreads(values: Mapping[str, ArrayLike], label: str, *, width: float = 720) -> Figure:
+def spreads(values: Mapping[str, ArrayLike], label: str, *, width: float = 720, names: GeneNames = NO_NAMES) -> Figure:
     """One row a gene, one point a person: how far people lie apart.
 
     Parameters
@@ -446,6 +498,8 @@ def spreads(values: Mapping[str, ArrayLike], label: str, *, width: float = 720) 
         Of the axis.
     width : float
         In pixels.
+    names : GeneNames
+        What genes are called.
 
     Returns
     -------
@@ -470,8 +524,11 @@ def spreads(values: Mapping[str, ArrayLike], label: str, *, width: float = 720) 
             # scattered across the row, so that people with the same value do not hide each other
             up = y + rng.uniform(-0.3, 0.3, len(of))
             (dots,) = ax.plot(of, up, "o", color=COLOURS["main"], markersize=4, alpha=0.4, markeredgewidth=0, zorder=2)
-            _tip(dots, f"{gene}: {number(of.min(), 2)} to {number(of.max(), 2)}, {len(np.unique(of)):,} values")
-        ax.set_yticks(range(len(rows)), [_short(gene) for gene in rows])
+            _tip(
+                dots,
+                f"{names.full(gene)}: {number(of.min(), 2)} to {number(of.max(), 2)}, {len(np.unique(of)):,} values",
+            )
+        ax.set_yticks(range(len(rows)), [_label(gene, names) for gene in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
@@ -493,14 +550,37 @@ def _listed(scores: pl.DataFrame) -> str:
     return ", ".join(scores["method"].unique(maintain_order=True).to_list()) or "no methods"
 
 
-def _short(gene_id: str) -> str:
-    """A label short enough for an axis: Ensembl's version and leading zeros go, other names stay.
+def _label(gene_id: str, names: GeneNames) -> str:
+    """What an axis calls a gene: its symbol, or its whole id, unless that is far too long.
 
-    >>> _short("ENSG00000100376.12"), _short("TYMP")
-    ('ENSG…100376', 'TYMP')
+    >>> _label("ENSG00000100376.12", GeneNames()), _label("chr22:1000:2000:clu_12:ENSG00000100376", GeneNames())
+    ('ENSG00000100376.12', 'chr22:1000:2000:clu_12:…')
     """
-    match = re.fullmatch(r"ENSG0+(\d+)(\.\d+)?", gene_id)
-    return f"ENSG…{match[1]}" if match else gene_id if len(gene_id) <= 16 else gene_id[:15] + "…"
+    name = names.short(gene_id)
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+
+
+#: Pixels of a letter: of text of `SMALL` size, and of bold titles.
+_LETTER, _LETTER_BOLD = 7.0, 7.8
+
+
+def _wrapped(title: str, width: float) -> str:
+    """A title on as many lines as it needs; names are not broken.
+
+    >>> _wrapped("stack-xgboost is better in 23 of 28 genes", 250)
+    'stack-xgboost is better in 23 of\\n28 genes'
+    """
+    return textwrap.fill(title, max(12, int(width / _LETTER_BOLD)), break_long_words=False, break_on_hyphens=False)
+
+
+def _columns(labels: Sequence[str], width: float, most: int) -> int:
+    """How many columns of a legend fit side by side.
+
+    >>> _columns(["observed", "its mean"], 300, 5), _columns(["top 50 of enformer-small only (10)"] * 4, 300, 5)
+    (2, 1)
+    """
+    each = 45 + _LETTER * max(map(len, labels), default=0)
+    return max(1, min(most, len(labels), int(width / each)))
 
 
 def _tip(artist: Any, text: str) -> None:
@@ -531,6 +611,7 @@ def to_svg(figure: Figure, *, title: str, prefix: str = "figure") -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<style.*?</style>\s*", "", text, flags=re.DOTALL)  # its rules would hold for the whole page
+    text = _lighter(text)
     text = re.sub(r'<g id="tip:([^"]*)">', lambda m: f'<g class="tip"><title>{m[1]}</title>', text)
     text = re.sub(r' id="([^"]+)"', rf' id="{prefix}-\1"', text)
     text = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", text)
@@ -541,12 +622,31 @@ def to_svg(figure: Figure, *, title: str, prefix: str = "figure") -> str:
     label = f"{prefix}-label"
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-labelledby="{label}" '
-        f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        f'xmlns="http://www.w3.org/2000/svg">'
         f'<title id="{label}">{escape(title)}</title>{body}'
     )
 
 
 _FONTS = "system-ui, sans-serif"
+
+
+def _lighter(svg: str) -> str:
+    """The same picture in fewer bytes: hundredths of a pixel, and the style of equal points said once."""
+
+    def rounded(attribute: re.Match[str]) -> str:
+        if "scale" in attribute[0]:
+            return attribute[0]
+        return re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), attribute[0])
+
+    def once(group: re.Match[str]) -> str:
+        styles = set(re.findall(r'<use [^>]*?( style="[^"]*")/>', group[2]))
+        if len(styles) != 1 or group[2].count("<use ") != group[2].count(" style="):
+            return group[0]
+        style = styles.pop()
+        return f"{group[1]}{style}>{group[2].replace(style, '')}</g>"
+
+    svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', rounded, svg.replace("xlink:href", "href"))
+    return re.sub(r'(<g clip-path="[^"]*")>((?:\s*<use [^>]*/>)+\s*)</g>', once, svg)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, _figure, _style
+from genopred.report.figures import COLOURS, SMALL, _figure, _style, _wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +97,7 @@ def mutagenesis(
                 xytext=(0, 3 + 15 * level),
                 textcoords="offset points",
                 ha="center",
-                fontsize=10,
+                fontsize=SMALL,
                 color=COLOURS["ink"],
             )
         image = bottom.imshow(
@@ -116,7 +116,7 @@ def mutagenesis(
             bottom.scatter(*zip(*at), s=size**2, color=COLOURS["baseline"], linewidths=0, zorder=2)
         bottom.set_yticks(range(4), list(BASES))
         for tick in bottom.get_yticklabels():
-            tick.set_color(_LETTERS[tick.get_text()])
+            tick.set_color(COLOURS["ink"])  # the letters' own colours are too light for text
             tick.set_fontweight("bold")
         bottom.set_ylabel("changed to")
         bottom.set_xlim(start - 0.5, start + n - 0.5)
@@ -125,7 +125,7 @@ def mutagenesis(
         bottom.locator_params(axis="x", integer=True, nbins=8 if width >= 500 else 2)
         figure.colorbar(image, ax=[top, bottom], label=label, fraction=0.02, pad=0.01)
         if title:
-            top.set_title(title, pad=6 + 15 * rows)
+            top.set_title(_wrapped(title, width - 150), pad=6 + 15 * rows)
     return figure
 
 
@@ -135,7 +135,7 @@ def _levels(shown: Sequence[tuple[int, str]], start: int, n: int, width: int) ->
     out = []
     for pos, name in shown:
         middle = (pos - start + 0.5) / n * (width - 130)
-        half = 3.4 * len(name) + 4
+        half = 3.8 * len(name) + 4
         level = next((i for i, end in enumerate(ends) if middle - half > end), None)
         if level is not None:
             ends[level] = middle + half

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip, _wrapped
 from genopred.report.locus import _draw_genes, _gene_rows, _megabases
 from genopred.report.tables import interval, number
 
@@ -61,6 +61,7 @@ def predicted_density(
         If there is no bin or shapes do not fit.
     """
     from matplotlib.colors import ListedColormap, LogNorm, to_rgb
+    from matplotlib.ticker import FuncFormatter
 
     y, x = _checked(measured, predicted, tracks)
     groups = _groups(tracks)
@@ -104,7 +105,8 @@ def predicted_density(
             strands = " (both strands)" if len(which) > 1 and not narrow else ""
             r = _correlation(a, b)
             ax.text(0.04, 0.96, f"r = {number(r, 2)}", transform=ax.transAxes, ha="left", va="top", zorder=4)
-            ax.set_title(f"{cell}, {assay}{strands}", fontsize=10 if narrow else 12)
+            title = _wrapped(f"{cell}, {assay}{strands}", side + 30)
+            ax.set_title(title, fontsize=SMALL if narrow else 12)
             ax.set_box_aspect(1)
             ticks = _log_ticks(top, 4 if narrow else 6)
             for axis in (ax.xaxis, ax.yaxis):
@@ -117,6 +119,8 @@ def predicted_density(
             bar.set_label("bins in a hexagon", color=COLOURS["soft"])
             bar.outline.set_visible(False)  # type: ignore[operator]
             bar.ax.minorticks_off()
+            bar.formatter = FuncFormatter(lambda value, _: f"{value:,.0f}")  # no small exponents
+            bar.update_ticks()
     return figure
 
 
@@ -197,9 +201,9 @@ def track_browser(
                     _tip(area, f"{tracks['track'][k]}, {what}")
                 _lane(ax, reach, numbered=j == 0)
                 if j == 0 and narrow:
-                    ax.set_title(f"{cell}, {assay}", fontsize=9.5, fontweight="normal", pad=2)
+                    ax.set_title(f"{cell}, {assay}", fontsize=SMALL, fontweight="normal", pad=2)
                 elif j == 0:
-                    ax.set_ylabel(f"{cell}\n{assay}", rotation=0, ha="right", va="center", fontsize=11)
+                    ax.set_ylabel(f"{cell}\n{assay}", rotation=0, ha="right", va="center", fontsize=SMALL)
                     ax.yaxis.set_label_coords(-0.045, -0.05)
         below = figure.add_subplot(grid[len(heights) - 1], sharex=shared)
         if gene_rows:
@@ -272,9 +276,8 @@ def score_intervals(
         ax.spines["left"].set_visible(False)
         ax.tick_params(axis="y", length=0)
         ax.locator_params(axis="x", nbins=5 if width < 500 else 8)
-        figure.legend(
-            loc="outside upper left", ncols=1 if width < 500 else len(models), handlelength=0.8, columnspacing=1.6
-        )
+        columns = _columns(models, width, len(models))
+        figure.legend(loc="outside upper left", ncols=columns, handlelength=0.8, columnspacing=1.6)
     return figure
 
 
@@ -363,7 +366,7 @@ def _lane(ax: Axes, reach: tuple[float, float], numbered: bool) -> None:
             ticks.append(sign * math.log1p(value))
             words.append(f"{mark}{value:,}")
     ax.set_yticks(ticks, words)
-    ax.tick_params(axis="y", labelsize=8.5, length=3)
+    ax.tick_params(axis="y", labelsize=SMALL, length=3)
 
 
 def _patch(role: str, text: str) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip, _wrapped
+from genopred.report.tables import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +53,11 @@ def training_curves(history: pl.DataFrame, *, best: int | None = None, width: fl
     tracks = [name for name in history.columns if name.startswith(PREFIX)]
     narrow, few = width < 600, history.height < 40
     with _style():
-        figure = _figure(width, 660 if narrow else 340)
+        names = [name[len(PREFIX) :] for name in tracks]
+        panel = width if narrow or not tracks else width / 2
+        columns = _columns(names, panel - 40, 4)
+        legend = 18 * math.ceil(len(names) / columns) + 12 if names and len(names) <= _NAMED else 0
+        figure = _figure(width, (660 if narrow else 340) + legend)
         if tracks:
             loss, score = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
         else:
@@ -64,9 +70,9 @@ def training_curves(history: pl.DataFrame, *, best: int | None = None, width: fl
             (line,) = loss.plot(
                 epochs, history[name].to_numpy(), color=colour, marker=marker, markersize=3, label=label
             )
-            _tip(line, f"{label}: {history[name][best]:.4f} in epoch {epochs[best]}")
+            _tip(line, f"{label}: {number(history[name][best])} in epoch {epochs[best]}")
         loss.plot(epochs[best], validation[best], "o", color=COLOURS["main"], markersize=8, zorder=4)
-        loss.set_title(f"Loss; best network: epoch {epochs[best]}")
+        loss.set_title(_wrapped(f"Loss; best network: epoch {epochs[best]}", panel - 70))
         loss.set_ylabel("Poisson loss (1: each track's mean)")
         loss.legend()
         if score is not None:
@@ -86,12 +92,13 @@ def training_curves(history: pl.DataFrame, *, best: int | None = None, width: fl
                     alpha=1 if named else 0.6,
                     label=name[len(PREFIX) :],
                 )
-                _tip(line, f"{name[len(PREFIX) :]}: {values[best]:.3f} in epoch {epochs[best]}")
+                _tip(line, f"{name[len(PREFIX) :]}: {number(values[best], 3)} in epoch {epochs[best]}")
             score.axvline(epochs[best], color=COLOURS["rule"], linewidth=1, zorder=0)
-            score.set_title("Correlation on validation windows")
+            score.set_title(_wrapped("Correlation on validation windows", panel - 70))
             score.set_ylabel("Pearson of log(1 + value)")
             if len(tracks) <= _NAMED:
-                score.legend(fontsize=9.5, ncols=1 if len(tracks) < 7 else 2)
+                # under the panel, where it covers no line
+                score.legend(fontsize=SMALL, ncols=columns, loc="upper left", bbox_to_anchor=(-0.05, -0.2))
         for ax in (loss, score):
             if ax is not None:
                 ax.set_xlabel("epoch")

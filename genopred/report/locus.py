@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip, _wrapped
 from genopred.report.tables import number, p_value
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ LD_BINS = ((0.2, "baseline"), (0.4, "learner"), (0.6, "main"), (0.8, "pt"), (1.0
 
 #: Membership: neither, first, second, both.
 SET_ROLES = ("baseline", "learner", "pt", "worse")
+
+#: Pixels between a panel and its title, for a legend of two lines that covers no point.
+_LEGEND = 42
 
 #: Points with words of their own on hover; the others only colour the page's size.
 _TIPS = 400
@@ -87,7 +90,7 @@ def locus_plot(
     span = (left - pad, right + pad)
     rows = _gene_rows(genes, span, width) if genes is not None else []
     lanes = 1 + max((row for *_, row in rows), default=-1)
-    track = 16 + 22 * lanes
+    track = 18 + 24 * lanes
     with _style():
         height = (300 if width < 500 else 340) + (track if rows else 0)
         figure = _figure(width, height)
@@ -115,13 +118,13 @@ def locus_plot(
             textcoords="offset points",
             ha="right" if x[top] > (left + right) / 2 else "left",
             va="center",
-            fontsize=11,
+            fontsize=SMALL,
         )
         ax.set_xlim(*span)
         ax.set_ylim(min(0.0, float(value.min())), float(value.max()) * 1.1 or 1.0)
         ax.set_ylabel(ylabel)
         if title:
-            ax.set_title(title)
+            ax.set_title(_wrapped(title, width - 90))
         _megabases(below, chrom, width)
         if ax is not below:
             ax.tick_params(axis="x", length=0, labelbottom=False)
@@ -136,7 +139,7 @@ def _legend(figure: Figure, ax: Axes, width: float) -> None:
             handles,
             labels,
             loc="outside upper right",
-            ncols=2 if width < 500 else 6,
+            ncols=_columns(labels, width, 6),
             handletextpad=0.3,
             columnspacing=1.2,
         )
@@ -230,7 +233,7 @@ def _gene_rows(
     most = 14 if width < 500 else 60
     if here.height > most:  # longest first
         here = here.sort(pl.col("end") - pl.col("start"), descending=True).head(most)
-    per_letter = (span[1] - span[0]) / (width - 130) * 6.8
+    per_letter = (span[1] - span[0]) / (width - 130) * 7.6
     ends: list[float] = []
     out = []
     for row in here.sort("start").iter_rows(named=True):
@@ -265,7 +268,7 @@ def _draw_genes(
 
                 ax.add_collection(LineCollection(segments, colors=COLOURS["learner"], linewidths=6, zorder=2))
         words = f"{name} \N{RIGHTWARDS ARROW}" if strand == "+" else f"\N{LEFTWARDS ARROW} {name}"
-        text = ax.text(middle, y + 0.22, words, ha="center", va="bottom", fontsize=9.5)
+        text = ax.text(middle, y + 0.22, words, ha="center", va="bottom", fontsize=SMALL)
         text.set_clip_on(True)
     ax.set_ylim(-lanes + 0.6, 1.0)
     ax.set_yticks([])
@@ -307,7 +310,7 @@ def effect_against_p(
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         ax.set_ylim(bottom=min(0.0, float(y.min())))
-        _legend(figure, ax, min(width, 499))
+        _legend(figure, ax, width)
     return figure
 
 
@@ -385,7 +388,7 @@ def overlap_figure(
         if not narrow:
             both[1].set_title(f"all {total:,}, less the null's mean" if total else "all, less the null's mean")
         handles, labels = both[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=2 if narrow else 5, columnspacing=1.4)
+        figure.legend(handles, labels, loc="outside upper left", ncols=_columns(labels, width, 5), columnspacing=1.4)
     return figure
 
 
@@ -425,7 +428,7 @@ def founding_panels(
     narrow = width < 500
     minus = "\N{MINUS SIGN}log10 p"
     with _style():
-        figure = _figure(width, 1120 if narrow else 620)
+        figure = _figure(width, 1280 if narrow else 700)
         axes = figure.subplots(4, 1) if narrow else figure.subplots(2, 2).ravel()
         shared = int(np.sum(top_e & top_p))
         built = int(np.sum(top_s & top_p))
@@ -438,14 +441,23 @@ def founding_panels(
         for ax, (across, up, title, label, sets) in zip(axes, views):
             names = ("top by |effect|" if title[0] == "D" else "top by sum", "top by p")
             _by_set(ax, across, up, sets, names, ids)
-            ax.set_title(title)
+            ax.set_title(title, pad=_LEGEND)
             ax.set_ylabel(label)
             ax.set_ylim(bottom=min(0.0, float(up.min())))
             if title[0] == "D":
                 ax.set_xlabel(effect_name)
             else:
                 _megabases(ax, chrom, width / (1 if narrow else 2))
-            ax.legend(fontsize=9.5, handletextpad=0.2, borderaxespad=0.2, loc="upper right")
+            ax.legend(
+                fontsize=SMALL,
+                handlelength=1,
+                handletextpad=0.3,
+                columnspacing=0.8,
+                borderaxespad=0,
+                ncols=2,
+                loc="lower left",
+                bbox_to_anchor=(0, 1.0),
+            )
     return figure
 
 
@@ -473,7 +485,7 @@ def precision_recall_figure(
         ax.step(np.asarray(recall), np.asarray(precision), where="post", color=COLOURS["main"], linewidth=2)
         ax.axhline(base, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)))
         ax.annotate(
-            "share of members", (1, base), (0, -5), textcoords="offset points", ha="right", va="top", fontsize=10.5
+            "share of members", (1, base), (0, -5), textcoords="offset points", ha="right", va="top", fontsize=SMALL
         )
         ax.set_xlabel(f"recall of {name}" if name else "recall")
         ax.set_ylabel("precision")

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,20 @@ import polars as pl
 from genopred.errors import GenopredError
 from genopred.io.writing import write_text
 from genopred.report import figures as draw
+from genopred.report.figures import WIDTHS
 from genopred.report.provenance import machine, versions
-from genopred.report.tables import Cell, check_summary, interval, number, p_value, summary_cells
+from genopred.report.tables import (
+    NO_NAMES,
+    Cell,
+    GeneNames,
+    Grid,
+    check_summary,
+    count,
+    interval,
+    number,
+    p_value,
+    summary_cells,
+)
 from genopred.types import MatchReport
 
 if TYPE_CHECKING:
@@ -24,6 +37,9 @@ if TYPE_CHECKING:
 
 #: Genes in the bar chart on a wide and on a narrow screen; the table has them all.
 _BARS, _BARS_NARROW = 40, 12
+#: Letters from which on a column of words breaks its lines (the first column on a narrow screen), and rows from which
+#: on a table scrolls by itself.
+_LONG, _LONG_FIRST, _TALL = 40, 24, 24
 #: Genes with a scatter.
 _SCATTERS = 6
 #: With fewer genes not even a difference of one sign in all of them has p < 0.05 (two-sided signed ranks).
@@ -41,10 +57,12 @@ class Section:
     title : str
     text : tuple of str
         Paragraphs, plain text.
-    figures : tuple of (Figure, str) or (Figure, Figure, str)
-        A figure and its caption; with two figures the second is for narrow screens (about 340 pixels wide).
-    tables : tuple of (polars.DataFrame, str)
-        A table, shown as it is with sensible rounding, and its caption.
+    figures : tuple of (Figure, ..., str)
+        A figure, drawn for screens from wide to narrow (`genopred.report.figures.in_widths`), and its caption. Of two
+        drawings the second is for narrow screens; one alone is for all.
+    tables : tuple of (polars.DataFrame or Grid, str)
+        A table, shown as it is with sensible rounding, and its caption. A cell that is the id of a gene with a symbol
+        shows that as well.
     wide : bool
         False puts several figures side by side.
     """
@@ -52,7 +70,7 @@ class Section:
     title: str
     text: tuple[str, ...] = ()
     figures: tuple[tuple[Any, ...], ...] = ()
-    tables: tuple[tuple[pl.DataFrame, str], ...] = ()
+    tables: tuple[tuple[pl.DataFrame | Grid, str], ...] = ()
     wide: bool = True
 
 
@@ -63,7 +81,7 @@ class _Shown:
     title: str
     anchor: str
     text: list[str] = field(default_factory=list)
-    figures: list[dict[str, str]] = field(default_factory=list)
+    figures: list[dict[str, Any]] = field(default_factory=list)
     tables: list[dict[str, Any]] = field(default_factory=list)
     wide: bool = True
 
@@ -79,6 +97,7 @@ def write_page(
     info: Mapping[str, Any] | None = None,
     sections: Sequence[Section] = (),
     first: Sequence[Section] = (),
+    names: GeneNames = NO_NAMES,
 ) -> Path:
     """Write the page of a run, whole or not at all.
 
@@ -102,6 +121,8 @@ def write_page(
         Further blocks, shown before what was dropped.
     first : sequence of Section
         Blocks shown before the comparison of methods.
+    names : GeneNames
+        What genes are called.
 
     Returns
     -------
@@ -121,6 +142,7 @@ def write_page(
         info=info,
         sections=sections,
         first=first,
+        names=names,
     )
     target = Path(path)
     if not target.parent.is_dir():
@@ -139,27 +161,28 @@ def render_page(
     info: Mapping[str, Any] | None = None,
     sections: Sequence[Section] = (),
     first: Sequence[Section] = (),
+    names: GeneNames = NO_NAMES,
 ) -> str:
     """The page as text; parameters as in `write_page`."""
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
     facts = dict(info or {})
-    shown, tiles = [_show(section, f"first{i}") for i, section in enumerate(first)], []
+    shown, tiles = [_show(section, f"first{i}", names) for i, section in enumerate(first)], []
     lead = list(facts.get("lead") or ())
     if summary is not None:
         check_summary(summary)
         if scores is None:
             raise GenopredError("scores: needed with summary, for the figures and the table of genes.")
         main = draw.main_method(summary, facts.get("stack"))
-        said = reading(summary, scores, main)
+        said = reading(summary, scores, main, names)
         tiles = _tiles(summary, scores, main)
-        standard = list(_standard(summary, scores, predictions, main))
+        standard = list(_standard(summary, scores, predictions, main, names))
         if lead:
             standard[0].text[:0] = said
         lead = lead or said
         shown += standard
-    shown += [_show(section, f"more{i}") for i, section in enumerate(sections)]
+    shown += [_show(section, f"more{i}", names) for i, section in enumerate(sections)]
     if report is not None:
         shown.append(_matched(report))
     environment = Environment(
@@ -181,7 +204,9 @@ def render_page(
 # --- words -----------------------------------------------------------------------------------------------------
 
 
-def reading(summary: pl.DataFrame, scores: pl.DataFrame, main: str | None = None) -> list[str]:
+def reading(
+    summary: pl.DataFrame, scores: pl.DataFrame, main: str | None = None, names: GeneNames = NO_NAMES
+) -> list[str]:
     """What the result says, in plain sentences, the disappointing ones included.
 
     Parameters
@@ -192,6 +217,8 @@ def reading(summary: pl.DataFrame, scores: pl.DataFrame, main: str | None = None
         Columns of `genopred.types.SCORE_SCHEMA`.
     main : str, optional
         The method that is spoken of.
+    names : GeneNames
+        What genes are called.
 
     Returns
     -------
@@ -204,7 +231,7 @@ def reading(summary: pl.DataFrame, scores: pl.DataFrame, main: str | None = None
     people = int(scores["n"].to_numpy().max())
     detectable = math.tanh(_DETECTABLE / math.sqrt(max(people - 3, 1))) ** 2
     if n_genes == 1:
-        return [_one_gene(scores, main, people, detectable)]
+        return [_one_gene(scores, main, people, detectable, names)]
     hits = int(row["n_significant"])
     out = []
     if hits == 0:
@@ -228,12 +255,12 @@ def reading(summary: pl.DataFrame, scores: pl.DataFrame, main: str | None = None
     return [*out, against] if against else out
 
 
-def _one_gene(scores: pl.DataFrame, main: str, people: int, detectable: float) -> str:
+def _one_gene(scores: pl.DataFrame, main: str, people: int, detectable: float, names: GeneNames) -> str:
     row = scores.row(by_predicate=pl.col("method") == main, named=True)
     width = interval(row["r2_low"], row["r2_high"], 3)
     start = (
-        f"{row['gene_id']}, {people:,} held-out people, {main}: R² {number(row['r2'])} (95 % interval over people "
-        f"{width}), Pearson r {number(row['pearson'], 3)}. "
+        f"{names.full(row['gene_id'])}, {people:,} held-out people, {main}: R² {number(row['r2'])} (95 % interval "
+        f"over people {width}), Pearson r {number(row['pearson'], 3)}. "
     )
     if row["r2_low"] is not None and row["r2_low"] > 0:
         return start + "Expression of this gene can be predicted from genotype; how well, the interval says."
@@ -304,6 +331,8 @@ def _fact(key: str, value: Any) -> str:
         return f"{float(value):,.1f}"
     if key == "window" and isinstance(value, int):
         return f"{value / 1000:g} kb on each side of the TSS"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value).replace("-", "\N{MINUS SIGN}")
     if isinstance(value, (list, tuple)):
         return ", ".join(str(item) for item in value)
     return str(value)
@@ -313,7 +342,7 @@ def _fact(key: str, value: Any) -> str:
 
 
 def _standard(
-    summary: pl.DataFrame, scores: pl.DataFrame, predictions: pl.DataFrame | None, main: str
+    summary: pl.DataFrame, scores: pl.DataFrame, predictions: pl.DataFrame | None, main: str, names: GeneNames
 ) -> Iterator[_Shown]:
     """What every comparison shows."""
     several = summary["n_genes"].to_numpy().max() > 1
@@ -321,8 +350,7 @@ def _standard(
     block = _Shown("Methods compared", "methods")
     block.figures.append(
         _picture(
-            draw.method_means(summary, scores, main=main),
-            draw.method_means(summary, scores, main=main, width=340),
+            draw.in_widths(partial(draw.method_means, summary, scores, main=main)),
             "R² of each method with its interval.",
             "means",
         )
@@ -345,24 +373,30 @@ def _standard(
         total = scores["gene_id"].n_unique()
         block.figures.append(
             _picture(
-                draw.gene_bars(scores, shown, max_genes=_BARS),
-                draw.gene_bars(scores, shown, max_genes=_BARS_NARROW, width=340, horizontal=True),
+                (
+                    *draw.in_widths(partial(draw.gene_bars, scores, shown, max_genes=_BARS, names=names), WIDTHS[:2]),
+                    draw.gene_bars(
+                        scores, shown, max_genes=_BARS_NARROW, width=WIDTHS[2], horizontal=True, names=names
+                    ),
+                ),
                 f"R² per gene, best of {main} first (of {total:,} genes at most {_BARS}, or {_BARS_NARROW} on a narrow "
                 "screen; bars end at −0.1).",
                 "bars",
             )
         )
         yield block
-        yield from _rivals(summary, scores, methods, main)
+        yield from _rivals(summary, scores, methods, main, names)
     if predictions is not None and predictions.height:
-        yield from _scatters(scores, predictions, main)
+        yield from _scatters(scores, predictions, main, names)
     if several:
         block = _Shown("All genes", "table")
-        block.tables.append(_gene_table(scores, methods, main))
+        block.tables.append(_gene_table(scores, methods, main, names))
         yield block
 
 
-def _rivals(summary: pl.DataFrame, scores: pl.DataFrame, methods: Sequence[str], main: str) -> Iterator[_Shown]:
+def _rivals(
+    summary: pl.DataFrame, scores: pl.DataFrame, methods: Sequence[str], main: str, names: GeneNames
+) -> Iterator[_Shown]:
     """The main method gene by gene against the reference and against the best single learner."""
     singles = [name for name in methods if name != main and not name.startswith("stack")]
     rivals = list(dict.fromkeys(name for name in (str(summary["reference"][0]), *singles[:1]) if name != main))
@@ -373,8 +407,7 @@ def _rivals(summary: pl.DataFrame, scores: pl.DataFrame, methods: Sequence[str],
         best = " (best single learner)" if rival in singles[:1] else ""
         block.figures.append(
             _picture(
-                draw.r2_against_r2(scores, rival, main),
-                draw.r2_against_r2(scores, rival, main, width=330),
+                (draw.r2_against_r2(scores, rival, main, names=names),),
                 f"{main} against {rival}{best}: one point a gene, above the line where {main} is better.",
                 f"against{i}",
             )
@@ -382,7 +415,7 @@ def _rivals(summary: pl.DataFrame, scores: pl.DataFrame, methods: Sequence[str],
     yield block
 
 
-def _scatters(scores: pl.DataFrame, predictions: pl.DataFrame, main: str) -> Iterator[_Shown]:
+def _scatters(scores: pl.DataFrame, predictions: pl.DataFrame, main: str, names: GeneNames) -> Iterator[_Shown]:
     have = predictions.filter(pl.col("method") == main)["gene_id"].unique()
     of = scores.filter(pl.col("gene_id").is_in(have.to_list()))
     if not of.height:
@@ -393,26 +426,27 @@ def _scatters(scores: pl.DataFrame, predictions: pl.DataFrame, main: str) -> Ite
         "along the dashed line both are equal."
     )
     for i, (gene, r2) in enumerate(draw.best_genes(of, main, _SCATTERS)):
-        figure = draw.predicted_scatter(predictions, gene, main, r2)
-        block.figures.append(_picture(figure, None, f"{gene}: predicted against measured", f"scatter{i}", bare=True))
+        figure = draw.predicted_scatter(predictions, gene, main, r2, names=names)
+        block.figures.append(_picture((figure,), f"{names.full(gene)}: predicted against measured.", f"scatter{i}"))
     yield block
 
 
-def _gene_table(scores: pl.DataFrame, methods: Sequence[str], main: str) -> dict[str, Any]:
+def _gene_table(scores: pl.DataFrame, methods: Sequence[str], main: str, names: GeneNames) -> dict[str, Any]:
     order = [main, *(name for name in methods if name != main)]
     wide = scores.pivot(on="method", index="gene_id", values="r2")
     own = scores.filter(pl.col("method") == main).select("gene_id", "n", "r2_low", "r2_high", "pearson")
     wide = wide.join(own, on="gene_id").sort(main, "gene_id", descending=[True, False], nulls_last=True)
-    headings = ["Gene", "People", f"R² {main}", "95 % interval", "Pearson r", *(f"R² {name}" for name in order[1:])]
+    headings = ["Gene", "People", f"R² {main}", "95 % interval", "Pearson r", *order[1:]]
     rows = []
     for row in wide.iter_rows(named=True):
         best = max(row[name] for name in order)
         r2 = [Cell(number(row[name], 3), row[name] == best, row[name]) for name in order]
         width = Cell(interval(row["r2_low"], row["r2_high"], 2), value=row["r2_low"])
         r = Cell(number(row["pearson"], 3), value=row["pearson"])
-        rows.append([Cell(row["gene_id"]), Cell(f"{row['n']:,}", value=row["n"]), r2[0], width, r, *r2[1:]])
+        rows.append([names.cell(row["gene_id"]), Cell(count(row["n"]), value=row["n"]), r2[0], width, r, *r2[1:]])
     caption = (
-        f"R² on held-out people; interval (bootstrap over people) and Pearson r of {main}. Bold: best of the gene."
+        f"R² on held-out people, interval (bootstrap over people) and Pearson r of {main}; then R² of the other "
+        "methods. Bold: best of the gene."
     )
     return _table(headings, rows, caption, "all", search=len(rows) > 12)
 
@@ -441,39 +475,42 @@ def _matched(report: MatchReport) -> _Shown:
     for row in report.table.iter_rows(named=True):
         cells = [Cell(str(row[name] or "")) for name in ("item", "status")]
         rows.append(
-            [*cells, Cell(f"{row['n']:,}", value=row["n"]), Cell(row["reason"] or ""), Cell(row["examples"] or "")]
+            [*cells, Cell(count(row["n"]), value=row["n"]), Cell(row["reason"] or ""), Cell(row["examples"] or "")]
         )
-    headings = ["What", "", "How many", "Why", "Examples"]
-    block.tables.append(
-        _table(headings, rows, "Counts by reason; at most three examples each.", "matched", words=(1, 3, 4))
-    )
+    headings = ["What", "Status", "How many", "Why", "Examples"]
+    block.tables.append(_table(headings, rows, "Counts by reason; at most three examples each.", "matched"))
     return block
 
 
-def _show(section: Section, anchor: str) -> _Shown:
+def _show(section: Section, anchor: str, names: GeneNames) -> _Shown:
     block = _Shown(section.title, anchor, list(section.text), wide=section.wide)
-    for i, (figure, *rest, caption) in enumerate(section.figures):
-        block.figures.append(_picture(figure, rest[0] if rest else None, caption, f"{anchor}f{i}"))
+    for i, (*drawings, caption) in enumerate(section.figures):
+        block.figures.append(_picture(drawings, caption, f"{anchor}f{i}"))
     for i, (table, caption) in enumerate(section.tables):
-        words = tuple(j for j, kind in enumerate(table.dtypes) if not kind.is_numeric())
-        rows = [[_any_cell(name, value) for name, value in zip(table.columns, row)] for row in table.iter_rows()]
-        block.tables.append(_table(table.columns, rows, caption, f"{anchor}t{i}", search=len(rows) > 30, words=words))
+        grid = table if isinstance(table, Grid) else _grid(table, names)
+        long = len(grid.rows) > 30
+        block.tables.append(_table(grid.headings, grid.rows, caption, f"{anchor}t{i}", search=long))
     return block
 
 
-def _any_cell(name: str, value: Any) -> Cell:
+def _grid(table: pl.DataFrame, names: GeneNames) -> Grid:
+    rows = [[_any_cell(name, value, names) for name, value in zip(table.columns, row)] for row in table.iter_rows()]
+    return Grid(table.columns, rows)
+
+
+def _any_cell(name: str, value: Any, names: GeneNames) -> Cell:
     if value is None:
         return Cell("\N{EN DASH}")
     if isinstance(value, bool):
         return Cell("yes" if value else "no")
     if isinstance(value, int):
-        return Cell(str(value) if name in ("pos", "tss", "start", "end") else f"{value:,}", value=value)
+        return Cell(str(value) if name in ("pos", "tss", "start", "end") else count(value), value=value)
     if isinstance(value, float):
         if math.isnan(value):
             return Cell("\N{EN DASH}")
         small = 0 < abs(value) < 1e-3 or abs(value) >= 1e6
         return Cell(p_value(value) if small or name.startswith("p") and len(name) < 6 else number(value), value=value)
-    return Cell(str(value))
+    return names.cell(str(value))
 
 
 def _table(
@@ -484,8 +521,17 @@ def _table(
     *,
     strong: str | None = None,
     search: bool = False,
-    words: tuple[int, ...] = (),
 ) -> dict[str, Any]:
+    """What the template needs. Columns of numbers stand to the right; long words may break, short ones do not."""
+    classes, least = [], []
+    for i, cells in enumerate(zip(*rows) if rows else [()] * len(headings)):
+        words = i == 0 or not any(cell.value is not None for cell in cells)
+        longest = max((len(cell.whole if i else cell.text) for cell in cells), default=0)
+        long = words and longest > (_LONG if i else _LONG_FIRST)
+        classes.append("word long" if long else "word" if words else "")
+        # so wide that three of four cells have one line
+        usual = sorted(len(cell.whole) for cell in cells)[3 * len(cells) // 4] if long and i else 0
+        least.append(min(round(0.52 * max(usual, _LONG) + 1.5), 44) if usual else 0)
     return {
         "headings": list(headings),
         "rows": rows,
@@ -493,19 +539,30 @@ def _table(
         "anchor": anchor,
         "strong": strong,
         "search": search,
-        "words": {0, *words},
+        "tall": len(rows) > _TALL,
+        "label": caption.partition(". ")[0].rstrip("."),
+        "classes": classes,
+        "least": least,
     }
 
 
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
-def _picture(wide: Figure, narrow: Figure | None, caption: str, prefix: str, bare: bool = False) -> dict[str, str]:
-    """A figure as inline SVG in the page's own colours; `bare` keeps the caption to screen readers."""
-    out = {"wide": _themed(draw.to_svg(wide, title=caption, prefix=prefix)), "caption": "" if bare else caption}
-    if narrow is not None:
-        out["narrow"] = _themed(draw.to_svg(narrow, title=caption, prefix=prefix + "n"))
-    return out
+#: The screens of one, two and three drawings of a figure.
+_SCREENS = {1: ("wide medium narrow",), 2: ("wide medium", "narrow"), 3: ("wide", "medium", "narrow")}
+#: A drawing shrinks to so much of its size at most, then it is scrolled: text stays legible.
+_SHRINK = 0.93
+
+
+def _picture(drawings: Sequence[Figure], caption: str, prefix: str) -> dict[str, Any]:
+    """A figure as inline SVG in the page's own colours, once for each kind of screen."""
+    out = []
+    for screens, figure, tail in zip(_SCREENS[len(drawings)], drawings, ("", "b", "c")):
+        svg = _themed(draw.to_svg(figure, title=caption, prefix=prefix + tail))
+        least = math.floor(_SHRINK * figure.get_figwidth() * 72)
+        out.append({"screens": screens, "svg": svg.replace("<svg ", f'<svg style="min-width: {least}px" ', 1)})
+    return {"caption": caption, "drawings": out}
 
 
 def _themed(svg: str) -> str:

@@ -1,15 +1,19 @@
-"""The table that compares methods: for the terminal, for Markdown and as TSV."""
+"""Numbers and names as they are shown, and the table that compares methods: terminal, Markdown, TSV.
+
+Every number on a page or a screen is written by a function of this module, so that there is one minus sign.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from genopred.errors import GenopredError
+from genopred.types import plain_gene
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,13 +41,92 @@ SUMMARY_COLUMNS = (
 _MINUS = "\N{MINUS SIGN}"
 
 
+_DASH = "\N{EN DASH}"
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One cell as it is shown: its text, whether it is the best of its column, and the number to sort by."""
+    """One cell as it is shown.
+
+    Attributes
+    ----------
+    text : str
+    best : bool
+        Of its column.
+    value : float, optional
+        The number to sort by. A column in which a cell has one is a column of numbers.
+    note : str
+        Set small after the text: the interval of a number, the id of a gene.
+    """
 
     text: str
     best: bool = False
     value: float | None = None
+    note: str = ""
+
+    @property
+    def whole(self) -> str:
+        """Text and note.
+
+        >>> Cell("0.1", note="[0.0, 0.2]").whole
+        '0.1 [0.0, 0.2]'
+        """
+        return f"{self.text} {self.note}".strip()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table whose cells are ready to be shown.
+
+    Attributes
+    ----------
+    headings : sequence of str
+    rows : sequence of sequence of Cell
+    """
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class GeneNames:
+    """What genes are called beside their ids.
+
+    Attributes
+    ----------
+    symbols : mapping of str to str
+        By the gene's id without version (`genopred.io.annotation.read_symbols`).
+
+    Examples
+    --------
+    >>> names = GeneNames({"ENSG00000167074": "TEF"})
+    >>> names.short("ENSG00000167074.10"), names.full("ENSG00000167074.10"), names.full("ENSG00000172404.4")
+    ('TEF', 'TEF (ENSG00000167074.10)', 'ENSG00000172404.4')
+    """
+
+    symbols: Mapping[str, str] = field(default_factory=dict)
+
+    def symbol(self, gene_id: str) -> str | None:
+        """The symbol, None where it is not known."""
+        return self.symbols.get(plain_gene(gene_id))
+
+    def short(self, gene_id: str) -> str:
+        """The symbol, or the whole id."""
+        return self.symbol(gene_id) or gene_id
+
+    def full(self, gene_id: str) -> str:
+        """Symbol and id, or the id."""
+        symbol = self.symbol(gene_id)
+        return f"{symbol} ({gene_id})" if symbol else gene_id
+
+    def cell(self, gene_id: str) -> Cell:
+        """Symbol and, small, the id; or the id."""
+        symbol = self.symbol(gene_id)
+        return Cell(symbol, note=gene_id) if symbol else Cell(gene_id)
+
+
+#: Where no symbols are known.
+NO_NAMES = GeneNames()
 
 
 def duration(seconds: float) -> str:
@@ -67,7 +150,7 @@ def number(value: float | None, digits: int = 4, sign: bool = False) -> str:
     ('0.0615', '−0.012', '+0.010', '–')
     """
     if value is None or math.isnan(value):
-        return "\N{EN DASH}"
+        return _DASH
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
     if float(text) == 0:  # no "-0.0000"
         text = text.lstrip("+-")
@@ -81,19 +164,55 @@ def p_value(value: float | None) -> str:
     ('0.034', '3.2e−07', '1')
     """
     if value is None or math.isnan(value):
-        return "\N{EN DASH}"
+        return _DASH
     return f"{value:.2g}".replace("-", _MINUS)
 
 
-def interval(low: float | None, high: float | None, digits: int = 4, sign: bool = False) -> str:
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits, but no digit before the point lost: for columns of mixed measures.
+
+    >>> significant(13.0), significant(-0.17041), significant(15.787), significant(12345.6), significant(3.2e-7)
+    ('13', '−0.170', '15.8', '12,346', '3.20e−07')
+    """
+    if value is None or math.isnan(value):
+        return _DASH
+    whole = abs(value) < 1e9 and (float(value).is_integer() or abs(value) >= 10**digits)
+    text = f"{value:,.0f}" if whole else f"{value:#.{digits}g}"
+    return text.replace("-", _MINUS)
+
+
+def count(value: int | None) -> str:
+    """A whole number, its thousands apart.
+
+    >>> count(12034), count(-3), count(None)
+    ('12,034', '−3', '–')
+    """
+    return _DASH if value is None else f"{value:,}".replace("-", _MINUS)
+
+
+def estimate(
+    value: float | None, low: float | None, high: float | None, *, digits: int | None = 4, sign: bool = False
+) -> Cell:
+    """A number with its interval; without `digits` both with three significant ones.
+
+    >>> estimate(-0.0123, -0.02, 0.01, digits=3, sign=True).whole, estimate(14.723, 10.0, 20.0, digits=None).whole
+    ('−0.012 [−0.020, +0.010]', '14.7 [10, 20]')
+    """
+    text = significant(value) if digits is None else number(value, digits, sign)
+    width = interval(low, high, digits, sign)
+    return Cell(text, value=_plain(value), note="" if width == _DASH else width)
+
+
+def interval(low: float | None, high: float | None, digits: int | None = 4, sign: bool = False) -> str:
     """`[low, high]`, or a dash where the interval is unknown or of no width.
 
-    >>> interval(0.01, 0.02, 3), interval(0.5, 0.5)
-    ('[0.010, 0.020]', '–')
+    >>> interval(0.01, 0.02, 3), interval(0.5, 0.5), interval(-1234.5, 3.0, None)
+    ('[0.010, 0.020]', '–', '[−1,234, 3]')
     """
     if low is None or high is None or math.isnan(low) or math.isnan(high) or low == high:
-        return "\N{EN DASH}"
-    return f"[{number(low, digits, sign)}, {number(high, digits, sign)}]"
+        return _DASH
+    first, last = (significant(end) if digits is None else number(end, digits, sign) for end in (low, high))
+    return f"[{first}, {last}]"
 
 
 def check_summary(summary: pl.DataFrame) -> None:
@@ -136,7 +255,7 @@ def summary_cells(summary: pl.DataFrame) -> tuple[list[str], list[list[Cell]]]:
     ]
     if several:
         low_high = zip(summary["mean_r2_low"], summary["mean_r2_high"])
-        columns.append(("95 % interval", [Cell(interval(low, high, 3), value=low) for low, high in low_high]))
+        columns.append(("95 % interval", [Cell(interval(low, high, 3), value=_plain(low)) for low, high in low_high]))
     if summary.height > 1:
         columns.append((f"R² {_MINUS} {reference}", _differences(summary)))
         if several:
@@ -174,9 +293,7 @@ def _differences(summary: pl.DataFrame) -> list[Cell]:
         if row["method"] == row["reference"]:
             out.append(Cell("reference", value=0.0))
             continue
-        width = interval(row["delta_low"], row["delta_high"], sign=True)
-        tail = f" {width}" if width[0] != "\N{EN DASH}" else ""
-        out.append(Cell(number(row["delta_r2"], sign=True) + tail, value=_plain(row["delta_r2"])))
+        out.append(estimate(row["delta_r2"], row["delta_low"], row["delta_high"], sign=True))
     return out
 
 
@@ -230,10 +347,10 @@ def summary_table(summary: pl.DataFrame, title: str | None = None, *, width: int
         collapse_padding=True,
     )
     for i in kept:
-        width = max(len(row[i].text) for row in rows)  # or rich would cut intervals before it breaks headings
+        width = max(len(row[i].whole) for row in rows)  # or rich would cut intervals before it breaks headings
         table.add_column(_broken(headings[i]), justify="left" if i == 0 else "right", min_width=width)
     for row in rows:
-        table.add_row(*(Text(row[i].text, style="bold" if row[i].best else "", no_wrap=True) for i in kept))
+        table.add_row(*(Text(row[i].whole, style="bold" if row[i].best else "", no_wrap=True) for i in kept))
     return table
 
 
@@ -245,7 +362,7 @@ def _broken(heading: str) -> str:
 def _that_fit(headings: list[str], rows: list[list[Cell]], width: int) -> list[int]:
     """Indices of the columns that fit into `width` characters, the least needed left out first."""
     needs = [
-        max(max(len(line) for line in _broken(heading).split("\n")), *(len(row[i].text) for row in rows)) + 2
+        max(max(len(line) for line in _broken(heading).split("\n")), *(len(row[i].whole) for row in rows)) + 2
         for i, heading in enumerate(headings)
     ]
     kept = list(range(len(headings)))
@@ -269,7 +386,9 @@ def summary_markdown(summary: pl.DataFrame) -> str:
     str
     """
     headings, rows = summary_cells(summary)
-    return markdown_table(headings, [[f"**{cell.text}**" if cell.best else cell.text for cell in row] for row in rows])
+    return markdown_table(
+        headings, [[f"**{cell.whole}**" if cell.best else cell.whole for cell in row] for row in rows]
+    )
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
