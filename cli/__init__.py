@@ -168,7 +168,9 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
 
     signature = inspect.signature(function, eval_str=True)
-    option = inspect.Parameter("max_bytes", inspect.Parameter.KEYWORD_ONLY, default=opt.MAX_BYTES, annotation=opt.MaxBytes)
+    option = inspect.Parameter(
+        "max_bytes", inspect.Parameter.KEYWORD_ONLY, default=opt.MAX_BYTES, annotation=opt.MaxBytes
+    )
     inner.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
     inner.__annotations__ = {**function.__annotations__, "max_bytes": opt.MaxBytes}
     return inner

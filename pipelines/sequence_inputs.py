@@ -15,6 +15,7 @@ from genopred.sequence.haplotypes import MAX_MISMATCH
 from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
 from genopred.types import CHROM_LENGTHS, Genotypes, plain_gene
 
+
 @dataclass(frozen=True, kw_only=True)
 class SequenceConfig:
     """Options of both commands.

@@ -186,7 +186,7 @@ def test_the_bound_on_text_reaches_the_readers_and_is_put_back(fake, capsys, tmp
     before = text.MAX_BYTES
     assert opt.parse_bytes(opt.MAX_BYTES) == before
 
-    def read(**_):
+    def read(_):
         text.read_bytes(tmp_path / "x.txt", "genes")
 
     fake(read)

@@ -59,7 +59,7 @@ def read_pgen(
     reader = PgenReader(pgen, len(samples), table.height, n_alts, record, allele)
     is_phased = reader.check() and phased is not False
     reader.phased = is_phased
-    ids = named(table)["id"].to_numpy()
+    names = named(table)["id"].to_numpy()
     notes: list[Note] = []
     for status, reason, mask in (
         ("dropped", "variant without ALT allele", no_alt),
@@ -71,10 +71,8 @@ def read_pgen(
         ),
     ):
         if mask.any():
-            notes.append((status, reason, int(mask.sum()), examples(ids[mask][:4].tolist())))
-    genotypes = Genotypes(
-        samples, variants, reader, str(pgen), phased=is_phased, notes=tuple(notes), build=build
-    )
+            notes.append((status, reason, int(mask.sum()), examples(names[mask][:4].tolist())))
+    genotypes = Genotypes(samples, variants, reader, str(pgen), phased=is_phased, notes=tuple(notes), build=build)
     return screened(genotypes)
 
 
@@ -93,7 +91,11 @@ def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
 def _split(table: pl.DataFrame, record: NDArray[np.int64], allele: NDArray[np.int64]) -> pl.DataFrame:
     out = table[record].with_columns(k=pl.Series(allele - 1), several=pl.col("alt").str.contains(","))
     alt = pl.col("alt").str.split(",").list.get(pl.col("k"))
-    name = pl.when(pl.col("several") & ~pl.col("id").is_in([".", ""])).then(pl.format("{}:{}", "id", alt)).otherwise(pl.col("id"))
+    name = (
+        pl.when(pl.col("several") & ~pl.col("id").is_in([".", ""]))
+        .then(pl.format("{}:{}", "id", alt))
+        .otherwise(pl.col("id"))
+    )
     return out.select("chrom", "pos", name.alias("id"), "ref", alt.alias("alt"))
 
 
