@@ -109,7 +109,7 @@ def test_variants_are_screened_counted_and_named():
     assert out.n_variants == 10 == genotypes.n_variants - 2
     assert out.variants["id"].to_list()[0] == "22:10:A:G" and out.variants["id"].to_list()[-1] == "contig:900000000:A:C"
     assert out.dosage()[0].tolist() == [0, 3, 4, 5, 6, 7, 8, 9, 10, 11]
-    assert screened(genotypes_of([("22", 1, "rs1", "A", "G")])).notes == ()
+    assert screened(genotypes_of([("22", 1, "rs1", "A", "G")])).notes == screened(genotypes_of([])).notes == ()
     with pytest.raises(FormatError, match=r"x.bim: 1 positions are beyond 2,147,483,647.*\(variant rs1: 2147483648\)"):
         screened(genotypes_of([("22", 2**31, "rs1", "A", "G")]))
 

@@ -100,6 +100,8 @@ def screened(genotypes: Genotypes) -> Genotypes:
     FormatError
         If a position is larger than any chromosome can be in these formats.
     """
+    if not genotypes.n_variants:
+        return genotypes
     table = named(genotypes.variants)
     pos = table["pos"]
     if (pos > _LAST).any():

@@ -69,6 +69,8 @@ def read_vcf(
     """
     path = regular(path, "a VCF or BCF")
     check_end(path)
+    if (index := _index(path)) is not None:  # before htslib opens it
+        regular(index, "the index of a VCF")
     if field not in (None, "GT", "DS"):
         raise GenopredError(f"field {field!r} is unknown; choose 'GT' or 'DS'.")
     if multiallelic not in ("skip", "split"):
@@ -156,7 +158,6 @@ def _index_notes(path: Path, n_records: int) -> tuple[Note, ...]:
     index = _index(path)
     if index is None:
         return ()
-    regular(index, "the index of a VCF")
     vcf = _open(path)
     try:
         counted = int(vcf.num_records)
