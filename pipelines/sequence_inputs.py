@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 FAR = 10_000
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class SequenceConfig:
     """Options of both commands.

@@ -110,20 +110,23 @@ def read_symbols(path: PathLike) -> dict[str, str]:
     FormatError
         If the file is none of the three.
     """
-    data = read_bytes(path, "gene symbols: a GTF, or a table with the columns gene_id and gene_name")
-    first = next(line for line in data.split(b"\n", 1000) if line.strip() and not line.startswith(b"##"))
+    what = "gene symbols: a GTF, or a table with the columns gene_id and gene_name"
+    # The start alone, so that a large expression BED without symbols is not read twice.
+    head = next(whole_lines(path, what), b"").split(b"\n", 1000)
+    first = next((line for line in head if line.strip() and not line.startswith(b"##")), b"")
     header = first.decode("utf-8", "replace").rstrip("\r").split("\t")
     lower = [name.lower() for name in header]
     named = [i for i, name in enumerate(lower) if name in SYMBOL_COLUMNS]
     bed = lower[0].lstrip("#").startswith("chr") and len(header) > 4
+    if bed and named != [4] and not (named and "gene_id" in lower):
+        return {}
+    data = read_bytes(path, what)
     if bed and named == [4]:
         rows = [line.split("\t", 5) for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
         pairs = [(row[3], row[4]) for row in rows if not row[0].startswith("#") and row != header and len(row) > 4]
     elif named and "gene_id" in lower:
         table, _ = read_table(data, path, separator="\t", comment=b"##")
         pairs = list(table.select(header[lower.index("gene_id")], header[named[0]]).iter_rows())
-    elif bed:
-        return {}
     elif len(header) == 9 or first.startswith(b"#"):
         pairs = list(read_gtf(path).select("gene_id", "gene_name").iter_rows())
     else:
