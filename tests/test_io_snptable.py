@@ -121,3 +121,12 @@ def test_a_pipe_instead_of_a_parquet_file(tmp_path):
     os.mkfifo(tmp_path / "x.parquet")
     with pytest.raises(FormatError, match="x.parquet is a pipe"):
         read_snps(TableSpec(tmp_path / "x.parquet", "a"))
+
+
+@pytest.mark.parametrize("pos", ["-inf", "inf", "1e999", "99999999999999999999", "1.5"])
+def test_a_position_that_is_none(tmp_path, pos):
+    for missing in ("NA", "nan"):
+        table = read(tmp_path, f"id\tpos\tp\nrs1\t5\t0.1\nrs2\t{missing}\t0.2\n")
+        assert table.data["pos"].to_list() == [5, None]
+    with pytest.raises(FormatError, match=r"table.tsv line 3, column 'pos': found .* where a position"):
+        read(tmp_path, f"id\tpos\tp\nrs1\t5\t0.1\nrs2\t{pos}\t0.2\n")

@@ -19,6 +19,7 @@ from genopred.io.text import (
     bounded,
     decode,
     find_separator,
+    name_array,
     read_bytes,
     read_table,
     regular,
@@ -258,3 +259,9 @@ def test_quoted_cells_are_short():
     with pytest.raises(FormatError) as caught:
         to_numbers(table, ["pos"], "f", 2)
     assert len(str(caught.value)) < 300
+
+
+def test_a_name_of_ten_million_characters_is_no_array_of_them():
+    with pytest.raises(FormatError, match=r"f: a name of 10,000,000 characters \(AAA"):
+        name_array(["a", "A" * 10_000_000], "f")
+    assert name_array(["b", "aa"], "f").tolist() == ["b", "aa"] and name_array([], "f").shape == (0,)

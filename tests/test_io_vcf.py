@@ -252,3 +252,13 @@ def test_a_byte_order_mark_is_named(tmp_path):
     (tmp_path / "x.vcf").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "x.vcf").read_bytes())
     with pytest.raises(FormatError, match=r"x.vcf starts with a byte-order mark.*tail -c \+4"):
         read_vcf(tmp_path / "x.vcf")
+
+
+@pytest.mark.parametrize(
+    "line", ["##fileformat=VCFv4.2", "#CHROM POS", "7 30", "7 30 rs", "7 x rs A G . . . GT 0|1", ""]
+)
+def test_what_htslib_cannot_parse_on_an_undeclared_chromosome(tmp_path, line):
+    rows = ["1 10 rs1 A G . . . GT 0|1 1|1 .|.", line]
+    write(tmp_path / "x.vcf", rows)
+    with pytest.raises(FormatError, match="x.vcf record 2"):  # where REF was asked for, the process ended
+        read_vcf(tmp_path / "x.vcf")

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, examples, repeated, shortened
-from genopred.io.text import PathLike, decode, find_separator, read_bytes, read_table, to_numbers
+from genopred.io.text import PathLike, decode, find_separator, name_array, read_bytes, read_table, to_numbers
 from genopred.io.writing import write_text
 from genopred.types import Covariates, Note
 
@@ -124,7 +124,7 @@ def _finish(values: np.ndarray, samples: list[str], names: list[str], path: Path
         raise FormatError(f"{path}: covariate {names[column]} of {samples[row]} is infinite; correct it.")
     notes: tuple[Note, ...] = (("note", f"covariates read in layout {layout}", len(names), ""),)
     values = np.ascontiguousarray(values, dtype=np.float64)
-    return Covariates(values, np.array(samples, dtype=str), tuple(names), str(path), notes)
+    return Covariates(values, name_array(samples, path), tuple(names), str(path), notes)
 
 
 def write_covariates(path: PathLike, covariates: Covariates) -> None:

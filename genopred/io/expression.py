@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, examples, repeated, shortened
-from genopred.io.text import PathLike, after_comments, decode, read_bytes, read_table, to_numbers
+from genopred.io.text import PathLike, after_comments, decode, name_array, read_bytes, read_table, to_numbers
 from genopred.io.writing import write_text
 from genopred.types import GENE_SCHEMA, Expression, Note, plain_gene
 
@@ -69,7 +69,7 @@ def read_expression(path: PathLike) -> Expression:
         },
         schema=GENE_SCHEMA,
     )
-    return Expression(values, np.array(samples, dtype=str), genes, str(path), notes)
+    return Expression(values, name_array(samples, path), genes, str(path), notes)
 
 
 def _header(data: bytes, path: PathLike, line: int) -> list[str]:

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import AlignmentError, FormatError, examples
-from genopred.io.text import PathLike, find_separator, read_bytes, read_table
+from genopred.io.text import PathLike, find_separator, name_array, read_bytes, read_table
 
 
 def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.str_]:
@@ -53,7 +53,7 @@ def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.s
     absent = [name for name in wanted if label.get(name) in (None, "")]
     if absent:
         raise AlignmentError(f"{path}: {len(absent)} of {len(wanted)} samples have no {column} ({examples(absent)}).")
-    return np.array([label[name] for name in wanted], dtype=str)
+    return name_array([label[name] for name in wanted], path)
 
 
 def read_folds(path: PathLike, samples: ArrayLike) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import FormatError, shortened
-from genopred.io.text import PathLike, decode, read_bytes
+from genopred.io.text import PathLike, decode, name_array, read_bytes
 
 
 def read_samples(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
@@ -58,4 +58,4 @@ def _lines(path: PathLike, what: str) -> list[list[str]]:
 def _unique(names: list[str], path: PathLike, what: str) -> NDArray[np.str_]:
     if not names:
         raise FormatError(f"{path} names nothing; needed {what}.")
-    return np.array(list(dict.fromkeys(names)), dtype=str)
+    return name_array(list(dict.fromkeys(names)), path)

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.text import PathLike, read_bytes, read_table, regular, to_numbers
+from genopred.io.text import PathLike, name_array, read_bytes, read_table, regular, to_numbers
 from genopred.io.variants import screened
 from genopred.io.writing import write_files
 from genopred.types import VARIANT_SCHEMA, Genotypes
@@ -135,7 +135,7 @@ def sample_names(
             )
         seen[pair] = number
     if ids == "fid_iid":
-        return np.array([f"{a}_{b}" for a, b in zip(fid, iid)], dtype=str)
+        return name_array([f"{a}_{b}" for a, b in zip(fid, iid)], path)
     twice = [name for name, n in Counter(iid).items() if n > 1]
     if twice:
         raise FormatError(
@@ -143,7 +143,7 @@ def sample_names(
             "person, though FID_IID does. Give them unique IIDs (plink2 --update-ids), or read with ids='fid_iid' and "
             "name samples FID_IID in the other files."
         )
-    return np.array(list(iid), dtype=str)
+    return name_array(list(iid), path)
 
 
 def read_bim(path: PathLike) -> pl.DataFrame:

@@ -120,6 +120,9 @@ def read_snps(spec: TableSpec, *, scored: bool = True) -> SnpTable:
     for name in dict.fromkeys([columns["p"], *(parts if kind == "p" else [])]):
         if name is not None:
             _check_p(raw, name, spec, first)
+    if (pos := columns["pos"]) is not None:
+        raw = raw.with_columns(pl.col(pos).cast(pl.Float64).fill_nan(None))
+        _check_pos(raw, pos, spec, first)
     data = _standard(raw, columns)
     if not scored:
         return SnpTable(spec, data, "", "")
@@ -232,6 +235,17 @@ def _score(raw: pl.DataFrame, kind: str, parts: list[str]) -> pl.Series:
     elif kind == "p":
         value = -value.log10()
     return value
+
+
+def _check_pos(raw: pl.DataFrame, name: str, spec: TableSpec, first: int) -> None:
+    value = raw[name]
+    bad = ~((value == value.floor()) & (value.abs() < 2**53)).fill_null(True)
+    if bad.any():
+        row = int(bad.arg_max() or 0)
+        raise FormatError(
+            f"{spec.path} line {first + row}, column {name!r}: found {value[row]:g} where a position, a whole number, "
+            f"is needed ({int(bad.sum())} such cells); correct it, or name another column."
+        )
 
 
 def _check_p(raw: pl.DataFrame, name: str, spec: TableSpec, first: int) -> None:

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, repeated, shortened
 
@@ -21,6 +23,9 @@ PathLike = str | Path
 
 #: Bytes of text that one file may hold, expanded, unless `bounded` says otherwise.
 MAX_BYTES = 512_000_000
+
+#: Characters that a name may have.
+_NAME = 1000
 
 #: Bytes taken at a time.
 _PIECE = 1 << 20
@@ -231,6 +236,23 @@ def decode(data: bytes, path: PathLike, first_line: int = 1) -> str:
             f"{path} line {line} is not UTF-8 (byte {data[problem.start]:02x}); if it is Latin-1, convert it: "
             "iconv -f LATIN1 -t UTF-8."
         ) from None
+
+
+def name_array(names: Sequence[str], path: PathLike) -> NDArray[np.str_]:
+    """Names as an array, in which each takes the room of the longest.
+
+    Raises
+    ------
+    FormatError
+        If one is longer than any name is.
+    """
+    longest = max(names, key=len, default="")
+    if len(longest) > _NAME:
+        raise FormatError(
+            f"{path}: a name of {len(longest):,} characters ({shortened(longest)}); needed {_NAME:,} at most. Is a "
+            "line end or a tab missing there?"
+        )
+    return np.array(names, dtype=str)
 
 
 def find_separator(data: bytes, *, comment: bytes | None = None, commas: bool = False) -> str | None:

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.errors import FormatError, GenopredError, examples
+from genopred.errors import FormatError, GenopredError, examples, shortened
 from genopred.io.bgzf import check_end
-from genopred.io.text import BOM, PathLike, regular
+from genopred.io.text import BOM, PathLike, name_array, regular
 from genopred.io.variants import header_build, screened
 from genopred.types import VARIANT_SCHEMA, Genotypes, Note, plain_chrom
 
@@ -76,7 +76,7 @@ def read_vcf(
     if multiallelic not in ("skip", "split"):
         raise GenopredError(f"multiallelic {multiallelic!r} is unknown; choose 'skip' or 'split'.")
     vcf = _open(path)
-    samples = np.array(vcf.samples, dtype=str)
+    samples = name_array(vcf.samples, path)
     field = _field(vcf, path, field)
     build = header_build(vcf.raw_header.encode())
     vcf.close()
@@ -215,8 +215,18 @@ class _Records:
         starts: list[int] = []
         rows: list[tuple[int, str, str, list[str]]] = []
         vcf = _open(path, samples=[])
+        declared = set(vcf.seqnames)
         for record in _records(path, vcf):
             if not chroms or record.CHROM != chroms[-1]:
+                if record.CHROM not in declared:
+                    # Here htslib hands over what it could not parse, and cyvcf2 crashes when asked for its REF.
+                    cells = str(record).rstrip("\n").split("\t")
+                    if not cells[0] or cells[3:4] == ["."]:
+                        raise FormatError(
+                            f"{path} record {len(rows) + 1:,} is no record (it starts with {shortened(cells[0])!r}, "
+                            "and has no REF); were files put together with cat? Use bcftools concat."
+                        )
+                    declared.add(record.CHROM)
                 chroms.append(record.CHROM)
                 starts.append(len(rows))
             rows.append((record.POS, record.ID or ".", record.REF, record.ALT))
