@@ -36,6 +36,7 @@ Around every command `main` does the rest:
   the values of all options, seed, warnings, errors, seconds, peak memory, and everything sent to
   `logging.getLogger("genopred")` and its children at INFO (counts go there, e.g. `for line in report.lines():
   log.info(line)`), which is also shown on stderr unless the command takes `quiet` and it is set;
+* `--max-bytes` bounds what readers take from a file of text (`genopred.io.text.bounded`);
 * Python warnings become one line on stderr and in the log.
 
 A subcommand's file may import typer and `genopred.cli.options` at its top and nothing that computes, so that
@@ -123,7 +124,7 @@ def build_app(chosen: str | None = None) -> typer.Typer:
     for name, help_line in commands().items():
         if name == chosen:
             module = importlib.import_module(f"genopred.cli.{name.replace('-', '_')}")
-            app.command(name, help=_unwrapped(module.command))(_logged(name, module.command))
+            app.command(name, help=_unwrapped(module.command))(_logged(name, _bounded(module.command)))
         else:
             app.command(name, help=help_line)(_not_loaded)
     return app
@@ -152,6 +153,26 @@ def _logged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                 # Named here, where the options are known; typer would turn it into a bare "Aborted".
                 raise _Interrupted("resume" in kwargs) from None
 
+    return inner
+
+
+def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` with the option `--max-bytes`, which every command has, and which its readers then hold to."""
+    from genopred.cli import options as opt
+
+    @functools.wraps(function)
+    def inner(*args: Any, max_bytes: int, **kwargs: Any) -> Any:
+        from genopred.io.text import bounded
+
+        with bounded(max_bytes):
+            return function(*args, **kwargs)
+
+    signature = inspect.signature(function, eval_str=True)
+    option = inspect.Parameter(
+        "max_bytes", inspect.Parameter.KEYWORD_ONLY, default=opt.MAX_BYTES, annotation=opt.MaxBytes
+    )
+    inner.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    inner.__annotations__ = {**function.__annotations__, "max_bytes": opt.MaxBytes}
     return inner
 
 

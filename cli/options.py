@@ -69,6 +69,27 @@ def parse_list(text: str | None) -> list[str] | None:
     return names
 
 
+def parse_bytes(text: str | int) -> int:
+    """Bytes of a size such as `512MB`, `2GB` or `1000000000`; a unit is a thousand of the one before.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is no whole number of bytes above 0.
+
+    Examples
+    --------
+    >>> parse_bytes("512MB"), parse_bytes("1.5g"), parse_bytes("1000000")
+    (512000000, 1500000000, 1000000)
+    """
+    match = re.fullmatch(r"([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kmgt]?)b?", str(text).strip().lower())
+    if match:
+        size = float(re.sub("[,_]", "", match[1])) * 1000.0 ** " kmgt".index(match[2] or " ")
+        if 1 <= size < 2**63 and abs(size - round(size)) < 1e-6:
+            return round(size)
+    raise typer.BadParameter(f"{text!r} is no size; write 512MB, 2GB or a number of bytes")
+
+
 def one_genotype_source(bfile: Path | None, pfile: Path | None, vcf: Path | None) -> tuple[str, Path]:
     """Which of `--bfile`, `--pfile` and `--vcf` was given.
 
@@ -335,7 +356,20 @@ Resume = Annotated[
         "--resume/--no-resume", help="Go on where an earlier run of the same command stopped.", rich_help_panel=RUN
     ),
 ]
+MaxBytes = Annotated[
+    int,
+    typer.Option(
+        "--max-bytes",
+        metavar="SIZE",
+        parser=parse_bytes,
+        help="Refuse tables and other text that hold more than this once expanded: 512MB, 4GB.",
+        rich_help_panel=RUN,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only warnings and errors on stderr.", rich_help_panel=RUN)]
 
 #: The window that PrediXcan, FUSION and most eQTL studies of this size use; a size as `--window` takes it.
 WINDOW: Any = "500kb"
+
+#: What `genopred.io.text.MAX_BYTES` is; a size as `--max-bytes` takes it.
+MAX_BYTES: Any = "512MB"

@@ -10,8 +10,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.errors import AlignmentError, GenopredError, examples
-from genopred.types import Cohort, Covariates, Expression, Genotypes, MatchReport, Note, plain_chrom, plain_gene
+from genopred.errors import AlignmentError, GenopredError, examples, repeated, shortened
+from genopred.types import (
+    CHROM_LENGTHS,
+    Cohort,
+    Covariates,
+    Expression,
+    Genotypes,
+    MatchReport,
+    Note,
+    builds_with,
+    plain_chrom,
+    plain_gene,
+)
 
 
 def match(
@@ -70,6 +81,7 @@ def match(
         check_covariates(covariates)
     genotypes = _match_variants(genotypes, extract, exclude, tally)
     genotypes = genotypes.select(samples)
+    check_builds(genotypes, expression.genes, expression.source)
     rows = _match_genes(genotypes, expression, genes, window, tally)
     expression = expression.select(genes=rows)
     genotypes = _drop_empty_chromosomes(genotypes, expression, tally)
@@ -151,10 +163,11 @@ def _match_samples(
             left, set(listed), "covariates", covariates.source, "genotype and expression", keep_overlap, tally
         )
     if len(left) < min_overlap:
+        lost = [f"{n} dropped: {reason}" for item, status, reason, n, _ in tally.rows if status == "dropped"]
+        why = f"{'; '.join(lost)}. Check the sample names, or lower" if lost else "the files hold no more: lower"
         raise AlignmentError(
             f"only {len(left)} samples are left ({examples(left)}), fewer than the floor of {min_overlap}; "
-            + "; ".join(f"{n} dropped: {reason}" for item, status, reason, n, _ in tally.rows if status == "dropped")
-            + ". Check the sample names, or lower --min-overlap."
+            f"{why} --min-overlap."
         )
     tally.total("samples", "used", "in all files", len(left))
     return left
@@ -162,7 +175,7 @@ def _match_samples(
 
 def _refuse_twice(names: list[str], source: str) -> None:
     if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(repeated(names))
         raise AlignmentError(
             f"{len(twice)} samples occur more than once in {source} ({examples(twice)}); keep one of each."
         )
@@ -264,6 +277,41 @@ def _match_genes(
     return rows
 
 
+def check_builds(genotypes: Genotypes, genes: pl.DataFrame, source: str) -> None:
+    """Refuse genes of another genome build than the genotypes, where the files themselves show it.
+
+    The genotypes' build is known by the lengths of chromosomes in their header; without those, a build is excluded
+    by variants beyond its chromosomes' ends. Genes exclude a build by the TSS beyond them. What lies within both
+    builds' chromosomes shows nothing: without a reference sequence, positions are only numbers.
+
+    Parameters
+    ----------
+    genotypes : Genotypes
+    genes : polars.DataFrame
+        Columns of `GENE_SCHEMA`.
+    source : str
+        Where the genes are from, for the message.
+
+    Raises
+    ------
+    AlignmentError
+        If no build is left for both.
+    """
+    here = frozenset([genotypes.build]) if genotypes.build else builds_with(genotypes.variants)
+    there = builds_with(genes.select("chrom", pos="tss"))
+    if not here or not there or here & there:
+        return
+    build = min(here)
+    ends = {name: CHROM_LENGTHS[build].get(plain_chrom(name)) for name in genes["chrom"].unique().to_list()}
+    beyond = genes.filter(pl.col("tss") > pl.col("chrom").replace_strict(ends, return_dtype=pl.Int64))
+    how = "the lengths of chromosomes in its header" if genotypes.build else "variants that lie beyond the other's ends"
+    shown = [f"{gene} at {chrom}:{tss:,}" for gene, chrom, tss in beyond["gene_id", "chrom", "tss"].head(4).iter_rows()]
+    raise AlignmentError(
+        f"{genotypes.source} is of {build} by {how}, {source} is not: {beyond.height} genes start beyond the end of "
+        f"their chromosome there ({examples(shown)}). Lift one of them over, or take the file of the same build."
+    )
+
+
 def count_cis(genotypes: Genotypes, genes: pl.DataFrame, window: int) -> NDArray[np.int64]:
     """Number of variants within `window` bases of each gene's TSS, shape (G,)."""
     out = np.zeros(genes.height, dtype=np.int64)
@@ -348,6 +396,10 @@ def find_genes(genes: pl.DataFrame, wanted: Sequence[str], source: str = "the ex
     return np.array(list(rows), dtype=np.int64)
 
 
+#: Covariates from here on are refused: their squares, summed, would be infinite.
+_HUGE = 1e100
+
+
 def check_covariates(covariates: Covariates) -> None:
     """Refuse covariates that are missing, constant, or combinations of others.
 
@@ -377,6 +429,14 @@ def check_covariates(covariates: Covariates) -> None:
             f"{source}: {len(names)} covariates of {len(covariates.samples)} samples leave nothing to explain; "
             "use fewer."
         )
+    huge = np.argwhere(~(np.abs(values) < _HUGE))
+    if len(huge):
+        row, column = (int(i) for i in huge[0])
+        raise AlignmentError(
+            f"{source}: {len(huge)} value(s) are too large to calculate with, e.g. {values[row, column]:g} as "
+            f"{shortened(names[column])} of {covariates.samples[row]}; needed less than {_HUGE:g} in size: correct it, "
+            "or choose others with --covar-name."
+        )
     constant = [name for name, spread in zip(names, np.ptp(values, axis=0)) if spread == 0]
     if constant:
         raise AlignmentError(
@@ -385,7 +445,9 @@ def check_covariates(covariates: Covariates) -> None:
         )
     found = _collinear(values)
     if found:
-        shown = [f"{names[j]} from {examples([names[i] for i in parts])}" for j, parts in found]
+        shown = [
+            f"{shortened(names[j])} from {examples([names[i] for i in parts]) or 'the intercept'}" for j, parts in found
+        ]
         raise AlignmentError(
             f"{source}: covariates are collinear, {len(found)} follow(s) exactly from others: {'; '.join(shown[:3])}. "
             "Remove one of each."
@@ -394,7 +456,8 @@ def check_covariates(covariates: Covariates) -> None:
 
 def _collinear(values: NDArray[np.float64], tolerance: float = 1e-8) -> list[tuple[int, list[int]]]:
     """Columns that the columns before them (and the intercept) determine, with those columns."""
-    centred = values - values.mean(axis=0)
+    centred = values / np.abs(values).max(axis=0)  # so that no square is too large or too small for a double
+    centred -= centred.mean(axis=0)
     centred /= np.linalg.norm(centred, axis=0)
     kept: list[int] = []
     basis = np.empty((len(values), 0))

@@ -80,6 +80,45 @@ def plain_chrom(name: str) -> str:
 _CHROM_ALIASES = {"M": "MT", "m": "MT", "mt": "MT", "x": "X", "y": "Y", "23": "X", "24": "Y", "25": "X", "26": "MT"}
 
 
+#: Lengths in bp of the chromosomes of the two builds in use, by which a file's build is known.
+CHROM_LENGTHS: dict[str, dict[str, int]] = {
+    build: dict(zip([*(str(number) for number in range(1, 23)), "X", "Y"], map(int, lengths.split())))
+    for build, lengths in {
+        "GRCh37": (
+            "249250621 243199373 198022430 191154276 180915260 171115067 159138663 146364022 141213431 135534747 "
+            "135006516 133851895 115169878 107349540 102531392 90354753 81195210 78077248 59128983 63025520 48129895 "
+            "51304566 155270560 59373566"
+        ),
+        "GRCh38": (
+            "248956422 242193529 198295559 190214555 181538259 170805979 159345973 145138636 138394717 133797422 "
+            "135086622 133275309 114364328 107043718 101991189 90338345 83257441 80373285 58617616 64444167 46709983 "
+            "50818468 156040895 57227415"
+        ),
+    }.items()
+}
+
+
+def builds_with(table: pl.DataFrame) -> frozenset[str]:
+    """The builds that have room for all positions: those in which none lies beyond its chromosome's end.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Columns `chrom` and `pos`.
+
+    Examples
+    --------
+    >>> sorted(builds_with(pl.DataFrame({"chrom": ["chr17", "22"], "pos": [83_000_000, 100]})))
+    ['GRCh38']
+    """
+    far = dict(table.group_by("chrom").agg(pl.col("pos").max()).iter_rows())
+    return frozenset(
+        build
+        for build, lengths in CHROM_LENGTHS.items()
+        if all(pos is None or pos <= lengths.get(plain_chrom(str(chrom)), pos) for chrom, pos in far.items())
+    )
+
+
 def plain_gene(name: str) -> str:
     """A gene's identifier without its Ensembl version, for matching only.
 
@@ -158,6 +197,8 @@ class Genotypes:
         Which rows and columns of the file these are.
     notes : tuple of Note
         What the reader skipped or decided, for the `MatchReport`.
+    build : str, optional
+        GRCh37 or GRCh38, where the file's header gives the lengths of chromosomes.
     """
 
     samples: NDArray[np.str_]
@@ -168,6 +209,7 @@ class Genotypes:
     rows: NDArray[np.int64] | None = field(default=None, repr=False)
     columns: NDArray[np.int64] | None = field(default=None, repr=False)
     notes: tuple[Note, ...] = field(default=(), repr=False)
+    build: str | None = None
 
     @property
     def n_samples(self) -> int:

@@ -14,24 +14,12 @@ from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.sequence.haplotypes import MAX_MISMATCH
 from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
-from genopred.types import Genotypes, plain_chrom, plain_gene
+from genopred.types import CHROM_LENGTHS, Genotypes, plain_chrom, plain_gene
 
 log = logging.getLogger(__name__)
 
 #: Further apart, a gene's TSS in two files is not of one build; between releases it seldom moves so far.
 FAR = 10_000
-
-#: Lengths of chromosomes 1 to 22, by which a FASTA's build is known.
-_LENGTHS = {
-    "GRCh37": (
-        "249250621 243199373 198022430 191154276 180915260 171115067 159138663 146364022 141213431 135534747 135006516 "
-        "133851895 115169878 107349540 102531392 90354753 81195210 78077248 59128983 63025520 48129895 51304566"
-    ),
-    "GRCh38": (
-        "248956422 242193529 198295559 190214555 181538259 170805979 159345973 145138636 138394717 133797422 135086622 "
-        "133275309 114364328 107043718 101991189 90338345 83257441 80373285 58617616 64444167 46709983 50818468"
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +228,7 @@ def genome_build(lengths: Iterable[int]) -> str:
     >>> genome_build([51_304_566]), genome_build([50_818_468]), genome_build([51_304_566, 50_818_468])
     ('GRCh37', 'GRCh38', 'unknown')
     """
-    builds = {name for length in lengths for name, known in _LENGTHS.items() if str(length) in known.split()}
+    builds = {name for length in lengths for name, known in CHROM_LENGTHS.items() if length in known.values()}
     return builds.pop() if len(builds) == 1 else "unknown"
 
 

@@ -370,3 +370,41 @@ def test_genotypes_in_memory_match_too(expression):
     table = variants([("22", 31_742_000, "rs1", "A", "G")])
     held = Genotypes.from_arrays(expression.samples, table, dosage=np.ones((60, 1)))
     assert align.match(held, expression, window=10_000).report.count("genes", "used") == 2
+
+
+def test_a_floor_above_all_people_does_not_blame_the_names(genotypes, expression):
+    with pytest.raises(AlignmentError, match=r"floor of 400; the files hold no more: lower --min-overlap\.$"):
+        align.match(genotypes, expression, min_overlap=400)
+
+
+def test_covariates_too_large_or_too_small_for_a_square():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(40, 3))
+    align.check_covariates(covariates_of(values * [1e-300, 1, 1e60]))
+    values[3, 2] = 1e300
+    with pytest.raises(AlignmentError, match=r"1 value\(s\) are too large to calculate with, e.g. 1e\+300 as"):
+        align.check_covariates(covariates_of(values))
+    values[:, 2] = values[:, 0] * 1e-200
+    with pytest.raises(AlignmentError, match="collinear, 1 follow"):
+        align.check_covariates(covariates_of(values))
+
+
+def test_genes_of_another_build_than_the_genotypes(genotypes, expression):
+    def genes_at(tss, chrom="17"):
+        table = expression.genes.with_columns(chrom=pl.lit(chrom), tss=pl.lit(tss, pl.Int64))
+        return align.check_builds(here, table, "expr.bed")
+
+    here = replace(genotypes, build="GRCh37")
+    genes_at(81_195_210)
+    genes_at(60_000_000, "chr22")  # beyond both: of another species, or an error that the builds do not explain
+    with pytest.raises(AlignmentError, match=r"is of GRCh37 by the lengths.*expr.bed is not: 4 genes start beyond"):
+        genes_at(83_000_000)
+    here = replace(genotypes, build="GRCh38")
+    with pytest.raises(AlignmentError, match="is of GRCh38"):
+        align.match(here, replace(expression, genes=expression.genes.with_columns(tss=pl.lit(51_000_000, pl.Int64))))
+    late = genotypes.variants.with_columns(pos=pl.lit(83_000_000, pl.Int64), chrom=pl.lit("chr17"))
+    here = replace(genotypes, variants=late, build=None)
+    with pytest.raises(AlignmentError, match=r"is of GRCh38 by variants.*\(.* at 22:51,000,000"):
+        genes_at(51_000_000, "22")
+    here = replace(genotypes, build=None)
+    genes_at(83_000_000)

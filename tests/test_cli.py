@@ -12,6 +12,7 @@ import pytest
 import genopred.cli as cli
 from genopred.cli import options as opt
 from genopred.errors import FormatError
+from genopred.io import text
 
 
 @pytest.fixture
@@ -178,3 +179,22 @@ def test_a_reader_that_went_away_gets_no_traceback(tmp_path):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+def test_the_bound_on_text_reaches_the_readers_and_is_put_back(fake, capsys, tmp_path):
+    (tmp_path / "x.txt").write_text(5000 * "gene\n")
+    before = text.MAX_BYTES
+    assert opt.parse_bytes(opt.MAX_BYTES) == before
+
+    def read(**_):
+        text.read_bytes(tmp_path / "x.txt", "genes")
+
+    fake(read)
+    assert cli.main(["fake", "--out", str(tmp_path / "o"), "--max-bytes", "20kb"]) == 2
+    assert "x.txt holds more than 20,000 bytes" in capsys.readouterr().err
+    assert cli.main(["fake", "--out", str(tmp_path / "o"), "--max-bytes", "1MB"]) == 0
+    assert cli.main(["fake", "--out", str(tmp_path / "o")]) == 0
+    assert "--max-bytes 20000" in (tmp_path / "o.log").read_text()
+    for size in ("0", "-1", "many", "1.5", "1e400MB", "9" * 30):
+        assert cli.main(["fake", "--out", str(tmp_path / "o"), "--max-bytes", size]) == 2
+        assert "is no size; write 512MB" in capsys.readouterr().err

@@ -78,3 +78,21 @@ def test_written_is_read(tmp_path_factory, data):
     back = read_covariates(path, samples.tolist())
     np.testing.assert_array_equal(back.values, values)
     assert back.samples.tolist() == samples.tolist() and back.names == tuple(f"c{j}" for j in range(k))
+
+
+def test_a_name_may_hold_a_blank_where_tabs_separate(tmp_path):
+    (tmp_path / "x").write_text("id\ta\tb c\ngenotype PC 1\t1\t2\nage\t\t4\n")
+    found = read_covariates(tmp_path / "x", samples=["a", "b c"])
+    assert found.samples.tolist() == ["a", "b c"] and found.names == ("genotype PC 1", "age")
+    np.testing.assert_array_equal(found.values, [[1, np.nan], [2, 4]])
+    (tmp_path / "x").write_text("\ta\tb\nPC1\t1\t2\n")  # R's row names, without a name of their own
+    assert read_covariates(tmp_path / "x", samples=["a", "b"]).values.tolist() == [[1], [2]]
+    (tmp_path / "x").write_text("id\ta b\nPC1\t1\t2\n")  # tabs and blanks mixed
+    assert read_covariates(tmp_path / "x", samples=["a", "b"]).values.tolist() == [[1], [2]]
+
+
+@pytest.mark.parametrize("text", ["id a b c\n", "id\ta\tb\n\n", "FID IID age\n", "#IID PC1\n"])
+def test_a_header_alone_is_refused(tmp_path, text):
+    (tmp_path / "x").write_text(text)
+    with pytest.raises(FormatError, match="x has a header and no (line|samples)"):
+        read_covariates(tmp_path / "x", samples=["a", "b"])

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genopred.errors import FormatError
+from genopred.io.example import load_example
 from genopred.io.fasta import open_fasta
 from genopred.types import Interval
 
@@ -87,3 +88,78 @@ def test_real_reference(shared):
         bases = "".join(line.rstrip("\n") for line, _ in zip(handle, range(300_000)))
     assert fasta.fetch(Interval("22", 17_000_000, 17_001_000)) == bases[17_000_000:17_001_000].upper()
     assert fasta.fetch(Interval("22", 51_304_560, 51_304_570)).endswith("NNNN")
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """The embedded reference, with its indices."""
+    for end in ("", ".fai", ".gzi"):
+        shutil.copy(f"{load_example().reference_file}{end}", tmp_path / f"x.fa.gz{end}")
+    return tmp_path / "x.fa.gz"
+
+
+PLACE = Interval("22", 40_900_000, 41_100_000)
+
+
+def test_cut_off_beside_a_good_index(tmp_path, packed):
+    path = write(tmp_path / "x.fa")
+    open_fasta(path)
+    path.write_bytes(path.read_bytes()[:300])
+    os.utime(f"{path}.fai")
+    with pytest.raises(FormatError, match="x.fa: it is cut off, or its index does not belong to it"):
+        open_fasta(path)
+    packed.write_bytes(packed.read_bytes()[: packed.stat().st_size // 2])
+    with pytest.raises(FormatError, match="x.fa.gz is cut off"):
+        open_fasta(packed)
+
+
+@pytest.mark.parametrize("change", ["x", "c", "0000"])
+def test_index_with_another_sequence(tmp_path, packed, change):
+    path = write(tmp_path / "x.fa")
+    good = open_fasta(path)
+    index = tmp_path / "x.fa.fai"
+    index.write_text({"x": "chrX\t411\t17", "c": "chr1\t411\t10", "0000": "chr1\t300\t100"}[change] + "\t50\t51\n")
+    assert good.fetch(Interval("1", 0, 4)) == expected("chr1", 0, 4)
+    fasta = open_fasta(path)
+    with pytest.raises(FormatError, match="does not begin at the place that its index names"):
+        fasta.fetch(Interval(fasta.chroms[0], 100, 200))
+
+
+def test_indices_of_another_bgzipped_file(packed, shared):
+    folder = shared / "data" / "reference"
+    good = open_fasta(packed).fetch(PLACE)
+    for end in (".fai", ".gzi"):
+        kept = (packed.parent / f"{packed.name}{end}").read_bytes()
+        shutil.copy(folder / f"chr22.hg38.fa.gz{end}", f"{packed}{end}")
+        with pytest.raises(FormatError, match="does not belong to it|does not begin at the place|no sequence"):
+            open_fasta(packed).fetch(PLACE)
+        (packed.parent / f"{packed.name}{end}").write_bytes(kept)
+    assert open_fasta(packed).fetch(PLACE) == good
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_flipped_bits(packed, index):
+    data = bytearray(packed.read_bytes())
+    for at in range(1000, len(data) - 1000, len(data) // 40):
+        data[at] ^= 8
+    packed.write_bytes(data)
+    for end in (".fai", ".gzi"):
+        if index:
+            os.utime(f"{packed}{end}")
+        else:
+            os.unlink(f"{packed}{end}")
+    with pytest.raises(FormatError, match="x.fa.gz"):
+        open_fasta(packed).fetch(PLACE)
+
+
+def test_pipes_and_marks(tmp_path):
+    os.mkfifo(tmp_path / "pipe.fa")
+    with pytest.raises(FormatError, match="pipe.fa is a pipe"):
+        open_fasta(tmp_path / "pipe.fa")
+    path = write(tmp_path / "x.fa")
+    os.mkfifo(tmp_path / "x.fa.fai")
+    with pytest.raises(FormatError, match="x.fa.fai is a pipe"):
+        open_fasta(path)
+    (tmp_path / "y.fa").write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    with pytest.raises(FormatError, match="y.fa starts with a byte-order mark"):
+        open_fasta(tmp_path / "y.fa")

@@ -64,3 +64,8 @@ def test_bad_tables_are_named(tmp_path, text, kind, words):
 def test_a_missing_file_says_what_was_needed(tmp_path):
     with pytest.raises(FormatError, match="no such file; needed a table of sample and group"):
         read_labels(tmp_path / "none.tsv", SAMPLES, "group")
+
+
+def test_a_group_may_hold_a_blank_where_tabs_separate(tmp_path):
+    path = table(tmp_path, "sample\tgroup\na\tAfrican Caribbean\nb\tFinnish \n")
+    assert read_labels(path, ["b", "a"], "group").tolist() == ["Finnish", "African Caribbean"]

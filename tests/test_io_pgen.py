@@ -14,6 +14,7 @@ from test_io_vcf import write
 
 from genopred.errors import FormatError, GenopredError
 from genopred.io.pgen import read_pgen, read_psam, read_pvar
+from genopred.io.text import bounded
 from genopred.io.vcf import read_vcf
 from genopred.types import Interval
 
@@ -99,3 +100,43 @@ def test_missing_file_and_option(tmp_path):
         read_pgen(tmp_path / "x")
     with pytest.raises(GenopredError, match="choose 'skip' or 'split'"):
         read_pgen(TINY / "genotypes", multiallelic="no")
+
+
+def test_build_names_and_odd_variants(tmp_path):
+    shutil.copy(TINY / "genotypes.pgen", tmp_path / "x.pgen")
+    shutil.copy(TINY / "genotypes.psam", tmp_path / "x.psam")
+    lines = [line.split("\t") for line in (TINY / "genotypes.pvar").read_text().splitlines() if line[:2] != "##"]
+    head = "##contig=<ID=22,length=51304566>\n"
+    for cells in lines[1:]:
+        cells[0], cells[2] = "chr22", "."
+    lines[1][4] = lines[1][3]
+    lines[3][1:5] = lines[2][1:5]
+    (tmp_path / "x.pvar").write_text("\ufeff" + head + "".join("\t".join(cells) + "\n" for cells in lines))
+    genotypes = read_pgen(tmp_path / "x")
+    assert genotypes.build == "GRCh37" and read_pgen(TINY / "genotypes").n_variants == genotypes.n_variants + 1
+    _, pos, _, ref, alt = lines[2][:5]
+    assert genotypes.variants["id"][0] == f"22:{pos}:{ref}:{alt}"
+    assert [note[:3] for note in genotypes.notes][-2:] == [
+        ("dropped", "both alleles are the same", 1),
+        ("note", "same position and alleles as another variant", 2),
+    ]
+    np.testing.assert_array_equal(genotypes.dosage(), read_pgen(TINY / "genotypes").dosage()[:, 1:])
+
+
+def test_a_zstd_bomb_is_left_at_the_bound(tmp_path):
+    zstd = pytest.importorskip("pyarrow")
+    shutil.copy(TINY / "genotypes.pgen", tmp_path / "x.pgen")
+    shutil.copy(TINY / "genotypes.psam", tmp_path / "x.psam")
+    with zstd.output_stream(str(tmp_path / "x.pvar.zst"), compression="zstd") as stream:
+        stream.write(b"#CHROM\tPOS\tID\tREF\tALT\n" + b"22\t1\t.\tA\tG\n" * 1_000_000)
+    with bounded(1_000_000), pytest.raises(FormatError, match=r"x.pvar.zst holds more than 1,000,000.*--max-bytes"):
+        read_pgen(tmp_path / "x")
+
+
+@pytest.mark.parametrize("cut", [5, 12, 60, 400])
+def test_a_file_that_is_cut_off(tmp_path, cut):
+    for end in (".pgen", ".pvar", ".psam"):
+        shutil.copy(TINY / f"genotypes{end}", tmp_path / f"x{end}")
+    (tmp_path / "x.pgen").write_bytes((TINY / "genotypes.pgen").read_bytes()[:cut])
+    with pytest.raises(FormatError, match="x.pgen"):
+        read_pgen(tmp_path / "x").dosage(Interval("22", 0, 10**9))

@@ -218,3 +218,33 @@ def test_pandas_plink_in_its_own_environment(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert "engines agree on 3300 genotypes" in run.stdout
+
+
+def test_variants_without_id_are_named_by_place_and_alleles(tmp_path):
+    rows = table(2).with_columns(id=pl.lit("."), chrom=pl.lit("chr22"))
+    write_plink(tmp_path / "x", [[0, 1]], ["a"], rows)
+    assert read_plink(tmp_path / "x").variants["id"].to_list() == [
+        f"22:{pos}:{ref}:{alt}" for pos, ref, alt in rows.select("pos", "ref", "alt").iter_rows()
+    ]
+
+
+def test_a_fileset_with_a_pipe_in_it(tmp_path):
+    write_plink(tmp_path / "x", [[0, 1]], ["a"], table(2))
+    for end in (".bed", ".bim", ".fam"):
+        path = tmp_path / f"x{end}"
+        kept = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(FormatError, match=f"x{end} is a pipe"):
+            read_plink(tmp_path / "x")
+        path.unlink()
+        path.write_bytes(kept)
+    read_plink(tmp_path / "x")
+
+
+def test_a_file_that_was_cut_after_it_was_opened(tmp_path):
+    write_plink(tmp_path / "x", [[0, 1, 2]] * 9, [f"s{i}" for i in range(9)], table(3))
+    genotypes = read_plink(tmp_path / "x")
+    (tmp_path / "x.bed").write_bytes((tmp_path / "x.bed").read_bytes()[:7])
+    with pytest.raises(FormatError, match="x.bed"):
+        genotypes.dosage(Interval("22", 110, 200))

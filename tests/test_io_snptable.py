@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import polars as pl
 import pytest
@@ -106,3 +107,17 @@ def test_files_that_are_not_there(tmp_path):
     (tmp_path / "bad.parquet").write_bytes(b"not parquet at all")
     with pytest.raises(FormatError, match="is no parquet file"):
         read_snps(TableSpec(tmp_path / "bad.parquet", "t"))
+
+
+def test_a_pattern_that_fits_no_file(tmp_path):
+    with pytest.raises(FormatError, match=r"none\*.parquet: no file fits this pattern"):
+        read_snps(TableSpec(tmp_path / "none*.parquet", "a"))
+    pl.DataFrame({"id": ["rs1"], "p": [0.5]}).write_parquet(tmp_path / "x1.parquet")
+    pl.DataFrame({"id": ["rs2"], "p": [0.1]}).write_parquet(tmp_path / "x2.parquet")
+    assert read_snps(TableSpec(tmp_path / "x*.parquet", "a")).data["id"].to_list() == ["rs1", "rs2"]
+
+
+def test_a_pipe_instead_of_a_parquet_file(tmp_path):
+    os.mkfifo(tmp_path / "x.parquet")
+    with pytest.raises(FormatError, match="x.parquet is a pipe"):
+        read_snps(TableSpec(tmp_path / "x.parquet", "a"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -144,9 +145,20 @@ def test_index_of_another_file(tmp_path):
         writer.write_record(record)
     writer.close()
     shutil.copy(TINY / "genotypes.bcf.csi", f"{path}.csi")
+    with pytest.raises(FormatError, match="index does not belong to this file"):
+        read_vcf(path)
+    (tmp_path / "x.vcf.gz.csi").unlink()
+    shutil.copy(TINY / "genotypes.vcf.gz.tbi", tmp_path)
+    shutil.copy(tmp_path / "y.vcf.gz", tmp_path / "genotypes.vcf.gz")
+    with pytest.raises(FormatError, match=r"genotypes.vcf.gz.tbi speaks of 55 records, the file has 1\)"):
+        read_vcf(tmp_path / "genotypes.vcf.gz")
+    shutil.copy(TINY / "genotypes.vcf.gz.tbi", f"{path}.tbi")
     genotypes = pickle.loads(pickle.dumps(read_vcf(path)))  # a copy holds no genotypes and goes by the index
+    genotypes.dosage()
+    (tmp_path / "x.vcf.gz.tbi").unlink()
+    shutil.copy(TINY / "genotypes.bcf.csi", f"{path}.csi")  # changed after opening
     with pytest.raises(FormatError, match="index"):
-        genotypes.dosage()
+        pickle.loads(pickle.dumps(genotypes)).dosage()
 
 
 def test_unknown_options():
@@ -191,3 +203,52 @@ def test_a_record_without_gt_is_missing(tmp_path):
     path = tmp_path / "x.vcf"
     path.write_text(text)
     np.testing.assert_array_equal(read_vcf(path).dosage(), [[1, np.nan], [2, np.nan]])
+
+
+@pytest.mark.parametrize("call", ["0|9", "2|0", "9|9"])
+def test_an_allele_that_alt_does_not_list(tmp_path, call):
+    write(tmp_path / "x.vcf", ["1 10 rs1 A G . . . GT 0|1 1|1 0|0", f"1 20 rs2 A G . . . GT 0|1 {call} 0|0"])
+    with pytest.raises(FormatError, match=rf"x.vcf 1:20 has a genotype with allele {max(call[0], call[2])}, but ALT"):
+        read_vcf(tmp_path / "x.vcf").dosage()
+    write(tmp_path / "x.vcf", ["1 10 rs1 A G . . . GT 0|1 1|1 0|0", "1 20 rs2 A G,C . . . GT 0|1 2|2 0|0"])
+    assert read_vcf(tmp_path / "x.vcf", multiallelic="split").dosage()[1].tolist() == [2, 0, 2]
+
+
+def test_an_index_older_than_its_file_is_noted(tmp_path):
+    for name in ("genotypes.vcf.gz", "genotypes.vcf.gz.tbi"):
+        shutil.copy(TINY / name, tmp_path)
+    assert read_vcf(tmp_path / "genotypes.vcf.gz").notes == ()
+    os.utime(tmp_path / "genotypes.vcf.gz.tbi", (1, 1))
+    assert read_vcf(tmp_path / "genotypes.vcf.gz").notes == (
+        ("note", "index older than the file", 1, "genotypes.vcf.gz.tbi"),
+    )
+    (tmp_path / "genotypes.vcf.gz.tbi").write_bytes(b"rubbish")
+    with pytest.raises(FormatError, match="index does not belong to this file.*cannot be read"):
+        read_vcf(tmp_path / "genotypes.vcf.gz")
+    (tmp_path / "genotypes.vcf.gz.tbi").unlink()
+    os.mkfifo(tmp_path / "genotypes.vcf.gz.tbi")
+    with pytest.raises(FormatError, match="genotypes.vcf.gz.tbi is a pipe"):
+        read_vcf(tmp_path / "genotypes.vcf.gz")
+
+
+def test_same_alleles_and_repeats_are_counted(tmp_path):
+    rows = ["1 10 rs1 A A . . . GT 0|1 1|1 .|.", *["1 20 . A G . . . GT 0|1 1|1 .|."] * 2]
+    write(tmp_path / "x.vcf", rows)
+    genotypes = read_vcf(tmp_path / "x.vcf")
+    assert genotypes.variants["id"].to_list() == ["1:20:A:G"] * 2
+    assert [note[:3] for note in genotypes.notes] == [
+        ("dropped", "both alleles are the same", 1),
+        ("note", "same position and alleles as another variant", 2),
+    ]
+    assert genotypes.dosage()[:2].tolist() == [[1, 1], [2, 2]]
+
+
+def test_the_build_is_known_by_the_header(shared):
+    assert read_vcf(shared / "data" / "geuvadis_chr22" / "genotypes.chr22.vcf.gz").build == "GRCh37"
+
+
+def test_a_byte_order_mark_is_named(tmp_path):
+    write(tmp_path / "x.vcf", ["1 10 rs1 A G . . . GT 0|1 1|1 .|."])
+    (tmp_path / "x.vcf").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "x.vcf").read_bytes())
+    with pytest.raises(FormatError, match=r"x.vcf starts with a byte-order mark.*tail -c \+4"):
+        read_vcf(tmp_path / "x.vcf")

@@ -281,3 +281,11 @@ def test_summary_is_paired():
 def test_false_discovery_rate_is_statsmodels():
     p = np.random.default_rng(0).random(50) ** 2
     assert np.allclose(benjamini_hochberg(p), multipletests(p, method="fdr_bh")[1])
+
+
+def test_covariates_that_explain_everything_are_named():
+    rng = np.random.default_rng(0)
+    train = np.arange(50) < 40
+    with pytest.raises(ModelError, match="45 covariates leave no degrees of freedom in 40 training people"):
+        Outcome().split(rng.normal(size=50), rng.normal(size=(50, 45)), train)
+    Outcome().split(rng.normal(size=50), rng.normal(size=(50, 30)), train)

@@ -7,7 +7,7 @@ import io
 import polars as pl
 
 from genopred.errors import FormatError, examples
-from genopred.io.text import PathLike, read_bytes
+from genopred.io.text import PathLike, check_bound, decode, whole_lines
 from genopred.types import plain_gene
 
 #: Columns of `read_gtf`. Positions are 1-based; `start` and `end` are both inside the gene.
@@ -55,7 +55,7 @@ def read_gtf(path: PathLike) -> pl.DataFrame:
     Raises
     ------
     FormatError
-        If a line is no GTF line.
+        If a line is no GTF line, or starts after its end.
     """
     table = _read(path)
     genes = table.filter(pl.col("feature") == "gene")
@@ -114,30 +114,60 @@ def _finish(table: pl.DataFrame, schema: dict[str, type[pl.DataType]]) -> pl.Dat
 
 
 def _read(path: PathLike) -> pl.DataFrame:
-    data = read_bytes(path, "a GTF annotation")
-    lines = data.split(b"\n")
-    body = [line for line in lines if line and not line.startswith(b"#")]
-    for number, line in enumerate(lines, start=1):
-        if line and not line.startswith(b"#") and line.count(b"\t") != 8:
-            raise FormatError(f"{path} line {number}: {line.count(9) + 1} fields; a GTF line has 9, separated by tabs.")
-    if not body:
+    """The gene and exon lines, with the attributes that are used; part by part, since a whole GTF is over 1 GB."""
+    parts: list[pl.DataFrame] = []
+    line = held = 0
+    for part in whole_lines(path, "a GTF annotation"):
+        body, numbers, before = [], [], line
+        for line, text in enumerate(part.split(b"\n")[:-1], start=before + 1):
+            if text and not text.startswith(b"#"):
+                if text.count(b"\t") != 8:
+                    found = text.count(b"\t") + 1
+                    raise FormatError(f"{path} line {line}: {found} fields; a GTF line has 9, separated by tabs.")
+                body.append(text)
+                numbers.append(line)
+        if not body:
+            continue
+        if not parts and b"gene_id" not in body[0] and b"ID=" in body[0]:
+            raise FormatError(
+                f'{path} looks like GFF3 (ID=...); needed GTF (gene_id "..."): convert it with gffread -T.'
+            )
+        decode(part, path, before + 1)
+        parts.append(_parse(b"\n".join(body), numbers, path))
+        held += int(parts[-1].estimated_size())
+        check_bound(held, path)
+    if not parts:
         raise FormatError(f"{path} has no lines but comments; needed a GTF annotation.")
-    if b"gene_id" not in body[0] and b"ID=" in body[0]:
-        raise FormatError(f'{path} looks like GFF3 (ID=...); needed GTF (gene_id "..."): convert it with gffread -T.')
+    return pl.concat(parts)
+
+
+def _parse(body: bytes, numbers: list[int], path: PathLike) -> pl.DataFrame:
+    """The gene and exon lines among some lines, of these numbers in the file."""
     schema = {name: pl.String for name in _FIELDS}
-    table = pl.read_csv(io.BytesIO(b"\n".join(body)), has_header=False, separator="\t", quote_char=None, schema=schema)
-    table = table.filter(pl.col("feature").is_in(["gene", "exon"]))
-    numbers = table.with_columns(pl.col("start", "end").cast(pl.Int64, strict=False))
-    lacking = numbers["start"].is_null() | numbers["end"].is_null()
-    if lacking.any():
-        shown = examples(table.filter(lacking).select(pl.format("{}-{}", "start", "end")).to_series().to_list())
-        raise FormatError(f"{path}: {int(lacking.sum())} lines lack whole numbers as start and end ({shown}).")
+    table = pl.read_csv(io.BytesIO(body), has_header=False, separator="\t", quote_char=None, schema=schema)
+    table = table.with_columns(line=pl.Series(numbers)).filter(pl.col("feature").is_in(["gene", "exon"]))
+    found = table.with_columns(pl.col("start", "end").cast(pl.Int64, strict=False))
+
+    def refuse(bad: pl.Series, said: str) -> None:
+        if bad.any():
+            rows = table.filter(bad)
+            shown = examples(rows.select(pl.format("{}-{}", "start", "end")).to_series().to_list())
+            raise FormatError(f"{path} line {rows['line'][0]}: {rows.height} lines {said} ({shown}).")
+
+    refuse(found["start"].is_null() | found["end"].is_null(), "lack whole numbers as start and end")
+    refuse(found["start"] > found["end"], "start after their end; needed start <= end, both counted from 1")
+    refuse(found["start"] < 1, "start before the first base; positions count from 1")
 
     def attribute(*names: str) -> pl.Expr:
         found = [pl.col("attributes").str.extract(rf'(?:^|[;\s]){name} "([^"]*)"') for name in names]
         return pl.coalesce(found)
 
-    return numbers.with_columns(
+    return found.select(
+        "chrom",
+        "feature",
+        "start",
+        "end",
+        "strand",
         gene_id=attribute("gene_id"),
         gene_name=attribute("gene_name", "gene_id"),
         gene_type=attribute("gene_type", "gene_biotype"),

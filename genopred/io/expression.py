@@ -35,11 +35,11 @@ def read_expression(path: PathLike) -> Expression:
         If rows are not sorted, a gene or sample occurs twice, or a cell is not a finite number.
     """
     data = read_bytes(path, "an expression BED")
-    data, skipped = after_comments(data, b"##")
-    names = _header(data, path, skipped + 1)
-    leading = _leading(data, names)
-    table, first_row = read_table(data, path, separator="\t", text_columns=range(leading))
-    first_row += skipped
+    body, skipped = after_comments(data, b"##")
+    names = _header(body, path, skipped + 1)
+    leading = _leading(body, names)
+    del body
+    table, first_row = read_table(data, path, separator="\t", comment=b"##", text_columns=range(leading))
     if not table.height:
         raise FormatError(f"{path} has a header and no genes.")
     chrom, start, end, gene = table.columns[:4]

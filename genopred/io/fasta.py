@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
+from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
 from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.text import PathLike
+from genopred.io.bgzf import block_size, check_end, expanded_size, is_block
+from genopred.io.text import BOM, PathLike, regular
 from genopred.types import Interval, plain_chrom
+
+#: Bytes that the line with a sequence's name is looked for in.
+_HEADER = 10_000
 
 
 def open_fasta(path: PathLike) -> Fasta:
@@ -43,6 +49,8 @@ class Fasta:
         self._file: Any = None
         _check(self.path)
         self._names = {plain_chrom(name): name for name in self._open().keys()}
+        self._checked: set[str] = set()
+        self._check_size()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_temporary": None}
@@ -74,8 +82,62 @@ class Fasta:
         return self._file
 
     def _indexed(self) -> bool:
-        ends = (".fai", ".gzi") if _is_gzip(self.path) else (".fai",)
-        return all(Path(f"{self.path}{end}").exists() for end in ends)
+        found = [Path(f"{self.path}{end}") for end in ((".fai", ".gzi") if _is_gzip(self.path) else (".fai",))]
+        for index in found:
+            if index.exists():
+                regular(index, "the index of a FASTA")
+        return all(index.exists() for index in found)
+
+    def _check_size(self) -> None:
+        """Whether the file holds as much as its index says: it may be cut off, or the index another file's."""
+        index = self._open().faidx
+        size: int | None = self.path.stat().st_size
+        if _is_gzip(self.path):
+            last = index.gzi_index[-1]
+            size = expanded_size(self.path, last.cstart, last.ustart)
+        ends = [
+            record.offset + max(record.rlen - 1, 0) // record.lenc * record.lenb + (record.rlen - 1) % record.lenc + 1
+            for record in index.index.values()
+            if record.rlen and record.lenc
+        ]
+        if size is None or max(ends, default=0) > size:
+            raise self._foreign("it is cut off, or its index does not belong to it")
+
+    def _check_name(self, name: str) -> None:
+        """Whether a sequence begins where the index says, after its own name."""
+        if name in self._checked:
+            return
+        before = self._before(self._open().faidx.index[name].offset)
+        _, line, header = before.rstrip(b"\r\n").rpartition(b"\n")
+        seen = bool(line) or len(before) < _HEADER  # else the line is longer than what was looked at
+        wrong = header[:1] != b">" or header[1:].split()[:1] != [name.encode()]
+        if not before.endswith(b"\n") or (seen and wrong):
+            raise self._foreign(f"sequence {name} does not begin at the place that its index names")
+        self._checked.add(name)
+
+    def _before(self, offset: int) -> bytes:
+        """Some bytes of the expanded file before a place."""
+        index = self._open().faidx
+        start = max(offset - _HEADER, 0)
+        if not _is_gzip(self.path):
+            index.file.seek(start)
+            return bytes(index.file.read(offset - start))
+        at = bisect_right([block.ustart for block in index.gzi_index], start) - 1
+        block = index.gzi_index[at]
+        held = b""
+        with self.path.open("rb") as handle:
+            handle.seek(block.cstart)
+            while len(held) < offset - block.ustart and is_block(head := handle.read(18)):
+                try:
+                    held += zlib.decompress(head + handle.read(block_size(head) - 18), 31)
+                except zlib.error:
+                    break
+        return held[start - block.ustart : offset - block.ustart]
+
+    def _foreign(self, why: str) -> FormatError:
+        return FormatError(
+            f"{self.path}: {why}. Copy it again, or delete {self.path}.fai (and .gzi) so that they are made again."
+        )
 
     @property
     def chroms(self) -> list[str]:
@@ -111,11 +173,15 @@ class Fasta:
         name = self._name(interval.chrom)
         size = self.length(interval.chrom)
         start, end = min(max(interval.start, 0), size), min(max(interval.end, 0), size)
-        inside = str(self._open()[name][start:end]) if end > start else ""
-        if len(inside) != end - start:
-            raise FormatError(
-                f"{self.path}: {len(inside)} bases came for {name}:{start}-{end}; its index does not belong to it. "
-                f"Delete {self.path}.fai (and .gzi) so that it is made again."
+        self._check_name(name)
+        try:
+            inside = str(self._open()[name][start:end]) if end > start else ""
+        except Exception as problem:  # pyfaidx, Bio.bgzf, zlib and struct each raise their own
+            said = " ".join(str(problem).split()) or type(problem).__name__
+            raise self._foreign(f"{name}:{start}-{end} cannot be read ({said}): it is damaged") from None
+        if len(inside) != end - start or ">" in inside:
+            raise self._foreign(
+                f"{len(inside)} bases came for {name}:{start}-{end}: it is cut off, or its index does not belong to it"
             )
         left = min(max(-interval.start, 0), interval.length)
         return ("N" * left + inside).ljust(interval.length, "N")
@@ -127,16 +193,17 @@ def _is_gzip(path: Path) -> bool:
 
 
 def _check(path: Path) -> None:
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file; needed a reference FASTA.")
-    with path.open("rb") as handle:
+    with regular(path, "a reference FASTA").open("rb") as handle:
         head = handle.read(18)
     if not head:
         raise FormatError(f"{path} is empty; needed a reference FASTA.")
     if head[:2] == b"\x1f\x8b":
         # bgzip marks its blocks with an extra field BC; plain gzip cannot be read from the middle.
-        if not head[3] & 4 or head[12:14] != b"BC":
+        if not is_block(head):
             raise FormatError(f"{path} is gzipped, not bgzipped; run: gunzip -c {path} | bgzip > {path.stem}.bgz.gz")
+        check_end(path)
+    elif head[:3] == BOM:
+        raise FormatError(f"{path} starts with a byte-order mark, not with '>'; take it off: tail -c +4 FILE.")
     elif head[:1] not in (b">", b";"):
         raise FormatError(f"{path} does not start with '>' (found {head[:1]!r}); needed a FASTA.")
 

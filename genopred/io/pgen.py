@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.plink import read_fam, sample_names
-from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.io.plink import check_fileset, read_fam, sample_names
+from genopred.io.text import PathLike, after_comments, check_bound, read_bytes, read_table, to_numbers
+from genopred.io.variants import header_build, named, screened
 from genopred.types import VARIANT_SCHEMA, Genotypes, Note
 
 
@@ -46,7 +48,7 @@ def read_pgen(
         raise GenopredError(f"multiallelic {multiallelic!r} is unknown; choose 'skip' or 'split'.")
     pgen, pvar, psam = _paths(prefix)
     samples = read_psam(psam, ids=ids)
-    table = read_pvar(pvar)
+    table, build = _pvar(pvar)
     n_alts = table["alt"].str.count_matches(",").to_numpy().astype(np.int64) + 1
     no_alt = (table["alt"] == ".").to_numpy()
     keep = ~no_alt & ((n_alts == 1) if multiallelic == "skip" else True)
@@ -57,6 +59,7 @@ def read_pgen(
     reader = PgenReader(pgen, len(samples), table.height, n_alts, record, allele)
     is_phased = reader.check() and phased is not False
     reader.phased = is_phased
+    ids = named(table)["id"].to_numpy()
     notes: list[Note] = []
     for status, reason, mask in (
         ("dropped", "variant without ALT allele", no_alt),
@@ -68,8 +71,9 @@ def read_pgen(
         ),
     ):
         if mask.any():
-            notes.append((status, reason, int(mask.sum()), examples(table["id"].to_numpy()[mask].tolist())))
-    return Genotypes(samples, variants, reader, str(pgen), phased=is_phased, notes=tuple(notes))
+            notes.append((status, reason, int(mask.sum()), examples(ids[mask][:4].tolist())))
+    genotypes = Genotypes(samples, variants, reader, str(pgen), phased=is_phased, notes=tuple(notes), build=build)
+    return screened(genotypes)
 
 
 def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
@@ -80,16 +84,18 @@ def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
     if not pvar.exists() and Path(f"{stem}.pvar.zst").exists():
         pvar = Path(f"{stem}.pvar.zst")
     paths = (Path(f"{stem}.pgen"), pvar, Path(f"{stem}.psam"))
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise FormatError(f"{', '.join(missing)}: no such file; a PLINK 2 fileset {stem} needs .pgen, .pvar and .psam.")
+    check_fileset(paths, f"a PLINK 2 fileset {stem} needs .pgen, .pvar and .psam")
     return paths
 
 
 def _split(table: pl.DataFrame, record: NDArray[np.int64], allele: NDArray[np.int64]) -> pl.DataFrame:
     out = table[record].with_columns(k=pl.Series(allele - 1), several=pl.col("alt").str.contains(","))
     alt = pl.col("alt").str.split(",").list.get(pl.col("k"))
-    name = pl.when("several").then(pl.format("{}:{}", "id", alt)).otherwise(pl.col("id"))
+    name = (
+        pl.when(pl.col("several") & ~pl.col("id").is_in([".", ""]))
+        .then(pl.format("{}:{}", "id", alt))
+        .otherwise(pl.col("id"))
+    )
     return out.select("chrom", "pos", name.alias("id"), "ref", alt.alias("alt"))
 
 
@@ -110,6 +116,11 @@ def read_psam(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
 
 def read_pvar(path: PathLike) -> pl.DataFrame:
     """Variants of a .pvar (or of a .bim under that name), columns of `VARIANT_SCHEMA`; `alt` may be a list."""
+    return named(_pvar(path)[0])
+
+
+def _pvar(path: PathLike) -> tuple[pl.DataFrame, str | None]:
+    """The table as it is written, and the build that its header tells."""
     data = _decompress(path)
     if data.startswith(b"#"):
         table, first_row = read_table(data, path, comment=b"##", separator="\t")
@@ -121,8 +132,8 @@ def read_pvar(path: PathLike) -> pl.DataFrame:
     else:
         table, first_row = read_table(data, path, columns=["chrom", "id", "cm", "pos", "alt", "ref"])
     table = to_numbers(table, ["pos"], path, first_row, kind=pl.Int64).select(list(VARIANT_SCHEMA))
-    unnamed = pl.format("{}:{}:{}:{}", "chrom", "pos", "ref", "alt")
-    return table.with_columns(pl.when(pl.col("id") == ".").then(unnamed).otherwise(pl.col("id")).alias("id"))
+    top = len(data) - len(after_comments(data, b"##")[0]) if data.startswith(b"##") else 0
+    return table, header_build(data[:top])
 
 
 def _decompress(path: PathLike) -> bytes:
@@ -130,11 +141,15 @@ def _decompress(path: PathLike) -> bytes:
         return read_bytes(path, "a PLINK 2 .pvar")
     import pyarrow as pa
 
+    held = io.BytesIO()
     try:
         with pa.input_stream(str(path), compression="zstd") as stream:
-            return stream.read()
+            while piece := stream.read(1 << 20):
+                check_bound(held.tell() + len(piece), path)
+                held.write(piece)
     except OSError as problem:
         raise FormatError(f"{path}: its zstd data are damaged or cut off ({problem}).") from None
+    return held.getvalue()
 
 
 class PgenReader:

@@ -12,9 +12,10 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.io.text import PathLike, read_bytes, read_table, regular, to_numbers
+from genopred.io.variants import screened
 from genopred.io.writing import write_files
-from genopred.types import VARIANT_SCHEMA, Genotypes, Note
+from genopred.types import VARIANT_SCHEMA, Genotypes
 
 _MAGIC = b"\x6c\x1b"
 
@@ -38,7 +39,7 @@ def read_plink(prefix: PathLike, engine: str = "bed-reader", *, ids: str = "iid"
     Returns
     -------
     Genotypes
-        Unphased.
+        Unphased. Variants without id are named `chrom:pos:ref:alt`; for what is left out or odd see `notes`.
 
     Raises
     ------
@@ -52,14 +53,7 @@ def read_plink(prefix: PathLike, engine: str = "bed-reader", *, ids: str = "iid"
     variants = read_bim(bim)
     _check_bed(bed, len(samples), variants.height)
     reader = (BedReader if engine == "bed-reader" else PandasPlinkReader)(bed, len(samples), variants.height)
-    out = Genotypes(samples, variants, reader, str(bed))
-    negative = variants["pos"].to_numpy() < 0
-    if negative.any():
-        shown = examples(variants["id"].to_numpy()[negative].tolist())
-        note: Note = ("dropped", "negative position in the .bim, as plink skips it", int(negative.sum()), shown)
-        kept = np.flatnonzero(~negative)
-        out = Genotypes(samples, variants[kept], reader, str(bed), columns=kept, notes=(note,))
-    return out
+    return screened(Genotypes(samples, variants, reader, str(bed)))
 
 
 def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
@@ -67,10 +61,17 @@ def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
     if stem.endswith((".bed", ".bim", ".fam")):
         stem = stem[:-4]
     paths = tuple(Path(stem + end) for end in (".bed", ".bim", ".fam"))
+    check_fileset(paths, f"a PLINK fileset {stem} needs .bed, .bim and .fam")
+    return paths  # type: ignore[return-value]
+
+
+def check_fileset(paths: Sequence[Path], needs: str) -> None:
+    """Refuse a fileset of which a file is missing (all of them are named), or is not regular."""
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
-        raise FormatError(f"{', '.join(missing)}: no such file; a PLINK fileset {stem} needs .bed, .bim and .fam.")
-    return paths  # type: ignore[return-value]
+        raise FormatError(f"{', '.join(missing)}: no such file; {needs}.")
+    for path in paths:
+        regular(path, f"the {path.suffix} of a fileset")
 
 
 def _check_bed(path: Path, n_samples: int, n_variants: int) -> None:

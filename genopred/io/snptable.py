@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, examples
-from genopred.io.text import read_bytes, read_table, to_numbers
+from genopred.io.text import find_separator, read_bytes, read_table, regular, to_numbers
 from genopred.types import Note, plain_chrom, plain_gene
 
 #: Known spellings of columns, in lower case, the most specific first.
@@ -168,15 +169,15 @@ def _where(raw: pl.DataFrame, spec: TableSpec) -> pl.DataFrame:
 def _raw(path: Path) -> tuple[pl.DataFrame, int]:
     name = str(path)
     if "*" in name or name.endswith((".parquet", ".pq")):
+        files = sorted(glob.glob(name)) if "*" in name else [name]
+        if not files:
+            raise FormatError(f"{name}: no file fits this pattern; check the folder and the names.")
         try:
-            return pl.read_parquet(name), 1
-        except FileNotFoundError:
-            raise FormatError(f"{name}: no such file; check the path.") from None
+            return pl.read_parquet([regular(file, "a table of SNPs") for file in files]), 1
         except (pl.exceptions.PolarsError, OSError) as problem:
             raise FormatError(f"{name} is no parquet file ({str(problem).splitlines()[0]}).") from None
     data = read_bytes(path, "a table of SNPs")
-    head = data[: data.find(b"\n") if b"\n" in data else None]
-    separator = "\t" if b"\t" in head else "," if b"," in head else None
+    separator = find_separator(data, comment=b"##", commas=True)
     return read_table(data, path, separator=separator, comment=b"##")
 
 

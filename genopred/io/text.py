@@ -27,7 +27,8 @@ _PIECE = 1 << 20
 
 _bound = MAX_BYTES
 
-_BOM = b"\xef\xbb\xbf"
+#: The byte-order mark that some editors put before UTF-8.
+BOM = b"\xef\xbb\xbf"
 
 #: How files start that hold no text, what they are, and what to do.
 _NO_TEXT = {
@@ -129,7 +130,7 @@ def pieces(path: PathLike, what: str) -> Iterator[bytes]:
                 for magic, said in _NO_TEXT.items():
                     if piece.startswith(magic):
                         raise FormatError(f"{path} {said.format(what=what)}")
-                piece, first = piece.removeprefix(_BOM), False
+                piece, first = piece.removeprefix(BOM), False
             if b"\0" in piece:
                 line += piece.count(b"\n", 0, piece.index(b"\0"))
                 raise FormatError(
@@ -147,6 +148,27 @@ def _read(handle: IO[bytes], path: Path, what: str) -> bytes:
         raise FormatError(f"{path}: its gzip data are damaged or cut off ({problem}); copy the file again.") from None
     except OSError as problem:
         raise FormatError(f"{path} cannot be read ({problem.strerror}); needed {what}.") from None
+
+
+def whole_lines(path: PathLike, what: str, size: int = 1 << 24) -> Iterator[bytes]:
+    """What is in a file of text, `size` bytes or a little more at a time, each part ending with the end of a line.
+
+    Raises
+    ------
+    FormatError
+        As `pieces`; or if one line is larger than the bound.
+    """
+    held = io.BytesIO()
+    for piece in pieces(path, what):
+        cut = piece.rfind(b"\n") + 1
+        check_bound(held.tell() + len(piece), path)
+        held.write(piece[:cut] if cut else piece)
+        if cut and held.tell() >= size:
+            yield _unix(held.getvalue())
+            held = io.BytesIO()
+        held.write(piece[cut:] if cut else b"")
+    if held.tell():
+        yield _unix(held.getvalue()).rstrip(b"\n") + b"\n"
 
 
 def check_bound(held: int, path: PathLike) -> None:
@@ -211,7 +233,7 @@ def decode(data: bytes, path: PathLike, first_line: int = 1) -> str:
         ) from None
 
 
-def find_separator(data: bytes, *, commas: bool = False) -> str | None:
+def find_separator(data: bytes, *, comment: bytes | None = None, commas: bool = False) -> str | None:
     """What separates the columns: tabs where the header has them, None for any run of blanks.
 
     So a name may hold a blank where there are tabs. Lines that do not agree in their number of tabs, or a header with
@@ -220,11 +242,14 @@ def find_separator(data: bytes, *, commas: bool = False) -> str | None:
     Parameters
     ----------
     data : bytes
-        From the header on; its first thousand lines are looked at.
+        Its first thousand lines are looked at.
+    comment : bytes, optional
+        Lines at the top that start with this are skipped, as in `read_table`.
     commas : bool
         Whether commas may separate too, where there are no tabs.
     """
-    head, *lines = data[: 1 << 24].split(b"\n", 1000)
+    data = data[: 1 << 24]
+    head, *lines = (data if comment is None else after_comments(data, comment)[0]).split(b"\n", 1000)
     n = head.count(b"\t")
     if n:  # the last one may be cut, or be what follows them all
         agree = all(line.count(b"\t") == n for line in lines[:-1] if line)

@@ -1,12 +1,18 @@
-"""Lists of variants with their alleles: a text table, or the first columns of a VCF."""
+"""Variants with their alleles: what every genotype reader checks of them, and lists of them in a table or a VCF."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import polars as pl
 
-from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
-from genopred.types import VARIANT_SCHEMA
+from genopred.errors import FormatError, GenopredError, examples, shortened
+from genopred.io.text import PathLike, find_separator, read_bytes, read_table, to_numbers
+from genopred.types import CHROM_LENGTHS, VARIANT_SCHEMA, Genotypes, Note, plain_chrom
+
+#: The last position that a BAM, a VCF's index or plink can hold.
+_LAST = 2**31 - 1
 
 #: Spellings of each column, in lower case.
 _SPELLINGS = {
@@ -42,11 +48,7 @@ def read_variants(path: PathLike) -> pl.DataFrame:
     """
     what = "a list of variants (chrom, pos, id, ref, alt)"
     data = read_bytes(path, what)
-    body = data
-    while body.startswith(b"##"):
-        body = body.partition(b"\n")[2]
-    first = body.partition(b"\n")[0]
-    separator = "\t" if b"\t" in first else "," if b"," in first else None
+    separator = find_separator(data, comment=b"##", commas=True)
     table, first_row = read_table(data, path, separator=separator, comment=b"##")
     lower = {name.strip().lower(): name for name in table.columns}
     at = {
@@ -59,6 +61,8 @@ def read_variants(path: PathLike) -> pl.DataFrame:
             f"{path} has no column {', '.join(absent)} (it has {examples(table.columns, 12)}); needed {what} with "
             "these names in its first line."
         )
+    if not table.height:
+        raise FormatError(f"{path} has a header and no variants; needed a line for each.")
     table = table.select(pl.col(source).str.strip_chars().alias(name) for name, source in at.items() if source)
     table = to_numbers(table, ["pos"], path, first_row, kind=pl.Int64)
     low = table["pos"] < 1
@@ -74,13 +78,78 @@ def read_variants(path: PathLike) -> pl.DataFrame:
 
 
 def named(variants: pl.DataFrame) -> pl.DataFrame:
-    """Variants without id (`.` or nothing) get `chrom:pos:ref:alt`.
+    """Variants without id (`.` or nothing) get `chrom:pos:ref:alt`, the chromosome without `chr`.
 
-    >>> named(pl.DataFrame({"chrom": ["22"], "pos": [5], "id": ["."], "ref": ["A"], "alt": ["G"]}))["id"].to_list()
+    >>> named(pl.DataFrame({"chrom": ["chr22"], "pos": [5], "id": ["."], "ref": ["A"], "alt": ["G"]}))["id"].to_list()
     ['22:5:A:G']
     """
-    made = pl.format("{}:{}:{}:{}", "chrom", "pos", "ref", "alt")
+    bare = {name: plain_chrom(name) for name in variants["chrom"].unique().to_list()}
+    made = pl.format("{}:{}:{}:{}", pl.col("chrom").replace(bare), "pos", "ref", "alt")
     return variants.with_columns(pl.when(pl.col("id").is_in([".", ""])).then(made).otherwise(pl.col("id")).alias("id"))
+
+
+def screened(genotypes: Genotypes) -> Genotypes:
+    """Genotypes as a reader hands them over: every variant named, the unusable left out, the odd counted in `notes`.
+
+    Left out are variants at negative positions, which plink skips too, and those of which both alleles are the same,
+    which nothing can be told from. Only counted are a position of 0, or beyond the chromosome's end in both builds of
+    man (it may be another species), and variants or ids that are there more than once.
+
+    Raises
+    ------
+    FormatError
+        If a position is larger than any chromosome can be in these formats.
+    """
+    table = named(genotypes.variants)
+    pos = table["pos"]
+    if (pos > _LAST).any():
+        row = int((pos > _LAST).arg_max() or 0)
+        raise FormatError(
+            f"{genotypes.source}: {int((pos > _LAST).sum())} positions are beyond {_LAST:,}, the last that the format "
+            f"can hold (variant {shortened(table['id'][row])}: {pos[row]}); correct the positions."
+        )
+    alleles = table.select(pl.col("ref", "alt").str.to_uppercase())
+    same = (alleles["ref"] == alleles["alt"]) & (alleles["ref"] != ".")
+    longest = {
+        name: max(lengths.get(plain_chrom(name), _LAST) for lengths in CHROM_LENGTHS.values())
+        for name in table["chrom"].unique().to_list()
+    }
+    end = table["chrom"].replace_strict(longest, return_dtype=pl.Int64)
+    repeats = table.select("chrom", "pos", "ref", "alt").is_duplicated()
+    id_twice = table["id"].is_duplicated() & ~repeats
+    notes: list[Note] = []
+    use = pl.Series([True]).new_from_index(0, table.height)
+    for status, reason, found in (
+        ("dropped", "negative position, as plink skips it", pos < 0),
+        ("dropped", "both alleles are the same", same),
+        ("note", "position 0: no gene's window reaches it", pos == 0),
+        ("note", "position beyond the chromosome's end in GRCh37 and GRCh38", pos > end),
+        ("note", "same position and alleles as another variant", repeats),
+        ("note", "id that another variant has too", id_twice),
+    ):
+        found = found & use
+        if found.any():
+            notes.append((status, reason, int(found.sum()), examples(table["id"].filter(found).head(4).to_list())))
+            if status == "dropped":
+                use = use & ~found
+    genotypes = replace(genotypes, variants=table, notes=(*genotypes.notes, *notes))
+    return genotypes if use.all() else genotypes.select(variants=use.to_numpy())
+
+
+def header_build(header: bytes) -> str | None:
+    """The build by the `##contig` lines of a VCF or .pvar; None where they do not say, or say several things.
+
+    >>> header_build(b"##contig=<ID=chr22,assembly=x,length=50818468>")
+    'GRCh38'
+    """
+    found = re.findall(rb"##contig=<(?=[^\n]*\bID=([^,>\n]+))(?=[^\n]*\blength=(\d+))", header)
+    lengths = {plain_chrom(name.decode("utf-8", "replace")): int(n) for name, n in found}
+    builds = [
+        build
+        for build, known in CHROM_LENGTHS.items()
+        if lengths.keys() & known.keys() and all(known.get(name, n) == n for name, n in lengths.items())
+    ]
+    return builds[0] if len(builds) == 1 else None
 
 
 def check_unique(variants: pl.DataFrame, source: PathLike) -> pl.DataFrame:

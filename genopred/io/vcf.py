@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.text import PathLike
+from genopred.io.bgzf import check_end
+from genopred.io.text import BOM, PathLike, regular
+from genopred.io.variants import header_build, screened
 from genopred.types import VARIANT_SCHEMA, Genotypes, Note, plain_chrom
 
 if TYPE_CHECKING:
@@ -64,8 +67,8 @@ def read_vcf(
     FormatError
         If the file is missing, damaged, holds neither GT nor DS, or is too large to be read without index.
     """
-    path = Path(path)
-    _check_end(path)
+    path = regular(path, "a VCF or BCF")
+    check_end(path)
     if field not in (None, "GT", "DS"):
         raise GenopredError(f"field {field!r} is unknown; choose 'GT' or 'DS'.")
     if multiallelic not in ("skip", "split"):
@@ -73,14 +76,16 @@ def read_vcf(
     vcf = _open(path)
     samples = np.array(vcf.samples, dtype=str)
     field = _field(vcf, path, field)
+    build = header_build(vcf.raw_header.encode())
     vcf.close()
     if not len(samples):
         raise FormatError(f"{path} has no sample columns; needed genotypes. Was it written with bcftools view -G?")
     scan = _scan_whole(path, len(samples), memory_limit) if field == "GT" else None
     if scan is not None:
-        return _of_scan(path, samples, scan, phased)
+        return screened(replace(_of_scan(path, samples, scan, phased), build=build))
     records = _Records.read(path)
-    variants, record, allele, notes = _variants(records, multiallelic)
+    notes = _index_notes(path, len(records))
+    variants, record, allele, skipped = _variants(records, multiallelic)
     is_phased = phased is not False and field == "GT" and _looks_phased(path)
     reader = VcfReader(path, len(samples), records, record, allele, field=field, phased=is_phased)
     if not reader.indexed and 2.0 * len(samples) * len(records) > memory_limit:
@@ -88,7 +93,9 @@ def read_vcf(
             f"{path} has no index and {len(records):,} records of {len(samples):,} samples, too many for memory; "
             f"make one with: bcftools index {path} (a plain .vcf needs bgzip first)."
         )
-    return Genotypes(samples, variants, reader, str(path), phased=is_phased, notes=notes)
+    return screened(
+        Genotypes(samples, variants, reader, str(path), phased=is_phased, notes=(*notes, *skipped), build=build)
+    )
 
 
 def _scan_whole(path: Path, n_samples: int, memory_limit: float) -> Scan | None:
@@ -106,9 +113,6 @@ def _of_scan(path: Path, samples: NDArray[np.str_], scan: Scan, phased: bool | N
     starts = np.flatnonzero(change.fill_null(True).to_numpy())
     chroms = table["chrom"].gather(starts).to_list()
     records = _Records(path, chroms, starts.tolist(), table["pos"].to_numpy())
-    bare = {name: plain_chrom(name) for name in chroms}
-    place = pl.concat_str([pl.col("chrom").replace(bare), "pos", "ref", "alt"], separator=":")
-    variants = table.with_columns(pl.when(pl.col("id") == ".").then(place).otherwise(pl.col("id")).alias("id"))
     n = len(records)
     is_phased = (
         phased is not False and not scan.unphased[: _JUDGED + 1].any() and bool(scan.heterozygotes[: _JUDGED + 1].any())
@@ -118,38 +122,59 @@ def _of_scan(path: Path, samples: NDArray[np.str_], scan: Scan, phased: bool | N
     reader.keep(scan.alleles, np.flatnonzero(scan.unphased))
     return Genotypes(
         samples,
-        variants.select(pl.col(name).cast(kind) for name, kind in VARIANT_SCHEMA.items()),
+        table.select(pl.col(name).cast(kind) for name, kind in VARIANT_SCHEMA.items()),
         reader,
         str(path),
         phased=is_phased,
+        notes=_index_notes(path, n),
     )
 
 
 def _open(path: Path, **options: Any) -> Any:
     from cyvcf2 import VCF
 
-    if not path.exists():
-        raise FormatError(f"{path}: no such file; needed a VCF or BCF.")
     try:
-        return VCF(str(path), **options)
+        return VCF(str(regular(path, "a VCF or BCF")), **options)
+    except GenopredError:
+        raise
     except Exception as problem:
+        with path.open("rb") as handle:
+            if handle.read(3) == BOM:
+                raise FormatError(
+                    f"{path} starts with a byte-order mark, which htslib cannot read; take it off: tail -c +4 FILE."
+                ) from None
         raise FormatError(f"{path} could not be opened as VCF or BCF ({_one_line(problem)}).") from None
 
 
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+def _index(path: Path) -> Path | None:
+    """The .tbi or .csi beside the file."""
+    return next((file for end in (".tbi", ".csi") if (file := Path(f"{path}{end}")).exists()), None)
 
 
-def _check_end(path: Path) -> None:
-    """bgzip ends a file with an empty block; htslib only warns where it is missing, and reads half a file."""
-    if not path.is_file():
-        return
-    with path.open("rb") as handle:
-        head = handle.read(18)
-        if head[:4] != b"\x1f\x8b\x08\x04" or head[12:14] != b"BC":
-            return
-        handle.seek(-min(len(_BGZF_END), path.stat().st_size), 2)
-        if handle.read() != _BGZF_END:
-            raise FormatError(f"{path} is cut off (it lacks bgzip's end block); copy the file again.")
+def _index_notes(path: Path, n_records: int) -> tuple[Note, ...]:
+    """Refuse an index that speaks of another number of records; say so where it is only older than the file."""
+    index = _index(path)
+    if index is None:
+        return ()
+    regular(index, "the index of a VCF")
+    vcf = _open(path)
+    try:
+        counted = int(vcf.num_records)
+    except Exception:
+        raise _foreign(path, f"{index.name} cannot be read") from None
+    finally:
+        vcf.close()
+    if counted > 0 and counted != n_records:  # 0 where tabix of old wrote it, which did not count
+        raise _foreign(path, f"{index.name} speaks of {counted:,} records, the file has {n_records:,}")
+    if index.stat().st_mtime < path.stat().st_mtime:
+        return (("note", "index older than the file", 1, index.name),)
+    return ()
+
+
+def _foreign(path: Path, why: str) -> FormatError:
+    return FormatError(
+        f"{path}: its index does not belong to this file ({why}). Make it again: bcftools index -f {path}."
+    )
 
 
 def _one_line(problem: BaseException) -> str:
@@ -234,7 +259,7 @@ def _variants(
         {
             "chrom": chrom[record],
             "pos": records.pos[record],
-            "id": [_identifier(chrom[i], rows[i], a) for i, a in zip(record.tolist(), allele.tolist())],
+            "id": [_identifier(rows[i], a) for i, a in zip(record.tolist(), allele.tolist())],
             "ref": [rows[i][2] for i in record.tolist()],
             "alt": [rows[i][3][a - 1] for i, a in zip(record.tolist(), allele.tolist())],
         },
@@ -256,11 +281,9 @@ def _variants(
     return table, record, allele, tuple(notes)
 
 
-def _identifier(chrom: str, row: tuple[int, str, str, list[str]], allele: int) -> str:
-    pos, name, ref, alts = row
-    if name == ".":
-        return f"{plain_chrom(str(chrom))}:{pos}:{ref}:{alts[allele - 1]}"
-    return name if len(alts) == 1 else f"{name}:{alts[allele - 1]}"
+def _identifier(row: tuple[int, str, str, list[str]], allele: int) -> str:
+    _, name, _, alts = row
+    return name if len(alts) == 1 or name == "." else f"{name}:{alts[allele - 1]}"
 
 
 def _calls(record: Any) -> NDArray[Any] | None:
@@ -308,7 +331,7 @@ class VcfReader:
         self.allele = allele
         self.field = field
         self.phased = phased
-        self.indexed = records.sorted and any(Path(f"{path}{end}").exists() for end in (".tbi", ".csi"))
+        self.indexed = records.sorted and _index(path) is not None
         self._file: Any = None
         self._cache: NDArray[Any] | None = None
         self._unphased = np.empty(0, dtype=np.int64)
@@ -394,6 +417,8 @@ class VcfReader:
             for found in _records(self.path, self._file(region), number):
                 if found.POS < low:  # a deletion that starts before the region reaches into it
                     continue
+                if number >= end or found.POS != self.records.pos[number]:
+                    break
                 while at < len(group) and record[group[at]] == number:
                     batch.add(int(group[at]), found, int(self.allele[wanted[group[at]]]))
                     at += 1
@@ -401,10 +426,7 @@ class VcfReader:
                 if at == len(group):
                     break
             if at < len(group):
-                raise FormatError(
-                    f"{self.path}: the index gave {at} of {len(group)} records of {region}; it does not belong to this "
-                    f"file. Make it again with: bcftools index -f {self.path}."
-                )
+                raise _foreign(self.path, f"it gave {at} of {len(group)} records of {region}")
         batch.flush()
 
 
@@ -444,6 +466,12 @@ class _Batch:
         elif calls.shape[1] != 3:
             raise FormatError(
                 f"{reader.path} {record.CHROM}:{record.POS} has ploidy {calls.shape[1] - 1}; needed 1 or 2."
+            )
+        most = int(calls[:, :2].max(initial=-1))
+        if most > 1 and most > len(record.ALT):
+            raise FormatError(
+                f"{reader.path} {record.CHROM}:{record.POS} has a genotype with allele {most}, but ALT lists only "
+                f"{len(record.ALT)} ({examples(record.ALT)}); the record is damaged: correct it or leave it out."
             )
         self.columns.append(column)
         self.allele.append(allele)

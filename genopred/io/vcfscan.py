@@ -12,6 +12,7 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
+from genopred.io.bgzf import block_size, is_block
 from genopred.io.text import PathLike
 
 #: Compressed bytes taken at a time, some 3 MB of text.
@@ -95,9 +96,9 @@ def _lines(path: Path) -> Iterator[tuple[bytes, int]]:
             raw = rest + raw
             blocks, at = [tail], 0
             while at + 18 <= len(raw):
-                if raw[at : at + 4] != b"\x1f\x8b\x08\x04" or raw[at + 12 : at + 14] != b"BC":
+                if not is_block(raw, at):
                     raise _NotPlain
-                end = at + int.from_bytes(raw[at + 16 : at + 18], "little") + 1
+                end = at + block_size(raw, at)
                 if end > len(raw):
                     break
                 blocks.append(zlib.decompress(raw[at:end], 31, 1 << 16))  # 31: gzip, its checksum compared

@@ -121,6 +121,11 @@ class Outcome:
         y = self._transform(raw, fit)
         if covariates is not None and self.residualize != "none" and covariates.shape[1]:
             residualiser = Residualiser().fit(y[fit], covariates[fit])
+            if residualiser.rank_ >= fit.sum():
+                raise ModelError(
+                    f"{covariates.shape[1]} covariates leave no degrees of freedom in {int(fit.sum())} training people: "
+                    "they explain any expression. Use fewer (--n-covariates, --covar-name)."
+                )
             y = residualiser.transform(y, covariates)
         scale = y[fit].std()
         if not scale > 1e-12:
