@@ -138,7 +138,7 @@ def main() -> None:
 def run_all(work: Path, options: argparse.Namespace) -> tuple[list[Run], list[str]]:
     runs, missing = [], []
     ours = [Path(sys.executable).parent / "genopred", "eqtl", "--expression", BED, "--covar", work / "cov.txt"]
-    ours += ["--window", WINDOW, "--threads", 1, "--seed", 1, "--quiet"]
+    ours += ["--window", WINDOW, "--all", "--threads", 1, "--seed", 1, "--quiet"]
     bed, vcf = ["--bfile", work / "chr22"], ["--vcf", VCF]
     n = options.repeats
     subprocess.run([str(part) for part in (*ours, "--help")], stdout=subprocess.DEVNULL, check=True)  # byte code

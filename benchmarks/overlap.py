@@ -166,7 +166,7 @@ def chr22(work: Path, args: argparse.Namespace) -> str:
     cohort = data / "geuvadis_chr22"
     vcf, bed = cohort / "genotypes.chr22.vcf.gz", cohort / "genes.50percent.chr22.bed.gz"
     mapping = ["--vcf", vcf, "--expression", bed, "--covar", cohort / "genes.covariates.pc50.txt.gz"]
-    mapping += ["--n-covariates", 18, "--window", "500kb", "--susie", "--threads", 1]
+    mapping += ["--n-covariates", 18, "--window", "500kb", "--susie", "--all", "--threads", 1]
     if not (work / "map.cis_qtl.parquet").is_file():
         genopred("eqtl", *mapping, "--out", work / "map")
     genes = pl.read_parquet(work / "map.cis_qtl.parquet").filter(pl.col("pval_beta") <= STRONG)

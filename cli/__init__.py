@@ -29,9 +29,9 @@ docstring is its line in `genopred --help`, the whole docstring its own help. Fi
 
 Around every command `main` does the rest:
 
-* bad input (`GenopredError`, a missing or unreadable file, a wrong option) is one line on stderr,
-  `ErrorClass: message`, and exit code 2; an interrupt is 130; anything unexpected is a short traceback
-  and exit code 1;
+* bad input (`GenopredError`, a missing or unreadable file, a wrong option, a full disk) is one line on stderr,
+  `ErrorClass: message`, and exit code 2; an interrupt is 130, SIGTERM 143; anything unexpected is a short
+  traceback and exit code 1;
 * a command that takes an `out` argument gets `<out>.log`, appended to by every run: command line, versions,
   the values of all options, seed, warnings, errors, seconds, peak memory, and everything sent to
   `logging.getLogger("genopred")` and its children at INFO (counts go there, e.g. `for line in report.lines():
@@ -52,15 +52,19 @@ import functools
 import importlib
 import inspect
 import os
+import re
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from genopred.errors import GenopredError
+from genopred.errors import GenopredError, no_space
 
 #: The order in `genopred --help`; other subcommands follow by name.
 _FIRST = ("demo", "stack", "prs", "benchmark", "features", "effects", "eqtl", "overlap", "train", "evaluate")
@@ -144,14 +148,18 @@ def _logged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def inner(*args: Any, **kwargs: Any) -> Any:
+        from genopred.cli import options
         from genopred.cli.runlog import RunLog
 
+        options.check(kwargs)
         with RunLog(name, kwargs):
+            if kwargs.get("threads") is not None:
+                kwargs["threads"] = options.cores(kwargs["threads"])
             try:
                 return function(*args, **kwargs)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as stop:
                 # Named here, where the options are known; typer would turn it into a bare "Aborted".
-                raise _Interrupted("resume" in kwargs) from None
+                raise _Interrupted("resume" in kwargs, _interrupt_code(stop)) from None
 
     return inner
 
@@ -177,11 +185,39 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Interrupted(Exception):
-    """Ctrl-C inside a command."""
+    """Ctrl-C, or a polite kill, inside a command."""
 
-    def __init__(self, resumable: bool) -> None:
+    def __init__(self, resumable: bool, code: int) -> None:
         super().__init__("interrupted")
         self.resumable = resumable
+        self.code = code
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what a scheduler sends first. Cleaned up after like Ctrl-C."""
+
+
+def _interrupt_code(error: BaseException) -> int:
+    """As the shell counts: 128 and the number of the signal."""
+    return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM as an interrupt, unless somebody around us handles it in another way."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -195,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 done, 1 unexpected error, 2 bad input, 130 interrupted.
+        The exit code: 0 done, 1 unexpected error, 2 bad input, 130 interrupted, 143 terminated.
     """
     args = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
@@ -207,7 +243,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = next((word for word in args if not word.startswith("-")), None)
         if chosen is not None:
             _check_name(chosen)
-        code = build_app(chosen)(args=args, prog_name="genopred", standalone_mode=False)
+        with _terminable():
+            code = build_app(chosen)(args=args, prog_name="genopred", standalone_mode=False)
+            sys.stdout.flush()  # here, where it can still fail with a line and a code
         return code if isinstance(code, int) else 0
     except BaseException as error:  # the outermost frame: every error gets its line and its exit code here
         return _explain(error)
@@ -227,19 +265,25 @@ def _explain(error: BaseException) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, (KeyboardInterrupt, _Interrupted)):
         hint = " Finished work is kept: the same command with --resume goes on from there."
-        _say("Interrupted." + (hint if getattr(error, "resumable", False) else ""))
-        return 130
+        code = error.code if isinstance(error, _Interrupted) else _interrupt_code(error)
+        word = "Interrupted" if code == 128 + signal.SIGINT else "Terminated"
+        _say(f"{word}." + (hint if getattr(error, "resumable", False) else ""))
+        return code
     if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
         # The reader (head, less) went away: no message, and nothing more to the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     if hasattr(error, "format_message"):  # what typer raises on a wrong option, wherever it keeps the class
-        message = " ".join(error.format_message().split())
+        message = _house_style(" ".join(error.format_message().split()))
         if message:
             _say(f"UsageError: {message}{'' if message.endswith(('.', '?', ')')) else '.'} See --help.")
         return 2
     line = one_line(error)
     if line is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:  # what is left to be said fits nowhere
+            _drop_output()
         _say(line)
         return 2
     trace = traceback.extract_tb(error.__traceback__)
@@ -251,6 +295,22 @@ def _explain(error: BaseException) -> int:
         _say(f"{type(error).__name__}: {error}")
         _say("This is a fault of genopred, not of your input; GENOPRED_TRACEBACK=1 shows the whole traceback.")
     return 1
+
+
+def _house_style(message: str) -> str:
+    """A wrong choice as the pipelines say it; other messages as they are.
+
+    >>> _house_style("Invalid value for '--meta': 'magic' is not one of 'nnls', 'ridge'.")
+    '--meta magic: there are nnls, ridge.'
+    """
+    message = message.replace("Value error, ", "")
+    found = re.fullmatch(r"Invalid value for '(--[\w-]+)': '(.*)' is not one of ('.*')\.?", message)
+    return f"{found[1]} {found[2]}: there are {found[3].replace(chr(39), '')}." if found else message
+
+
+def _drop_output() -> None:
+    with suppress(OSError, ValueError):  # what stands in for stdout may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_line(error: BaseException) -> str | None:
@@ -280,8 +340,11 @@ def one_line(error: BaseException) -> str | None:
         }
         said = next((text for kind, text in remedies.items() if isinstance(error, kind)), f": {error.strerror}.")
         return f"{name}: {os.fspath(error.filename)}{' ' if said[0] != ':' else ''}{said}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
-        return f"{name}: no space left for the output; free some or choose another --out."
+    if no_space(error):
+        return (
+            f"{name}: no space left for the output or for temporary files; free some, or choose another --out or "
+            "TMPDIR, then give the same command again."
+        )
     return None
 
 

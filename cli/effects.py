@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,9 +15,6 @@ from genopred.types import Interval
 SNPS = "SNPs (--snps or one of the genotype files)"
 MODEL = "Model"
 EFFECTS = "Effects"
-
-#: Windows at a time beyond which nothing is gained, and base pairs longer than any chromosome.
-MOST_WINDOWS, MOST_BASES = 100_000, 1_000_000_000
 
 
 def parse_region(text: str | Interval) -> Interval:
@@ -31,7 +28,7 @@ def parse_region(text: str | Interval) -> Interval:
     match = re.fullmatch(r"([^:\s]+):([0-9,_]+)-([0-9,_]+)", text.strip())
     if match:
         start, end = (int(re.sub("[,_]", "", number)) for number in match.groups()[1:])
-        if 1 <= start <= end <= MOST_BASES:
+        if 1 <= start <= end <= opt.MOST_BASES:
             return Interval(match[1], start - 1, end)
     raise typer.BadParameter(f"{text!r} is not a region; write chr22:20000000-20100000 (1-based, both ends inside)")
 
@@ -119,10 +116,10 @@ Downstream = Annotated[
     ),
 ]
 Center = Annotated[
-    str | None,
+    Literal["tss", "snp"] | None,
     typer.Option(
         "--center",
-        help="What is in the middle of the sequence: tss (default with genes) or snp.",
+        help="What is in the middle of the sequence; tss by default with genes.",
         rich_help_panel=EFFECTS,
     ),
 ]
@@ -132,7 +129,7 @@ Share = Annotated[
         "--share",
         metavar="BP",
         min=0,
-        max=MOST_BASES,
+        max=opt.MOST_BASES,
         help="With --center snp: neighbours share a window in which none is further than this from the middle.",
         rich_help_panel=EFFECTS,
     ),
@@ -159,18 +156,21 @@ TracksFile = Annotated[
 Bins = Annotated[
     str, typer.Option("--bins", metavar="N", help="Bins around the centre, or all.", rich_help_panel=EFFECTS)
 ]
-Aggregate = Annotated[str, typer.Option("--aggregate", help="Over those bins: sum or mean.", rich_help_panel=EFFECTS)]
+Aggregate = Annotated[
+    Literal["sum", "mean"], typer.Option("--aggregate", help="Over those bins.", rich_help_panel=EFFECTS)
+]
 OverTracks = Annotated[
-    str,
-    typer.Option(
-        "--over-tracks", help="Over a group's tracks: mean, sum, or each for itself.", rich_help_panel=EFFECTS
-    ),
+    Literal["mean", "sum", "each"],
+    typer.Option("--over-tracks", help="Over a group's tracks; each: for itself.", rich_help_panel=EFFECTS),
 ]
 Pseudocount = Annotated[
-    float, typer.Option("--pseudocount", help="Added to both sides of the fold change.", rich_help_panel=EFFECTS)
+    float,
+    typer.Option(
+        "--pseudocount", min=0, max=1e9, help="Added to both sides of the fold change.", rich_help_panel=EFFECTS
+    ),
 ]
 Strands = Annotated[
-    str,
+    Literal["model", "both"],
     typer.Option(
         "--strands",
         help="model (as it was trained), or both: the mean of forward and reverse complement.",
@@ -178,17 +178,17 @@ Strands = Annotated[
     ),
 ]
 Mode = Annotated[
-    str,
+    Literal["exact", "linear"],
     typer.Option("--mode", help="exact, or linear (first order around the reference).", rich_help_panel=MODEL),
 ]
-Dtype = Annotated[str, typer.Option("--dtype", help="fp32, tf32 or bf16.", rich_help_panel=MODEL)]
+Dtype = Annotated[Literal["fp32", "tf32", "bf16"], typer.Option("--dtype", help="Precision.", rich_help_panel=MODEL)]
 Device = Annotated[str, typer.Option("--device", help="auto (a GPU, else CPU), cpu or cuda:0.", rich_help_panel=MODEL)]
 BatchSize = Annotated[
     int | None,
     typer.Option(
         "--batch-size",
         min=1,
-        max=MOST_WINDOWS,
+        max=opt.MOST,
         help="Windows at a time; halved when memory runs out.",
         rich_help_panel=MODEL,
     ),
@@ -325,7 +325,7 @@ def command(
         allow_swapped=allow_swapped,
         batch_size=batch_size,
         device=device,
-        threads=None if threads is None else opt.cores(threads),
+        threads=threads,
         model_options={} if tf_gamma is None else {"tf_gamma": tf_gamma},
         resume=resume,
     )

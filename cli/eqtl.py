@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ Permute = Annotated[
         "--permute",
         metavar="N",
         min=0,
+        max=opt.MOST,
         help="Permutations for gene-level p-values and q-values; 0 for none.",
         rich_help_panel=MAPPING,
     ),
@@ -33,9 +34,11 @@ Independent = Annotated[
     typer.Option("--independent", help="Conditionally independent signals of eGenes.", rich_help_panel=MAPPING),
 ]
 Susie = Annotated[bool, typer.Option("--susie", help="SuSiE credible sets of eGenes.", rich_help_panel=MAPPING)]
-Fdr = Annotated[float, typer.Option("--fdr", help="Genes with q up to this are eGenes.", rich_help_panel=MAPPING)]
+Fdr = Annotated[
+    float, typer.Option("--fdr", min=0, max=1, help="Genes with q up to this are eGenes.", rich_help_panel=MAPPING)
+]
 Compat = Annotated[
-    str,
+    Literal["tensorqtl", "qtltools"],
     typer.Option(
         "--compat",
         help="tensorqtl (as FastQTL: normalise, then residualise both sides, N - 2 - K degrees of freedom) or qtltools "
@@ -44,25 +47,38 @@ Compat = Annotated[
     ),
 ]
 Transform = Annotated[
-    str,
+    Literal["inverse-normal", "none"],
     typer.Option(
         "--transform",
-        help="inverse-normal of each gene, or none for values already normalised.",
+        help="Of each gene; none for values already normalised.",
         rich_help_panel=opt.EXPRESSION,
     ),
 ]
 Coverage = Annotated[
-    float, typer.Option("--coverage", help="Probability that a credible set holds.", rich_help_panel=MAPPING)
+    float,
+    typer.Option(
+        "--coverage",
+        min=0.01,
+        max=0.9999,
+        help="Probability that a credible set holds.",
+        rich_help_panel=MAPPING,
+    ),
 ]
 MinAbsCorr = Annotated[
     float,
     typer.Option(
-        "--min-abs-corr", help="Leave out credible sets with a smaller correlation inside.", rich_help_panel=MAPPING
+        "--min-abs-corr",
+        min=0,
+        max=1,
+        help="Leave out credible sets with a smaller correlation inside.",
+        rich_help_panel=MAPPING,
     ),
 ]
 NEffects = Annotated[
     int,
-    typer.Option("--max-effects", min=1, help="Most effects of a gene that SuSiE looks for.", rich_help_panel=MAPPING),
+    typer.Option(
+        "--max-effects", min=1, max=1000, help="Most effects of a gene that SuSiE looks for.", rich_help_panel=MAPPING
+    ),
 ]
 
 
@@ -104,7 +120,8 @@ def command(
     """Map expression QTLs in cis, in tensorQTL's tables.
 
     Writes <out>.cis_qtl_pairs.<chrom>.parquet (every gene and variant), <out>.cis_qtl (every gene, its top variant,
-    permutation p-value and q-value), and on request <out>.cis_independent_qtl and <out>.SuSiE_summary.
+    permutation p-value and q-value), <out>.matched.tsv (what was dropped and why), and on request
+    <out>.cis_independent_qtl and <out>.SuSiE_summary.
     """
     from genopred.cli.progress import progress
     from genopred.pipelines import eqtl
@@ -112,8 +129,7 @@ def command(
 
     opt.one_genotype_source(bfile, pfile, vcf)
     names = opt.parse_list(covar_name)
-    # Mapping is for all genes unless some are named; --all says so aloud.
-    chosen = opt.chosen_genes(gene, genes, all_genes or not (gene or genes))
+    chosen = opt.chosen_genes(gene, genes, all_genes)
     config = eqtl.EqtlConfig(
         CohortInputs(
             expression=expression,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,11 +29,11 @@ Config = Annotated[
     ),
 ]
 Part = Annotated[
-    str,
-    typer.Option("--split", help="test, validation or train. Looks at test are counted.", rich_help_panel=HELD),
+    Literal["train", "validation", "test"],
+    typer.Option("--split", help="Which part. Looks at test are counted.", rich_help_panel=HELD),
 ]
 Strands = Annotated[
-    str,
+    Literal["forward", "both"],
     typer.Option(
         "--strands", help="forward, or both: the mean of the predictions from both strands.", rich_help_panel=HELD
     ),
@@ -56,10 +56,19 @@ Baseline = Annotated[
 Gtf = Annotated[
     Path | None, typer.Option("--gtf", metavar="FILE", help="Genes to draw under the tracks.", rich_help_panel=opt.RUN)
 ]
-Figures = Annotated[str, typer.Option("--figures", help="svg, png or none.", rich_help_panel=opt.RUN)]
+Figures = Annotated[
+    Literal["svg", "png", "none"], typer.Option("--figures", help="Their format.", rich_help_panel=opt.RUN)
+]
 Resamples = Annotated[
     int,
-    typer.Option("--resamples", metavar="N", min=0, help="Draws of blocks for the intervals.", rich_help_panel=opt.RUN),
+    typer.Option(
+        "--resamples",
+        metavar="N",
+        min=0,
+        max=opt.MOST,
+        help="Draws of blocks for the intervals.",
+        rich_help_panel=opt.RUN,
+    ),
 ]
 Device = Annotated[
     str, typer.Option("--device", help="auto (a GPU, else CPU), cpu or cuda:0.", rich_help_panel=opt.RUN)
@@ -105,7 +114,7 @@ def command(
         resamples=resamples,
         seed=seed,
         device=device,
-        threads=None if threads is None else opt.cores(threads),
+        threads=threads,
         command=command_line(),
     )
     with progress("windows", quiet=quiet) as step:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from genopred.cli import options as opt
-from genopred.cli.effects import MOST_WINDOWS, AllGenes
+from genopred.cli.effects import AllGenes
 
 SEQUENCE = "Sequences"
 MODEL = "Model"
@@ -45,13 +45,13 @@ AllSamples = Annotated[
     bool, typer.Option("--all-samples", help="Also people without expression.", rich_help_panel=opt.FILTERS)
 ]
 Indels = Annotated[
-    str,
+    Literal["skip", "apply"],
     typer.Option(
         "--indels", help="skip them, or apply them with the TSS kept in place (slow).", rich_help_panel=SEQUENCE
     ),
 ]
 Unphased = Annotated[
-    str,
+    Literal["soft", "random", "error"],
     typer.Option(
         "--unphased",
         help="Genotypes without phase: soft (mean of both alleles), random or error.",
@@ -87,14 +87,14 @@ Model = Annotated[
     ),
 ]
 Mode = Annotated[
-    str,
+    Literal["exact", "linear", "reference"],
     typer.Option(
         "--mode",
         help="exact, linear (first order around the reference) or reference (one value a gene).",
         rich_help_panel=MODEL,
     ),
 ]
-Dtype = Annotated[str, typer.Option("--dtype", help="fp32, tf32 or bf16.", rich_help_panel=MODEL)]
+Dtype = Annotated[Literal["fp32", "tf32", "bf16"], typer.Option("--dtype", help="Precision.", rich_help_panel=MODEL)]
 Device = Annotated[
     str,
     typer.Option(
@@ -108,7 +108,7 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         min=1,
-        max=MOST_WINDOWS,
+        max=opt.MOST,
         help="Windows at a time; halved when memory runs out.",
         rich_help_panel=MODEL,
     ),
@@ -148,7 +148,7 @@ Bins = Annotated[
     str, typer.Option("--bins", metavar="N", help="Bins around the TSS, or all.", rich_help_panel=FEATURES)
 ]
 Aggregate = Annotated[
-    str, typer.Option("--aggregate", help="Over those bins: mean, sum or none.", rich_help_panel=FEATURES)
+    Literal["mean", "sum", "none"], typer.Option("--aggregate", help="Over those bins.", rich_help_panel=FEATURES)
 ]
 Log1p = Annotated[bool, typer.Option("--log1p", help="log(1 + x) of each feature.", rich_help_panel=FEATURES)]
 PerHaplotype = Annotated[
@@ -158,7 +158,7 @@ PerHaplotype = Annotated[
     ),
 ]
 Strands = Annotated[
-    str,
+    Literal["model", "both"],
     typer.Option(
         "--strands",
         help="model (as it was trained), or both: the mean of forward and reverse complement.",
@@ -250,7 +250,7 @@ def command(
         allow_swapped=allow_swapped,
         batch_size=batch_size,
         device=device,
-        threads=None if threads is None else opt.cores(threads),
+        threads=threads,
         model_options={} if tf_gamma is None else {"tf_gamma": tf_gamma},
         self_check=self_check,
         resume=resume,

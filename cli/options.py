@@ -5,14 +5,18 @@ Use a type as annotation and give the default in the signature: `def command(bfi
 
 from __future__ import annotations
 
-import os
+import logging
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from genopred.errors import GenopredError
+
+log = logging.getLogger("genopred.cli")
 
 GENOTYPES = "Genotypes (exactly one)"
 EXPRESSION = "Expression and covariates"
@@ -20,6 +24,13 @@ GENES = "Genes"
 FILTERS = "Samples and variants"
 LEARNING = "Learning and evaluation"
 RUN = "Run and output"
+
+#: Longest length in base pairs: no chromosome is longer.
+MOST_BASES = 1_000_000_000
+#: Largest seed: what every generator takes, scikit-learn's included.
+MOST_SEED = 2**32 - 1
+#: More of anything that is counted (folds, components, draws) is a slip of the hand, and would fill the memory.
+MOST = 100_000
 
 _UNITS = {"": 1, "b": 1, "bp": 1, "k": 1_000, "kb": 1_000, "m": 1_000_000, "mb": 1_000_000}
 
@@ -39,7 +50,7 @@ def parse_size(text: str | int) -> int:
     Raises
     ------
     typer.BadParameter
-        If it is no positive length in whole base pairs.
+        If it is no positive length in whole base pairs, or longer than any chromosome.
 
     Examples
     --------
@@ -49,6 +60,8 @@ def parse_size(text: str | int) -> int:
     match = re.fullmatch(r"([0-9][0-9,_]*(?:\.[0-9]+)?)\s*([a-z]*)", str(text).strip().lower())
     if match and match[2] in _UNITS:
         length = float(re.sub("[,_]", "", match[1])) * _UNITS[match[2]]
+        if length > MOST_BASES:
+            raise typer.BadParameter(f"{text!r} is longer than any chromosome; at most {MOST_BASES:,} bases")
         if length >= 1 and abs(length - round(length)) < 1e-6:
             return round(length)
     raise typer.BadParameter(f"{text!r} is not a length; write 500kb, 1Mb or 250000")
@@ -63,6 +76,8 @@ def parse_list(text: str | None) -> list[str] | None:
     if text is None:
         return None
     names = [name for name in re.split(r"[,\s]+", text) if name]
+    if not names:
+        raise GenopredError(f"{text!r} names nothing; write names between commas, or leave the option out.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise GenopredError(f"{', '.join(twice)} is named twice in {text!r}; name each once.")
@@ -135,10 +150,34 @@ def chosen_genes(gene: list[str] | None, genes: Path | None, all_genes: bool) ->
 
 
 def cores(threads: int | None) -> int:
-    """`--threads`, or every core that this process may use."""
-    if threads is not None:
-        return threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """`--threads`, but no more than the cores that this process may use; all of those without it."""
+    from joblib import cpu_count
+
+    most = int(cpu_count())
+    if threads is not None and threads > most:
+        log.warning(
+            f"--threads {threads}: this process may use {most} {'core' if most == 1 else 'cores'}; using {most}."
+        )
+    return most if threads is None else min(threads, most)
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Refuse values that no type of an option can: an output that names no file, and what is no number.
+
+    Raises
+    ------
+    GenopredError
+    """
+    out = options.get("out")
+    if out is not None:
+        path = Path(out)
+        if path.name in ("", ".."):
+            raise GenopredError(f"--out {str(out)!r}: results need a name of their own; give a new folder or prefix.")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise GenopredError(f"--out {path} is a device or pipe; give the name of a folder or prefix.")
+    for name, value in options.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise GenopredError(f"--{name.replace('_', '-')} nan: a number is needed.")
 
 
 Bfile = Annotated[
@@ -176,19 +215,24 @@ CovarNames = Annotated[
 NCovariates = Annotated[
     int | None,
     typer.Option(
-        "--n-covariates", metavar="K", min=0, help="Use only the first K covariates.", rich_help_panel=EXPRESSION
+        "--n-covariates",
+        metavar="K",
+        min=0,
+        max=MOST,
+        help="Use only the first K covariates.",
+        rich_help_panel=EXPRESSION,
     ),
 ]
 Transform = Annotated[
-    str,
+    Literal["inverse-normal", "quantile", "zscore", "log1p", "none"],
     typer.Option(
         "--transform",
-        help="Per gene: inverse-normal, quantile, zscore, log1p or none.",
+        help="Of the expression of each gene.",
         rich_help_panel=EXPRESSION,
     ),
 ]
 Residualize = Annotated[
-    str,
+    Literal["fold", "global", "none"],
     typer.Option(
         "--residualize",
         help="Take the covariates out within each training fold (fold), over everyone first as TWAS do (global), or "
@@ -248,6 +292,7 @@ MinOverlap = Annotated[
     typer.Option(
         "--min-overlap",
         min=0.0,
+        max=1e9,
         help="Refuse to run when fewer people than this are in all files: a share below 1, or a number.",
         rich_help_panel=FILTERS,
     ),
@@ -268,21 +313,27 @@ Stratify = Annotated[
     ),
 ]
 OuterFolds = Annotated[
-    int, typer.Option("--outer-folds", min=2, help="Outer folds over people.", rich_help_panel=LEARNING)
+    int, typer.Option("--outer-folds", min=2, max=MOST, help="Outer folds over people.", rich_help_panel=LEARNING)
 ]
 InnerFolds = Annotated[
-    int, typer.Option("--inner-folds", min=2, help="Folds inside each training set.", rich_help_panel=LEARNING)
+    int,
+    typer.Option("--inner-folds", min=3, max=MOST, help="Folds inside each training set.", rich_help_panel=LEARNING),
 ]
 Learners = Annotated[
     str | None,
-    typer.Option("--learners", metavar="A,B,...", help="Base learners, by name.", rich_help_panel=LEARNING),
+    typer.Option(
+        "--learners",
+        metavar="A,B,...",
+        help="Base learners, by default all: baseline-prs, pt-prs, ridge, elastic-net, susie, elastic-net-tss, "
+        "susie-tss, gblup-tss, polynomial, random-forest, xgboost, lightgbm.",
+        rich_help_panel=LEARNING,
+    ),
 ]
 Meta = Annotated[
-    str,
+    Literal["xgboost", "nnls", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene"],
     typer.Option(
         "--meta",
-        help="Meta-learner that is the stack: xgboost, nnls, ridge, mean, nnls-per-gene or xgboost-per-gene; the "
-        "table shows them all.",
+        help="Meta-learner that is the stack; the table shows them all.",
         rich_help_panel=LEARNING,
     ),
 ]
@@ -315,18 +366,18 @@ FeaturesFasta = Annotated[
     ),
 ]
 Inputs = Annotated[
-    str | None,
+    Literal["genotype", "sequence", "both"] | None,
     typer.Option(
         "--inputs",
-        help="What learners see: genotype, sequence or both; by default both with --features.",
+        help="What learners see; by default both with --features.",
         rich_help_panel=LEARNING,
     ),
 ]
 FeatureTransform = Annotated[
-    str,
+    Literal["none", "zscore", "quantile", "log1p"],
     typer.Option(
         "--feature-transform",
-        help="Of sequence features, learned in the training fold: none, zscore, quantile or log1p.",
+        help="Of sequence features, learned in the training fold.",
         rich_help_panel=LEARNING,
     ),
 ]
@@ -336,6 +387,7 @@ FeatureComponents = Annotated[
         "--feature-components",
         metavar="K",
         min=1,
+        max=MOST,
         help="Use K principal components of the sequence features, learned in the training fold.",
         rich_help_panel=LEARNING,
     ),
@@ -343,10 +395,16 @@ FeatureComponents = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, help="Cores to use; all by default. Results do not depend on it.", rich_help_panel=RUN
+        "--threads",
+        min=1,
+        max=MOST,
+        help="Cores to use; all by default. Results do not depend on it.",
+        rich_help_panel=RUN,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.", rich_help_panel=RUN)]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of every random choice.", rich_help_panel=RUN)
+]
 Out = Annotated[
     Path, typer.Option("--out", metavar="PATH", help="Where the results go; also <out>.log.", rich_help_panel=RUN)
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -88,8 +88,12 @@ Null = Annotated[
         rich_help_panel=TESTS,
     ),
 ]
-Draws = Annotated[int, typer.Option("--draws", metavar="N", help="Draws of each null.", rich_help_panel=TESTS)]
-Resamples = Annotated[int, typer.Option("--resamples", metavar="N", help="For intervals.", rich_help_panel=TESTS)]
+Draws = Annotated[
+    int, typer.Option("--draws", metavar="N", min=1, max=10_000_000, help="Draws of each null.", rich_help_panel=TESTS)
+]
+Resamples = Annotated[
+    int, typer.Option("--resamples", metavar="N", min=0, max=opt.MOST, help="For intervals.", rich_help_panel=TESTS)
+]
 Match = Annotated[
     str,
     typer.Option("--match", metavar="A,B,...", help="Match SNPs for these: maf, distance, ld.", rich_help_panel=TESTS),
@@ -98,13 +102,16 @@ ClumpR2 = Annotated[
     float, typer.Option("--clump-r2", min=0.0, max=1.0, help="r2 that makes SNPs one locus.", rich_help_panel=TESTS)
 ]
 ClumpKb = Annotated[
-    float, typer.Option("--clump-kb", help="Reach of a locus; without genotypes all of it.", rich_help_panel=TESTS)
+    float,
+    typer.Option(
+        "--clump-kb", min=0, max=1e6, help="Reach of a locus; without genotypes all of it.", rich_help_panel=TESTS
+    ),
 ]
 Recipe = Annotated[
-    str | None,
+    Literal["founding-study"] | None,
     typer.Option(
         "--recipe",
-        help="founding-study: also rank by normalised |effect| + normalised -log10 p, marked as circular.",
+        help="Also rank by normalised |effect| + normalised -log10 p, marked as circular.",
         rich_help_panel=TESTS,
     ),
 ]
@@ -112,7 +119,9 @@ Gtf = Annotated[
     Path | None,
     typer.Option("--gtf", metavar="FILE", help="Genes to draw under the SNPs.", rich_help_panel=opt.RUN),
 ]
-Figures = Annotated[str, typer.Option("--figures", help="png, svg or none.", rich_help_panel=opt.RUN)]
+Figures = Annotated[
+    Literal["png", "svg", "none"], typer.Option("--figures", help="Their format.", rich_help_panel=opt.RUN)
+]
 
 
 def command(
@@ -164,6 +173,8 @@ def command(
     for word in opt.parse_list(k) or []:
         if not word.isdigit():
             raise GenopredError(f"--k {k}: {word!r} is no whole number; write 50 or 20,50,100.")
+        if not 1 <= int(word) <= 10_000_000:
+            raise GenopredError(f"--k {word}: it lies between 1 and 10,000,000.")
         depths.append(int(word))
     nulls = opt.parse_list(null)
     config = overlap.OverlapConfig(

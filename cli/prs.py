@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -74,10 +75,22 @@ QScoreFile = Annotated[
     typer.Option("--q-score-file", metavar="FILE", help="p by variant id, for those ranges.", rich_help_panel=SCORING),
 ]
 Ambiguous = Annotated[
-    str | None,
+    Literal["keep", "drop"] | None,
     typer.Option(
         "--ambiguous",
-        help="A/T and C/G variants: keep or drop; by default kept with --score, dropped with --sumstats.",
+        help="A/T and C/G variants; by default kept with --score, dropped with --sumstats.",
+        rich_help_panel=SCORING,
+    ),
+]
+MinMatch = Annotated[
+    float,
+    typer.Option(
+        "--min-match",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="Refuse to score where less of the variants of --score match; of --sumstats: of these or the genotypes', "
+        "whichever are fewer.",
         rich_help_panel=SCORING,
     ),
 ]
@@ -103,10 +116,11 @@ R2 = Annotated[
     ),
 ]
 Kb = Annotated[
-    float, typer.Option("--clump-kb", min=0.001, help="... and less than so far away.", rich_help_panel=CLUMPING)
+    float,
+    typer.Option("--clump-kb", min=0.001, max=1e6, help="... and less than so far away.", rich_help_panel=CLUMPING),
 ]
 Ld = Annotated[
-    str,
+    Literal["genotype", "em"],
     typer.Option(
         "--ld",
         help="r2 of genotypes (fast), or em: of haplotypes, exactly as plink1.9 --clump.",
@@ -148,6 +162,7 @@ def command(
     q_score_range: QScoreRange = None,
     q_score_file: QScoreFile = None,
     ambiguous: Ambiguous = None,
+    min_match: MinMatch = 0.75,
     clump_p1: P1 = "1,0.05,0.01,0.001,0.00001",
     clump_p2: P2 = 0.01,
     clump_r2: R2 = "0.1,0.2,0.5,0.8",
@@ -176,6 +191,7 @@ def command(
     calibrate: Calibrate = True,
     seed: opt.Seed = 1,
     threads: opt.Threads = None,
+    resume: opt.Resume = True,
     quiet: opt.Quiet = False,
     out: opt.Out = Path("genopred-prs"),
 ) -> None:
@@ -185,7 +201,8 @@ def command(
     predict everyone; the table says how well they predict people they had not seen. With --pheno or --sumstats,
     index variants of clumps over all chromosomes are scored at every pair of thresholds. With --score, given
     weights are applied as by plink. Writes OUT.weights, OUT.scores, OUT.clumps, OUT.accuracy, OUT.models (as .tsv
-    and .parquet, those that apply) and OUT.matched.tsv: alleles and samples matched, swapped, dropped, and why.
+    and .parquet, those that apply) and OUT.matched.tsv: alleles and samples matched, swapped, dropped, and why. A run
+    with --expression that was stopped goes on when the same command is given again.
     """
     from genopred.cli.progress import progress
     from genopred.errors import GenopredError
@@ -235,6 +252,7 @@ def command(
         ranges=q_score_range,
         range_values=q_score_file,
         ambiguous=ambiguous,
+        min_match=min_match,
         train=train,
         folds=folds,
         p1=_numbers(clump_p1, "--clump-p1"),
@@ -250,28 +268,32 @@ def command(
         calibrate=calibrate,
         threads=opt.cores(threads),
         seed=seed,
+        resume=resume,
     )
     with progress("genes" if mode == "genes" else "variants", quiet=quiet) as step:
         result = prs.run(config, step)
     typer.echo("\n".join(result.lines))
 
 
-def _numbers(text: str, flag: str) -> tuple[float, ...]:
+def _numbers(text: str, flag: str, low: float = 0, high: float = 1) -> tuple[float, ...]:
     from genopred.errors import GenopredError
 
+    if not text.strip(", "):
+        raise GenopredError(f"{flag}: give at least one number.")
     try:
         found = tuple(float(cell) for cell in opt.parse_list(text) or ())
     except ValueError:
         raise GenopredError(f"{flag} {text}: numbers between commas are needed.") from None
-    if not found:
-        raise GenopredError(f"{flag}: give at least one number.")
+    for number in found:
+        if not low <= number <= high:
+            raise GenopredError(f"{flag} is {number}; numbers between {low:g} and {high:g} are needed.")
     return found
 
 
 def _whole(text: str, flag: str) -> tuple[int, ...]:
     from genopred.errors import GenopredError
 
-    found = _numbers(text, flag)
-    if not all(k.is_integer() for k in found):
+    found = _numbers(text, flag, -math.inf, math.inf)
+    if not all(k.is_integer() and 1 <= k <= opt.MOST for k in found):
         raise GenopredError(f"{flag} {text}: whole numbers are needed, counted from 1.")
     return tuple(int(k) for k in found)

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -111,11 +112,35 @@ class _StderrHandler(logging.Handler):
         say(record.getMessage() if record.levelno < logging.WARNING else f"Warning: {record.getMessage()}")
 
 
+class _LogFile(logging.FileHandler):
+    """The log; where it cannot be written any more this is said once, and the run goes on without it."""
+
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        problem = sys.exc_info()[1]
+        if not isinstance(problem, OSError):
+            super().handleError(record)
+        elif not self.failed:
+            from genopred.cli.progress import say
+
+            self.failed = True
+            say(f"Warning: {self.baseFilename} cannot be written ({problem.strerror or problem}); the log ends there.")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.failed:
+            super().emit(record)
+
+    def close(self) -> None:
+        with suppress(OSError):  # what did not fit is tried again
+            super().close()
+
+
 def _log_file(path: Path) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Appended, so that neither a resumed run nor one refused beside a running one wipes the other's log.
-        handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+        handler = _LogFile(path, mode="a", encoding="utf-8")
     except OSError as error:
         raise GenopredError(
             f"--out: {path} cannot be written ({error.strerror}); choose a folder that exists and is yours to write."

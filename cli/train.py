@@ -12,11 +12,20 @@ from genopred.cli import options as opt
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="What to train on and how, in TOML.")]
 Epochs = Annotated[
     int | None,
-    typer.Option("--epochs", metavar="N", min=1, help="Instead of training.epochs.", rich_help_panel=opt.RUN),
+    typer.Option(
+        "--epochs", metavar="N", min=1, max=opt.MOST, help="Instead of training.epochs.", rich_help_panel=opt.RUN
+    ),
 ]
 TrainThreads = Annotated[
     int | None,
-    typer.Option("--threads", metavar="N", min=1, help="Cores, instead of training.threads.", rich_help_panel=opt.RUN),
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        max=opt.MOST,
+        help="Cores, instead of training.threads.",
+        rich_help_panel=opt.RUN,
+    ),
 ]
 Device = Annotated[
     str | None,
@@ -25,7 +34,12 @@ Device = Annotated[
 TrainSeed = Annotated[
     int | None,
     typer.Option(
-        "--seed", metavar="N", min=0, help="Instead of training.seed; the split stays.", rich_help_panel=opt.RUN
+        "--seed",
+        metavar="N",
+        min=0,
+        max=opt.MOST_SEED,
+        help="Instead of training.seed; the split stays.",
+        rich_help_panel=opt.RUN,
     ),
 ]
 

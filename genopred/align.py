@@ -72,11 +72,11 @@ def match(
     AlignmentError
         If samples, chromosomes or genes do not fit, or covariates have missing values or are collinear.
     """
-    tally = _Tally()
+    tally = Tally()
     samples = _match_samples(genotypes, expression, covariates, keep, remove, min_overlap, keep_overlap, tally)
     expression = expression.select(samples)
     if covariates is not None:
-        tally.add("covariates", covariates.notes)
+        tally.opened("covariates", covariates.source, len(covariates.names), covariates.notes)
         covariates = covariates.select(samples)
         check_covariates(covariates)
     genotypes = _match_variants(genotypes, extract, exclude, tally)
@@ -88,26 +88,94 @@ def match(
     return Cohort(genotypes, expression, covariates, tally.report())
 
 
-class _Tally:
-    """Rows of a MatchReport in the making."""
+class Tally:
+    """What came in, what was dropped and why; what was used is the rest, and who has counted it is held to it.
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, str, str, int, str]] = []
+    Counts under one reason add up, and the first examples stay. The report checks that used + dropped = in.
+
+    Parameters
+    ----------
+    report : MatchReport, optional
+        Go on with its counts; what is dropped then no longer counts as used.
+
+    Examples
+    --------
+    >>> tally = Tally()
+    >>> tally.come("variants", "in cohort.bed", 1000)
+    >>> tally.drop("variants", "monomorphic", ["rs1", "rs2"])
+    >>> tally.report().lines()[1:]
+    ['variants: 998 used: matched', 'variants: 2 dropped: monomorphic (rs1, rs2)']
+    """
+
+    def __init__(self, report: MatchReport | None = None) -> None:
+        self._rows: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self._names: dict[str, str] = {}
+        for item, status, reason, n, shown in [] if report is None else report.table.iter_rows():
+            self._put(item, status, reason, n, shown)
+        for item in dict.fromkeys(item for item, _, _ in self._rows):
+            parts = [row for row in self._rows if row[:2] == (item, "used")]
+            if len(parts) == 1:  # the rest under a name, not one of several kinds
+                self._names[item] = parts[0][2]
+                del self._rows[parts[0]]
+
+    def _put(self, item: str, status: str, reason: str, which: int | Sequence[object], shown: str = "") -> None:
+        n = which if isinstance(which, int) else len(which)
+        before, first = self._rows.get((item, status, reason), (0, ""))
+        text = shown or ("" if isinstance(which, int) else examples(which))
+        self._rows[item, status, reason] = (before + n, first or text)
+
+    def come(self, item: str, reason: str, n: int) -> None:
+        """So many came in."""
+        self._put(item, "in", reason, n)
+
+    def drop(self, item: str, reason: str, which: int | Sequence[object]) -> None:
+        """So many, or these, are left out."""
+        if which if isinstance(which, int) else len(which):
+            self._put(item, "dropped", reason, which)
+
+    def note(self, item: str, reason: str, which: int | Sequence[object]) -> None:
+        """Something else to say of so many, or of these."""
+        if isinstance(which, int) or len(which):
+            self._put(item, "note", reason, which)
+
+    def use(self, item: str, reason: str, which: int | Sequence[object] | None = None) -> None:
+        """What those that are left are called. Who has counted them says how many; several kinds must add up."""
+        if which is None:
+            self._names[item] = reason
+        else:
+            self._put(item, "used", reason, which)
 
     def add(self, item: str, notes: Iterable[Note]) -> None:
-        self.rows += [(item, status, reason, n, shown) for status, reason, n, shown in notes]
+        """What a reader, or `harmonise`, has to say."""
+        for status, reason, n, shown in notes:
+            self._put(item, status, reason, n, shown)
 
-    def count(self, item: str, status: str, reason: str, which: Sequence[object]) -> None:
-        if len(which):
-            self.rows.append((item, status, reason, len(which), examples(which)))
+    def opened(self, item: str, source: str, left: int, notes: Iterable[Note]) -> None:
+        """What a file held: those that its reader left, and those that it dropped according to its notes."""
+        notes = tuple(notes)
+        self.come(item, f"in {source}", left + sum(n for status, _, n, _ in notes if status == "dropped"))
+        self.add(item, notes)
 
-    def total(self, item: str, status: str, reason: str, n: int) -> None:
-        self.rows.append((item, status, reason, n, ""))
+    def dropped(self, item: str) -> list[tuple[str, int, str]]:
+        """Reasons, numbers and examples of what was dropped so far."""
+        rows = self._rows.items()
+        return [
+            (reason, n, shown) for (name, status, reason), (n, shown) in rows if (name, status) == (item, "dropped")
+        ]
 
     def report(self) -> MatchReport:
-        items = {"samples": 0, "covariates": 1, "genes": 2, "variants": 3}
+        """The counts as a report; `used` follows from the others."""
+        rows = [(*key, *value) for key, value in self._rows.items()]
+        for item in dict.fromkeys(item for item, _, _ in self._rows):
+            count = {status: sum(row[3] for row in rows if row[:2] == (item, status)) for status in ("in", "dropped")}
+            if (count["in"] or count["dropped"]) and not any(row[:2] == (item, "used") for row in rows):
+                rows.append((item, "used", self._names.get(item, "matched"), count["in"] - count["dropped"], ""))
+        place = {item: i for i, item in enumerate(dict.fromkeys(row[0] for row in rows))}
+        items = {"samples": 0, "training people": 1, "covariates": 2, "genes": 3, "variants": 4}
         states = {"in": 0, "used": 1, "dropped": 2, "note": 3}
-        rows = sorted(self.rows, key=lambda row: (items.get(row[0], 9), states.get(row[1], 9)))
+        rows.sort(
+            key=lambda row: (items.get(row[0], 9), 0 if row[0] in items else place[row[0]], states.get(row[1], 9))
+        )
         return MatchReport(pl.DataFrame(rows, schema=MatchReport.SCHEMA, orient="row"))
 
 
@@ -119,7 +187,7 @@ def _match_samples(
     remove: ArrayLike | None,
     min_overlap: int,
     keep_overlap: bool,
-    tally: _Tally,
+    tally: Tally,
 ) -> list[str]:
     typed, measured = genotypes.samples.tolist(), expression.samples.tolist()
     for names, source in ((typed, genotypes.source), (measured, expression.source)):
@@ -127,14 +195,14 @@ def _match_samples(
     kept = None if keep is None else set(np.asarray(keep, dtype=str).tolist())
     removed = set() if remove is None else set(np.asarray(remove, dtype=str).tolist())
     everybody = list(dict.fromkeys(measured + typed))
-    tally.total("samples", "in", "in genotypes or expression", len(everybody))
-    tally.total("samples", "note", f"in genotypes {genotypes.source}", len(typed))
-    tally.total("samples", "note", f"in expression {expression.source}", len(measured))
+    tally.come("samples", "in genotypes or expression", len(everybody))
+    tally.note("samples", f"in genotypes {genotypes.source}", len(typed))
+    tally.note("samples", f"in expression {expression.source}", len(measured))
     left = everybody
     if kept is not None:
-        tally.count("samples", "dropped", "not in --keep", [s for s in left if s not in kept])
+        tally.drop("samples", "not in --keep", [s for s in left if s not in kept])
         left = [s for s in left if s in kept]
-    tally.count("samples", "dropped", "in --remove", [s for s in left if s in removed])
+    tally.drop("samples", "in --remove", [s for s in left if s in removed])
     left = [s for s in left if s not in removed]
     if not left:
         raise AlignmentError(
@@ -145,31 +213,31 @@ def _match_samples(
     if not any(s in has_expression and s in has_genotypes for s in left):
         raise AlignmentError(
             f"no sample is in both {genotypes.source} ({examples(typed)}) and {expression.source} "
-            f"({examples(measured)}){_name_hint(typed, measured)}; use the same names in both."
+            f"({examples(measured)}){name_hint(typed, measured)}; use the same names in both."
         )
-    tally.count("samples", "dropped", "no expression", [s for s in left if s not in has_expression])
+    tally.drop("samples", "no expression", [s for s in left if s not in has_expression])
     left = [s for s in left if s in has_expression]
     left = _without(left, has_genotypes, "genotypes", genotypes.source, "expression", keep_overlap, tally)
     if covariates is not None:
         listed = covariates.samples.tolist()
         _refuse_twice(listed, covariates.source)
-        tally.total("samples", "note", f"in covariates {covariates.source}", len(listed))
+        tally.note("samples", f"in covariates {covariates.source}", len(listed))
         if not set(listed) & set(left):
             raise AlignmentError(
                 f"no sample of {covariates.source} ({examples(listed)}) has genotypes and expression ({examples(left)})"
-                f"{_name_hint(listed, left)}; use the same names."
+                f"{name_hint(listed, left)}; use the same names."
             )
         left = _without(
             left, set(listed), "covariates", covariates.source, "genotype and expression", keep_overlap, tally
         )
     if len(left) < min_overlap:
-        lost = [f"{n} dropped: {reason}" for item, status, reason, n, _ in tally.rows if status == "dropped"]
+        lost = [f"{n} dropped: {reason}" for reason, n, _ in tally.dropped("samples")]
         why = f"{'; '.join(lost)}. Check the sample names, or lower" if lost else "the files hold no more: lower"
         raise AlignmentError(
             f"only {len(left)} samples are left ({examples(left)}), fewer than the floor of {min_overlap}; "
             f"{why} --min-overlap."
         )
-    tally.total("samples", "used", "in all files", len(left))
+    tally.use("samples", "in all files", len(left))
     return left
 
 
@@ -182,7 +250,7 @@ def _refuse_twice(names: list[str], source: str) -> None:
 
 
 def _without(
-    left: list[str], have: set[str], what: str, source: str, of: str, keep_overlap: bool, tally: _Tally
+    left: list[str], have: set[str], what: str, source: str, of: str, keep_overlap: bool, tally: Tally
 ) -> list[str]:
     lacking = [s for s in left if s not in have]
     if lacking and not keep_overlap:
@@ -190,11 +258,11 @@ def _without(
             f"{len(lacking)} of {len(left)} {of} samples have no {what} ({examples(lacking)}); "
             f"drop them with --keep-overlap, or check the sample names in {source}."
         )
-    tally.count("samples", "dropped", f"no {what}", lacking)
+    tally.drop("samples", f"no {what}", lacking)
     return [s for s in left if s in have]
 
 
-def _name_hint(a: Sequence[str], b: Sequence[str]) -> str:
+def name_hint(a: Sequence[str], b: Sequence[str]) -> str:
     """Why names may differ: FID_IID against IID, letter case, or a suffix."""
     ways = {
         "the part after the last '_' (FID_IID against IID)": lambda s: s.rsplit("_", 1)[-1],
@@ -210,11 +278,9 @@ def _name_hint(a: Sequence[str], b: Sequence[str]) -> str:
 
 
 def _match_variants(
-    genotypes: Genotypes, extract: ArrayLike | None, exclude: ArrayLike | None, tally: _Tally
+    genotypes: Genotypes, extract: ArrayLike | None, exclude: ArrayLike | None, tally: Tally
 ) -> Genotypes:
-    dropped = sum(n for status, _, n, _ in genotypes.notes if status == "dropped")
-    tally.total("variants", "in", f"in {genotypes.source}", genotypes.n_variants + dropped)
-    tally.add("variants", genotypes.notes)
+    tally.opened("variants", genotypes.source, genotypes.n_variants, genotypes.notes)
     for wanted, keep, reason in ((extract, True, "not in --extract"), (exclude, False, "in --exclude")):
         if wanted is None:
             continue
@@ -226,28 +292,26 @@ def _match_variants(
                 f"{genotypes.source}: none of its {genotypes.n_variants:,} variants is left, all are {reason} "
                 f"(ids here {examples(genotypes.variants['id'][:4].to_list())}, listed {examples(ids[:4])})."
             )
-        tally.count("variants", "dropped", reason, genotypes.variants["id"].to_numpy()[gone])
+        tally.drop("variants", reason, genotypes.variants["id"].to_numpy()[gone])
         if gone.any():
             genotypes = genotypes.select(variants=~gone)
     return genotypes
 
 
 def _match_genes(
-    genotypes: Genotypes, expression: Expression, wanted: Sequence[str] | None, window: int | None, tally: _Tally
+    genotypes: Genotypes, expression: Expression, wanted: Sequence[str] | None, window: int | None, tally: Tally
 ) -> NDArray[np.int64]:
     table = expression.genes
-    tally.total("genes", "in", f"in {expression.source}", table.height)
-    tally.add("genes", expression.notes)
+    tally.opened("genes", expression.source, table.height, expression.notes)
     rows = np.arange(table.height)
     if wanted is not None:
         rows = find_genes(table, wanted, expression.source)
-        if len(rows) < table.height:
-            tally.total("genes", "dropped", "not asked for", table.height - len(rows))
+        tally.drop("genes", "not asked for", table.height - len(rows))
     ids = table["gene_id"].to_numpy()
 
     def drop(bad: NDArray[np.bool_], reason: str) -> None:
         nonlocal rows
-        tally.count("genes", "dropped", reason, ids[rows[bad]].tolist())
+        tally.drop("genes", reason, ids[rows[bad]].tolist())
         rows = rows[~bad]
 
     there = _spellings(genotypes.variants["chrom"])
@@ -260,21 +324,27 @@ def _match_genes(
     for name in here:
         if name in there and here[name] != there[name]:
             shown = f"{_spelt(here[name])} = {_spelt(there[name])}"
-            tally.rows.append(("genes", "note", "chromosome names matched", 1, shown))
+            tally.note("genes", "chromosome names matched", [shown])
     chrom = np.array([plain_chrom(name) for name in table["chrom"].to_list()])
     drop(~np.isin(chrom[rows], list(there)), "chromosome not in genotypes")
     drop(np.ptp(expression.values[:, rows], axis=0) == 0, "constant expression")
     if window is not None:
         drop(count_cis(genotypes, table[rows], window) == 0, f"no variant within {window:,} bases of the TSS")
     if not len(rows):
-        lost = [row for row in tally.rows if row[:2] == ("genes", "dropped")]
-        reasons = "; ".join(f"{n} {reason}" + f" ({shown})" * bool(shown) for _, _, reason, n, shown in lost)
+        lost = tally.dropped("genes")
+        reasons = "; ".join(f"{n} {reason}" + f" ({shown})" * bool(shown) for reason, n, shown in lost)
         raise AlignmentError(
             f"no gene of {expression.source} can be used: {reasons}. Check that genotypes and expression are of the "
             "same genome build, and that the genes vary."
         )
-    tally.total("genes", "used", "matched", len(rows))
+    tally.use("genes", "matched", len(rows))
     return rows
+
+
+def known_build(genotypes: Genotypes) -> str | None:
+    """The genotypes' build: by their header, or because positions lie beyond the ends of the other's chromosomes."""
+    builds = frozenset([genotypes.build]) if genotypes.build else builds_with(genotypes.variants)
+    return min(builds) if len(builds) == 1 else None
 
 
 def check_builds(genotypes: Genotypes, genes: pl.DataFrame, source: str) -> None:
@@ -327,15 +397,15 @@ def count_cis(genotypes: Genotypes, genes: pl.DataFrame, window: int) -> NDArray
     return out
 
 
-def _drop_empty_chromosomes(genotypes: Genotypes, expression: Expression, tally: _Tally) -> Genotypes:
+def _drop_empty_chromosomes(genotypes: Genotypes, expression: Expression, tally: Tally) -> Genotypes:
     used = {plain_chrom(name) for name in expression.genes["chrom"].unique().to_list()}
     spelt = _spellings(genotypes.variants["chrom"])
     gone = sorted(name for plain, names in spelt.items() if plain not in used for name in names)
     if gone:
         mask = genotypes.variants["chrom"].is_in(gone).to_numpy()
-        tally.rows.append(("variants", "dropped", "chromosome without genes", int(mask.sum()), examples(gone)))
+        tally.add("variants", [("dropped", "chromosome without genes", int(mask.sum()), examples(gone))])
         genotypes = genotypes.select(variants=~mask)
-    tally.total("variants", "used", "matched", genotypes.n_variants)
+    tally.use("variants", "matched", genotypes.n_variants)
     return genotypes
 
 
@@ -516,31 +586,36 @@ def usable_variants(
     for bad, reason in reasons:
         bad = bad & use
         if bad.any():
-            notes.append(("dropped", reason, int(bad.sum()), examples(variants["id"].to_numpy()[bad].tolist())))
+            shown = examples(variant_names(variants.filter(pl.Series(bad))).to_list())
+            notes.append(("dropped", reason, int(bad.sum()), shown))
             use &= ~bad
     return use, tuple(notes)
 
 
 def extend(report: MatchReport, item: str, notes: Iterable[Note]) -> MatchReport:
-    """A report with more notes on one item; what is dropped no longer counts as used.
+    """A report with more notes on one item; what is dropped no longer counts as used (see `Tally`).
 
-    Counts under one reason add up, and the first examples stay.
+    Of an item that is new to the report, the notes say how many came in.
     """
-    rows = [list(row) for row in report.table.rows()]
-    for status, reason, n, shown in notes:
-        same = [row for row in rows if row[:3] == [item, status, reason]]
-        if same:
-            same[0][3] += n
-        else:
-            rows.append([item, status, reason, n, shown])
-        if status == "dropped":
-            for row in rows:
-                if row[:2] == [item, "used"]:
-                    row[3] -= n
-                    break
-    tally = _Tally()
-    tally.rows = [(str(a), str(b), str(c), int(d), str(e)) for a, b, c, d, e in rows]
+    tally = Tally(report)
+    tally.add(item, notes)
     return tally.report()
+
+
+#: What became of a row of the second table, by number (`Harmonised.fate`); in the first four cases it is used.
+FATES = (
+    "matched",
+    "swapped",
+    "strand-flipped",
+    "strand-flipped and swapped",
+    "alleles differ",
+    "ambiguous strand (A/T or C/G)",
+    "variant listed more than once",
+    "not in {}",
+    "chromosome not in {}",
+    "no {}",
+)
+_DIFFER, _AMBIGUOUS, _REPEATED, _ABSENT, _ELSEWHERE, _NO_PLACE = range(4, 10)
 
 
 @dataclass(frozen=True)
@@ -555,16 +630,41 @@ class Harmonised:
         1 where both ALT (effect) alleles agree, -1 where they are swapped: multiply b's effect with it.
     notes : tuple of Note
         Counts: matched, swapped, strand-flipped, ambiguous and mismatched by reason. Dropped + used = rows of b.
+    fate : array of int, rows of b
+        What became of each, an index of `FATES`.
+    by : str
+        `position` or `id`.
     """
 
     a: NDArray[np.int64]
     b: NDArray[np.int64]
     sign: NDArray[np.float64]
     notes: tuple[Note, ...]
+    fate: NDArray[np.int64]
+    by: str
 
     def count(self, reason: str) -> int:
         """Variants under all reasons that start so."""
         return sum(n for _, text, n, _ in self.notes if text.startswith(reason))
+
+    @property
+    def met(self) -> NDArray[np.bool_]:
+        """Rows of b that are variants of a, with alleles that agree; ambiguous ones among them."""
+        return (self.fate < _DIFFER) | (self.fate == _AMBIGUOUS)
+
+    @property
+    def expected(self) -> NDArray[np.bool_]:
+        """Rows of b that could have met: once each, with a place, on chromosomes of a."""
+        return ~np.isin(self.fate, (_REPEATED, _ELSEWHERE, _NO_PLACE))
+
+    def share(self, weight: ArrayLike | None = None) -> float:
+        """Share of b's variants that met, of those that could; each counts 1, or its `weight` (|effect|, variance).
+
+        NaN where none could.
+        """
+        size = np.ones(len(self.fate)) if weight is None else np.abs(np.asarray(weight, dtype=np.float64))
+        total = float(size[self.expected].sum())
+        return float(size[self.met].sum()) / total if total else float("nan")
 
 
 _COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
@@ -576,7 +676,9 @@ def harmonise(
     *,
     by: str | None = None,
     ambiguous: str = "drop",
+    within: str | None = None,
     names: Sequence[str] = ("a", "b"),
+    builds: Sequence[str | None] = (None, None),
 ) -> Harmonised:
     """Match the variants of table `b` (GWAS results, weights, a score file) to those of `a` (the genotypes).
 
@@ -586,11 +688,16 @@ def harmonise(
         Columns `ref` and `alt` (alt is the effect allele), and `chrom` and `pos`, or `id`. In `b`, `ref` may be
         null where only the effect allele is known.
     by : {"position", "id"}, optional
-        What identifies a variant; position where both tables have it and share some, else id.
+        What identifies a variant. By default the position where both tables have it, unless fewer than half as many
+        variants meet there as by id (positions of another build); else the id.
     ambiguous : {"drop", "keep"}
         A/T and C/G variants look the same on both strands: leave them out, or believe their alleles as they stand.
+    within : str, optional
+        Column of `b`, such as the name of a score: a variant may be there once for each value. Else once in all.
     names : (str, str)
         What to call the tables in messages.
+    builds : (str or None, str or None)
+        Their genome builds where known, for messages.
 
     Returns
     -------
@@ -605,40 +712,133 @@ def harmonise(
         raise GenopredError(f"ambiguous {ambiguous!r} is unknown; choose 'drop' or 'keep'.")
     if by not in (None, "position", "id"):
         raise GenopredError(f"by {by!r} is unknown; choose 'position' or 'id'.")
-    pairs = _pairs(a, b, by)
+    key, pairs, passed_over = _pairs(a, b, by)
     if not pairs.height:
-        raise AlignmentError(f"{names[0]} and {names[1]} share no variant{_why_none(a, b)}.")
+        raise AlignmentError(f"{names[0]} and {names[1]} share no variant{_why(a, b, builds)}.")
     kind, is_ambiguous = _compare(pairs)
     pairs = pairs.select("a", "b").with_columns(kind=pl.Series(kind), ambiguous=pl.Series(is_ambiguous))
     pairs = pairs.sort("kind", "b", "a", maintain_order=True)
     best = pairs.unique("b", keep="first", maintain_order=True)
-    good = best.filter(pl.col("kind") < 4)
-    once = good.unique("a", keep="first", maintain_order=True)
-    names_b = b["id"] if "id" in b.columns else b.select(pl.format("{}:{}", "chrom", "pos")).to_series()
-    shown = names_b.fill_null(".").to_list()
-    notes: list[Note] = []
-
-    def say(status: str, reason: str, rows: Sequence[int]) -> None:
-        if rows:
-            notes.append((status, reason, len(rows), examples([shown[i] for i in sorted(rows)[:4]])))
-
+    good = best.filter(pl.col("kind") < _DIFFER)
+    if within is not None:
+        good = good.with_columns(within=b[within].gather(good["b"]))
+    once = good.unique(["a"] if within is None else ["a", "within"], keep="first", maintain_order=True)
     dropped = once.filter(pl.col("ambiguous")) if ambiguous == "drop" else once.clear()
-    used = once.join(dropped, on="b", how="anti", maintain_order="left")
-    for value, reason in enumerate(("matched", "swapped", "strand-flipped", "strand-flipped and swapped")):
-        say("used", reason, used.filter(pl.col("kind") == value)["b"].to_list())
+    used = once.join(dropped, on=["a", "b"], how="anti", maintain_order="left").sort("a", maintain_order=True)
+
+    fate = np.full(b.height, _ABSENT)
+    fate[_without_place(b, key)] = _NO_PLACE
+    if key == "position":
+        fate[(fate == _ABSENT) & ~_on_chromosomes(b, a)] = _ELSEWHERE
+    fate[best["b"].to_numpy()] = _DIFFER
+    fate[good["b"].to_numpy()] = _REPEATED
+    fate[dropped["b"].to_numpy()] = _AMBIGUOUS
+    fate[used["b"].to_numpy()] = used["kind"].to_numpy()
+
+    shown = variant_names(b)
+
+    def note(status: str, reason: str, rows: NDArray[np.int64]) -> list[Note]:
+        return [(status, reason, len(rows), examples(shown.gather(rows[:4]).to_list()))] if len(rows) else []
+
+    blanks = {_ABSENT: names[0], _ELSEWHERE: names[0], _NO_PLACE: key}
+    notes: list[Note] = []
+    for number, reason in enumerate(FATES):
+        status = "used" if number < _DIFFER else "dropped"
+        notes += note(status, reason.format(blanks.get(number, "")), np.flatnonzero(fate == number))
     if ambiguous == "keep":
-        say("note", "ambiguous strand (A/T or C/G), alleles believed", used.filter(pl.col("ambiguous"))["b"].to_list())
-    say("dropped", "ambiguous strand (A/T or C/G)", dropped["b"].to_list())
-    say("dropped", "alleles differ", best.filter(pl.col("kind") == 4)["b"].to_list())
-    say("dropped", "variant listed more than once", good.join(once, on="b", how="anti")["b"].to_list())
-    say("dropped", f"not in {names[0]}", sorted(set(range(b.height)) - set(best["b"].to_list())))
-    used = used.sort("a")
+        believed = np.sort(used.filter(pl.col("ambiguous"))["b"].to_numpy())
+        notes += note("note", "ambiguous strand (A/T or C/G), alleles believed", believed)
+    if passed_over:
+        notes.append(("note", "told by id: by position far fewer are the same", pairs["b"].n_unique(), ""))
     sign = np.where(np.isin(used["kind"].to_numpy(), (1, 3)), -1.0, 1.0)
-    return Harmonised(used["a"].to_numpy().astype(np.int64), used["b"].to_numpy().astype(np.int64), sign, tuple(notes))
+    return Harmonised(
+        used["a"].to_numpy().astype(np.int64), used["b"].to_numpy().astype(np.int64), sign, tuple(notes), fate, key
+    )
 
 
-def _pairs(a: pl.DataFrame, b: pl.DataFrame, by: str | None) -> pl.DataFrame:
-    """Rows of both tables at one place (or of one id), with their alleles."""
+def require_match(
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    found: Harmonised,
+    floor: float,
+    *,
+    names: Sequence[str],
+    flag: str = "--min-match",
+    weight: ArrayLike | None = None,
+    either: bool = False,
+    builds: Sequence[str | None] = (None, None),
+) -> float:
+    """Refuse two tables of which too little matches, and say why.
+
+    Parameters
+    ----------
+    a, b : polars.DataFrame
+        As given to `harmonise`.
+    found : Harmonised
+    floor : float
+        Smallest share of b's variants that must match (see `Harmonised.share`).
+    names : (str, str)
+        What to call the tables.
+    flag : str
+        The option that holds the floor.
+    weight : array, rows of b, optional
+        How much each variant matters: |effect| of a score, variance of a model. For the message.
+    either : bool
+        `b` may hold more than `a`, as genome-wide results do: the share is that of whichever has fewer variants.
+    builds : (str or None, str or None)
+        Genome builds of the tables where known.
+
+    Returns
+    -------
+    float
+        The share.
+
+    Raises
+    ------
+    AlignmentError
+    """
+    n, met, of, other = int(found.expected.sum()), int(found.met.sum()), names[1], names[0]
+    if either:
+        here = int(_on_chromosomes(a, b).sum()) if found.by == "position" else a.height
+        if here < n:
+            n, of, other = here, names[0], names[1]
+    if not n:
+        raise AlignmentError(f"{names[1]} has no variant that could be in {names[0]}{_why(a, b, builds, found)}.")
+    share = met / n
+    if share < floor:
+        weighed = "" if weight is None else f", {found.share(weight):.1%} by weight"
+        raise AlignmentError(
+            f"only {met:,} of {n:,} variants of {of} match {other} ({share:.1%}{weighed}; the floor is {floor:.0%})"
+            f"{_why(a, b, builds, found)}. If that is as it should be, lower {flag}."
+        )
+    return share
+
+
+def variant_names(variants: pl.DataFrame) -> pl.Series:
+    """A name of each variant for messages: its id, or `chrom:pos:ref:alt` (as far as known) where that is missing."""
+    parts = [name for name in ("chrom", "pos", "ref", "alt") if name in variants.columns]
+    made = pl.concat_str(parts, separator=":", ignore_nulls=True) if parts else pl.lit("")
+    if "id" not in variants.columns:
+        return variants.select(made).to_series()
+    given = pl.col("id").is_not_null() & ~pl.col("id").is_in([".", ""])
+    return variants.select(pl.when(given).then(pl.col("id")).otherwise(made).alias("id")).to_series()
+
+
+def _without_place(b: pl.DataFrame, key: str) -> NDArray[np.bool_]:
+    columns = ["chrom", "pos"] if key == "position" else ["id"]
+    return b.select(pl.any_horizontal(pl.col(columns).is_null())).to_series().to_numpy()
+
+
+def _on_chromosomes(b: pl.DataFrame, a: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which rows of b are on a chromosome that a has; those without a chromosome are not."""
+    there = set(_spellings(a["chrom"].drop_nulls()))
+    names = [name for plain, spelt in _spellings(b["chrom"].drop_nulls()).items() if plain in there for name in spelt]
+    return b["chrom"].is_in(names).fill_null(False).to_numpy()
+
+
+def _pairs(a: pl.DataFrame, b: pl.DataFrame, by: str | None) -> tuple[str, pl.DataFrame, bool]:
+    """Rows of both tables at one place (or of one id), with their alleles; by what, and whether places were worse."""
+    found: dict[str, pl.DataFrame] = {}
     for key in ("position", "id") if by is None else (by,):
         columns = ["chrom", "pos"] if key == "position" else ["id"]
         if not all(set(columns) <= set(table.columns) for table in (a, b)):
@@ -646,10 +846,12 @@ def _pairs(a: pl.DataFrame, b: pl.DataFrame, by: str | None) -> pl.DataFrame:
                 raise GenopredError(f"cannot match by {by}: both tables need the column(s) {', '.join(columns)}.")
             continue
         left, right = _keyed(a, columns, "a"), _keyed(b, columns, "b")
-        pairs = left.join(right, on=columns, how="inner", maintain_order="left_right")
-        if pairs.height:
-            return pairs
-    return pl.DataFrame()
+        found[key] = left.join(right, on=columns, how="inner", maintain_order="left_right")
+    met = {key: pairs["b"].n_unique() for key, pairs in found.items()}
+    if not met or not max(met.values()):
+        return "", pl.DataFrame(), False
+    key = "id" if 2 * met.get("position", 0) < met.get("id", 0) else "position"
+    return key, found[key], key == "id" and met.get("position", 0) > 0
 
 
 def _keyed(table: pl.DataFrame, columns: list[str], name: str) -> pl.DataFrame:
@@ -662,6 +864,8 @@ def _keyed(table: pl.DataFrame, columns: list[str], name: str) -> pl.DataFrame:
     if "chrom" in columns:
         plain = {name: plain_chrom(name) for name in out["chrom"].drop_nulls().unique().to_list()}
         out = out.with_columns(pl.col("chrom").replace(plain), pl.col("pos").cast(pl.Int64))
+    if "id" in columns:
+        out = out.filter(~pl.col("id").is_in([".", ""]))
     return out.drop_nulls(columns)
 
 
@@ -687,20 +891,76 @@ def _reverse_complement(alleles: pl.Series) -> NDArray[np.object_]:
     return np.array([table.get(s) for s in alleles.to_list()], dtype=object)
 
 
-def _why_none(a: pl.DataFrame, b: pl.DataFrame) -> str:
-    def ids(table: pl.DataFrame) -> list[str]:
-        return table["id"].drop_nulls().head(1000).to_list() if "id" in table.columns else []
+#: Codes that stand for alleles in some files, and say nothing of bases.
+_CODED = "^[0-9IDPN]+$"
 
-    left, right = ids(a), ids(b)
-    if all({"chrom", "pos"} <= set(table.columns) for table in (a, b)):
-        here, there = ({plain_chrom(name) for name in t["chrom"].drop_nulls().unique().to_list()} for t in (a, b))
-        if here and there and not here & there:
+
+def _why(
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    builds: Sequence[str | None] = (None, None),
+    found: Harmonised | None = None,
+) -> str:
+    """Why so little of b is in a: other chromosomes, build, way of counting, names, alleles."""
+    reasons = []
+    if all({"chrom", "pos"} <= set(table.columns) and table["pos"].count() for table in (a, b)):
+        here, there = (set(_spellings(t["chrom"].drop_nulls())) for t in (a, b))
+        if not here & there:
             return f": their chromosomes differ ({examples(sorted(here))} against {examples(sorted(there))})"
-        if here & there:
-            return "; their chromosomes agree but no position does: probably different genome builds (lift one over)"
-    rs = [sum(name.startswith("rs") for name in names) / max(len(names), 1) for names in (left, right)]
-    if left and right and abs(rs[0] - rs[1]) > 0.5:
-        return f": one names variants by rsID, the other by position ({left[0]} against {right[0]})"
-    if left and right:
-        return f" ({left[0]} against {right[0]})"
-    return "; they need the columns chrom and pos, or id, in common"
+        reasons.append(_why_places(a, b, builds))
+    else:
+        reasons.append(_why_names(a, b))
+    differ = 0 if found is None else int((found.fate == _DIFFER).sum())
+    if found is not None and 4 * differ > int(found.expected.sum()):
+        coded = b.filter(b["alt"].str.contains(_CODED).fill_null(False))["alt"]
+        reasons.append(
+            f"alleles are coded ({examples(sorted(set(coded.head(1000).to_list())))}) where bases are needed"
+            if 2 * coded.len() > b.height
+            else f"alleles differ in {differ:,} rows: other variants, or alleles mixed up"
+        )
+    reasons = [reason for reason in reasons if reason]
+    if not reasons and found is None:
+        return "; they need the columns chrom and pos, or id, in common"
+    return (": " if reasons else "") + "; ".join(reasons)
+
+
+def _why_places(a: pl.DataFrame, b: pl.DataFrame, builds: Sequence[str | None]) -> str:
+    n, at, shifted = _places(a, b)
+    by, most = max(shifted.items(), key=lambda item: item[1])
+    if most > 2 * at and 2 * most > min(n, a.height):
+        how = "they count from 0 instead of 1" if by > 0 else "they count otherwise"
+        return (
+            f"{most:,} of {n:,} positions match when they are 1 {'higher' if by > 0 else 'lower'}: {how}, rather than "
+            "being of different genome builds"
+        )
+    if None not in builds and builds[0] != builds[1]:
+        return f"they are of different genome builds, {builds[0]} against {builds[1]} (lift one over)"
+    if 20 * at < min(n, a.height):
+        few = f"only {at:,} of {n:,} positions do" if at else "no position does"
+        said = next((f"one says that it is of {build}; " for build in builds if build is not None), "")
+        return f"their chromosomes agree but {few}: probably different genome builds ({said}lift one over)"
+    return f"{n - at:,} of {n:,} positions are not among the {a.height:,} variants" if 2 * at < n else ""
+
+
+def _places(a: pl.DataFrame, b: pl.DataFrame) -> tuple[int, int, dict[int, int]]:
+    """Rows of b on chromosomes of a, how many of them are at a position of a, and how many would be if shifted."""
+    left, right = (_keyed(t, ["chrom", "pos"], name) for t, name in ((a, "a"), (b, "b")))
+    spots = left.select("chrom", "pos").unique()
+    right = right.filter(pl.col("chrom").is_in(spots["chrom"].unique().implode()))
+    count = {
+        by: right.select("chrom", pl.col("pos") + by).join(spots, on=["chrom", "pos"], how="semi").height
+        for by in (0, 1, -1)
+    }
+    return right.height, count.pop(0), count
+
+
+def _why_names(a: pl.DataFrame, b: pl.DataFrame) -> str:
+    left, right = (t["id"].drop_nulls().head(1000).to_list() if "id" in t.columns else [] for t in (a, b))
+    if not left or not right:
+        return ""
+    rs = [sum(name.startswith("rs") for name in names) / len(names) for names in (left, right)]
+    shown = f"({left[0]} against {right[0]})"
+    if abs(rs[0] - rs[1]) > 0.5:
+        return f"one names variants by rsID, the other by position {shown}"
+    absent = b["id"].drop_nulls().is_in(a["id"].implode()).not_().sum()
+    return f"{absent:,} of {b.height:,} ids are not among the {a.height:,} variants {shown}" if absent else ""

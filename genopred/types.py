@@ -489,12 +489,24 @@ class MatchReport:
     ----------
     table : polars.DataFrame
         Columns: item (samples, genes, variants), status (in, used, dropped, note), reason, n,
-        examples (at most three, comma separated).
+        examples (at most three, comma separated). Of each item, used + dropped = in; `genopred.align.Tally` makes
+        them so.
+
+    Raises
+    ------
+    RuntimeError
+        If the counts of an item do not add up: a fault of genopred, not of any input.
     """
 
     table: pl.DataFrame
 
     SCHEMA = {"item": pl.String, "status": pl.String, "reason": pl.String, "n": pl.Int64, "examples": pl.String}
+
+    def __post_init__(self) -> None:
+        for item in self.table["item"].unique(maintain_order=True).to_list():
+            came, used, dropped = (self.count(item, status) for status in ("in", "used", "dropped"))
+            if used + dropped != came or used < 0:
+                raise RuntimeError(f"counts of {item} do not add up: {came} in, {used} used, {dropped} dropped")
 
     def count(self, item: str, status: str) -> int:
         """Sum of `n` over the rows of one item and status."""

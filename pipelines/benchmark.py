@@ -33,6 +33,7 @@ from genopred.io.writing import safe_name, write_files, write_text
 from genopred.learning.evaluate import fill_missing, scores, summarise
 from genopred.pipelines import stack
 from genopred.pipelines.cohort import open_cohort
+from genopred.pipelines.workers import workers
 from genopred.types import Cohort, Interval
 
 log = logging.getLogger("genopred.benchmark")
@@ -158,14 +159,13 @@ def _glmnet(
     with tempfile.TemporaryDirectory(prefix="genopred-") as folder:
         script = Path(folder) / "glmnet.R"
         script.write_text(GLMNET)
-        parallel = joblib.Parallel(config.threads, return_as="generator", pre_dispatch="2*n_jobs")
-        for k, (table, taken) in enumerate(
-            parallel(joblib.delayed(_glmnet_gene)(config, cohort, gene, script) for gene in genes), start=1
-        ):
-            tables.append(table)
-            seconds += [] if taken is None else [taken]
-            if progress is not None:
-                progress(k, len(genes), "glmnet")
+        calls = (joblib.delayed(_glmnet_gene)(config, cohort, gene, script) for gene in genes)
+        with workers(config.threads, len(genes)) as in_parallel:
+            for k, (table, taken) in enumerate(in_parallel(calls), start=1):
+                tables.append(table)
+                seconds += [] if taken is None else [taken]
+                if progress is not None:
+                    progress(k, len(genes), "glmnet")
     return pl.concat(tables), float(np.mean(seconds)) if seconds else float("nan")
 
 

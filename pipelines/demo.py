@@ -326,7 +326,7 @@ def _with_sequence(
     config: DemoConfig, result: stack.StackResult, progress: stack.Progress | None
 ) -> tuple[stack.StackResult | None, stack.StackResult | None]:
     """The stack from sequence features alone and from both; the latter computes no base prediction again."""
-    names = config.learners or registry.DEFAULT_LEARNERS
+    names = registry.DEFAULT_LEARNERS if config.learners is None else config.learners
     if all(registry.find(name).genotype_only for name in names):
         return None, None
     alone = _sequence_settings(config, out=config.out / "sequence", inputs="sequence")
@@ -334,10 +334,14 @@ def _with_sequence(
     both = replace(alone, out=config.out / "with-sequence", inputs="both", resume=True)
     if not config.resume:
         shutil.rmtree(both.out, ignore_errors=True)
-    if not (both.out / "features").is_dir():
-        shutil.copytree(alone.out / "features", both.out / "features", ignore=shutil.ignore_patterns(".*"))
-    join_base(config.out, alone.out, both.out, result.scores["gene_id"].unique(maintain_order=True).to_list())
-    return first, stack.run(both, progress)
+    genes = result.scores["gene_id"].unique(maintain_order=True).to_list()
+
+    def prepare() -> None:
+        if not (both.out / "features").is_dir():
+            shutil.copytree(alone.out / "features", both.out / "features", ignore=shutil.ignore_patterns(".*"))
+        join_base(config.out, alone.out, both.out, genes)
+
+    return first, stack.run(both, progress, prepare)
 
 
 def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:

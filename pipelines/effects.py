@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.io.variants import check_unique, extract_variants, named, read_variants
@@ -46,7 +47,7 @@ from genopred.sequence.effects import (
 )
 from genopred.sequence.features import either_strand
 from genopred.sequence.registry import SequenceModel
-from genopred.types import VARIANT_SCHEMA, Interval, MatchReport, Note, plain_chrom
+from genopred.types import VARIANT_SCHEMA, Interval, MatchReport, plain_chrom
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ def run(config: EffectsConfig, progress: Progress | None = None) -> EffectsRun:
     _check(config)
     from genopred.io.fasta import open_fasta
 
-    tally = _Tally()
+    tally = align.Tally()
     snps = _snps(config, tally)
     genes = _genes(config)
     fasta = open_fasta(config.fasta)
@@ -201,26 +202,6 @@ def run(config: EffectsConfig, progress: Progress | None = None) -> EffectsRun:
     return EffectsRun(table, report, manifest, _names(config))
 
 
-class _Tally:
-    """Counts by reason on the way in."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, str, str, int, str]] = []
-
-    def add(self, item: str, status: str, reason: str, names: list[str] | int) -> None:
-        count = names if isinstance(names, int) else len(names)
-        if count:
-            self.rows.append((item, status, reason, count, "" if isinstance(names, int) else examples(names)))
-
-    def notes(self, item: str, notes: tuple[Note, ...]) -> None:
-        self.rows += [(item, status, reason, n, shown) for status, reason, n, shown in notes]
-
-    def report(self) -> MatchReport:
-        order = {"genes": 0, "variants": 1, "pairs": 2}
-        rows = sorted(self.rows, key=lambda row: order[row[0]])
-        return MatchReport(pl.DataFrame(rows, schema=MatchReport.SCHEMA, orient="row"))
-
-
 def _check(config: EffectsConfig) -> None:
     if (config.snps is None) == (config.genotypes is None):
         raise GenopredError(
@@ -239,19 +220,19 @@ def _check(config: EffectsConfig) -> None:
         raise GenopredError("--share is for --center snp; with --center tss all SNPs of a gene share its window.")
 
 
-def _snps(config: EffectsConfig, tally: _Tally) -> pl.DataFrame:
+def _snps(config: EffectsConfig, tally: align.Tally) -> pl.DataFrame:
     """The SNPs on offer, after --extract, --exclude and --region."""
     if config.snps is not None:
         source: PathLike = config.snps
-        table = read_variants(config.snps)
+        table, notes = read_variants(config.snps), ()
     else:
         genotypes = open_genotypes(*config.genotypes)  # type: ignore[misc]
         source, table = genotypes.source, named(genotypes.variants)
-        tally.notes("variants", genotypes.notes)
-    tally.add("variants", "in", str(source), table.height)
+        notes = genotypes.notes
+    tally.opened("variants", str(source), table.height, notes)
 
     def keep(kept: pl.DataFrame, reason: str) -> pl.DataFrame:
-        tally.add("variants", "dropped", reason, table.height - kept.height)
+        tally.drop("variants", reason, table.height - kept.height)
         return kept
 
     if config.extract is not None or config.exclude is not None:
@@ -261,7 +242,7 @@ def _snps(config: EffectsConfig, tally: _Tally) -> pl.DataFrame:
             wanted = read_ids(config.extract).tolist()
             kept = extract_variants(table, wanted, source, config.extract)
             absent = sorted(set(wanted) - set(kept["id"].to_list()))
-            tally.add("variants", "note", f"in {config.extract} but not in {source}", absent)
+            tally.note("variants", f"in {config.extract} but not in {source}", absent)
             table = keep(kept, "not in --extract")
         if config.exclude is not None:
             unwanted = read_ids(config.exclude).tolist()
@@ -315,7 +296,7 @@ def _genes(config: EffectsConfig) -> pl.DataFrame | None:
 
 
 def _on_known_chromosomes(
-    config: EffectsConfig, snps: pl.DataFrame, genes: pl.DataFrame | None, fasta: Any, tally: _Tally
+    config: EffectsConfig, snps: pl.DataFrame, genes: pl.DataFrame | None, fasta: Any, tally: align.Tally
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """SNPs and genes whose chromosome is in the FASTA, and none beyond its end."""
     have = {plain_chrom(name) for name in fasta.chroms}
@@ -323,7 +304,7 @@ def _on_known_chromosomes(
     kept = snps.filter(there)
     if not kept.height:
         fasta.length(snps["chrom"][0])  # its own error
-    tally.add("variants", "dropped", f"chromosome not in {config.fasta}", snps.height - kept.height)
+    tally.drop("variants", f"chromosome not in {config.fasta}", snps.height - kept.height)
     for what, table, column in (("SNP", kept, "pos"), ("TSS", genes, "tss")):
         for chrom, last in [] if table is None else table.group_by("chrom").agg(pl.col(column).max()).iter_rows():
             if plain_chrom(chrom) in have and last > fasta.length(chrom):
@@ -336,8 +317,8 @@ def _on_known_chromosomes(
     chroms = {plain_chrom(name) for name in kept["chrom"].unique().to_list()}
     with_snps = pl.col("chrom").map_elements(lambda name: plain_chrom(name) in chroms, return_dtype=pl.Boolean)
     near = genes.filter(with_snps)
-    tally.add("genes", "in", str(config.gtf or config.expression), genes.height)
-    tally.add("genes", "dropped", "on a chromosome without SNPs", genes.height - near.height)
+    tally.come("genes", str(config.gtf or config.expression), genes.height)
+    tally.drop("genes", "on a chromosome without SNPs", genes.height - near.height)
     if not near.height:
         raise AlignmentError(
             f"None of the {genes.height:,} genes is on a chromosome of the SNPs ({examples(sorted(chroms))}); the "
@@ -352,7 +333,7 @@ def _around_genes(
     genes: pl.DataFrame | None,
     model: SequenceModel,
     center: str,
-    tally: _Tally,
+    tally: align.Tally,
 ) -> tuple[pl.DataFrame, list[tuple[dict[str, Any] | None, NDArray[np.int64]]]]:
     """Which SNPs belong to each gene (indices into the table); SNPs of none are left out."""
     if genes is None:
@@ -376,7 +357,7 @@ def _around_genes(
         index = np.flatnonzero((chrom == plain_chrom(gene["chrom"])) & (pos >= low) & (pos <= high))
         touched[index] = True
         chosen.append((gene, index))
-    tally.add("variants", "dropped", "in no gene's window", int((~touched).sum()))
+    tally.drop("variants", "in no gene's window", int((~touched).sum()))
     place = np.cumsum(touched) - 1
     return snps.filter(pl.Series(touched)), [(gene, place[index]) for gene, index in chosen]
 
@@ -386,7 +367,7 @@ def _compare_reference(
     snps: pl.DataFrame,
     chosen: list[tuple[dict[str, Any] | None, NDArray[np.int64]]],
     fasta: Any,
-    tally: _Tally,
+    tally: align.Tally,
 ) -> tuple[pl.DataFrame, list[tuple[dict[str, Any] | None, NDArray[np.int64]]]]:
     """Hold every SNP's REF against the FASTA once; those that cannot be used are left out and counted."""
     status: list[str] = []
@@ -406,9 +387,9 @@ def _compare_reference(
         if kind in USED:
             if kind != MATCH:
                 how = "the FASTA has ALT" if kind == SWAPPED else "on the FASTA's other strand"
-                tally.add("variants", "note", f"REF compared with the FASTA: {kind} ({how}), put right", names)
+                tally.note("variants", f"REF compared with the FASTA: {kind} ({how}), put right", names)
         else:
-            tally.add("variants", "dropped", kind, names)
+            tally.drop("variants", kind, names)
     good = np.isin(kinds.astype(str), USED) if len(kinds) else np.zeros(0, dtype=bool)
     place = np.cumsum(good) - 1
     return snps.filter(pl.Series(good, dtype=pl.Boolean)), [(g, place[i[good[i]]]) for g, i in chosen]
@@ -432,7 +413,7 @@ def _jobs(
     snps: pl.DataFrame,
     chosen: list[tuple[dict[str, Any] | None, NDArray[np.int64]]],
     center: str,
-    tally: _Tally,
+    tally: align.Tally,
 ) -> tuple[list[_Job], int | None]:
     """What is to be computed, and how far the nearest SNP that is outside its window is from the TSS."""
     jobs: list[_Job] = []
@@ -459,21 +440,19 @@ def _jobs(
             empty.append(gene["gene_id"])
         size = 1 if center == "tss" else PART
         jobs += [_Job(gene, index, windows[i : i + size]) for i in range(0, len(windows), size)]
-    tally.add("variants", "dropped", OUTSIDE, int((~used).sum()))
-    tally.add("variants", "used", "scored", int(used.sum()))
+    tally.drop("variants", OUTSIDE, int((~used).sum()))
+    tally.use("variants", "scored", int(used.sum()))
     if chosen and chosen[0][0] is not None:
-        tally.add("genes", "dropped", "no SNP to score", empty)
-        tally.add("genes", "used", "with SNPs", len(chosen) - len(empty))
-        tally.add("pairs", "in", "SNPs in the genes' windows", outside + inside)
-        tally.add("pairs", "dropped", OUTSIDE, outside)
-        tally.add("pairs", "used", "scored", inside)
+        tally.drop("genes", "no SNP to score", empty)
+        tally.use("genes", "with SNPs", len(chosen) - len(empty))
+        tally.come("pairs", "SNPs in the genes' windows", outside + inside)
+        tally.drop("pairs", OUTSIDE, outside)
+        tally.use("pairs", "scored", inside)
     return jobs, nearest
 
 
-def _nothing_to_score(model: SequenceModel, center: str, tally: _Tally, nearest: int | None) -> str:
-    dropped = [
-        f"{n:,} {reason}" for item, status, reason, n, _ in tally.rows if (item, status) == ("variants", "dropped")
-    ]
+def _nothing_to_score(model: SequenceModel, center: str, tally: align.Tally, nearest: int | None) -> str:
+    dropped = [f"{n:,} {reason}" for reason, n, _ in tally.dropped("variants")]
     text = f"No SNP can be scored: {', '.join(dropped) or 'none given'}."
     if center == "tss":
         before, after = model.tss_offset, model.window - 1 - model.tss_offset
@@ -619,7 +598,7 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
 
     if config.snps is not None and config.genotypes is not None:
         raise GenopredError("SNPs: --snps and genotypes given; give one of them.")
-    tally = _Tally()
+    tally = align.Tally()
     genes = _genes(config)
     if genes is not None and genes.height != 1:
         raise GenopredError(f"--ism: {genes.height} genes were chosen; give one --gene, or none.")
@@ -636,7 +615,7 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
         known = read_variants(config.snps) if config.snps else open_genotypes(*config.genotypes).variants  # type: ignore[misc]
         here = known.filter(_inside(known, region))
         marks = list(zip(here["pos"].to_list(), here["id"].to_list()))
-        tally.add("variants", "note", "marked in the picture", here["id"].to_list())
+        tally.note("variants", "marked in the picture", here["id"].to_list())
     model = load_models(config)[0]
     settings = _settings(config, model)
     genes = None if genes is None else with_strands(config, model, genes)
@@ -660,7 +639,8 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
             reverse = found.window.sequences.reverse
             slope = gradients(model, fasta, found.window.interval, settings, reverse=reverse)
             table = table.with_columns(gradient=_first_order(slope, found.window.interval, table, settings))
-        tally.add("variants", "used", "changes of the stretch", found.snps.height)
+        tally.come("variants", "changes of the stretch", found.snps.height)
+        tally.use("variants", "scored", found.snps.height)
         report = tally.report()
         manifest = _manifest(config, model, settings, "tss" if gene else "region", fasta, found.snps)
         manifest["ism"] = _said(region)

@@ -1,4 +1,17 @@
-"""eQTL mapping: nominal and permutation passes, q-values, independent signals and credible sets, by chromosome."""
+"""eQTL mapping: nominal and permutation passes, q-values, independent signals and credible sets, by chromosome.
+
+Files, each written whole or not at all:
+
+======================================  ============================================================================
+OUT.cis_qtl_pairs.CHROM.parquet         every gene and variant (`genopred.genetics.eqtl.NOMINAL_SCHEMA`)
+OUT.cis_qtl.parquet, .tsv               every gene with its top variant, permutation p-value and q-value
+OUT.cis_independent_qtl.parquet, .tsv   conditionally independent signals
+OUT.SuSiE_summary.parquet, .tsv         variants of credible sets (`SUSIE_SCHEMA`)
+OUT.matched.tsv                         what came in, was used and was dropped, and why (`genopred.types.MatchReport`)
+OUT.run.json                            the settings that the results depend on
+OUT.parts/                              what is done already, until all is
+======================================  ============================================================================
+"""
 
 from __future__ import annotations
 
@@ -8,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +32,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from genopred import align
-from genopred.errors import GenopredError, examples
+from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.genetics import eqtl
-from genopred.io.writing import atomic, lock_output, write_json, write_table
+from genopred.io.writing import atomic, lock_output, write_files, write_json, write_table
 from genopred.pipelines.cohort import CohortInputs, open_cohort
+from genopred.pipelines.run import clear, fingerprint, settle
 from genopred.types import Cohort, MatchReport, Note, plain_chrom
 
 log = logging.getLogger(__name__)
@@ -30,6 +44,12 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
 
 TRANSFORMS = ("inverse-normal", "none")
+
+#: Everything that is written after `<out>.`
+OUTPUTS = (
+    "cis_qtl_pairs.*.parquet", "cis_qtl.parquet", "cis_qtl.tsv", "cis_independent_qtl.parquet",
+    "cis_independent_qtl.tsv", "SuSiE_summary.parquet", "SuSiE_summary.tsv", "matched.tsv", "parts/*",
+)  # fmt: skip
 
 #: One row per variant of a credible set, as tensorQTL's SuSiE summary, with three columns more.
 SUSIE_SCHEMA = {
@@ -42,6 +62,10 @@ SUSIE_SCHEMA = {
     "cs_coverage": pl.Float64,
     "cs_min_abs_corr": pl.Float64,
 }
+
+
+#: Why a gene has no result.
+NOTHING = "no usable variant in the cis window"
 
 
 @dataclass(frozen=True)
@@ -163,6 +187,13 @@ def _check(config: EqtlConfig) -> None:
             raise GenopredError(f"{flag} follows tensorQTL and has no QTLtools version; leave out --compat qtltools.")
     if not 0 < config.fdr < 1:
         raise GenopredError(f"--fdr is {config.fdr}; it must lie between 0 and 1, as 0.05.")
+    for flag, value, low, high in (
+        ("--coverage", config.coverage, 0.01, 0.9999),
+        ("--min-abs-corr", config.min_abs_corr, 0, 1),
+        ("--maf", config.maf, 0, 0.5),
+    ):
+        if not low <= value <= high:
+            raise GenopredError(f"{flag} is {value}; it must lie between {low} and {high}.")
 
 
 @dataclass(frozen=True)
@@ -194,6 +225,7 @@ class _Work:
         self._settle()
         chromosomes = list(self._chromosomes())
         notes: dict[tuple[str, str], list[Any]] = {}
+        untested: list[str] = []
         done = pairs = 0
         for chrom in chromosomes:
             facts = self._part(chrom, "scan", "json")
@@ -204,8 +236,10 @@ class _Work:
             for status, reason, n, shown in found["notes"]:
                 entry = notes.setdefault((status, reason), [0, shown])
                 entry[0] += n
+            untested += found["untested"]
             done += len(chrom.genes)
             step(done, self.total, chrom.name)
+        report = self._report(notes, untested, pairs)
         genes = independent = susie = pi0 = None
         files = [self._nominal_path(chrom) for chrom in chromosomes] if config.nominal else []
         if config.permutations:
@@ -222,6 +256,7 @@ class _Work:
                 independent = self._per_gene(chromosomes, wanted, "independent", step, cut)
             if config.susie:
                 susie = self._per_gene(chromosomes, wanted, "susie", step, cut)
+            _write_matched(config.out, report)
             # q-values last: until they are there, the run is not finished.
             for name, table in (
                 ("cis_independent_qtl", independent),
@@ -230,41 +265,39 @@ class _Work:
             ):
                 if table is not None:
                     files.extend(write_table(table, f"{config.out}.{name}"))
-        report = align.extend(
-            self.cohort.report,
-            "variants",
-            [(status, reason, n, shown) for (status, reason), (n, shown) in notes.items()],
-        )
-        for (status, reason), (n, shown) in notes.items():
-            log.info(f"variants: {n:,} {status}: {reason} ({shown})")
+        else:
+            _write_matched(config.out, report)
         self._wipe()
         return EqtlResult(genes, independent, susie, pi0, pairs, files, report)
+
+    def _report(self, notes: dict[tuple[str, str], list[Any]], untested: list[str], pairs: int) -> MatchReport:
+        """What became of variants and genes; refused where nothing was tested at all."""
+        of_variants = [(status, reason, n, shown) for (status, reason), (n, shown) in notes.items()]
+        of_genes = [("dropped", NOTHING, len(untested), examples(untested))] if untested else []
+        for item, rows in (("variants", of_variants), ("genes", of_genes)):
+            for status, reason, n, shown in rows:
+                log.info(f"{item}: {n:,} {status}: {reason} ({shown})")
+        if not pairs:
+            clear(self.config.out, OUTPUTS, prefix=True)
+            self._wipe()
+            why = "; ".join(f"{n:,} {reason}" for _, reason, n, _ in of_variants) or "no variant is in a window"
+            raise AlignmentError(
+                f"nothing was tested: none of {self.total:,} genes has a usable variant within "
+                f"{self.config.cohort.window:,} bases (variants: {why}). Check genotypes and expression, or raise "
+                "--window."
+            )
+        return align.extend(align.extend(self.cohort.report, "variants", of_variants), "genes", of_genes)
 
     # --- what was done before --------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Keep parts of an interrupted run with the same settings; refuse to mix others in."""
+        """Keep what an interrupted run with the same settings left; refuse to mix others in."""
         config = self.config
-        settings = {key: value for key, value in asdict(config).items() if key not in ("threads", "resume", "out")}
-        settings["cohort"] = {key: _identity(value) for key, value in settings["cohort"].items()}
-        settings = json.loads(json.dumps(settings, default=str))
-        path = self.parts / "settings.json"
-        if path.is_file() and config.resume:
-            before = json.loads(path.read_text(encoding="utf-8"))
-            if before == settings:
-                log.info(f"going on with what an earlier run left in {self.parts}")
-                return
-            differ = [key for key in settings if before.get(key) != settings[key]]
-            raise GenopredError(
-                f"{self.parts} holds parts of a run with other settings or data ({examples(differ)}); choose another "
-                "--out, or start over with --no-resume."
-            )
-        if self.parts.is_dir():
-            self._wipe()
-        write_json(path, settings)
+        if settle(config.out, fingerprint(config), OUTPUTS, resume=config.resume, prefix=True) and self.parts.is_dir():
+            log.info(f"going on with what an earlier run left in {self.parts}")
 
     def _wipe(self) -> None:
-        for file in self.parts.iterdir():
+        for file in self.parts.iterdir() if self.parts.is_dir() else ():
             file.unlink()
         with suppress(OSError):
             self.parts.rmdir()
@@ -337,10 +370,15 @@ class _Work:
             with atomic(self._part(chrom, "permutation")) as temporary:
                 table.write_parquet(temporary)
         notes: list[Note] = []
-        for reason, which in scan.unusable.items():
+        near = np.zeros(len(chrom.pos), dtype=bool)
+        for start, stop in zip(scan.start, scan.stop):
+            near[start:stop] = True
+        unusable = {reason: which & near for reason, which in scan.unusable.items()}
+        for reason, which in {**unusable, "in no gene's window": ~near}.items():
             shown = examples(chrom.ids.gather(np.flatnonzero(which)[:4]).to_list())
-            notes.append(("dropped", reason, int(which.sum()), shown))
-        write_json(facts, {"pairs": int(np.sum(~np.isnan(scan.r))), "notes": notes})
+            notes += [("dropped", reason, int(which.sum()), shown)] * bool(which.any())
+        untested = [gene for i, gene in enumerate(ids) if np.isnan(scan.gene(i)).all()]
+        write_json(facts, {"pairs": int(np.sum(~np.isnan(scan.r))), "notes": notes, "untested": untested})
 
     def _gather(self, chromosomes: list[_Chromosome], what: str) -> pl.DataFrame:
         return pl.concat([pl.read_parquet(self._part(chrom, what)) for chrom in chromosomes])
@@ -356,10 +394,14 @@ class _Work:
             path = self._part(chrom, what)
             if not path.exists():
                 tables = []
-                with ThreadPoolExecutor(self.config.threads) as pool:
-                    for n, table in enumerate(pool.map(partial(one, chrom), rows), start=1):
-                        tables.append(table)
-                        step(done + n, len(wanted), f"{what} {chrom.name}")
+                with ThreadPoolExecutor(max(1, min(self.config.threads, len(rows)))) as pool:
+                    try:
+                        for n, table in enumerate(pool.map(partial(one, chrom), rows), start=1):
+                            tables.append(table)
+                            step(done + n, len(wanted), f"{what} {chrom.name}")
+                    except BaseException:  # an interrupt does not wait for the genes that are queued
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        raise
                 schema = eqtl.INDEPENDENT_SCHEMA if what == "independent" else SUSIE_SCHEMA
                 with atomic(path) as temporary:
                     pl.concat([pl.DataFrame(schema=schema), *tables]).write_parquet(temporary)
@@ -417,12 +459,5 @@ class _Work:
         return pl.DataFrame(rows, schema=SUSIE_SCHEMA, orient="row")
 
 
-def _identity(value: Any) -> Any:
-    """A file by its name, size and time, so that a run is not resumed on changed data."""
-    if not isinstance(value, Path):
-        return value
-    files = [value] if value.is_file() else sorted(value.parent.glob(f"{value.name}.*"))
-    known = [
-        file for file in files if file.suffix in (".bed", ".bim", ".fam", ".pgen", ".pvar", ".psam") or file == value
-    ]
-    return [str(value), *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in known)]
+def _write_matched(out: Path, report: MatchReport) -> None:
+    write_files({f"{out}.matched.tsv": lambda path: report.table.write_csv(path, separator="\t")})

@@ -22,6 +22,7 @@ from genopred.io.snptable import SnpTable, TableSpec, read_snps
 from genopred.io.writing import lock_output
 from genopred.pipelines import overlap_page
 from genopred.pipelines.cohort import open_genotypes
+from genopred.pipelines.run import fingerprint, settle
 from genopred.types import Genotypes, Interval, MatchReport, plain_chrom
 
 log = logging.getLogger(__name__)
@@ -181,9 +182,11 @@ def run(config: OverlapConfig, progress: Progress | None = None) -> OverlapResul
                 work.between(first, second)
         results = pl.DataFrame(work.rows, schema=RESULT_SCHEMA, orient="row")
         step(len(config.a), total, "tables, figures")
-        report = MatchReport(pl.DataFrame(work.notes, schema=MatchReport.SCHEMA, orient="row"))
+        report = work.tally.report()
         for line in report.lines():
             log.info(line)
+        # it starts anew every time; nothing of an earlier run stays beside
+        settle(config.out, fingerprint(config), overlap_page.OUTPUTS, resume=False, prefix=True)
         files = overlap_page.write(config, results, comparisons, report)
         step(total, total, "")
     return OverlapResult(results, comparisons, report, files)
@@ -222,12 +225,12 @@ class _Work:
     def __init__(self, config: OverlapConfig) -> None:
         self.config = config
         self.rows: list[dict[str, Any]] = []
-        self.notes: list[tuple[str, str, str, int, str]] = []
+        self.tally = align.Tally()
         self.tables = [read_snps(spec) for spec in config.a]
         self.b = read_snps(config.b)
         for table in (*self.tables, self.b):
-            self.notes.append((table.spec.name, "in", f"SNPs with a score ({table.label})", table.data.height, ""))
-            self.notes += [(table.spec.name, *note) for note in table.notes]
+            self.tally.opened(table.spec.name, str(table.spec.path), table.data.height, table.notes)
+            self.tally.use(table.spec.name, f"with a score ({table.label})", table.data.height)
         self.genotypes: Genotypes | None = None
         if config.bfile or config.pfile or config.vcf:
             self.genotypes = open_genotypes(config.bfile, config.pfile, config.vcf)
@@ -261,13 +264,18 @@ class _Work:
 
     def _members(self) -> pl.DataFrame:
         config, spec = self.config, self._sets_spec()
-        data = read_snps(spec, scored=False).data
+        read = data = read_snps(spec, scored=False).data
         if config.min_pip > 0:
             if "pip" not in data.columns:
                 raise GenopredError(f"--min-pip: {spec.path} has no column pip; leave the option out.")
             data = data.filter(pl.col("pip") >= config.min_pip)
         keys = ["gene", "id"] if "gene" in data.columns else ["id"]
-        return data.select(keys).drop_nulls().unique(maintain_order=True)
+        members = data.select(keys).drop_nulls().unique(maintain_order=True)
+        self.tally.come(spec.name, f"in {spec.path}", read.height)
+        self.tally.drop(spec.name, f"PIP below {config.min_pip:g}", read.height - data.height)
+        self.tally.drop(spec.name, "no id, or listed more than once", data.height - members.height)
+        self.tally.use(spec.name, "members", members.height)
+        return members
 
     def compare(self, table: SnpTable) -> Comparison:
         """Everything about one table against b."""
@@ -328,13 +336,12 @@ class _Work:
         on_left, on_right = (["gene", "id_b"], ["gene", "id"]) if grouped else (["id_b"], ["id"])
         pairs = left.join(right, left_on=on_left, right_on=on_right, how="inner", suffix="_b", maintain_order="left")
         both = f"{a.spec.name} and {b.spec.name}"
-        self.notes.append((both, "used", "SNPs (of a gene) in both tables", pairs.height, ""))
+        self.tally.come(both, "SNPs (of a gene) in both tables", pairs.height)
         for table, row in ((a, "row_a"), (b, "row_b")):
-            lost = table.data.height - pairs[row].n_unique()
-            if lost:
-                gone = np.setdiff1d(np.arange(table.data.height), pairs[row].to_numpy())[:4]
-                shown = examples(table.data["id"].gather(gone).to_list())
-                self.notes.append((both, "dropped", f"only in {table.spec.name}, or alleles differ", lost, shown))
+            gone = np.setdiff1d(np.arange(table.data.height), pairs[row].to_numpy())
+            self.tally.come(both, f"SNPs (of a gene) of {table.spec.name} alone", len(gone))
+            reason = f"only in {table.spec.name}, or alleles differ"
+            self.tally.drop(both, reason, table.data["id"].gather(gone).to_list())
         if not pairs.height:
             raise AlignmentError(f"{a.spec.path} and {b.spec.path} share SNPs, but none of the same gene.")
 
@@ -385,9 +392,10 @@ class _Work:
             pairs = pl.DataFrame(
                 {"id": left["id"].gather(found.a), "id_b": right["id"].gather(found.b), "sign": found.sign}
             )
-            for status, reason, n, shown in found.notes:
-                if reason not in ("matched", f"not in {names[0]}"):
-                    self.notes.append((f"{a.spec.name} and {b.spec.name}", status, reason, n, shown))
+            # of distinct SNPs, where the counts of this item are of SNPs of a gene
+            said = [note for note in found.notes if note[1] not in ("matched", f"not in {names[0]}")]
+            both = f"{a.spec.name} and {b.spec.name}"
+            self.tally.add(both, [("note", f"alleles: {reason}", n, shown) for _, reason, n, shown in said])
             return pairs, True
         if common:
             pairs = left.join(right.select("id"), on="id", how="semi", maintain_order="left").select(
@@ -410,9 +418,10 @@ class _Work:
         self, name_a: str, name_b: str, snps: pl.DataFrame, grouped: bool
     ) -> tuple[ov.Rankings, pl.DataFrame, NDArray[np.float32] | None, Ints]:
         config = self.config
+        both = f"{name_a} and {name_b}"
         dosage = None
         if self.genotypes is not None:
-            snps, dosage = self._dosage(name_a, snps)
+            snps, dosage = self._dosage(both, snps)
         if not grouped and snps["gene"].n_unique() > 1:
             grouped = True
         group = snps["gene"].to_numpy() if grouped else np.zeros(snps.height, dtype=np.int64)
@@ -420,9 +429,7 @@ class _Work:
             sizes = snps.group_by("gene").len()
             tiny = sizes.filter(pl.col("len") < 2)["gene"].to_list()
             if tiny:
-                self.notes.append(
-                    (f"{name_a} and {name_b}", "dropped", "genes with one SNP", len(tiny), examples(tiny))
-                )
+                self.tally.drop(both, "the one SNP of its gene", tiny)
                 keep = ~snps["gene"].is_in(tiny).to_numpy()
                 snps, group = snps.filter(pl.Series(keep)), group[keep]
                 dosage = None if dosage is None else dosage[:, keep]
@@ -442,15 +449,7 @@ class _Work:
         dosage = None if dosage is None else dosage[:, r.row]
         for name, ties in ((name_a, r.tied_a), (name_b, r.tied_b)):
             if ties:
-                self.notes.append(
-                    (
-                        f"{name_a} and {name_b}",
-                        "note",
-                        f"SNPs with tied scores in {name}, put in random order",
-                        ties,
-                        "",
-                    )
-                )
+                self.tally.note(both, f"SNPs with tied scores in {name}, put in random order", ties)
         locus = np.empty(r.n, dtype=np.int64)
         block = None if dosage is None else np.empty(r.n, dtype=np.int64)
         ends = np.cumsum(r.sizes)
@@ -467,11 +466,12 @@ class _Work:
             single = int(np.sum(np.bincount(r.group[starts]) == 1))
             if single and len(r.sizes) > 1:
                 reason = "genes of one LD block, which the null blocks leaves as they are"
-                self.notes.append((f"{name_a} and {name_b}", "note", reason, single, ""))
+                self.tally.note(both, reason, single)
         snps = snps.with_columns(locus=snps["id"].gather(locus))
+        self.tally.use(both, "ranked in both", r.n)
         return r, snps, dosage, locus
 
-    def _dosage(self, name: str, snps: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.float32]]:
+    def _dosage(self, item: str, snps: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.float32]]:
         genotypes = self._opened()
         where = {x: i for i, x in enumerate(genotypes.variants["id"].to_list())}
         column = [where.get(x, where.get(y, -1)) for x, y in zip(snps["id"].to_list(), snps["id_b"].to_list())]
@@ -489,8 +489,7 @@ class _Work:
             )
         lost = at < 0
         if lost.any():
-            shown = examples(snps["id"].filter(pl.Series(lost)).head(4).to_list())
-            self.notes.append((name, "dropped", f"not in {genotypes.source}", int(lost.sum()), shown))
+            self.tally.drop(item, f"not in {genotypes.source}", snps["id"].filter(pl.Series(lost)).to_list())
             snps, at = snps.filter(pl.Series(~lost)), at[~lost]
         unique, back = np.unique(at, return_inverse=True)
         found = genotypes.dosage(unique)
@@ -626,11 +625,11 @@ class _Work:
         snps = snps.with_columns(member=pl.Series(member))
         inside = int(member.sum())
         item = self._sets_spec().name
-        self.notes.append((item, "used", f"SNPs also ranked in {names[0]} and {names[1]}", inside, ""))
-        if members.height > inside:
-            self.notes.append(
-                (item, "dropped", f"not ranked in {names[0]} and {names[1]}", members.height - inside, "")
-            )
+        ranked = _ranked(snps, members)
+        kept = f"{item} in {names[0]} and {names[1]}"
+        self.tally.come(kept, "members", members.height)
+        self.tally.use(kept, "ranked in both", int(ranked.sum()))
+        self.tally.drop(kept, "not ranked in both", members["id"].filter(~pl.Series(ranked)).to_list())
         if not inside:
             self._add(*names, f"average precision for {item}", None, n=0, note="no SNP of the sets is ranked")
             return snps
@@ -676,9 +675,7 @@ class _Work:
             if value is not None:
                 columns.append(value)
         if not columns:
-            self.notes.append(
-                (" and ".join(names), "note", "no matched enrichment: no MAF, distance or LD known", 0, "")
-            )
+            self.tally.note(" and ".join(names), "no matched enrichment: no MAF, distance or LD known", 0)
             return
         sets = {f"top {k} of {names[1]}": r.rank_b < k for k in self._ks(r)}
         if "member" in snps.columns and snps["member"].any():
@@ -732,7 +729,7 @@ class _Work:
                 snps = snps.with_columns(a.fill_null(0.0), b.fill_null(0.0))
             else:
                 reason = "no agreement of sign: effects of both tables with both alleles (ref, alt) are needed"
-                self.notes.append((" and ".join(names), "note", reason, 0, ""))
+                self.tally.note(" and ".join(names), reason, 0)
                 return
         x, y = snps["effect_a"].to_numpy(), snps["effect_b"].to_numpy()
         sets = {f"top {k} of {names[1]}": r.rank_b < k for k in self._ks(r)}
@@ -839,6 +836,14 @@ def member_of(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
     wanted = set(members.select(keys).iter_rows())
     rows = [snps.select(*[k for k in keys if k != "id"], c).iter_rows() for c in ("id", "id_b")]
     return np.array([x in wanted or y in wanted for x, y in zip(*rows)], dtype=bool)
+
+
+def _ranked(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which members are among the rows: `member_of` the other way round."""
+    keys = [c for c in ("gene", "id") if c in members.columns and (c == "id" or snps["gene"].null_count() == 0)]
+    rest = [key for key in keys if key != "id"]
+    there = {row for c in ("id", "id_b") for row in snps.select(*rest, c).iter_rows()}
+    return np.array([row in there for row in members.select(keys).iter_rows()], dtype=bool)
 
 
 def _top(score: Floats, k: int) -> NDArray[np.bool_]:

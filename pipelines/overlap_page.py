@@ -12,11 +12,23 @@ from numpy.typing import NDArray
 
 from genopred.genetics import overlap as ov
 from genopred.io.annotation import read_exons, read_gtf
-from genopred.io.writing import write_table
+from genopred.io.writing import write_files, write_table
 from genopred.types import MatchReport
 
 if TYPE_CHECKING:
     from genopred.pipelines.overlap import Comparison, OverlapConfig
+
+#: Every file that a run may write, after `OUT.`.
+OUTPUTS = (
+    *(f"{table}.{kind}" for table in ("overlap", "snps", "curves") for kind in ("tsv", "parquet")),
+    *(
+        f"*.{figure}.{kind}"
+        for figure in ("curve", "locus", "locus-ld", "effect", "founding", "precision-recall")
+        for kind in ("png", "svg")
+    ),
+    "matched.tsv",
+    "html",
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,6 +47,9 @@ def write(
     snps = [c.snps.drop("column", strict=False).select(a=pl.lit(c.a), b=pl.lit(c.b), **_same(c)) for c in comparisons]
     files += write_table(pl.concat(snps, how="diagonal"), f"{config.out}.snps")
     files += write_table(pl.concat([_curve_table(c) for c in comparisons]), f"{config.out}.curves")
+    matched = Path(f"{config.out}.matched.tsv")
+    write_files({matched: lambda path: report.table.write_csv(path, separator="\t")})
+    files.append(matched)
     sections = [Section("What was found", text=tuple(reading(results, config.k)), tables=(_shown(results),))]
     for c in comparisons:
         drawn = _figures(config, c)

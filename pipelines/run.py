@@ -142,11 +142,10 @@ def settle(
         If results of a run with other, or unknown, settings are there and `resume` is set.
     """
     sweep(out, outputs, prefix=prefix)
-    record = Path(f"{out}.run.json") if prefix else out / "run.json"
+    record = _record(out, prefix)
     there = list(_matching(out, outputs, prefix))
     if there and not resume:
-        for file in there:
-            file.unlink()
+        clear(out, outputs, prefix=prefix)
     elif there:
         before = _read(record)
         differ = None if before is None else difference(before, settings)
@@ -161,6 +160,13 @@ def settle(
         )
     write_json(record, settings)
     return False
+
+
+def clear(out: Path, outputs: Sequence[str], *, prefix: bool = False) -> None:
+    """Remove what a run wrote, and its settings last."""
+    for file in _matching(out, outputs, prefix):
+        file.unlink()
+    _record(out, prefix).unlink(missing_ok=True)
 
 
 def sweep(out: Path, outputs: Sequence[str], *, prefix: bool = False) -> None:
@@ -191,6 +197,10 @@ def _place(out: Path, pattern: str, prefix: bool) -> tuple[Path, str]:
     if below.parent == Path("."):
         return out.parent, "".join(f"[{c}]" if c in "*?[" else c for c in out.name) + f".{pattern}"
     return Path(f"{out}.{below.parent}"), below.name
+
+
+def _record(out: Path, prefix: bool) -> Path:
+    return Path(f"{out}.run.json") if prefix else out / "run.json"
 
 
 def _read(record: Path) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,9 @@ from genopred.learning.stack import (
     shipped,
 )
 from genopred.pipelines.cohort import CohortInputs, open_cohort
+from genopred.pipelines.run import fingerprint, settle
+from genopred.pipelines.workers import workers
+from genopred.report.provenance import versions
 from genopred.sequence.registry import DEFAULT_MODEL, is_model
 from genopred.types import PREDICTION_SCHEMA, Cohort, Features, Interval, MatchReport
 
@@ -84,6 +87,12 @@ METAS_COST = "meta-learners and scores"
 #: Genes whose base predictions are kept in memory between the passes of the meta-learners; others are read again.
 CACHED_GENES = 1_000
 
+
+#: What is written into `out` here and by `genopred.pipelines.benchmark`; features have settings of their own.
+OUTPUTS = (
+    "genes/*", "glmnet/*", "predictions.parquet", "scores.*", "summary.*", "comparisons.*", "matched.tsv",
+    "weights.json", "report.html", "benchmark.tsv", "benchmark_scores.tsv", "cost.tsv",
+)  # fmt: skip
 
 #: Fields of StackConfig that base predictions depend on, besides the data, the folds and the learners.
 _SETTINGS = (
@@ -185,7 +194,9 @@ class StackResult:
     cost: dict[str, float] = field(default_factory=dict)
 
 
-def run(config: StackConfig, progress: Progress | None = None) -> StackResult:
+def run(
+    config: StackConfig, progress: Progress | None = None, prepare: Callable[[], None] | None = None
+) -> StackResult:
     """Run the main job.
 
     Parameters
@@ -193,6 +204,8 @@ def run(config: StackConfig, progress: Progress | None = None) -> StackResult:
     config : StackConfig
     progress : callable, optional
         Called with (genes done, genes in all, gene) after each gene.
+    prepare : callable, optional
+        Called before genes are computed, once `out` is ours; for base predictions that are to be had elsewhere.
 
     Returns
     -------
@@ -205,18 +218,20 @@ def run(config: StackConfig, progress: Progress | None = None) -> StackResult:
     """
     started = time.perf_counter()
     chosen = _check(config)
+    prior = _prior(config)
     _make_folder(config.out)
     with lock_output(config.out), threadpool_limits(1):
         cohort = open_cohort(config.cohort)
         folds = _folds(config, cohort)
         _settle_settings(config, cohort, folds, chosen)
+        if prepare is not None:
+            prepare()
         config = _with_features(config, cohort, progress)
         values = _expression_values(config, cohort)
         for line in cohort.report.lines():
             log.info(line)
         taken = _compute_genes(config, cohort, values, folds, chosen, progress)
         done, report = _collect(config, cohort)
-        prior = _prior(config)
         before = time.process_time()
         table, notes = _combine(config, cohort, done, prior)
         cost = {part: float(np.mean([gene[part] for gene in taken])) for part in (taken[0] if taken else ())}
@@ -253,7 +268,9 @@ def _check(config: StackConfig) -> tuple[registry.Learner, ...]:
             raise GenopredError(f"{flag} {value}: at least {least} folds are needed.")
     if not 0 <= config.maf <= 0.5:
         raise GenopredError(f"--maf {config.maf}: a minor allele frequency lies between 0 and 0.5.")
-    chosen = config.learners or registry.DEFAULT_LEARNERS
+    chosen = registry.DEFAULT_LEARNERS if config.learners is None else config.learners
+    if not chosen:
+        raise ModelError("--learners names none; name at least one, or leave it out for all.")
     twice = {name for name in chosen if chosen.count(name) > 1}
     if twice:
         raise ModelError(f"--learners names {', '.join(sorted(twice))} more than once; name each once.")
@@ -348,67 +365,17 @@ def _settle_settings(
     config: StackConfig, cohort: Cohort, folds: NDArray[np.int64], chosen: Sequence[registry.Learner]
 ) -> None:
     """Write the settings that results depend on, or refuse to mix with results of others."""
+    model = _feature_model(config)  # its features are held against weights and settings by `pipelines.features` itself
     cohort_settings = {key: value for key, value in asdict(config.cohort).items() if key != "genes"}
-    settings = {
-        "cohort": {key: _identity(key, value) for key, value in cohort_settings.items()},
-        "people": hashlib.sha256("\n".join(cohort.samples.tolist()).encode()).hexdigest()[:16],
-        "folds": hashlib.sha256(folds.astype("<i8").tobytes()).hexdigest()[:16],
-        "learners": [learner.name for learner in chosen],
-        "features": _features_identity(config),
-        "version": _version(),
+    settings = fingerprint(
+        {"cohort": cohort_settings},
+        people=hashlib.sha256("\n".join(cohort.samples.tolist()).encode()).hexdigest()[:16],
+        folds=hashlib.sha256(folds.astype("<i8").tobytes()).hexdigest()[:16],
+        learners=[learner.name for learner in chosen],
+        features=config.features and Path(config.features) if model is None else [model, config.fasta],
         **{key: getattr(config, key) for key in _SETTINGS},
-    }
-    settings = json.loads(json.dumps(settings, default=str))
-    for folder in (config.out, config.out / "genes"):
-        for file in folder.glob(".*.part*"):  # what a killed run was writing; the lock says that nobody is now
-            file.unlink()
-    path = config.out / "run.json"
-    if path.is_file() and any((config.out / "genes").glob("*")):
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if not config.resume:
-            for name in ("genes", "glmnet"):  # the second: what `genopred benchmark` keeps of its peer
-                for file in (config.out / name).glob("*"):
-                    file.unlink()
-        elif before != settings:
-            differ = [key for key in settings if before.get(key) != settings[key]]
-            if "cohort" in differ:
-                old = before.get("cohort", {})
-                differ += [f"--{key}" for key, value in settings["cohort"].items() if old.get(key) != value]
-                differ.remove("cohort")
-            raise GenopredError(
-                f"{config.out} holds results of a run with other settings ({', '.join(differ)}); "
-                "choose another --out, or start over there with --no-resume."
-            )
-    write_json(path, settings)
-
-
-def _features_identity(config: StackConfig) -> Any:
-    """A model's features are held against its weights and settings by `pipelines.features` itself."""
-    model = _feature_model(config)
-    if model is None:
-        return None if config.features is None else _identity("features", Path(config.features))
-    return [model, _identity("fasta", config.fasta)]
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("genopred")
-
-
-#: The files of a genotype prefix.
-_SUFFIXES = {"bfile": (".bed", ".bim", ".fam"), "pfile": (".pgen", ".pvar", ".pvar.zst", ".psam")}
-
-
-def _identity(option: str, value: Any) -> Any:
-    """A file by its size and time, so that a run is not resumed on changed data."""
-    if not isinstance(value, Path):
-        return value
-    files = [Path(f"{value}{suffix}") for suffix in _SUFFIXES.get(option, ("",))]
-    if value.is_dir() and option not in _SUFFIXES:
-        files = sorted(value.rglob("manifest.json"))
-    found = [file for file in files if file.is_file()]
-    return [str(value), *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in found)]
+    )
+    settle(config.out, settings, OUTPUTS, resume=config.resume)
 
 
 def _expression_values(config: StackConfig, cohort: Cohort) -> NDArray[np.float64]:
@@ -469,19 +436,12 @@ def _compute_genes(
                 Preparation(config.feature_transform, config.feature_components),
             )  # fmt: skip
 
-    if config.threads == 1:
-        results: Iterable[tuple[str, dict[str, float]]] = (
-            function(*args, **kwargs) for function, args, kwargs in tasks()
-        )
-    else:
-        # Few tasks are prepared ahead, so that memory does not grow with the number of genes.
-        parallel = joblib.Parallel(config.threads, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-        results = parallel(tasks())
     seconds = []
-    for k, (gene_id, taken) in enumerate(results, start=1):
-        seconds += [taken] if taken else []
-        if progress is not None:
-            progress(ready + k, total, gene_id)
+    with workers(config.threads, len(todo), ordered=False) as in_parallel:
+        for k, (gene_id, taken) in enumerate(in_parallel(tasks()), start=1):
+            seconds += [taken] if taken else []
+            if progress is not None:
+                progress(ready + k, total, gene_id)
     return seconds
 
 
@@ -574,26 +534,23 @@ def _info_path(out: Path, gene_id: str) -> Path:
 
 def _collect(config: StackConfig, cohort: Cohort) -> tuple[list[str], MatchReport]:
     """Genes that have base predictions, and the report with what happened to the others and to variants."""
-    report, done, skipped, used = cohort.report, [], [], 0
-    dropped: dict[tuple[str, str], list[Any]] = {}
+    done, skipped = [], []
+    tally = align.Tally(cohort.report)
     for gene_id in cohort.expression.genes["gene_id"].to_list():
         info = json.loads(_info_path(config.out, gene_id).read_text(encoding="utf-8"))
-        used += info["variants_used"]
-        for status, reason, n, shown in info["dropped"]:
-            entry = dropped.setdefault((status, reason), [0, shown])
-            entry[0] += n
+        tally.come("gene-variant pairs", "in the windows of all genes together", info["variants_in_window"])
+        tally.add("gene-variant pairs", info["dropped"])
         if info["skipped"]:
-            skipped.append(("dropped", info["skipped"], 1, gene_id))
+            skipped.append((gene_id, info["skipped"]))
+            tally.drop("genes", info["skipped"], [gene_id])
+            tally.drop("gene-variant pairs", "gene left out", info["variants_used"])
         else:
             done.append(gene_id)
-    report = align.extend(report, "genes", skipped)
-    pairs = [("used", "in the windows of all genes together", used, "")]
-    pairs += [(status, reason, n, shown) for (status, reason), (n, shown) in dropped.items()]
-    report = align.extend(report, "gene-variant pairs", pairs)
+            tally.use("gene-variant pairs", "in the windows of all genes together", info["variants_used"])
     if not done:
-        reasons = "; ".join(f"{gene}: {reason}" for _, reason, _, gene in skipped[:3])
+        reasons = "; ".join(f"{gene}: {reason}" for gene, reason in skipped[:3])
         raise AlignmentError(f"none of {len(skipped)} genes could be used ({reasons}).")
-    return done, report
+    return done, tally.report()
 
 
 # --- meta-learners ---------------------------------------------------------------------------------------------
@@ -650,7 +607,8 @@ def _combine(
     }
     tables, comparisons, files = [], [], []
     # threads, not processes: the time goes into XGBoost, which lets others run meanwhile
-    parallel = joblib.Parallel(config.threads, backend="threading", return_as="generator", pre_dispatch="2*n_jobs")
+    threads = min(config.threads, len(done))
+    parallel = joblib.Parallel(threads, backend="threading", return_as="generator", pre_dispatch="2*n_jobs")
     for gene, predicted in zip(done, parallel(joblib.delayed(_predict)(metas, bases, gene) for gene in done)):
         held = bases.held_out(gene)
         observed = held["observed"].to_numpy()
@@ -716,7 +674,7 @@ def _origin(config: StackConfig, cohort: Cohort, genes: int) -> dict[str, Any]:
         "people": len(cohort.samples),
         "residualize": config.residualize,
         "transform": config.transform,
-        "version": _version(),
+        "version": versions()["genopred"],
     }
 
 

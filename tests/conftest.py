@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,47 @@ def shared() -> Path:
     if not (root / "data").is_dir():
         pytest.skip(f"no shared data in {root} (set GENOPRED_SHARED)")
     return root
+
+
+@pytest.fixture
+def failing_write(monkeypatch):
+    """Call it with n: the n-th output from now on finds no space left. What it returns counts them."""
+    from genopred.io import writing
+
+    replace = os.replace
+
+    def install(n):
+        count = [0]
+
+        def full(source, target):
+            count[0] += 1
+            if count[0] == n:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            replace(source, target)
+
+        monkeypatch.setattr(writing.os, "replace", full)
+        return count
+
+    return install
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 200 kB; `resize_disk` gives it another size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=200k", "none", folder], capture_output=True, text=True
+        )
+    except OSError as problem:
+        pytest.skip(f"no small disk: {problem}")
+    if made.returncode:
+        pytest.skip(f"no small disk: {made.stderr.strip() or 'mount failed'}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def resize_disk(folder, size):
+    """Another size of a `small_disk`, as mount takes it: 64k, 20m."""
+    subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)

@@ -62,7 +62,11 @@ def match_report() -> MatchReport:
         ("samples", "in", "in genotypes or expression", 445, ""),
         ("samples", "used", "in all files", 358, ""),
         ("samples", "dropped", "no genotypes in cohort.fam", 87, "HG00104, HG00124, <b>HG00134</b>"),
+        ("genes", "in", "in genes.bed.gz", 30, ""),
+        ("genes", "used", "matched", 28, ""),
         ("genes", "dropped", "constant expression", 2, "ENSG00000232271.2, ENSG00000100376.12"),
+        ("gene-variant pairs", "in", "in the windows of all genes together", 84_034, ""),
+        ("gene-variant pairs", "used", "in the windows of all genes together", 72_000, ""),
         ("gene-variant pairs", "dropped", "minor allele frequency below 0.05", 12_034, ""),
     ]
     return MatchReport(pl.DataFrame(rows, schema=MatchReport.SCHEMA, orient="row"))

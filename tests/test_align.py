@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -267,6 +268,32 @@ def test_extended_report_still_adds_up(genotypes, expression):
     assert longer.table.filter(reason="monomorphic")["n"].to_list() == [4]
 
 
+def test_a_tally_holds_those_who_counted_to_their_count():
+    tally = align.Tally()
+    tally.come("pairs", "in all windows", 1000)
+    tally.drop("pairs", "monomorphic", 300)
+    tally.drop("pairs", "rare", 0)
+    tally.note("pairs", "seen", ["a", "b", "c", "d"])
+    report = tally.report()
+    assert report.lines() == [
+        "pairs: 1,000 in: in all windows",
+        "pairs: 700 used: matched",
+        "pairs: 300 dropped: monomorphic",
+        "pairs: 4 note: seen (a, b, c, ...)",
+    ]
+    tally.use("pairs", "tested", 700)
+    assert tally.report().count("pairs", "used") == 700
+    tally.use("pairs", "tested twice", 1)
+    with pytest.raises(RuntimeError, match="counts of pairs do not add up: 1000 in, 701 used, 300 dropped"):
+        tally.report()
+
+
+@pytest.mark.parametrize("notes", [[("dropped", "rare", 1, "")], [("in", "here", 1, ""), ("dropped", "rare", 2, "")]])
+def test_what_never_came_in_cannot_be_dropped(genotypes, expression, notes):
+    with pytest.raises(RuntimeError, match="counts of pairs do not add up"):
+        align.extend(align.match(genotypes, expression).report, "pairs", notes)
+
+
 A = variants(
     [
         ("chr1", 10, "rs1", "A", "G"),
@@ -364,6 +391,115 @@ def test_no_common_variants(change, reason):
     renamed = renamed.with_columns(id=pl.Series(["1:10:A:G", *renamed["id"][1:]]))
     with pytest.raises(AlignmentError, match=f"share no variant.*{reason}"):
         align.harmonise(A, change(renamed))
+
+
+GRID = variants([("22", 1000 + 7 * j, f"rs{j}", "A", "G") for j in range(200)])
+
+
+def refusal(b, floor=0.75, **options):
+    found = align.harmonise(GRID, b)
+    with pytest.raises(AlignmentError) as caught:
+        align.require_match(GRID, b, found, floor, names=("cohort", "score"), **options)
+    return str(caught.value)
+
+
+def moved(by, one_right=1):
+    """The same variants elsewhere, without ids, and a few where they are."""
+    return GRID.with_columns(pos=pl.col("pos") + by, id=pl.lit(".")).vstack(GRID[:one_right])
+
+
+def named(name):
+    return GRID.with_columns(id=pl.lit(name)).vstack(GRID[:1]).drop("chrom", "pos")
+
+
+@pytest.mark.parametrize(
+    "b, message",
+    [
+        (
+            moved(3, 200)[:300],
+            r"only 100 of 300 variants of score match cohort \(33.3%; the floor is 75%\): 200 of 300",
+        ),
+        (moved(-1), "200 of 201 positions match when they are 1 higher: they count from 0"),
+        (moved(1), "200 of 201 positions match when they are 1 lower: they count otherwise"),
+        (moved(3510), "only 1 of 201 positions do: probably different genome builds"),
+        (GRID.with_columns(alt=pl.lit("T"), ref=pl.lit("A")), "alleles differ in 200 rows"),
+        (GRID.with_columns(alt=pl.lit("2"), ref=pl.lit("1")), r"alleles are coded \(2\) where bases are needed"),
+        (named("22:5:A:G"), r"one names variants by rsID, the other by position \(rs0 against 22:5:A:G\)"),
+        (named("rsx"), r"200 of 201 ids are not among the 200 variants \(rs0 against rsx\)"),
+    ],
+)
+def test_too_few_matches_are_refused_with_the_reason(b, message):
+    text = refusal(b)
+    assert re.search(message, text) and text.endswith("If that is as it should be, lower --min-match."), text
+
+
+def test_a_named_build_is_in_the_reason():
+    other = moved(3510)
+    assert "different genome builds, GRCh37 against GRCh38 (lift" in refusal(other, builds=("GRCh37", "GRCh38"))
+    assert "(one says that it is of GRCh38; lift" in refusal(other, builds=(None, "GRCh38"))
+
+
+def test_the_share_leaves_out_what_could_not_match():
+    b = GRID[:8].with_columns(weight=pl.Series([1.0, 1, 1, 1, 1, 1, 1, -3]), id=pl.lit("."))
+    elsewhere = b.with_columns(chrom=pl.lit("3"))
+    nowhere = b.with_columns(pos=pl.lit(None, pl.Int64))
+    absent = b[7:].with_columns(pos=pl.lit(5, pl.Int64), id=pl.lit("x"))
+    table = pl.concat([b[:7], elsewhere, nowhere, absent, b[:2]])
+    found = align.harmonise(GRID, table, names=("cohort", "score"))
+    assert {reason: n for _, reason, n, _ in found.notes} == {
+        "matched": 7,
+        "variant listed more than once": 2,
+        "not in cohort": 1,
+        "chromosome not in cohort": 8,
+        "no position": 8,
+    }
+    assert found.share() == 7 / 8 and found.share(table["weight"]) == 7 / 10
+    assert align.require_match(GRID, table, found, 0.75, names=("a", "b"), weight=table["weight"]) == 7 / 8
+    assert "87.5%, 70.0% by weight" in refusal(table, 0.9, weight=table["weight"])
+    with pytest.raises(AlignmentError, match=r"share no variant: their chromosomes differ \(22 against 3\)"):
+        align.harmonise(GRID, elsewhere, by="position")
+
+
+def test_results_may_hold_more_than_the_genotypes():
+    more = GRID.with_columns(pos=pl.col("pos") + 3, id=pl.lit("x"))
+    table = pl.concat([GRID[:150], more])
+    found = align.harmonise(GRID, table)
+    assert align.require_match(GRID, table, found, 0.75, names=("a", "b"), either=True) == 0.75
+    assert "only 150 of 200 variants of cohort match score (75.0%; the floor is 80%)" in refusal(
+        table, 0.8, either=True
+    )
+    assert "only 150 of 350 variants of score match cohort" in refusal(table)
+
+
+def test_ids_match_where_positions_are_of_another_build():
+    other = GRID.with_columns(pos=pl.col("pos") + 700)  # half of the places are taken, by other variants
+    found = align.harmonise(GRID, other)
+    assert found.by == "position" and found.count("matched") == 100
+    few = GRID.with_columns(pos=pl.col("pos") + 1200 // 7 * 7)
+    found = align.harmonise(GRID, few)
+    assert found.by == "id" and found.count("matched") == 200
+    assert ("note", "told by id: by position far fewer are the same", 200, "") in found.notes
+    assert np.array_equal(found.a, found.b)
+
+
+def test_each_score_may_have_a_variant_in_its_own_orientation():
+    row = GRID[:2].with_columns(score=pl.lit("x"))
+    turned = row.select("chrom", "pos", "id", pl.col("alt").alias("ref"), pl.col("ref").alias("alt"), score=pl.lit("y"))
+    table = pl.concat([row, turned, turned])
+    found = align.harmonise(GRID, table, within="score")
+    assert found.a.tolist() == [0, 0, 1, 1] and sorted(found.b.tolist()) == [0, 1, 2, 3]
+    assert dict(zip(found.b.tolist(), found.sign.tolist())) == {0: 1, 1: 1, 2: -1, 3: -1}
+    assert found.count("variant listed more than once") == 2
+    assert align.harmonise(GRID, table).count("variant listed more than once") == 4
+
+
+def test_variants_without_id_are_named_by_place():
+    table = GRID[:3].with_columns(id=pl.Series([".", None, "rs2"]), ref=pl.Series(["A", None, "A"]))
+    assert align.variant_names(table).to_list() == ["22:1000:A:G", "22:1007:G", "rs2"]
+    found = align.harmonise(
+        GRID, table.with_columns(pos=pl.col("pos") + pl.Series([0, 1, 1])), by="position", names=("a", "b")
+    )
+    assert ("dropped", "not in a", 2, "22:1008:G, rs2") in found.notes
 
 
 def test_genotypes_in_memory_match_too(expression):

@@ -28,8 +28,8 @@ MAY_IMPORT = {
     "cli": {"cli", "pipelines", "report", "types", "errors"},
 }
 
-#: Single modules beside that: lists of samples, genes and SNPs are values of options, as is the bound on text; and there
-#: is one way to write a file whole or not at all.
+#: Single modules beside that: lists of samples, genes and SNPs are values of options, as is the bound on text; and
+#: there is one way to write a file whole or not at all.
 ALSO = {
     "cli": {"genopred.io.lists", "genopred.io.text"},
     "report": {"genopred.io.writing"},

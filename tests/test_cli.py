@@ -181,12 +181,88 @@ def test_a_reader_that_went_away_gets_no_traceback(tmp_path):
         assert process.wait() == 1
 
 
+@pytest.mark.parametrize("out", ["", ".", "/", "/dev/null"])
+def test_an_output_that_names_nothing_is_refused_before_anything_is_written(fake, capsys, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    fake(lambda window: pytest.fail("ran"))
+    before = set(Path("/dev").iterdir()) if Path("/dev").exists() else set()
+    assert cli.main(["fake", "--out", out]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("GenopredError: --out ") and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    assert not [path for path in Path("/dev").glob("null*") if path not in before]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--seed 4294967296", "--seed"),
+        ("--seed 99999999999999999999", "--seed"),
+        ("--window 1000000000000000000000", "longer than any chromosome; at most 1,000,000,000 bases"),
+        ("--window 1001Mb", "longer than any chromosome"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_read(fake, capsys, words, message):
+    fake(lambda window: pytest.fail("ran"))
+    assert cli.main(["fake", *words.split()]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.startswith("UsageError: ") and err.count("\n") == 1
+
+
+def _process(body, *, before="", **options):
+    """A process whose only command does `body`."""
+    script = (
+        "import os, signal, sys, types, time\nimport genopred.cli as cli\nfrom pathlib import Path\n"
+        "from genopred.cli import options as opt\nmodule = types.ModuleType('fake')\n"
+        f"def command(resume: opt.Resume = True, out: opt.Out = Path('run')) -> None:\n    'Do.'\n    {body}\n"
+        "command.__annotations__ = {'resume': opt.Resume, 'out': opt.Out, 'return': None}\n"
+        "module.command = command\nsys.modules['genopred.cli.fake'] = module\n"
+        f"cli.commands = lambda: {{'fake': ''}}\n{before}\nsys.exit(cli.main(['fake']))\n"
+    )
+    return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_sigterm_is_an_interrupt_with_its_own_code(tmp_path):
+    """What a scheduler sends before it kills: the same clean-up as Ctrl-C."""
+    body = "print('up', flush=True); time.sleep(60)"
+    with _process(body, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout.readline() == "up\n"
+        process.terminate()
+        err = process.stderr.read()
+        assert process.wait(timeout=30) == 143
+    assert err == "Terminated. Finished work is kept: the same command with --resume goes on from there.\n"
+    assert "ERROR interrupted" in (tmp_path / "run.log").read_text()
+
+
+def test_sigterm_is_left_to_who_handles_it_already(tmp_path):
+    before = "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))"
+    with _process("os.kill(os.getpid(), signal.SIGTERM)", before=before, cwd=tmp_path) as process:
+        assert process.wait(timeout=60) == 7 and not process.stderr.read()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("body", ["print('some')", "print('x' * 1_000_000)"])
+def test_output_into_a_full_disk_is_one_line_and_exit_2(tmp_path, body):
+    with Path("/dev/full").open("w") as full, _process(body, stdout=full, cwd=tmp_path) as process:
+        err = process.stderr.read()
+        assert process.wait(timeout=60) == 2
+    assert err.startswith("OSError: no space left for the output") and err.count("\n") == 1
+
+
+def test_errors_of_libraries_about_a_full_disk(fake, capsys, tmp_path):
+    from polars.exceptions import ComputeError
+
+    fake(_raise(ComputeError("parquet: underlying IO error: No space left on device (os error 28)")))
+    assert cli.main(["fake", "--out", str(tmp_path / "run")]) == 2
+    assert "ComputeError: no space left for the output" in capsys.readouterr().err
+
+
 def test_the_bound_on_text_reaches_the_readers_and_is_put_back(fake, capsys, tmp_path):
     (tmp_path / "x.txt").write_text(5000 * "gene\n")
     before = text.MAX_BYTES
     assert opt.parse_bytes(opt.MAX_BYTES) == before
 
-    def read(**_):
+    def read(*_):
         text.read_bytes(tmp_path / "x.txt", "genes")
 
     fake(read)

@@ -40,11 +40,17 @@ def test_list_of_genes_and_compat(tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--compat", "gtex"], "--compat 'gtex' is unknown"),
+        ([], "Genes: none given; give --gene ID"),
+        (["--gene", "ENSG1", "--all"], "--gene and --all given"),
+        (["--all", "--permute", "100000000"], "--permute"),
+        (["--all", "--coverage", "1.5"], "--coverage"),
+        (["--all", "--min-abs-corr", "5"], "--min-abs-corr"),
+        (["--all", "--fdr", "nan"], "--fdr"),
+        (["--compat", "gtex"], "--compat gtex: there are tensorqtl, qtltools"),
         (["--gene", "ENSG1"], "ENSG1"),
         (["--bfile", "x"], "exactly one of"),
-        (["--permute", "5"], "at least 100"),
-        (["--covar", "absent.txt"], "absent.txt"),
+        (["--all", "--permute", "5"], "at least 100"),
+        (["--all", "--covar", "absent.txt"], "absent.txt"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, more, message):

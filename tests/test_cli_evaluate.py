@@ -42,7 +42,7 @@ def test_other_splits_and_models(trained, looks, no_page, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "words_said"),
     [
-        (["--split", "tests"], "GenopredError: --split tests: unknown; needed one of train, validation, test."),
+        (["--split", "tests"], "--split tests: there are train, validation, test."),
         (["--baseline", "lasso"], "--baseline lasso: unknown; needed one of ridge"),
         (["--config", "absent.toml"], "absent.toml: no such file"),
         (

@@ -41,7 +41,7 @@ def test_every_option_reaches_the_settings(settings):
         "--residualize global --genes genes.txt --window 1Mb --maf 0.01 --train t --keep k --remove r --extract x "
         "--exclude y --min-overlap 0.5 --keep-overlap --outer-folds 3 --inner-folds 4 --folds f --no-calibrate "
         "--clump-p1 1,5e-8 --clump-p2 0.5 --clump-r2 0.3 --clump-kb 100 --ld em --average --no-mean-imputation "
-        "--center --ambiguous drop --seed 9 --threads 2 --out o"
+        "--center --ambiguous drop --min-match 0.5 --seed 9 --threads 2 --no-resume --out o"
     )
     assert config == prs.PRSConfig(
         cohort=CohortInputs(
@@ -66,6 +66,7 @@ def test_every_option_reaches_the_settings(settings):
         skip_missing=True,
         center=True,
         ambiguous="drop",
+        min_match=0.5,
         train=Path("t"),
         folds=Path("f"),
         p1=(1.0, 5e-8),
@@ -81,6 +82,7 @@ def test_every_option_reaches_the_settings(settings):
         calibrate=False,
         threads=2,
         seed=9,
+        resume=False,
     )
 
 

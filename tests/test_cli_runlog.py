@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,16 @@ def test_a_folder_with_a_slash_gets_its_log_beside_it(tmp_path):
 def test_memory_is_plausible():
     memory = peak_memory_mb()
     assert memory is None or 10 < memory < 1e6
+
+
+def test_a_log_that_cannot_be_written_any_more_is_said_once(tmp_path, capsys, monkeypatch):
+    """logging itself prints a traceback for every record that fails, and stops the run when it closes the file."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    (tmp_path / "run.log").symlink_to("/dev/full")
+    with RunLog("stack", {"out": tmp_path / "run"}):
+        log.info("3 people dropped")
+        log.info("only for the file", extra={"file_only": True})
+    err = capsys.readouterr().err
+    assert "run.log cannot be written (No space left on device); the log ends there.\n" in err
+    assert err.count("\n") == 2 and "3 people dropped" in err and "Traceback" not in err

@@ -63,7 +63,7 @@ def test_odd_ids_never_share_a_file(tmp_path):
 
 
 def test_damage_anywhere_is_noticed(tmp_path):
-    """Each byte of the numbers has a checksum; the rest is the file's own description, which cannot be read then."""
+    """Each byte of the numbers has a checksum; what is left is the file's description, which cannot be read then."""
     folder_with(tmp_path, "ENSG1.2")
     path = feature_path(tmp_path, "ENSG1.2")
     whole, rng = path.read_bytes(), np.random.default_rng(0)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genopred.errors import FormatError, GenopredError
-from genopred.io.sumstats import SUMSTATS_SCHEMA, read_sumstats, write_sumstats
+from genopred.io.sumstats import SUMSTATS_SCHEMA, read_sumstats, sumstats_build, write_sumstats
 
 TINY = Path(__file__).parent / "data" / "tiny"
 
@@ -104,3 +104,12 @@ def test_separators_and_needs(tmp_path):
         read_sumstats(path)
     with pytest.raises(GenopredError, match="choose 'gwas-ssf' or 'plink2'"):
         write_sumstats(path, pl.DataFrame(schema=SUMSTATS_SCHEMA), "saige")
+
+
+def test_the_build_stands_in_the_metadata_beside(tmp_path):
+    path = tmp_path / "results.tsv.gz"
+    assert sumstats_build(path) is None
+    (tmp_path / "results.tsv-meta.yaml").write_text("# GWAS-SSF\ngenome_assembly: GRCh38\ncoordinate_system: 1-based\n")
+    assert sumstats_build(path) == "GRCh38"
+    (tmp_path / "results.tsv.gz-meta.yaml").write_text("genome_assembly: 'hg19'\n")
+    assert sumstats_build(path) == "GRCh37"

@@ -215,23 +215,6 @@ WRITERS = {
 }
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 200 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        made = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=200k", "none", folder], capture_output=True, text=True
-        )
-    except OSError as problem:
-        pytest.skip(f"no small disk: {problem}")
-    if made.returncode:
-        pytest.skip(f"no small disk: {made.stderr.strip() or 'mount failed'}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_disk_that_fills_is_one_line_and_no_half_file(small_disk, writer):
     write_text(small_disk / "x.out", "former")

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from conftest import resize_disk
 
-from genopred.errors import GenopredError
+from genopred.errors import AlignmentError, GenopredError
 from genopred.genetics import eqtl as passes
 from genopred.pipelines import eqtl
 from genopred.pipelines.cohort import CohortInputs
+from genopred.pipelines.run import digest
 
 GOLDEN = Path(__file__).parent / "golden" / "eqtl"
 
@@ -52,8 +54,9 @@ def test_files_and_columns(full):
         "run.cis_qtl.parquet",
         "run.cis_qtl.tsv",
         "run.cis_qtl_pairs.chr22.parquet",
+        "run.matched.tsv",
     ]
-    assert {path.name for path in folder.iterdir()} == set(read_all(folder))  # no parts, no lock
+    assert {path.name for path in folder.iterdir()} == {*read_all(folder), "run.run.json"}  # no parts, no lock
     pairs = pl.read_parquet(folder / "run.cis_qtl_pairs.chr22.parquet")
     assert pairs.schema == passes.NOMINAL_SCHEMA and pairs.height == result.pairs
     genes = pl.read_parquet(folder / "run.cis_qtl.parquet")
@@ -117,12 +120,42 @@ def test_killed_and_resumed_gives_the_same_files(full, tmp_path, monkeypatch, vi
             patch.setattr(eqtl._Work, f"_{victim}", die)
         with pytest.raises(Killed):
             eqtl.run(again)
-    assert (tmp_path / "run.parts" / "settings.json").is_file()
+    assert (tmp_path / "run.run.json").is_file()
     if victim in ("susie", "write_table"):  # what was done is not done again
         monkeypatch.setattr(eqtl._Work, "_scan", die)
         monkeypatch.setattr(eqtl._Work, "_independent", die)
     eqtl.run(again)
     assert read_all(tmp_path) == read_all(full[0])
+
+
+@pytest.mark.parametrize("size", ["4k", "16k", "40k"])
+def test_a_full_disk_is_refused_and_the_run_goes_on_once_there_is_room(full, small_disk, size):
+    resize_disk(small_disk, size)
+    again = config(small_disk, independent=True, susie=True)
+    if size == "4k":
+        (small_disk / "filler").write_bytes(bytes(4096))
+    with pytest.raises(GenopredError, match=r"cannot write .*run\S*: No space left on device, [\d,]+ bytes"):
+        eqtl.run(again)
+    assert not [path for path in small_disk.rglob("*") if ".part." in path.name or path.suffix == ".lock"]
+    resize_disk(small_disk, "20m")
+    eqtl.run(again)
+    assert read_all(small_disk) == read_all(full[0])
+
+
+def test_no_space_at_any_write(full, tmp_path, failing_write):
+    for n in range(1, 100):
+        count, folder = failing_write(n), tmp_path / str(n)
+        try:
+            eqtl.run(config(folder, independent=True, susie=True))
+        except GenopredError as bad:
+            assert "No space left on device" in str(bad)
+            assert not [path for path in folder.rglob("*") if ".part." in path.name or path.suffix == ".lock"]
+        else:
+            break
+        failing_write(0)
+        eqtl.run(config(folder, independent=True, susie=True))
+        assert read_all(folder) == read_all(full[0]), n
+    assert n == count[0] + 1 > 10
 
 
 def test_other_settings_do_not_mix_with_old_parts(tmp_path, monkeypatch):
@@ -133,10 +166,85 @@ def test_other_settings_do_not_mix_with_old_parts(tmp_path, monkeypatch):
         patch.setattr(eqtl, "write_table", die)
         with pytest.raises(Killed):
             eqtl.run(config(tmp_path))
-    with pytest.raises(GenopredError, match=r"other settings or data \(seed\)"):
+    with pytest.raises(GenopredError, match=r"other settings \(seed\)"):
         eqtl.run(config(tmp_path, seed=2))
     eqtl.run(config(tmp_path, seed=2, resume=False))
     assert not (tmp_path / "run.parts").exists()
+
+
+def test_a_finished_run_is_not_replaced_by_another_nor_mixed_with_it(tmp_path):
+    eqtl.run(config(tmp_path, independent=True, susie=True))
+    before = read_all(tmp_path)
+    eqtl.run(config(tmp_path, independent=True, susie=True))
+    assert read_all(tmp_path) == before
+    with pytest.raises(GenopredError, match=r"other settings \(--covar\).*--no-resume"):
+        eqtl.run(config(tmp_path, cohort=inputs(covar=None), independent=True, susie=True))
+    assert read_all(tmp_path) == before
+    neighbour = tmp_path / "run.other.cis_qtl.tsv"
+    neighbour.write_text("")
+    eqtl.run(config(tmp_path, cohort=inputs(covar=None), permutations=0, resume=False))
+    assert set(read_all(tmp_path)) == {"run.cis_qtl_pairs.chr22.parquet", "run.matched.tsv", neighbour.name}
+    (tmp_path / "run.run.json").unlink()
+    with pytest.raises(GenopredError, match="settings are not known"):
+        eqtl.run(config(tmp_path, permutations=0))
+
+
+def test_version_and_compressed_variants_count(tmp_path, monkeypatch):
+    """Their change went unnoticed, and parts of both runs were put together."""
+    from genopred.pipelines import run
+
+    eqtl.run(config(tmp_path, permutations=0))
+    monkeypatch.setattr(run, "versions", lambda: {"genopred": "0.0.1"})
+    with pytest.raises(GenopredError, match=r"other settings \(version\)"):
+        eqtl.run(config(tmp_path, permutations=0))
+    prefix = tmp_path / "people"
+    for end in (".pgen", ".pvar.zst", ".psam"):
+        Path(f"{prefix}{end}").write_text("1")
+    one = run.fingerprint(config(tmp_path, cohort=inputs(vcf=None, pfile=prefix)))
+    Path(f"{prefix}.pvar.zst").write_text("2")
+    assert run.difference(one, run.fingerprint(config(tmp_path, cohort=inputs(vcf=None, pfile=prefix)))) == ["--pfile"]
+
+
+def blank(path, target, wanted, cell):
+    """The VCF with the calls of the wanted positions replaced."""
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    out = []
+    for line in lines:
+        cells = line.split("\t")
+        if not line.startswith("#") and wanted(int(cells[1])):
+            cells[8] = "GT"
+            cells[9:] = [cell] * len(cells[9:])
+        out.append("\t".join(cells))
+    target.write_text("\n".join(out) + "\n")
+    return target
+
+
+@pytest.mark.parametrize("permutations", [0, 200])
+@pytest.mark.parametrize(("cell", "reason"), [("./.", "missing"), ("0/0", "monomorphic")])
+def test_nothing_to_test_is_said_and_leaves_no_empty_tables(tmp_path, permutations, cell, reason):
+    vcf = blank(GOLDEN / "tiny.vcf.gz", tmp_path / "blank.vcf", lambda pos: True, cell)
+    with pytest.raises(AlignmentError, match=rf"nothing was tested: none of 4 genes .*{reason}.*--window"):
+        eqtl.run(config(tmp_path, cohort=inputs(vcf=vcf), permutations=permutations))
+    assert [path.name for path in tmp_path.iterdir()] == ["blank.vcf"]
+
+
+def test_genes_with_nothing_to_test_are_counted(full, tmp_path):
+    lines = gzip.decompress((GOLDEN / "tiny.bed.gz").read_bytes()).decode().splitlines()
+    tss = [int(line.split("\t")[2]) for line in lines[1:]]
+    far = max(tss)
+    vcf = blank(GOLDEN / "tiny.vcf.gz", tmp_path / "blank.vcf", lambda pos: pos >= far - 10_000, "0/0")
+    result = eqtl.run(config(tmp_path, cohort=inputs(vcf=vcf, window=10_000)))
+    table = pl.read_csv(tmp_path / "run.matched.tsv", separator="\t")
+    assert table.drop("examples").equals(result.report.table.drop("examples"))
+    dropped = table.filter(item="genes", status="dropped", reason=eqtl.NOTHING)
+    tested = result.genes["phenotype_id"].to_list()
+    assert dropped["n"].sum() >= 1 and dropped["n"].sum() + len(tested) == 4
+    assert result.report.count("genes", "used") == len(tested)
+    for item in ("genes", "variants"):
+        used, lost, came = (result.report.count(item, status) for status in ("used", "dropped", "in"))
+        assert used + lost == came, item
+    pairs = pl.read_parquet(tmp_path / "run.cis_qtl_pairs.chr22.parquet")
+    assert result.report.count("variants", "used") == pairs["variant_id"].n_unique()
 
 
 def test_plink_and_vcf_give_the_same(full, tmp_path):
@@ -149,7 +257,9 @@ def test_plink_and_vcf_give_the_same(full, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     eqtl.run(replace(config(out, cohort=cohort), independent=True, susie=True))
-    assert read_all(out) == read_all(full[0])
+    tables, others = read_all(out), read_all(full[0])
+    assert tables.pop("run.matched.tsv") != others.pop("run.matched.tsv")  # it names the files
+    assert tables == others
 
 
 def test_permutations_only_and_nominal_only(tmp_path):
@@ -197,6 +307,9 @@ def test_several_chromosomes(tmp_path):
         ({"permutations": 0, "susie": True}, "--susie works on the genes of the permutation pass"),
         ({"compat": "qtltools", "independent": True}, "no QTLtools version"),
         ({"fdr": 5.0}, "--fdr is 5.0"),
+        ({"coverage": 1.5}, "--coverage is 1.5"),
+        ({"min_abs_corr": 5.0}, "--min-abs-corr is 5.0"),
+        ({"maf": 0.6}, "--maf is 0.6"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_read(tmp_path, options, message):
@@ -212,7 +325,5 @@ def test_settings_know_their_files(tmp_path, monkeypatch):
     monkeypatch.setattr(eqtl, "write_table", die)
     with pytest.raises(Killed):
         eqtl.run(config(tmp_path))
-    settings = json.loads((tmp_path / "run.parts" / "settings.json").read_text())
-    assert any(
-        str(part[1]) == str((GOLDEN / "tiny.bed.gz").stat().st_size) for part in settings["cohort"]["expression"][1:]
-    )
+    settings = json.loads((tmp_path / "run.run.json").read_text())
+    assert settings["cohort"]["expression"] == [["tiny.bed.gz", digest(GOLDEN / "tiny.bed.gz")]]

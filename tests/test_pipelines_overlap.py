@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -258,3 +259,47 @@ def test_two_tables_of_one_name(tmp_path):
     a = write(tmp_path, "a.tsv", MODEL)
     with pytest.raises(GenopredError, match="two tables are called 'x'"):
         overlap.run(overlap.OverlapConfig((TableSpec(a, "x"),), TableSpec(a, "x"), tmp_path / "o", **FEW))
+
+
+def balanced(report):
+    for item in report.table["item"].unique():
+        came, used, dropped = (report.count(item, status) for status in ("in", "used", "dropped"))
+        assert came == used + dropped, item
+
+
+def test_counts_add_up_and_nothing_of_an_earlier_run_stays(tmp_path):
+    """Of each gene's SNPs: in both tables, in one alone, alone in its gene; sets below a PIP and repeated."""
+    rng = np.random.default_rng(1)
+    genes = [("g1", range(60)), ("g2", range(40, 90)), ("g3", [7])]
+    rows = [(g, f"rs{i}", "22", 100 * i + 1, "A", "G", float(rng.random())) for g, ids in genes for i in ids]
+    table = pl.DataFrame(rows, schema=["gene", "id", "chrom", "pos", "ref", "alt", "effect"], orient="row")
+    table.write_csv(tmp_path / "a.tsv", separator="\t")
+    b = table.filter(pl.col("id") != "rs50").with_columns(
+        effect=pl.when(pl.col("id") == "rs41").then(None).otherwise(pl.col("effect").reverse()),
+        alt=pl.when(pl.col("id") == "rs42").then(pl.lit("C")).otherwise(pl.col("alt")),
+    )
+    b.write_csv(tmp_path / "b.tsv", separator="\t")
+    sets = table.filter(gene="g1")[:5].with_columns(pip=pl.Series([0.9, 0.8, 0.1, 0.9, 0.9]))
+    sets = sets.vstack(sets[:1]).vstack(sets[-1:].with_columns(id=pl.lit("rs999")))
+    sets.write_csv(tmp_path / "sets.tsv", separator="\t")
+    settings = config(
+        tmp_path,
+        tmp_path / "a.tsv",
+        tmp_path / "b.tsv",
+        k=(5,),
+        sets=TableSpec(tmp_path / "sets.tsv", "sets"),
+        min_pip=0.5,
+    )
+    found = overlap.run(replace(settings, figures="svg"))
+    balanced(found.report)
+    report = found.report
+    counts = {item: [report.count(item, s) for s in ("in", "used", "dropped")] for item in report.table["item"]}
+    # b lacks rs50 (of g1 and g2), has no score for rs41 (of both) and other alleles for rs42 (of both)
+    assert counts["model"] == [111, 111, 0] and counts["eqtl"] == [109, 107, 2]
+    assert counts["model and eqtl"] == [111 + 2, 104, 9]  # 105 in both, of which g3's one; 6 and 2 in one alone
+    assert counts["sets"] == [7, 5, 2] and counts["sets in model and eqtl"] == [5, 4, 1]
+    written = pl.read_csv(tmp_path / "out.matched.tsv", separator="\t")
+    assert written.select("item", "status", "reason", "n").equals(found.report.table.drop("examples"))
+    assert (tmp_path / "out.model.curve.svg").is_file()
+    overlap.run(settings)
+    assert not list(tmp_path.glob("out.*.svg"))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from conftest import resize_disk
 from sklearn.metrics import r2_score
 
 from genopred.cli import main
@@ -73,8 +74,13 @@ def test_files_and_numbers_of_a_run(tmp_path):
     assert compared.select((pl.col("delta_low") <= pl.col("delta_r2")).all()).item() and compared["qval"].max() <= 1
     assert result.cost["elastic-net"] > 0 and stack.REST in result.cost
     assert {"report.html", "matched.tsv", "weights.json", "run.json", "summary.tsv"} <= set(contents(tmp_path / "run"))
-    pairs = result.report.table.filter(pl.col("item") == "gene-variant pairs")
-    assert pairs["n"].sum() > 0
+    example = load_example()
+    pos, dosage = example.genotypes.variants["pos"].to_numpy(), example.genotypes.dosage()
+    frequency = dosage.mean(axis=0) / 2
+    common = np.minimum(frequency, 1 - frequency) >= 0.05
+    near = [np.abs(pos - tss) <= 500_000 for tss in example.expression.genes["tss"][:3]]
+    assert result.report.count("gene-variant pairs", "in") == sum(int(window.sum()) for window in near)
+    assert result.report.count("gene-variant pairs", "used") == sum(int((window & common).sum()) for window in near)
 
 
 def test_results_do_not_depend_on_threads_or_on_the_genes_beside(tmp_path, monkeypatch):
@@ -153,9 +159,61 @@ def test_changed_genotypes_are_noticed(tmp_path, example):
     config = replace(config, cohort=replace(config.cohort, bfile=prefix))
     stack.run(config)
     stack.run(config)  # its own output beside the prefix does not count as a change
-    os.utime(f"{prefix}.bed", ns=(1, 1))
+    os.utime(f"{prefix}.bed", ns=(1, 1))  # copied back: the same
+    assert stack.run(config).cost == {}
+    bed = Path(f"{prefix}.bed")
+    data = bytearray(bed.read_bytes())
+    data[1000] ^= 0b11
+    bed.write_bytes(data)
     with pytest.raises(GenopredError, match=r"other settings \(--bfile\)"):
         stack.run(config)
+
+
+def test_starting_over_removes_what_the_earlier_run_wrote(tmp_path):
+    """A page, tables and a peer's predictions of other settings stayed beside the new ones."""
+    stack.run(settings(tmp_path / "run", genes=2, learners=("ridge",)))
+    old = [tmp_path / "run" / name for name in ("benchmark.tsv", "glmnet/x.tsv", "genes/.x.abcdefgh.part.json")]
+    mine = tmp_path / "run" / "notes.txt"
+    (tmp_path / "run" / "glmnet").mkdir()
+    for file in (*old, mine):
+        file.write_text("")
+    first = contents(tmp_path / "run")
+    stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, resume=False, page=False))
+    left = contents(tmp_path / "run")
+    assert mine.exists() and not any(file.exists() for file in old) and "report.html" in first
+    assert set(first) - set(left) == {
+        "report.html", "benchmark.tsv", "glmnet/x.tsv", "genes/.x.abcdefgh.part.json",
+        *(name for name in first if name.startswith("genes/E") and name not in left),
+    }  # fmt: skip
+    assert len([name for name in left if name.startswith("genes/")]) == 2
+
+
+def test_results_without_their_settings_are_not_gone_on_with(tmp_path):
+    stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",)))
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(GenopredError, match=r"settings are not known \(no run.json\).*--no-resume"):
+        stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file|does not exist"), ("{half", "weights"), ("{}", "weights")],
+)
+def test_bad_weights_are_refused_before_anything_is_learned(tmp_path, monkeypatch, content, message):
+    file = tmp_path / "weights.json"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setattr(stack, "open_cohort", lambda *_: pytest.fail("went on"))
+    with pytest.raises(GenopredError, match=message):
+        stack.run(settings(tmp_path / "run", stack_weights=str(file)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_learner_is_not_all_of_them(tmp_path, example, capsys):
+    with pytest.raises(GenopredError, match="--learners names none"):
+        stack.run(settings(tmp_path / "run", learners=()))
+    code, err = _run(command(example, tmp_path / "run", learners=","), capsys)
+    assert code == 2 and "',' names nothing" in err
 
 
 def test_quantile_normalisation_is_over_all_genes_and_only_without_folds(tmp_path):
@@ -282,6 +340,10 @@ def test_features_of_a_model_are_computed_first(tmp_path, embedded):
     assert stack.run(with_model(tmp_path / "one")).cost == {}
 
 
+#: A block of bgzip that holds nothing.
+EMPTY_BGZF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
 def test_features_of_another_model_or_reference_do_not_mix(tmp_path, embedded):
     from test_sequence_checkpoint import write_small
 
@@ -289,6 +351,9 @@ def test_features_of_another_model_or_reference_do_not_mix(tmp_path, embedded):
     fasta = load_example().reference_file
     for end in ("", ".fai", ".gzi"):
         shutil.copy(f"{fasta}{end}", tmp_path / f"{fasta.name}{end}")
+    stack.run(with_model(tmp_path / "run", fasta=tmp_path / fasta.name))  # a copy is the same
+    with (tmp_path / fasta.name).open("ab") as file:
+        file.write(EMPTY_BGZF)
     with pytest.raises(GenopredError, match=r"results of a run with other settings \(features\)"):
         stack.run(with_model(tmp_path / "run", fasta=tmp_path / fasta.name))
     # the weights behind the name are others now
@@ -459,6 +524,46 @@ def test_unwritable_output(tmp_path, example, capsys):
     assert code == 2 and "Traceback" not in err and "write" in err
 
 
+@pytest.mark.parametrize(("threads", "size"), [(1, "4k"), (1, "64k"), (2, "64k"), (1, "200k")])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(
+    tmp_path, example, capsys, small_disk, threads, size
+):
+    """At the lock, in a worker's parquet, and at the end."""
+    genes = example.expression.genes["gene_id"].to_list()[:3]
+    words = command(example, "OUT", threads=threads, learners="ridge,gblup-tss")
+    words += [word for gene in genes[1:] for word in ("--gene", gene)]
+    whole, small = (
+        [str(folder / "run") if word == "OUT" else word for word in words] for folder in (tmp_path, small_disk)
+    )
+    assert _run(whole, capsys)[0] == 0
+    resize_disk(small_disk, size)
+    code, err = _run(small, capsys)
+    last = err.strip().splitlines()[-1]
+    assert code == 2 and "Traceback" not in err and "fault of genopred" not in err, err
+    assert last.startswith("GenopredError: ") and "No space left on device" in last and str(small_disk) in last
+    left = [path.name for path in small_disk.rglob("*")]
+    assert not [name for name in left if ".part" in name or name.endswith("lock")]
+    resize_disk(small_disk, "20m")
+    assert _run(small, capsys)[0] == 0
+    assert contents(tmp_path / "run") == contents(small_disk / "run")
+
+
+def test_no_space_at_any_write(tmp_path, failing_write):
+    config = settings(tmp_path / "run", genes=1, learners=("ridge",))
+    stack.run(replace(config, out=tmp_path / "whole"))
+    for n in range(1, 100):
+        count = failing_write(n)
+        try:
+            stack.run(config)
+        except GenopredError as bad:
+            assert "No space left on device" in str(bad) or "cannot be written" in str(bad)
+            assert not [path for path in tmp_path.rglob("*") if ".part" in path.name or path.name.endswith("lock")]
+        else:
+            break
+    assert n == count[0] + 1 > 8
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
 def test_all_missing_variant_is_dropped_and_counted(tmp_path, example, capsys):
     """Through plink's own format: one variant without a single call, one monomorphic."""
     genotypes = example.genotypes
@@ -476,6 +581,9 @@ def test_all_missing_variant_is_dropped_and_counted(tmp_path, example, capsys):
     table = pl.read_csv(tmp_path / "run" / "matched.tsv", separator="\t")
     dropped = dict(table.filter(status="dropped", item="gene-variant pairs").select("reason", "n").iter_rows())
     assert dropped["genotype of everybody missing"] == 1 and dropped["monomorphic"] == 1
+    counted = dict(table.filter(item="gene-variant pairs").group_by("status").agg(pl.col("n").sum()).iter_rows())
+    near = int((np.abs(genotypes.variants["pos"][:300].to_numpy() - tss) <= 500_000).sum())
+    assert counted == {"in": near, "used": near - 2, "dropped": 2}
 
 
 def test_default_learners_are_all_registered():

@@ -16,7 +16,8 @@ def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.s
     Parameters
     ----------
     path : str
-        Separated by tabs, or by blanks where the header has no tabs; one column is `sample` (or `IID`), the other `column`.
+        Separated by tabs, or by blanks where the header has no tabs; one column is `sample` (or `IID`), the other
+        `column`.
     samples : array of str, shape (N,)
         Whose labels are wanted; others in the file are ignored.
     column : str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import FormatError, examples
 from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.types import Note
 
 #: Columns of `read_weights`. `alt` is the effect allele, `ref` the other one where the file has it; `score` names the
 #: score that a row belongs to.
@@ -23,20 +25,48 @@ WEIGHT_SCHEMA = {
     "weight": pl.Float64,
 }
 
-#: Spellings of a header's columns, in lower case, the most specific first.
+#: Spellings of a header's columns, in lower case, the most specific first. Those of harmonised files (`hm_`) are the
+#: places in the build that the file was brought to.
 _SPELLINGS = {
-    "id": ("variant_id", "rsid", "rs_id", "id", "snp", "snpid", "varid", "markername"),
+    "id": ("hm_rsid", "variant_id", "rsid", "rs_id", "id", "snp", "snpid", "varid", "markername"),
     "alt": ("effect_allele", "a1", "alt", "ea", "allele", "eff_allele"),
-    "ref": ("other_allele", "a2", "ref", "nea", "ref_allele"),
+    "ref": ("other_allele", "a2", "ref", "nea", "ref_allele", "reference_allele"),
     "weight": ("weight", "effect_weight", "beta", "slope", "score"),
-    "chrom": ("chrom", "#chrom", "chr", "chr_name", "chromosome"),
-    "pos": ("pos", "bp", "position", "chr_position", "base_pair_location"),
+    "chrom": ("hm_chr", "chrom", "#chrom", "chr", "chr_name", "chromosome"),
+    "pos": ("hm_pos", "pos", "bp", "position", "chr_position", "base_pair_location"),
 }
+
+#: PGS Catalog's marks of rows whose weight does not multiply a dosage.
+_NOT_ADDITIVE = ("is_haplotype", "is_diplotype", "is_interaction", "is_dominant", "is_recessive")
 
 _NUMBERS_MISSING = ("NA", "nan", "NaN", "")
 
+_TEXT_MISSING = ("", ".", "NA", "NR")
 
-def read_weights(path: PathLike, columns: Sequence[int] | None = None) -> pl.DataFrame:
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """Weights of one or several scores, and what the file says besides.
+
+    Attributes
+    ----------
+    table : polars.DataFrame
+        Columns of `WEIGHT_SCHEMA`.
+    build : str or None
+        Genome build of its positions, as `GRCh37`, where its header says it.
+    intercepts : dict
+        Of those scores that have one: `prs` writes it, so that applying weights gives the prediction.
+    notes : tuple of Note
+        Rows that are not in the table, and why.
+    """
+
+    table: pl.DataFrame
+    build: str | None = None
+    intercepts: dict[str, float] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+
+def read_weights(path: PathLike, columns: Sequence[int] | None = None) -> ScoreFile:
     """Read a score file: plink's three columns, a table with a header, PGS Catalog's, or that of `genopred prs`.
 
     Parameters
@@ -49,41 +79,117 @@ def read_weights(path: PathLike, columns: Sequence[int] | None = None) -> pl.Dat
 
     Returns
     -------
-    polars.DataFrame
-        Columns of `WEIGHT_SCHEMA`. A file with columns `gene_id` and `method` holds one score for each pair, named
-        `gene_id:method`; one with a column `score` beside its weights is split by that; else it is called `score`.
+    ScoreFile
+        A file with columns `gene_id` and `method` holds one score for each pair, named `gene_id:method`; one with a
+        column `score` beside its weights is split by that; else it is called `score`. Of PGS Catalog's harmonised
+        files the `hm_` columns are taken, and rows whose weight does not multiply a dosage (haplotypes,
+        interactions, dominant effects) are left out. Rows without a place keep nulls.
 
     Raises
     ------
     FormatError
-        If a column is missing, a weight is not a finite number, or a variant occurs twice in a score.
+        If a column is missing, a weight is not a finite number, or a variant occurs twice in a score that has no
+        positions to tell variants apart.
     """
     data = read_bytes(path, "a score file")
-    while data.startswith(b"##") or (data.startswith(b"#") and not data.lower().startswith((b"#chrom", b"#id"))):
-        data = data.partition(b"\n")[2]
-    first = data.partition(b"\n")[0].decode("utf-8", "replace").split()
+    comments: list[str] = []
+    while data.startswith(b"#") and (data.startswith(b"##") or not data.lower().startswith((b"#chrom", b"#id"))):
+        line, _, data = data.partition(b"\n")
+        comments.append(line.decode("utf-8", "replace").strip())
+    header = data.partition(b"\n")[0]
+    first = header.decode("utf-8", "replace").split()
+    data = b"##\n" * len(comments) + data  # so that lines keep their numbers
     known = _known(first) if columns is None else {}
-    table: pl.DataFrame
+    score: pl.Series | None = None
+    dropped: list[Note] = []
     if {"alt", "weight"} <= set(known) and ("id" in known or {"chrom", "pos"} <= set(known)):
-        table, first_row = read_table(data, path, separator="\t" if b"\t" in data[:10_000] else None)
+        table, first_row = read_table(data, path, separator="\t" if b"\t" in header else None, comment=b"##")
+        if not table.height:
+            raise FormatError(f"{path} has a header but no rows; needed one row a variant.")
+        table, dropped = _additive(_numbers(table, known, path, first_row))
         groups: list[str] = [name for name in ("gene_id", "method") if name in table.columns]
         if not groups and "score" in table.columns and known["weight"] != "score":
             groups = ["score"]
-        picked = {name: table[source] for name, source in known.items()}
         score = table.select(pl.concat_str(groups, separator=":")).to_series() if groups else None
     else:
-        picked, score, first_row = _by_number(data, path, columns or (1, 2, 3), len(first))
-    out = pl.DataFrame(picked)
-    out = to_numbers(out, ["weight"], path, first_row)
-    if "pos" in out.columns:
-        out = to_numbers(out, ["pos"], path, first_row, kind=pl.Int64, missing=(*_NUMBERS_MISSING, "."))
-    out = out.with_columns(score=pl.lit("score") if score is None else score)
-    out = out.select(
-        (pl.col(name) if name in out.columns else pl.lit(None)).cast(kind).alias(name)
-        for name, kind in WEIGHT_SCHEMA.items()
-    ).with_columns(pl.col("ref", "alt").str.to_uppercase())
-    _check_weights(out, path, first_row)
-    return out
+        table, known = _by_number(data, path, columns or (1, 2, 3), len(first))
+    out = _standard(table, known).with_columns(score=pl.lit("score") if score is None else score)
+    catalog = any(line.lower().startswith(("#pgs_id", "###pgs catalog")) for line in comments)
+    _check_weights(out, table["line"], known["weight"], path, catalog)
+    intercepts = _intercepts(table, out["score"], path) if "intercept" in table.columns else {}
+    return ScoreFile(out.select(list(WEIGHT_SCHEMA)), _build(comments, known), intercepts, tuple(dropped))
+
+
+def _numbers(table: pl.DataFrame, known: dict[str, str], path: PathLike, first_row: int) -> pl.DataFrame:
+    """Weights and positions as numbers, under the file's own names, and a column `line`."""
+    table = to_numbers(table, [known["weight"]], path, first_row, missing=_NUMBERS_MISSING)
+    if "pos" in known:
+        missing = (*_NUMBERS_MISSING, ".")
+        table = to_numbers(table, [known["pos"]], path, first_row, kind=pl.Int64, missing=missing)
+    return table.with_columns(line=pl.int_range(first_row, first_row + table.height))
+
+
+def _additive(table: pl.DataFrame) -> tuple[pl.DataFrame, list[Note]]:
+    """Only rows whose weight multiplies a dosage."""
+    notes: list[Note] = []
+    for name in _NOT_ADDITIVE:
+        if name in table.columns:
+            marked = table[name].str.strip_chars().str.to_lowercase().is_in(["true", "1", "t", "yes"])
+            if marked.any():
+                lines = table["line"].filter(marked).head(4).to_list()
+                notes.append(("dropped", f"not additive ({name})", int(marked.sum()), f"lines {examples(lines)}"))
+                table = table.filter(~marked)
+    return table, notes
+
+
+def _standard(table: pl.DataFrame, known: dict[str, str]) -> pl.DataFrame:
+    """The known columns under their standard names, missing text as null."""
+    lower = {name.lower(): name for name in table.columns}
+    # what stands in where the best column has nothing; PGS Catalog's inferred other allele may be several: A/T
+    spare = {"id": lower.get("rsid"), "ref": lower.get("hm_inferotherallele")}
+    parts = []
+    for name, kind in WEIGHT_SCHEMA.items():
+        sources = [source for source in dict.fromkeys((known.get(name), spare.get(name))) if source is not None]
+        values = [pl.col(source) for source in sources]
+        if kind == pl.String:
+            texts = [value.str.strip_chars() for value in values]
+            values = [pl.when(~text.is_in(_TEXT_MISSING)).then(text) for text in texts]
+        parts.append((pl.coalesce(values) if values else pl.lit(None)).cast(kind).alias(name))
+    out = table.select(parts).with_columns(pl.col("ref", "alt").str.to_uppercase())
+    return out.with_columns(ref=pl.when(~pl.col("ref").str.contains("/", literal=True)).then(pl.col("ref")))
+
+
+def _build(comments: Sequence[str], known: dict[str, str]) -> str | None:
+    """The genome build that the header names for the positions taken."""
+    wanted = "#hmpos_build=" if known.get("pos", "").lower() == "hm_pos" else "#genome_build="
+    for line in comments:
+        if line.lower().replace(" ", "").startswith(wanted):
+            return build_name(line.partition("=")[2])
+    return None
+
+
+def build_name(text: str) -> str | None:
+    """`GRCh37` or `GRCh38` for any of its names; None for others.
+
+    >>> build_name("hg19"), build_name("GRCh38.p13"), build_name("NR")
+    ('GRCh37', 'GRCh38', None)
+    """
+    lower = text.strip().lower()
+    for build, names in {"GRCh37": ("grch37", "hg19", "b37"), "GRCh38": ("grch38", "hg38", "b38")}.items():
+        if lower.startswith(names):
+            return build
+    return None
+
+
+def _intercepts(table: pl.DataFrame, score: pl.Series, path: PathLike) -> dict[str, float]:
+    values = to_numbers(table.select("intercept"), ["intercept"], path, int(table["line"][0]), missing=_NUMBERS_MISSING)
+    found = pl.DataFrame([score.alias("score"), values["intercept"]]).drop_nulls().unique(maintain_order=True)
+    several = found.filter(found["score"].is_duplicated())["score"].unique(maintain_order=True).to_list()
+    if several:
+        raise FormatError(
+            f"{path}: {len(several)} scores have several intercepts ({examples(several)}); give each one."
+        )
+    return dict(found.iter_rows())
 
 
 def _known(names: Sequence[str]) -> dict[str, str]:
@@ -96,9 +202,7 @@ def _known(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _by_number(
-    data: bytes, path: PathLike, columns: Sequence[int], width: int
-) -> tuple[dict[str, pl.Series], None, int]:
+def _by_number(data: bytes, path: PathLike, columns: Sequence[int], width: int) -> tuple[pl.DataFrame, dict[str, str]]:
     if len(columns) != 3 or min(columns) < 1 or len(set(columns)) < 3:
         raise FormatError(f"{path}: columns {examples(list(columns))} asked for; name three different ones, from 1.")
     if width < max(columns):
@@ -106,11 +210,16 @@ def _by_number(
             f"{path}: {width} columns where variant id, effect allele and weight are needed in columns "
             f"{', '.join(map(str, columns))}; give a header, or the column numbers."
         )
-    table, first_row = read_table(data, path, columns=[str(k + 1) for k in range(width)])
-    id_, alt, weight = (table[str(k)] for k in columns)
-    if weight.len() and _number(weight[0]) is None:  # plink's modifier `header`, found out
-        id_, alt, weight, first_row = id_[1:], alt[1:], weight[1:], first_row + 1
-    return {"id": id_, "alt": alt, "weight": weight}, None, first_row
+    table, first_row = read_table(data, path, columns=[str(k + 1) for k in range(width)], comment=b"##")
+    known = {name: str(k) for name, k in zip(("id", "alt", "weight"), columns)}
+    if table.height and _number(table[known["weight"]][0]) is None:  # plink's modifier `header`, found out
+        if table.height == 1:
+            raise FormatError(
+                f"{path} has one line and no number in its column {known['weight']}; needed are rows of variant id, "
+                "effect allele and weight, perhaps below a header."
+            )
+        table, first_row = table[1:], first_row + 1
+    return _numbers(table, known, path, first_row), known
 
 
 def _number(text: str) -> float | None:
@@ -120,18 +229,17 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _check_weights(table: pl.DataFrame, path: PathLike, first_row: int) -> None:
-    lines = np.arange(first_row, first_row + table.height)
+def _check_weights(table: pl.DataFrame, lines: pl.Series, column: str, path: PathLike, catalog: bool) -> None:
     bad = ~np.isfinite(table["weight"].to_numpy())
     if bad.any():
         raise FormatError(
-            f"{path}: {int(bad.sum())} weights are not finite numbers (lines {examples(lines[bad].tolist())}); "
-            "leave these variants out."
+            f"{path}, column {column!r}: {int(bad.sum())} weights are not finite numbers (lines "
+            f"{examples(lines.to_numpy()[bad].tolist())}); leave these variants out."
         )
-    key = ["score", "id", "alt"] if table["id"].null_count() == 0 else ["score", "chrom", "pos", "ref", "alt"]
-    twice = table.select(key[:-1] if key[1] == "id" else key).is_duplicated().to_numpy()
-    if twice.any():
-        shown = table.filter(pl.Series(twice)).select(pl.concat_str(key[1:], separator=" ", ignore_nulls=True))
+    # Where positions tell variants apart, `align.harmonise` keeps one row of each and counts the others.
+    twice = table.select("score", "id").is_duplicated().to_numpy()
+    if twice.any() and not catalog and not table["pos"].count():
+        shown = table.filter(pl.Series(twice)).select(pl.concat_str("id", "alt", separator=" ", ignore_nulls=True))
         raise FormatError(
             f"{path}: {int(twice.sum())} rows share their variant with another row of the same score "
             f"({examples(shown.to_series().to_list())}); keep one row a variant."
@@ -178,13 +286,13 @@ def read_phenotype(path: PathLike, name: str | None = None) -> tuple[NDArray[np.
     samples : array of str, shape (N,)
         IIDs.
     values : array, shape (N,)
-        NaN where the file has NA or, as in plink, -9.
+        NaN where the file has NA or, as in plink, -9. Not all are.
     name : str
 
     Raises
     ------
     FormatError
-        If the column is not there, a cell is no number, or a sample occurs twice.
+        If the column is not there, a cell is no finite number, nobody has a value, or a sample occurs twice.
     """
     data = read_bytes(path, "phenotypes")
     first = data.partition(b"\n")[0].decode("utf-8", "replace").lstrip("#").split()
@@ -198,11 +306,26 @@ def read_phenotype(path: PathLike, name: str | None = None) -> tuple[NDArray[np.
         )
     chosen = name or names[0]
     columns = [*(["FID"] if at else []), "IID", *names]
-    body = data.partition(b"\n")[2] if header else data
-    table, first_row = read_table(body, path, columns=columns)
-    table = to_numbers(table, [chosen], path, first_row + int(header), missing=_NUMBERS_MISSING)
+    if header:
+        if not data.partition(b"\n")[2].strip():
+            raise FormatError(f"{path} has a header but no rows; needed one row a person.")
+        data = b"##" + data  # skipped, so that lines keep their numbers
+    table, first_row = read_table(data, path, columns=columns, comment=b"##" if header else None)
+    table = to_numbers(table, [chosen], path, first_row, missing=_NUMBERS_MISSING)
     if table["IID"].is_duplicated().any():
         twice = table.filter(table["IID"].is_duplicated())["IID"].unique(maintain_order=True).to_list()
         raise FormatError(f"{path}: {len(twice)} samples occur more than once ({examples(twice)}); keep one of each.")
     values = table[chosen].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    return table["IID"].to_numpy().astype(str), np.where(values == -9, np.nan, values), chosen
+    endless = np.flatnonzero(np.isinf(values))
+    if len(endless):
+        raise FormatError(
+            f"{path} line {first_row + int(endless[0])}, column {chosen!r}: found {values[endless[0]]:g} where a "
+            f"finite number is needed ({len(endless)} such cells); write NA where it is not known."
+        )
+    values = np.where(values == -9, np.nan, values)
+    if np.isnan(values).all():
+        raise FormatError(
+            f"{path}, column {chosen!r}: all {len(values):,} values are missing (NA, or -9 as in plink); choose "
+            "another with --pheno-name."
+        )
+    return table["IID"].to_numpy().astype(str), values, chosen

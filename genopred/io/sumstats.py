@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, GenopredError, examples
+from genopred.io.scores import build_name
 from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
 from genopred.io.writing import write_text
 
@@ -92,6 +94,21 @@ def read_sumstats(path: PathLike) -> pl.DataFrame:
         table = table.filter(pl.col(tests["TEST"]) == "ADD")
     table = table.select("line", *(pl.col(source).alias(name) for name, source in at.items()), *_plink2_ref(table, at))
     return _finish(table, path)
+
+
+def sumstats_build(path: PathLike) -> str | None:
+    """The genome build of summary statistics, from the GWAS-SSF metadata beside them; None where they do not say.
+
+    The metadata of `results.tsv.gz` are `results.tsv.gz-meta.yaml` or `results.tsv-meta.yaml`.
+    """
+    for name in (str(path), str(path).removesuffix(".gz")):
+        beside = Path(f"{name}-meta.yaml")
+        if beside.is_file():
+            for line in read_bytes(beside, "metadata of summary statistics").decode("utf-8", "replace").splitlines():
+                key, _, value = line.partition(":")
+                if key.strip() in ("genome_assembly", "genomeAssembly"):
+                    return build_name(value.strip().strip("'\""))
+    return None
 
 
 def _columns(names: Sequence[str]) -> dict[str, str]:

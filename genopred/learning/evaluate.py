@@ -123,8 +123,8 @@ class Outcome:
             residualiser = Residualiser().fit(y[fit], covariates[fit])
             if residualiser.rank_ >= fit.sum():
                 raise ModelError(
-                    f"{covariates.shape[1]} covariates leave no degrees of freedom in {int(fit.sum())} training people: "
-                    "they explain any expression. Use fewer (--n-covariates, --covar-name)."
+                    f"{covariates.shape[1]} covariates leave no degrees of freedom in {int(fit.sum())} training "
+                    "people: they explain any expression. Use fewer (--n-covariates, --covar-name)."
                 )
             y = residualiser.transform(y, covariates)
         scale = y[fit].std()

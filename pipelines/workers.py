@@ -1,0 +1,75 @@
+"""Worker processes: no more than there are tasks, and none that outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import joblib
+
+#: Seconds between two looks at whether the parent is still there.
+_LOOK = 0.5
+
+#: Calls as `joblib.delayed` makes them -> their results.
+Run = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+@contextmanager
+def workers(threads: int, tasks: int, *, ordered: bool = True) -> Iterator[Run]:
+    """A function that runs calls in parallel and yields their results as they come.
+
+    With one worker the calls run in this process. When the block ends with an error, or an interrupt, workers are
+    stopped at once; when this process is killed, they end within a second or so.
+
+    Parameters
+    ----------
+    threads : int
+        Processes at most.
+    tasks : int
+        Calls that there will be: more processes than these would do nothing.
+    ordered : bool
+        Results in the order of the calls; else as they are done.
+
+    Yields
+    ------
+    function of (calls)
+        Calls from `joblib.delayed`. Few of them are prepared ahead, so that memory does not grow with their number.
+
+    Examples
+    --------
+    >>> with workers(1, 2) as run:
+    ...     list(run(joblib.delayed(abs)(x) for x in (-1, -2)))
+    [1, 2]
+    """
+    threads = min(threads, tasks)
+    if threads <= 1:
+        yield lambda calls: (function(*args, **kwargs) for function, args, kwargs in calls)
+        return
+    try:
+        yield joblib.Parallel(
+            threads,
+            return_as="generator" if ordered else "generator_unordered",
+            pre_dispatch="2*n_jobs",
+            initializer=_end_with,
+            initargs=(os.getpid(),),
+        )
+    except BaseException:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+        raise
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is no more: nobody would take its results."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

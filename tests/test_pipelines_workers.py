@@ -1,0 +1,122 @@
+"""Worker processes: as many as there is work, and none that stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import pytest
+
+from genopred.pipelines.workers import workers
+
+
+def where(x):
+    return x, os.getpid()
+
+
+@pytest.mark.parametrize(("threads", "tasks"), [(1, 5), (8, 1), (3, 0)])
+def test_one_worker_or_one_task_is_this_process(threads, tasks):
+    with workers(threads, tasks) as run:
+        assert list(run(joblib.delayed(where)(i) for i in range(tasks))) == [(i, os.getpid()) for i in range(tasks)]
+
+
+def test_no_more_processes_than_tasks(monkeypatch):
+    asked = []
+
+    class Parallel:
+        def __init__(self, n, **options):
+            asked.append((n, options["return_as"]))
+
+        def __call__(self, calls):
+            return [function(*args) for function, args, _ in calls]
+
+    monkeypatch.setattr(joblib, "Parallel", Parallel)
+    for threads, ordered in ((10_000, True), (2, False)):
+        with workers(threads, 3, ordered=ordered) as run:
+            assert len(run(joblib.delayed(where)(i) for i in range(3))) == 3
+    assert asked == [(3, "generator"), (2, "generator_unordered")]
+
+
+def test_results_of_processes_are_in_order():
+    with workers(2, 6) as run:
+        found = list(run(joblib.delayed(where)(i) for i in range(6)))
+    assert [x for x, _ in found] == list(range(6)) and os.getpid() not in {pid for _, pid in found}
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+import joblib
+from genopred.cli import _terminable
+from genopred.pipelines.workers import workers
+
+folder = Path(sys.argv[1])
+
+if __name__ == "__main__":
+    from victim import work
+    with _terminable(), workers(2, 6) as run:
+        for _ in run(joblib.delayed(work)(folder, i) for i in range(6)):
+            pass
+"""
+
+WORK = """
+import os, time
+
+def work(folder, i):
+    (folder / f"{i}.pid").write_text(str(os.getpid()))
+    time.sleep(120)
+"""
+
+
+def alive(pid):
+    """Whether a process runs; one that waits to be reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def descendants(pid):
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found += [int(entry.parent.name), *descendants(int(entry.parent.name))]
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc on this system")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_parent(tmp_path, number):
+    """They stayed for minutes, 375 MB each, busy with what nobody would take."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "victim.py").write_text(WORK)
+    process = subprocess.Popen(
+        [sys.executable, "parent.py", str(tmp_path)],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    try:
+        until = time.monotonic() + 90
+        while len(list(tmp_path.glob("*.pid"))) < 2 and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(0.3)  # what names a process is written, then it sleeps
+        children = descendants(process.pid)
+        assert len(children) >= 2 and {int(path.read_text()) for path in tmp_path.glob("*.pid")} <= set(children)
+    finally:
+        process.send_signal(number)
+        process.wait(timeout=60)
+    until = time.monotonic() + 20
+    while any(map(alive, children)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not [pid for pid in children if alive(pid)]
