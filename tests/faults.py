@@ -1,6 +1,6 @@
 """Every bad input of the suite over every command: one line and exit code 2, soon and in little memory?
 
-    python tests/faults.py --out docs/faults_table.md
+    python tests/faults.py --out docs/faults.md
 
 Each command is run once as it should be; then once for each file it takes and each thing that can be wrong with such
 a file, and for each number and each output it can be given. A case holds where the run ends as it should (`refused`:
@@ -36,6 +36,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "data")]
 BAD = ROOT / "tests" / "data" / "bad"
 
 SECONDS, EXTRA_MB, GIVE_UP_MB = 60, 1000, 4000
+HEADING = "## The table\n"
 #: What a bomb expands to.
 BOMB = 3 << 30
 
@@ -620,7 +621,7 @@ def table(outcomes: list[Outcome], place: Path) -> str:
 def main() -> int:
     """Run the cases and write their table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, help="Markdown table; printed where it is not given")
+    parser.add_argument("--out", type=Path, help="a page in Markdown, whose last section becomes the table")
     parser.add_argument("--only", default="", help="regular expression: only such 'COMMAND: CASE'")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
@@ -649,7 +650,8 @@ def main() -> int:
     if args.out is None:
         sys.stdout.write(text)
     else:
-        args.out.write_text(text)
+        before = args.out.read_text().partition(HEADING)[0] if args.out.is_file() else ""
+        args.out.write_text(f"{before}{HEADING}\n{text}")
     return 1 if any(o.wrong for o in outcomes) else 0
 
 
