@@ -160,7 +160,7 @@ def test_spreads_show_every_person_in_the_row_of_the_gene():
             figures.spreads(bad, "percent")
 
 
-def test_no_text_is_small_or_cut(data, drawn, monkeypatch):
+def test_no_text_is_small_cut_or_under_another(data, drawn, monkeypatch):
     """Of any figure at any width, also of those that only go into files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
@@ -183,14 +183,17 @@ def test_no_text_is_small_or_cut(data, drawn, monkeypatch):
         canvas = FigureCanvasAgg(figure)
         shown.clear()
         canvas.draw()
-        whole = figure.bbox.padded(3)
-        for text in shown:
+        whole, boxes = figure.bbox.padded(3), []
+        for text in dict.fromkeys(shown):
             box = text.get_window_extent(canvas.get_renderer())
             clipped = text.axes is not None and text.get_clip_on()  # a gene's name that ends with its axes
-            if not text.get_text() or clipped:
+            if not text.get_text() or clipped or not text.get_visible():
                 continue
             assert whole.x0 <= box.x0 and box.x1 <= whole.x1, (name, text.get_text())
             assert whole.y0 <= box.y0 and box.y1 <= whole.y1, (name, text.get_text())
+            hidden = [other for other, of in boxes if box.padded(-1.5).overlaps(of)]
+            assert not hidden, (name, text.get_text(), hidden)
+            boxes.append((text.get_text(), box.padded(-1.5)))
             seen += 1
     assert seen > 500
 

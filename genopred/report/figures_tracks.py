@@ -29,6 +29,8 @@ _ROLES = ("main", "learner", "pt", "other", "worse")
 
 #: Steps of the density's colour. It is one colour, more and more opaque, so that it suits a light and a dark page.
 _STEPS = 8
+#: Pixels beside a lane for the numbers of its scale.
+_NUMBERS = 46
 #: Points of a lane on a wide and a narrow figure, at most; more bins are averaged.
 _POINTS, _POINTS_NARROW = 1200, 320
 
@@ -204,7 +206,8 @@ def track_browser(
                     ax.set_title(f"{cell}, {assay}", fontsize=SMALL, fontweight="normal", pad=2)
                 elif j == 0:
                     ax.set_ylabel(f"{cell}\n{assay}", rotation=0, ha="right", va="center", fontsize=SMALL)
-                    ax.yaxis.set_label_coords(-0.045, -0.05)
+                    # left of the numbers, which take so many pixels at any width
+                    ax.yaxis.set_label_coords(-_NUMBERS / (width - 150), -0.05)
         below = figure.add_subplot(grid[len(heights) - 1], sharex=shared)
         if gene_rows:
             _draw_genes(below, gene_rows, exons, gene_lanes)
