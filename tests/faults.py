@@ -214,6 +214,24 @@ BINARY: dict[str, tuple[Fault, str]] = {
 }
 
 
+def _moved(by: int) -> Fault:
+    """A table whose positions (the first number of a line above a million) are of another build, or count from 0."""
+
+    def line(row: bytes) -> bytes:
+        return re.sub(rb"(?<=\t)[0-9]{7,9}(?=\t)", lambda found: b"%d" % (int(found[0]) + by), row, count=1)
+
+    return _edited(lambda data: b"\n".join(map(line, data.split(b"\n"))))
+
+
+#: Tables whose variants are those of the genotypes, and then are not.
+ELSEWHERE: dict[str, tuple[Fault, str]] = {
+    "positions of another build": (_moved(-396_123), "refused"),
+    "positions that count from 0": (_moved(-1), "refused"),
+    "alleles that are letters of no base": (_edited(lambda data: re.sub(rb"\t[ACGT](?=\t)", b"\tX", data)), "refused"),
+    "another chromosome": (_edited(lambda data: re.sub(rb"(?m)(^|(?<=\t))22(?=\t)", b"7", data)), "refused"),
+}
+
+
 def _bim(change: Callable[[list[list[str]]], object]) -> Fault:
     def edit(data: bytes) -> bytes:
         rows = [line.split("\t") for line in data.decode().splitlines()]
@@ -396,6 +414,12 @@ KINDS = {
     "expression": "expression", "covariates": "covar", "gtf": "gtf", "fasta": "fasta", "sumstats": "sumstats",
 }  # fmt: skip
 
+#: Ends of the names of faults that every command is tried with: what one reader does is the same in all.
+SHORT = (
+    " absent", " a folder", " empty", " random bytes", " gzip bomb of lines", " a pipe without a writer", " cut off",
+    "flipped bits inside", " a header and no line", " a line too short or long", " -1", " nan", str(10**20), " 10000",
+    " (nothing)", "every id a dot",
+)  # fmt: skip
 HUGE = ("-1", "-0.5", "nan", "inf", "1e30", str(10**20), "many", "")
 #: Options that take a number, by command where they differ: every one that the command knows is tried.
 NUMBERS = (
@@ -417,20 +441,28 @@ OUTS = {"": "", "a folder that is a device": "/dev/null", "a full device": "/dev
 
 
 def cases(runs: dict[str, Options], folder: Path) -> list[Case]:
-    """All of them, each fault of an option once a command, whichever of its uses takes that option."""
+    """All of them: every fault of an option in the first command that takes it, those of `SHORT` in each command."""
     found: dict[tuple[str, str], Case] = {}
+    seen: dict[str, str] = {}
     file = folder / "a-file"
     file.write_text("")
     for command, options in runs.items():
         for case in (*_files(command, options), *_bad_files(command, options), *_values(command, options, file)):
-            found.setdefault((command.split()[0], case.name), case)
+            first = seen.setdefault(case.name, command.split()[0])
+            if first == command.split()[0] or case.name.endswith(SHORT) or not case.name.startswith("--"):
+                found.setdefault((command.split()[0], case.name), case)
     return list(found.values())
 
 
 def _files(command: str, options: Options) -> Iterator[Case]:
-    special = {"train": CONFIG_FAULTS | TEXT, "evaluate": RUN}.get(command, {})
+    special = {
+        ("train", ""): CONFIG_FAULTS | TEXT,
+        ("evaluate", ""): RUN,
+        ("prs --score PGS", "score"): ELSEWHERE,
+        ("prs --sumstats", "sumstats"): ELSEWHERE,
+    }
     for option, value in options.items():
-        for name, (fault, needs) in FAULTS.get(option, special if option == "" else {}).items():
+        for name, (fault, needs) in (FAULTS.get(option, {}) | special.get((command, option), {})).items():
             needs = LENIENT.get((option, name), needs)
             yield Case(command, f"{_flag(option)} {name}", options, needs, bad=(option, Path(value), fault))
 
