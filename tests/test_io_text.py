@@ -249,8 +249,13 @@ def test_millions_of_comments_or_of_equal_names_are_passed_quickly():
     started = time.perf_counter()
     table, first = read_table(b"#\n" * 3_000_000 + b"a\n1\n", "f", comment=b"#")
     assert (table.rows(), first) == ([("1",)], 3_000_002)
-    with pytest.raises(FormatError, match="column '' occurs more than once"):
+    with pytest.raises(FormatError, match="f line 1: 1,000,001 columns; needed 200,000 at most"):
         read_table(b"\t" * 1_000_000 + b"\n", "f", separator="\t")
+    with pytest.raises(FormatError, match="column '' occurs more than once"):
+        read_table(b"\t" * 100_000 + b"\n", "f", separator="\t")
+    wide = b"\t".join(b"%d" % i for i in range(150_000)) + b"\n"
+    with pytest.raises(FormatError, match="f line 3: 2 fields where 150000"):  # not 20,000 rows of missing cells
+        read_table(wide + wide + b"1\t2\n" * 20_000, "f", separator="\t")
     assert time.perf_counter() - started < 20
 
 

@@ -185,7 +185,7 @@ def read_covariances(path: PathLike) -> pl.DataFrame:
     table, first_row = read_table(read_bytes(path, "a covariance table"), path)
     wanted = ["GENE", "RSID1", "RSID2", "VALUE"]
     if [name.upper() for name in table.columns[:4]] != wanted:
-        raise FormatError(f"{path} line 1: found {' '.join(table.columns[:6])}; needed GENE RSID1 RSID2 VALUE.")
+        raise FormatError(f"{path} line 1: found {examples(table.columns, 6)}; needed GENE RSID1 RSID2 VALUE.")
     table = to_numbers(table, [table.columns[3]], path, first_row, missing=("NA",))
     table = table.select(table.columns[:4])
     table.columns = list(COVARIANCE_SCHEMA)

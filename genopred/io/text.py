@@ -24,6 +24,9 @@ PathLike = str | Path
 #: Bytes of text that one file may hold, expanded, unless `bounded` says otherwise.
 MAX_BYTES = 512_000_000
 
+#: Columns that a table may have: each costs some kilobytes, however few its rows.
+_COLUMNS = 200_000
+
 #: Characters that a name may have.
 _NAME = 1000
 
@@ -340,6 +343,11 @@ def read_table(
         separator = "\t"
     first, _, _ = data.partition(b"\n")
     cells = decode(first, path, skipped + 1).split(separator)
+    if len(cells) > _COLUMNS:
+        raise FormatError(
+            f"{path} line {skipped + 1}: {len(cells):,} columns; needed {_COLUMNS:,} at most. Turn the table round, or "
+            "look whether line ends are missing."
+        )
     header = columns is None
     names = cells if columns is None else list(columns)
     if header:
@@ -348,13 +356,15 @@ def read_table(
             raise FormatError(
                 f"{path} line {skipped + 1}: column {shortened(twice[0])!r} occurs more than once; rename one."
             )
+    rows = data.count(b"\n")
+    if len(cells) != len(names) or data.count(separator.encode()) != rows * (len(names) - 1):
+        _check_fields(data, path, separator, len(names), skipped)
+    rows -= header
     first_row = skipped + (2 if header else 1)
     kinds: dict[str, type[pl.DataType]] = {name: pl.String for name in names}
     numbers = [name for j, name in enumerate(names) if text_columns is not None and j not in text_columns]
     kinds.update({name: pl.Float64 for name in numbers})
     try:
-        if len(cells) != len(names):
-            raise ValueError
         table = pl.read_csv(
             io.BytesIO(data),
             has_header=header,
@@ -362,9 +372,8 @@ def read_table(
             quote_char=None,
             schema=kinds,
         )
-    except (pl.exceptions.PolarsError, ValueError):
+    except pl.exceptions.PolarsError:
         table = None
-    rows = data.count(b"\n") - (1 if header else 0)
     if table is None or table.height != rows or table[names[-1]].null_count():
         _check_fields(data, path, separator, len(names), skipped)
     if table is None or table.height != rows or any(table[name].null_count() for name in numbers):
