@@ -100,6 +100,8 @@ class TrainReport:
             if name.startswith("pearson_"):
                 out.append(f"  {name[8:]}: Pearson of log(1 + value) {best[name]:.3f} on validation windows")
         out.append(f"network in {self.out / MODEL}, curves in {self.out / HISTORY} and {CURVES}")
+        if run.plateau:
+            out.append(run.plateau)
         if self.inflation is not None:
             out += inflation_lines(self.inflation)
         return out

@@ -65,6 +65,14 @@ def test_a_run_leaves_everything_in_its_folder(config, out):
     assert "139 training and 22 validation windows" in text and "start +: Pearson" in text
 
 
+def test_a_run_on_its_plateau_says_so_at_its_end(config, out, tmp_path):
+    slow = replace(config, settings=replace(config.settings, learning_rate=1e-12))
+    report = train.run(slow, tmp_path / "out", figures=False)
+    assert "still on the plateau" in report.lines()[-1] and report.lines()[-1] == report.run.plateau
+    history = pl.read_csv(tmp_path / "out" / "history.tsv", separator="\t")
+    assert history.columns[-2:] == ["plateau", "seconds"] and history["plateau"].all()
+
+
 def test_the_resolved_configuration_reads_back(config, out):
     again = read_config(out[0] / "config.json")
     assert again.resolved() == config.resolved()

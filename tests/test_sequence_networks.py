@@ -149,6 +149,21 @@ def test_attention_begins_near() -> None:
         assert min(near) > 0.5 and sides[0] < 0.1 and sides[1] > 0.8
 
 
+def test_a_bin_begins_with_what_the_filters_found_in_it() -> None:
+    """The largest value of each filter of the first layer in 128 bases, still seen after seven levels."""
+    torch.manual_seed(7)
+    body = networks.build("enformer-small", 2, SHAPE, **TINY).body.train()
+    x = onehot(16).transpose(1, 2)
+    with torch.no_grad():
+        found = body.stem[0](x)
+        bins = body.conv_tower(body.stem(x))
+    most = found.unflatten(2, (-1, 128)).amax(3)
+    n = most.shape[1]
+    r = np.corrcoef(*(value.transpose(0, 1)[:n].reshape(n, -1).numpy() for value in (most, bins)))[:n, n:]
+    assert np.diag(r).min() > 0.4
+    assert np.diag(r).mean() > 0.6 and np.abs(r - np.diag(np.diag(r))).mean() < 0.2
+
+
 def test_dropout_of_the_tower_is_for_training_only() -> None:
     torch.manual_seed(6)
     network = stirred(networks.build("enformer-small", 2, SHAPE, **TINY, tower_dropout=0.5))

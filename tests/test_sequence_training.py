@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from training_data import ENFORMER, LEARNING, SHAPE, blocks
 from training_data import data as simulated
 
 from genopred.errors import GenopredError, ModelError
@@ -14,9 +15,7 @@ from genopred.sequence import training
 from genopred.sequence.dataset import (
     SequenceData,
     Windows,
-    WindowShape,
     batch,
-    split_blocks,
     split_chromosomes,
     tile,
 )
@@ -24,7 +23,9 @@ from genopred.sequence.training import (
     TrainingSettings,
     find_device,
     fingerprint,
+    flat_loss,
     log_pearson,
+    on_plateau,
     poisson_loss,
     predict_windows,
     read_state,
@@ -37,18 +38,7 @@ from genopred.sequence.training import (
 torch = pytest.importorskip("torch")
 pytest.importorskip("enformer_pytorch")
 
-SHAPE = WindowShape(2048, 128, 2)
 SMALL = {"channels": 8, "layers": 1, "dropout": 0.2}
-ENFORMER = {
-    "dim": 24,
-    "depth": 1,
-    "heads": 2,
-    "attn_dim_key": 12,
-    "dim_divisible_by": 6,
-    "dropout_rate": 0.05,
-    "attn_dropout": 0.0,
-    "pos_dropout": 0.0,
-}
 QUICK = TrainingSettings(
     epochs=2,
     batch=8,
@@ -73,7 +63,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def split(data):
-    return split_blocks(data.lengths, block=20_000, margin=SHAPE.window, seed=2, usable=data.codes, shape=SHAPE)
+    return blocks(data)
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +73,22 @@ def whole(data, split, tmp_path_factory):
     return train(data, split, SHAPE, "cnn", QUICK, sizes=SMALL, checkpoint=file), file
 
 
+@pytest.fixture
+def warnings_said(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("genopred"), "propagate", True)
+    with caplog.at_level(logging.WARNING, "genopred"):
+        yield caplog
+
+
 def same_weights(a, b) -> bool:
     left, right = a.state_dict(), b.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
-def test_a_small_enformer_learns_the_motif_and_its_strand(data, split):
-    settings = replace(QUICK, epochs=9, batch=4, warmup=20, average=0.95, checkpoint_minutes=60)
-    run = train(data, split, SHAPE, "enformer-small", settings, sizes=ENFORMER)
+# benchmarks/take_off.py does the same for twenty seeds; these stayed on the plateau with a former start
+@pytest.mark.parametrize("seed", [1, 4, 10])
+def test_a_small_enformer_learns_the_motif_and_its_strand(data, split, seed, warnings_said):
+    run = train(data, split, SHAPE, "enformer-small", replace(LEARNING, seed=seed), sizes=ENFORMER)
     held_out = tile(split, "test", SHAPE)
     predicted = predict_windows(run.network, data, held_out, SHAPE, both_strands=True)
     measured = window_targets(data, held_out, SHAPE)
@@ -102,7 +100,9 @@ def test_a_small_enformer_learns_the_motif_and_its_strand(data, split):
     assert (score[1:] > swapped[1:] + 0.1).all()
     history = run.history
     assert history["epoch"].to_list() == list(range(1, 10))
-    assert history["validation_loss"][-1] < 0.8 < 0.95 < history["validation_loss"][0] < 1.05
+    assert history["validation_loss"][-1] < 0.8 and history["validation_loss"][0] < 1.05
+    # it left the plateau in time, and nothing was said of one
+    assert not history["plateau"][2:].any() and run.plateau == "" and not warnings_said.text
     assert history["validation_loss"].arg_min() == run.best_epoch - 1
     assert [name for name in history.columns if name.startswith("pearson")] == [
         "pearson_open",
@@ -262,6 +262,51 @@ def test_targets_are_those_of_batch(data, split):
     np.testing.assert_array_equal(window_targets(data, windows, SHAPE), targets)
     none = Windows(windows.chroms[:0], windows.starts[:0], windows.blocks[:0])
     assert window_targets(data, none, SHAPE).shape == (0, SHAPE.n_bins, 3)
+
+
+def test_a_run_that_stays_on_its_plateau_says_so_once(data, split, warnings_said):
+    settings = replace(QUICK, epochs=5, learning_rate=1e-12)
+    run = train(data, split, SHAPE, "cnn", settings, sizes=SMALL)
+    assert run.history["plateau"].to_list() == [True] * 5
+    assert [record.levelname for record in warnings_said.records] == ["WARNING"]
+    text = warnings_said.records[0].getMessage()
+    assert text.startswith("epoch 3, step 51: still on the plateau, with a validation loss of ")
+    assert "training.seed (now 1), a higher training.learning_rate (now 1e-12)" in text and "\n" not in text
+    assert run.plateau.startswith(f"epoch {run.best_epoch}, step {17 * run.best_epoch}: still on the plateau")
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "said"), [(2, 0, 2), (5, 60, 4), (5, 1000, 5)])
+def test_the_plateau_is_spoken_of_after_the_warm_up_or_at_the_end(data, split, warnings_said, epochs, warmup, said):
+    settings = replace(QUICK, epochs=epochs, warmup=warmup, learning_rate=1e-12)
+    train(data, split, SHAPE, "cnn", settings, sizes=SMALL)
+    assert [record.getMessage().split(",")[0] for record in warnings_said.records] == [f"epoch {said}"]
+
+
+def test_what_a_plateau_is():
+    rng = np.random.default_rng(4)
+    targets, mean = rng.gamma(1, 2, (50, 7, 2)) * [1, 30], np.array([1.5, 66.0])
+    flat = flat_loss(targets, mean)
+    own = np.broadcast_to(targets.reshape(-1, 2).mean(axis=0), targets.shape)
+    assert flat == pytest.approx(poisson_loss(own, targets, mean).mean(), rel=1e-6)
+    # no other value does better
+    for factor in (0.9, 1.1):
+        assert poisson_loss(factor * own, targets, mean).mean() > flat
+    assert on_plateau(flat, 0.1, flat) and on_plateau(flat + 0.2, float("nan"), flat)
+    assert not on_plateau(flat - 0.02, 0.1, flat) and not on_plateau(flat + 0.2, 0.2, flat)
+
+
+def test_a_track_in_other_units_is_learned_as_fast(data, split):
+    """Counts a hundred times as large: the same losses, which are in units of the mean."""
+    sums = {"chr1": data.sums["chr1"] * np.float32([[1], [100], [100]])}
+    # few steps: afterwards rounding would grow
+    settings = replace(QUICK, batch=64, warmup=0, weight_decay=0.5)
+    plain, large = (
+        train(replace(data, sums=of), split, SHAPE, "cnn", settings, sizes=SMALL) for of in (data.sums, sums)
+    )
+    np.testing.assert_allclose(large.history["train_loss"], plain.history["train_loss"], atol=2e-3)
+    for name in ("weight", "bias"):
+        one, other = (getattr(run.network.head, name).detach()[1:] for run in (plain, large))
+        torch.testing.assert_close(other / 100, one, rtol=0, atol=1e-3 * float(one.abs().max()))
 
 
 def test_loss_is_torchs_poisson_loss_in_units_of_the_mean():

@@ -7,12 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from genopred.sequence.dataset import SequenceData, Track
+from genopred.sequence.dataset import SequenceData, Split, Track, WindowShape, split_blocks
 from genopred.sequence.onehot import decode, encode, reverse_complement
+from genopred.sequence.training import TrainingSettings
 
 #: Unlike its reverse complement, so that the strands can be told apart.
 MOTIF = "ACAGGGAAGC"
 STEP = 16
+SHAPE = WindowShape(2048, 128, 2)
+#: A small Enformer, and settings with which it learns the simulation in seconds; how many seeds do is in
+#: benchmarks/take_off.py.
+ENFORMER = {
+    "dim": 24,
+    "depth": 1,
+    "heads": 2,
+    "attn_dim_key": 12,
+    "dim_divisible_by": 6,
+    "dropout_rate": 0.05,
+    "attn_dropout": 0.0,
+    "pos_dropout": 0.0,
+}
+LEARNING = TrainingSettings(
+    epochs=9, batch=4, learning_rate=5e-3, warmup=20, shift=3, average=0.95, device="cpu", threads=1
+)
 
 CONFIG = """
 [data]
@@ -90,6 +107,11 @@ def data(**options: Any) -> SequenceData:
     return SequenceData(
         {"chr1": encode(bases).astype(np.uint8)}, {"chr1": np.stack(sums).astype(np.float32)}, STEP, tracks
     )
+
+
+def blocks(data: SequenceData) -> Split:
+    """Its training, validation and test regions."""
+    return split_blocks(data.lengths, block=20_000, margin=SHAPE.window, seed=2, usable=data.codes, shape=SHAPE)
 
 
 def write(folder: Path, config: str = CONFIG, **options: Any) -> Path:

@@ -157,7 +157,23 @@ def start_at(network: torch.nn.Module, mean: torch.Tensor) -> None:
         mean = mean.to(head.bias).clamp(min=1e-4)
         # the inverse of softplus
         head.bias.copy_(mean + torch.log(-torch.expm1(-mean)))
-        head.weight.mul_(0.1)
+        head.weight.mul_(0.1 * head_reach(mean)[:, None])
+
+
+def head_reach(mean: torch.Tensor) -> torch.Tensor:
+    """How far a row of the head moves a prediction of the track's mean by about as much again, (T,).
+
+    It is mean / (1 - exp(-mean)), the mean by softplus' slope there: 1 for small means, the mean itself for large ones.
+
+    Examples
+    --------
+    >>> import torch
+    >>> head_reach(torch.tensor([0.01, 1.0, 50.0])).round(decimals=2).tolist()
+    [1.0, 1.58, 50.0]
+    """
+    import torch
+
+    return mean / -torch.expm1(-mean)
 
 
 def start_sharp(body: Any, factor: float = 4.0) -> None:
@@ -171,6 +187,28 @@ def start_sharp(body: Any, factor: float = 4.0) -> None:
     with torch.no_grad():
         for pool in (body.stem[2], *(block[2] for block in body.conv_tower)):
             pool.to_attn_logits.weight *= factor
+
+
+def start_through(body: Any, noise: float = 0.3) -> None:
+    """Let the convolutional tower begin by passing on what the first layer found.
+
+    Each of the tower's six fresh convolutions mixes all its inputs, so that after seven levels nothing linear in a bin
+    tells that a filter of the first layer fired there: no gradient leads from the signal to the filters, and whether
+    one is found is chance. Here each channel begins as its own input, at the middle position, beside `noise` times the
+    fresh weights (channels that a level adds have only these), and the residual blocks, which mix once more, begin at
+    nothing. With sharp pooling a bin then begins with about the largest value of each filter in its 128 bases.
+    """
+    import torch
+
+    with torch.no_grad():
+        for convolution in (block[0][2] for block in body.conv_tower):
+            passed = min(convolution.weight.shape[:2])
+            convolution.weight *= noise
+            convolution.weight[range(passed), range(passed), convolution.padding[0]] += 1
+            convolution.bias.zero_()
+        for residual in (body.stem[1], *(block[1] for block in body.conv_tower)):
+            residual.fn[2].weight.zero_()
+            residual.fn[2].bias.zero_()
 
 
 def start_local(body: Any, strength: float = 3.0) -> None:
@@ -311,6 +349,7 @@ def _small_enformer(n_tracks: int, shape: WindowShape, sizes: dict[str, Any]) ->
             self.body = kind.from_hparams(**_hparams(n_tracks, shape, sizes))
             self.head = self.body._heads["human"][0]
             start_sharp(self.body)
+            start_through(self.body)
             start_local(self.body)
 
         def forward(self, onehot: torch.Tensor) -> torch.Tensor:

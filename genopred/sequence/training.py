@@ -48,6 +48,13 @@ _MOST_FLOAT = 1e30
 _FREE = ("threads", "device", "compile", "checkpoint_minutes")
 #: Keeps the logarithm finite where a prediction is zero; predictions are in units of their track's mean there.
 _TINY = 1e-6
+#: A run is on its plateau while its validation loss is not by this below that of the tracks' means there (about 1),
+PLATEAU_GAIN = 0.01
+#: and the mean over tracks of the Pearson correlation of log(1 + value) is below this, which is chance where there are
+#: few validation windows.
+PLATEAU_PEARSON = 0.15
+#: It says so after so many epochs, or the first one after the warm-up, or the last.
+PLATEAU_EPOCHS = 3
 
 
 class Progress(Protocol):
@@ -160,13 +167,15 @@ class TrainingRun:
         With the averaged weights of the best epoch, on the CPU, in evaluation mode.
     history : polars.DataFrame
         A row an epoch: epoch (from 1), step, learning_rate, train_loss, validation_loss, `pearson_<track>` (of
-        log(1 + value) over validation bins).
+        log(1 + value) over validation bins), plateau (whether it is `on_plateau`).
     best_epoch : int
     mean : array, shape (T,)
         Mean of each track in the training regions.
     windows : dict of str to int
         `train`, `validation`, and what was left out for its N: `train_n`, `validation_n`.
     stopped_early : bool
+    plateau : str
+        What to do, where even the best epoch is on the plateau; else empty.
     resumed_at : int
         Step of the checkpoint that it began with; 0 without one.
     device : str
@@ -178,6 +187,7 @@ class TrainingRun:
     mean: NDArray[np.float32]
     windows: dict[str, int]
     stopped_early: bool
+    plateau: str
     resumed_at: int
     device: str
 
@@ -365,6 +375,39 @@ def log_pearson(predicted: NDArray[np.floating], targets: NDArray[np.floating]) 
     return np.where(varies, (a * b).sum(axis=0) / np.sqrt(np.where(varies, spread[0] * spread[1], 1)), np.nan)
 
 
+def flat_loss(targets: NDArray[np.floating], mean: NDArray[np.floating]) -> float:
+    """The least loss, averaged over tracks, of predictions that are one value for each track.
+
+    Parameters
+    ----------
+    targets : array, shape (..., T)
+    mean : array, shape (T,)
+        Each track's unit.
+    """
+    own = targets.reshape(-1, targets.shape[-1]).mean(axis=0, dtype=np.float64) / mean
+    return float((own - own * np.log(own + _TINY)).mean())
+
+
+def on_plateau(loss: float, pearson: float, flat: float = 1.0) -> bool:
+    """Whether a network predicts no better than each track's mean would.
+
+    Parameters
+    ----------
+    loss : float
+        Validation loss.
+    pearson : float
+        Mean over tracks of the correlation of log(1 + value); NaN where nothing varies.
+    flat : float
+        What the tracks' means come to (`flat_loss`).
+
+    Examples
+    --------
+    >>> on_plateau(1.01, 0.03), on_plateau(0.9, 0.1), on_plateau(1.01, 0.4)
+    (True, False, False)
+    """
+    return loss > flat - PLATEAU_GAIN and not pearson >= PLATEAU_PEARSON
+
+
 def find_device(name: str) -> torch.device:
     """`auto`: the first GPU, else the CPU; or the device of that name, if it is there."""
     import torch
@@ -444,6 +487,7 @@ class _Trainer:
         groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
         self.unit = torch.from_numpy(self.mean).to(device)
+        self.reach = networks.head_reach(self.unit)
         self.state = _State()
         self.resumed_at = 0
 
@@ -481,6 +525,7 @@ class _Trainer:
             self.mean,
             self.windows,
             state.epoch < self.settings.epochs,
+            self._advice(state.history[state.best_epoch]),
             self.resumed_at,
             str(self.device),
         )
@@ -600,9 +645,26 @@ class _Trainer:
         if not math.isfinite(value) or not bool(torch.isfinite(norm)):
             what = "loss" if not math.isfinite(value) else "gradient"
             raise self._diverged(f"the {what} is not finite", rate)
-        self.optimiser.step()
+        self._move(rate)
         self._follow()
         return value
+
+    def _move(self, rate: float) -> None:
+        """Take AdamW's step; the head's rows in units of their tracks, as the loss is.
+
+        AdamW moves all weights about alike, so that a track with a mean of 100 would need 100 times the steps of one
+        with a mean of 1.
+        """
+        import torch
+
+        head: Any = self.network.head
+        before = head.weight.detach().clone(), head.bias.detach().clone()
+        self.optimiser.step()
+        with torch.no_grad():
+            # what decay alone would have left
+            kept = before[0] * (1 - rate * self.settings.weight_decay), before[1]
+            head.weight.copy_(kept[0] + (head.weight - kept[0]) * self.reach[:, None])
+            head.bias.copy_(kept[1] + (head.bias - kept[1]) * self.reach)
 
     def _follow(self) -> None:
         """Move the average towards the weights; faster at the start, when they are still far from anything."""
@@ -647,8 +709,9 @@ class _Trainer:
         }
         pearson = log_pearson(predicted, targets)
         row |= {f"pearson_{t.name}": float(r) for t, r in zip(self.data.tracks, pearson)}
-        state.history.append(row)
         mean = float(np.nanmean(pearson)) if np.isfinite(pearson).any() else math.nan
+        row["plateau"] = on_plateau(loss, mean, flat_loss(targets, self.mean))
+        state.history.append(row)
         value = loss if settings.choose == "loss" or math.isnan(mean) else -mean
         new = value < state.best
         if new:
@@ -664,7 +727,36 @@ class _Trainer:
             mean,
             " (best)" if new else "",
         )
+        self._watch()
         return new
+
+    def _watch(self) -> None:
+        """Say once that a run is still on its plateau, and that it left it."""
+        history, settings = self.state.history, self.settings
+        due = [
+            row["epoch"]
+            for row in history
+            if row["epoch"] == settings.epochs or row["epoch"] >= PLATEAU_EPOCHS and row["step"] > settings.warmup
+        ]
+        if due == [history[-1]["epoch"]] and all(row.get("plateau") for row in history):
+            log.warning("%s", self._advice(history[-1]))
+        elif len(due) > 1 and not history[-1]["plateau"] and all(row.get("plateau") for row in history[:-1]):
+            log.info("epoch %d: the plateau is left", history[-1]["epoch"])
+
+    def _advice(self, row: dict[str, Any]) -> str:
+        """What to do about an epoch that is on the plateau; nothing about others and those of former versions."""
+        if not row.get("plateau"):
+            return ""
+        settings = self.settings
+        pearson = [value for name, value in row.items() if name.startswith("pearson_") and math.isfinite(value)]
+        return (
+            f"epoch {row['epoch']}, step {row['step']:,}: still on the plateau, with a validation loss of "
+            f"{row['validation_loss']:.3f} (predicting each track's mean has about 1) and a Pearson of "
+            f"{np.mean(pearson or 0):.2f} on average. Look whether tracks and FASTA are of one build; else try, into "
+            f"another --out, another training.seed (now {settings.seed}), a higher training.learning_rate (now "
+            f"{settings.learning_rate:g}) or more steps: training.batch below {settings.batch}, training.epochs above "
+            f"{settings.epochs}."
+        )
 
     def _diverged(self, what: str, rate: float) -> GenopredError:
         state = self.state
