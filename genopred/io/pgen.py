@@ -59,7 +59,7 @@ def read_pgen(
     reader = PgenReader(pgen, len(samples), table.height, n_alts, record, allele)
     is_phased = reader.check() and phased is not False
     reader.phased = is_phased
-    names = named(table)["id"].to_numpy()
+    places = named(table)["id"].to_numpy()
     notes: list[Note] = []
     for status, reason, mask in (
         ("dropped", "variant without ALT allele", no_alt),
@@ -71,7 +71,7 @@ def read_pgen(
         ),
     ):
         if mask.any():
-            notes.append((status, reason, int(mask.sum()), examples(names[mask][:4].tolist())))
+            notes.append((status, reason, int(mask.sum()), examples(places[mask][:4].tolist())))
     genotypes = Genotypes(samples, variants, reader, str(pgen), phased=is_phased, notes=tuple(notes), build=build)
     return screened(genotypes)
 

@@ -83,6 +83,8 @@ def named(variants: pl.DataFrame) -> pl.DataFrame:
     >>> named(pl.DataFrame({"chrom": ["chr22"], "pos": [5], "id": ["."], "ref": ["A"], "alt": ["G"]}))["id"].to_list()
     ['22:5:A:G']
     """
+    if not variants["id"].is_in([".", ""]).any():
+        return variants
     bare = {name: plain_chrom(name) for name in variants["chrom"].unique().to_list()}
     made = pl.format("{}:{}:{}:{}", pl.col("chrom").replace(bare), "pos", "ref", "alt")
     return variants.with_columns(pl.when(pl.col("id").is_in([".", ""])).then(made).otherwise(pl.col("id")).alias("id"))
@@ -117,7 +119,9 @@ def screened(genotypes: Genotypes) -> Genotypes:
         for name in table["chrom"].unique().to_list()
     }
     end = table["chrom"].replace_strict(longest, return_dtype=pl.Int64)
-    repeats = table.select("chrom", "pos", "ref", "alt").is_duplicated()
+    repeats = table.select("chrom", "pos").is_duplicated()
+    if repeats.any():  # the alleles, which take longer, only where one is needed
+        repeats = table.select("chrom", "pos", "ref", "alt").is_duplicated()
     id_twice = table["id"].is_duplicated() & ~repeats
     notes: list[Note] = []
     use = pl.Series([True]).new_from_index(0, table.height)

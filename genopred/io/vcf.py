@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.errors import FormatError, GenopredError, examples, shortened
+from genopred.errors import FormatError, GenopredError, examples, repeated, shortened
 from genopred.io.bgzf import check_end
 from genopred.io.text import BOM, PathLike, name_array, regular
 from genopred.io.variants import header_build, screened
@@ -244,8 +244,7 @@ class _Records:
         self.chroms = chroms
         self.starts = np.array([*starts, len(pos)])
         self.rows: list[tuple[int, str, str, list[str]]] = []
-        again = {name for name in chroms if chroms.count(name) > 1}
-        self.sorted = not again and all(
+        self.sorted = not repeated(chroms) and all(
             bool((np.diff(self.pos[a:b]) >= 0).all()) for a, b in zip(self.starts[:-1], self.starts[1:])
         )
 
