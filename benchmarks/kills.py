@@ -121,7 +121,7 @@ def trial(workflow: str, words: list[str], place: Path, whole: dict[str, bytes],
     return Trial(workflow, moment, kills, code, differ)
 
 
-def trials(found: dict[str, list[str]], out: Path, kills: int, jobs: int) -> Iterator[Trial]:
+def trials(found: dict[str, list[str]], out: Path, kills: int, jobs: int, until: float) -> Iterator[Trial]:
     """As many kills as asked for, dealt out over the workflows."""
     wholes: dict[str, tuple[dict[str, bytes], float]] = {}
     for workflow, words in found.items():
@@ -142,7 +142,7 @@ def trials(found: dict[str, list[str]], out: Path, kills: int, jobs: int) -> Ite
 
     done = number = 0
     with ThreadPoolExecutor(jobs) as pool:
-        while done < kills:
+        while done < kills and time.monotonic() < until:
             batch = range(number, number + len(names) * 2)
             number = batch.stop
             for results in pool.map(one, batch):
@@ -173,6 +173,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", help="workflows, by name")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no further runs then")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in ("inputs", "whole", "trials"):
@@ -180,7 +181,8 @@ def main() -> int:
     (args.out / "inputs").mkdir()
     found = {k: v for k, v in workflows((args.out / "inputs").resolve()).items() if not args.only or k in args.only}
     results = []
-    for result in trials(found, args.out.resolve(), args.kills, args.jobs):
+    until = time.monotonic() + 60 * args.minutes
+    for result in trials(found, args.out.resolve(), args.kills, args.jobs, until):
         results.append(result)
         bad = "" if result.code == 0 and not result.differ else f" EXIT {result.code}, DIFFERENT: {result.differ[:5]}"
         sys.stderr.write(f"{result.workflow}: {result.kills} kills at {result.moment:.2f}{bad}\n")
