@@ -292,7 +292,7 @@ def test_what_a_plateau_is():
     for factor in (0.9, 1.1):
         assert poisson_loss(factor * own, targets, mean).mean() > flat
     assert on_plateau(flat, 0.1, flat) and on_plateau(flat + 0.2, float("nan"), flat)
-    assert not on_plateau(flat - 0.02, 0.1, flat) and not on_plateau(flat + 0.2, 0.2, flat)
+    assert not on_plateau(flat - 0.04, 0.1, flat) and not on_plateau(flat + 0.2, 0.25, flat)
 
 
 def test_a_track_in_other_units_is_learned_as_fast(data, split):

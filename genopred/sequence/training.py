@@ -49,10 +49,10 @@ _FREE = ("threads", "device", "compile", "checkpoint_minutes")
 #: Keeps the logarithm finite where a prediction is zero; predictions are in units of their track's mean there.
 _TINY = 1e-6
 #: A run is on its plateau while its validation loss is not by this below that of the tracks' means there (about 1),
-PLATEAU_GAIN = 0.01
+PLATEAU_GAIN = 0.03
 #: and the mean over tracks of the Pearson correlation of log(1 + value) is below this, which is chance where there are
 #: few validation windows.
-PLATEAU_PEARSON = 0.15
+PLATEAU_PEARSON = 0.2
 #: It says so after so many epochs, or the first one after the warm-up, or the last.
 PLATEAU_EPOCHS = 3
 
