@@ -49,10 +49,10 @@ def good_runs(folder: Path) -> dict[str, Options]:
     rows = [(v["chrom"], v["pos"], v["id"], v["ref"], v["alt"]) for v in table]
     draw = random.Random(1)
     stats = [
-        f"{c}\t{p}\t{a}\t{r}\t{draw.gauss(0, 0.1):.4f}\t0.1\t{draw.uniform(0.001, 1):.4f}\t{i}"
-        for c, p, i, r, a in rows[:800]
+        f"{c}\t{p}\t{a}\t{r}\t{draw.gauss(0, 0.1):.4f}\t0.1\t{draw.uniform(0.001, 1):.4f}"
+        for c, p, _, r, a in rows[:800]
     ]
-    head = "chromosome\tbase_pair_location\teffect_allele\tother_allele\tbeta\tstandard_error\tp_value\tvariant_id"
+    head = "chromosome\tbase_pair_location\teffect_allele\tother_allele\tbeta\tstandard_error\tp_value"
     sumstats = text("sumstats.tsv", [head, *stats])
     score = text("score.txt", [f"{i}\t{a}\t{draw.gauss(0, 1):.3f}" for c, p, i, r, a in rows[:300]])
     catalogue = text(
@@ -60,8 +60,8 @@ def good_runs(folder: Path) -> dict[str, Options]:
         [
             "#format_version=2.0",
             "#genome_build=GRCh37",
-            "rsID\tchr_name\tchr_position\teffect_allele\tother_allele\teffect_weight",
-            *(f"{i}\t{c}\t{p}\t{a}\t{r}\t{draw.gauss(0, 1):.3f}" for c, p, i, r, a in rows[:300]),
+            "chr_name\tchr_position\teffect_allele\tother_allele\teffect_weight",
+            *(f"{c}\t{p}\t{a}\t{r}\t{draw.gauss(0, 1):.3f}" for c, p, _, r, a in rows[:300]),
         ],
     )
     pheno = text("pheno.txt", ["FID\tIID\theight", *(f"{who}\t{who}\t{draw.gauss(0, 1):.4f}" for who in people)])

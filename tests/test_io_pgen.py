@@ -13,7 +13,8 @@ from test_io_plink import naive_dosage, naive_vcf
 from test_io_vcf import write
 
 from genopred.errors import FormatError, GenopredError
-from genopred.io.pgen import read_pgen, read_psam, read_pvar
+from genopred.io.example import load_example
+from genopred.io.pgen import read_pgen, read_psam, read_pvar, stored_bytes
 from genopred.io.text import bounded
 from genopred.io.vcf import read_vcf
 from genopred.types import Interval
@@ -140,3 +141,28 @@ def test_a_file_that_is_cut_off(tmp_path, cut):
     (tmp_path / "x.pgen").write_bytes((TINY / "genotypes.pgen").read_bytes()[:cut])
     with pytest.raises(FormatError, match="x.pgen"):
         read_pgen(tmp_path / "x").dosage(Interval("22", 0, 10**9))
+
+
+def test_a_file_cut_off_anywhere_is_noticed_before_its_last_variants_are_asked_for(tmp_path):
+    example = load_example()
+    for suffix in (".pgen", ".pvar", ".psam"):
+        (tmp_path / f"x{suffix}").write_bytes(Path(f"{example.pfile}{suffix}").read_bytes())
+    path = tmp_path / "x.pgen"
+    whole = path.read_bytes()
+    assert stored_bytes(path) == len(whole)
+    for keep in (len(whole) - 1, len(whole) // 2, 9000):
+        path.write_bytes(whole[:keep])
+        with pytest.raises(FormatError, match="x.pgen"):
+            read_pgen(tmp_path / "x")
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(FormatError, match=f"its index ends at {len(whole):,}"):
+        read_pgen(tmp_path / "x")
+
+
+@plink2
+def test_the_index_of_plink2s_own_files(shared, tmp_path):
+    """More than one block of variants."""
+    vcf = shared / "data" / "geuvadis_chr22" / "genotypes.chr22.vcf.gz"
+    words = ["plink2", "--vcf", vcf, "--make-pgen", "--threads", "1", "--memory", "2000", "--out", tmp_path / "x"]
+    subprocess.run(words, check=True, capture_output=True)
+    assert stored_bytes(tmp_path / "x.pgen") == (tmp_path / "x.pgen").stat().st_size

@@ -16,6 +16,9 @@ from genopred.io.text import PathLike, after_comments, check_bound, read_bytes, 
 from genopred.io.variants import header_build, named, screened
 from genopred.types import VARIANT_SCHEMA, Genotypes, Note
 
+#: Variants of one block of a .pgen's index.
+BLOCK = 65_536
+
 
 def read_pgen(
     prefix: PathLike, *, multiallelic: str = "skip", phased: bool | None = None, ids: str = "iid"
@@ -192,8 +195,15 @@ class PgenReader:
         return self._file
 
     def check(self) -> bool:
-        """Open the file; whether it stores phase."""
-        return bool(self._open().hardcall_phase_present())
+        """Open the file, and see that it ends where its own index says; whether it stores phase."""
+        phased = bool(self._open().hardcall_phase_present())
+        wanted, found = stored_bytes(self.path), self.path.stat().st_size
+        if wanted is not None and wanted != found:
+            raise FormatError(
+                f"{self.path} is damaged or cut off: it has {found:,} bytes, its index ends at {wanted:,}; copy the "
+                "file again."
+            )
+        return phased
 
     def _columns(self, columns: NDArray[np.int64]) -> NDArray[np.uint32]:
         return np.ascontiguousarray(self.record[columns])
@@ -243,3 +253,35 @@ class PgenReader:
 def _said(problem: BaseException) -> str:
     text = problem.args[0] if problem.args else str(problem)
     return " ".join((text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)).split())
+
+
+def stored_bytes(path: Path) -> int | None:
+    """How long a .pgen is by its own index: where its last record ends; None where it has none of the usual kind.
+
+    Pgenlib reads each record where the index says, so that a file that was cut off is noticed only by who asks for the
+    last variants. The layout is that of plink 2's pgen_spec.pdf, storage mode 0x10.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if len(head) < 12 or head[:3] != b"\x6c\x1b\x10":
+            return None
+        variants, kinds = int.from_bytes(head[3:7], "little"), head[11]
+        type_bits, length_bytes = (8 if kinds & 4 else 4), (kinds & 3) + 1
+        if kinds & 8 or not variants:
+            return None  # records of one or two bits a genotype, without lengths
+        count_bytes, flags = kinds >> 4 & 3, kinds >> 6 == 3
+        blocks = -(-variants // BLOCK)
+        offsets = np.frombuffer(file.read(8 * blocks), dtype="<u8")
+        last = variants - (blocks - 1) * BLOCK
+
+        def before(n: int) -> int:
+            return -(-n * type_bits // 8)
+
+        each = before(BLOCK) + BLOCK * (length_bytes + count_bytes) + (BLOCK // 8 if flags else 0)
+        file.seek(12 + 8 * blocks + (blocks - 1) * each + before(last))
+        data = np.frombuffer(file.read(last * length_bytes), dtype=np.uint8)
+    if len(offsets) < blocks or len(data) < last * length_bytes:
+        return size + 1
+    lengths = data.reshape(last, length_bytes).astype(np.int64) @ (256 ** np.arange(length_bytes))
+    return int(offsets[-1]) + int(lengths.sum())
