@@ -540,6 +540,10 @@ def run(case: Case, place: Path, baseline: float | None) -> Outcome:
         option, value, fault = case.bad
         (place / "bad").mkdir()
         options |= {option: fault(value, place / "bad")}
+        if option == "" and value.is_file():  # what a configuration names lies beside it
+            for file in value.parent.iterdir():
+                if not (place / "bad" / file.name).exists() and file != value:
+                    os.link(file, place / "bad" / file.name)
     line = [case.command.split()[0], *words(options)]
     errors = place / "stderr"
     try:
@@ -639,35 +643,45 @@ def _session_mb(session: int) -> float:
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def table(outcomes: list[Outcome], place: Path, left: int) -> str:
-    """The outcomes as Markdown, a section a command."""
-    bad = [o for o in outcomes if o.wrong]
-    ran = [o for o in outcomes if o.code is not None or o.wrong]
-    cpu = platform.machine()
+Rows = dict[tuple[str, str], str]
+
+
+def rows_of(page: str) -> Rows:
+    """The rows of a page's table by command and case, without what was wrong."""
+    found: Rows = {}
+    command = ""
+    for line in page.partition(HEADING)[2].splitlines():
+        if line.startswith("### "):
+            command = line.removeprefix("### genopred ")
+        elif line.startswith("| ") and not line.startswith("| case |"):
+            found[command, line[2:].split(" | ")[0].split(" **")[0]] = line
+    return found
+
+
+def row(o: Outcome, place: Path) -> tuple[str, str]:
+    """A case's name as the table has it, and its row."""
+    said = o.message if o.code == 2 or o.wrong or o.code is None else ""
+    said = re.sub(rf"{re.escape(str(place))}/([0-9]+/)?(bad/)?", "", said.replace(str(ROOT) + "/", ""))
+    said = said if len(said) <= 240 else said[:239] + "…"
+    said = said.replace("|", "\\|").replace("<", "&lt;")
+    name = o.case.name.replace(str(ROOT) + "/", "").replace("|", "\\|")
+    wrong = f" **{'; '.join(o.wrong)}**" if o.wrong else ""
+    code = "" if o.code is None else o.code
+    return name, f"| {name}{wrong} | {code} | {said} | {o.seconds:.1f} | {o.mb:.0f} |"
+
+
+def table(rows: Rows, left: int) -> str:
+    """The rows as Markdown, a section a command."""
+    cells = [line.removesuffix(" |").rsplit(" | ", 2) for line in rows.values()]
+    bad = sum(" **" in line.split(" | ")[0] for line in rows.values())
     lines = [
-        f"{len(ran):,} runs, {len(bad)} not as they should be; {len(outcomes) - len(ran)} could not be run here"
-        f"{f' and {left:,} were left for want of time' if left > 0 else ''}. "
-        f"Longest {max(o.seconds for o in ran):.0f} s, most memory {max(o.mb for o in ran):,.0f} MB ({cpu}, "
-        f"{os.cpu_count()} cores, busy otherwise; memory with all libraries loaded, which is "
-        "most of it).",
+        f"{len(rows):,} runs, {bad} not as they should be{f'; {left:,} were left for want of time' if left else ''}. "
+        f"Longest {max(float(c[1]) for c in cells):.0f} s, most memory {max(float(c[2]) for c in cells):,.0f} MB, with "
+        f"all libraries loaded, which is most of it ({platform.machine()}, {os.cpu_count()} cores, busy otherwise)."
     ]
-    for command in dict.fromkeys(o.case.command for o in outcomes):
-        lines += [
-            "",
-            f"### genopred {command}",
-            "",
-            "| case | exit code | message | seconds | MB |",
-            "|---|---|---|---|---|",
-        ]
-        for o in outcomes:
-            if o.case.command == command:
-                said = o.message if o.code == 2 or o.wrong or o.code is None else ""
-                said = re.sub(rf"{re.escape(str(place))}/([0-9]+/)?(bad/)?", "", said.replace(str(ROOT) + "/", ""))
-                said = said if len(said) <= 240 else said[:239] + "…"
-                said = said.replace("|", "\\|").replace("<", "&lt;")
-                name = o.case.name + (f" **{'; '.join(o.wrong)}**" if o.wrong else "")
-                name = name.replace(str(ROOT) + "/", "").replace("|", "\\|")
-                lines.append(f"| {name} | {'' if o.code is None else o.code} | {said} | {o.seconds:.1f} | {o.mb:.0f} |")
+    for command in dict.fromkeys(command for command, _ in rows):
+        lines += ["", f"### genopred {command}", "", "| case | exit code | message | seconds | MB |"]
+        lines += ["|---|---|---|---|---|", *(line for (of, _), line in rows.items() if of == command)]
     return "\n".join(lines) + "\n"
 
 
@@ -675,7 +689,7 @@ def main() -> int:
     """Run the cases and write their table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, help="a page in Markdown, whose last section becomes the table")
-    parser.add_argument("--only", default="", help="regular expression: only such 'COMMAND: CASE'")
+    parser.add_argument("--only", default="", help="only 'COMMAND: CASE' that fit this; the page keeps its other rows")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop then, and say how many cases were left")
     args = parser.parse_args()
@@ -707,12 +721,14 @@ def main() -> int:
                     pool.shutdown(wait=False, cancel_futures=True)
                     break
         left = len(goods) + len(every) - len(outcomes)
-        text = table(outcomes, place, left)
+        page = args.out.read_text() if args.out is not None and args.out.is_file() else ""
+        rows = rows_of(page) if args.only else {}
+        rows |= {(o.case.command, name): line for o in outcomes for name, line in [row(o, place)]}
+        text = table(rows, left if args.minutes < 1e9 else 0)
     if args.out is None:
         sys.stdout.write(text)
     else:
-        before = args.out.read_text().partition(HEADING)[0] if args.out.is_file() else ""
-        args.out.write_text(f"{before}{HEADING}\n{text}")
+        args.out.write_text(f"{page.partition(HEADING)[0]}{HEADING}\n{text}")
     return 1 if any(o.wrong for o in outcomes) else 0
 
 
