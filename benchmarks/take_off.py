@@ -162,8 +162,8 @@ def look_until_above(
 def page(out: Path) -> str:
     """All that a folder holds, as a page."""
     titles = {
-        "simulated": "the simulation of the tests, 306 steps",
-        "chr22": "chr22, at most the first epoch (481 steps) of enformer_small.toml",
+        "simulated": "simulation of the tests, 306 steps",
+        "chr22": "chr22, first epoch (481 steps) of enformer_small.toml",
     }
     rows, tables = [], []
     for setting in SETTINGS:
@@ -177,8 +177,11 @@ def page(out: Path) -> str:
                 title = f"{setting}: {start} start, {table['machine'][0]}"
                 tables += ["", f"## {title}", "", *markdown(table.drop("machine"))]
     head = (
-        "`python benchmarks/take_off.py --out OUT`, and the same with `--former`: seeds of a small Enformer that take "
-        "off (the script tells when one does), and after how many steps they are first seen to have left the plateau."
+        "`python benchmarks/take_off.py --out OUT`, and the same with `--former` (the training of commit "
+        "8cb6c6a): seeds of a small Enformer that take off (the script tells when one does), and at which "
+        "step it shows: at the first end of an epoch that is not on the plateau, or on chr22 at the first "
+        "look (every 40 steps) with a better correlation than GC content gives. Only seeds that are listed "
+        "were run."
     )
     columns = ("setting", "start", "machine", "seeds that take off", "step at which it shows")
     return "\n".join([head, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *rows, *tables, ""])

@@ -168,7 +168,7 @@ def head_reach(mean: torch.Tensor) -> torch.Tensor:
     Examples
     --------
     >>> import torch
-    >>> head_reach(torch.tensor([0.01, 1.0, 50.0])).round(decimals=2).tolist()
+    >>> [round(float(value), 2) for value in head_reach(torch.tensor([0.001, 1.0, 50.0]))]
     [1.0, 1.58, 50.0]
     """
     import torch
