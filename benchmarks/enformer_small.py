@@ -39,6 +39,7 @@ from xpresso_chr22 import protein_coding
 
 from genopred.align import count_cis
 from genopred.cli.progress import progress
+from genopred.files import safe_name, write_files, write_json, write_text
 from genopred.genetics.transform import inverse_normal, residualise, zscore
 from genopred.io.bigwig import read_signal
 from genopred.io.covariates import read_covariates
@@ -46,7 +47,6 @@ from genopred.io.expression import read_expression
 from genopred.io.fasta import open_fasta
 from genopred.io.features import MANIFEST, REFERENCE, feature_genes, read_features, read_manifest
 from genopred.io.vcf import read_vcf
-from genopred.io.writing import safe_name, write_files, write_json, write_text
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import features, stack
 from genopred.pipelines.cohort import CohortInputs

@@ -28,7 +28,7 @@ from pathlib import Path
 import polars as pl
 
 import genopred
-from genopred.io.writing import write_table, write_text
+from genopred.files import write_table, write_text
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from every_command import EXAMPLE, contents

@@ -29,7 +29,7 @@ import polars as pl
 
 from genopred import align
 from genopred.errors import GenopredError
-from genopred.io.writing import safe_name, write_files, write_text
+from genopred.files import safe_name, write_files, write_text
 from genopred.learning.evaluate import fill_missing, scores, summarise
 from genopred.pipelines import stack
 from genopred.pipelines.cohort import open_cohort

@@ -28,8 +28,8 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import GenopredError
+from genopred.files import atomic, safe_name, write_json
 from genopred.io.example import Example, load_example
-from genopred.io.writing import atomic, safe_name, write_json
 from genopred.learning import learners as registry
 from genopred.pipelines import stack
 from genopred.pipelines.cohort import CohortInputs

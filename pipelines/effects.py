@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.files import atomic, lock_output, safe_name, write_files, write_json
 from genopred.io.text import PathLike
 from genopred.io.variants import check_unique, extract_variants, named, read_variants
-from genopred.io.writing import atomic, lock_output, safe_name, write_files, write_json
 from genopred.pipelines.run import identity, sweep
 from genopred.pipelines.sequence_inputs import (
     SequenceConfig,

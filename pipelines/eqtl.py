@@ -33,8 +33,8 @@ from threadpoolctl import threadpool_limits
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.files import atomic, lock_output, write_files, write_json, write_table
 from genopred.genetics import eqtl
-from genopred.io.writing import atomic, lock_output, write_files, write_json, write_table
 from genopred.pipelines.cohort import CohortInputs, open_cohort
 from genopred.pipelines.run import clear, fingerprint, settle
 from genopred.types import Cohort, MatchReport, Note, plain_chrom

@@ -17,8 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, ModelError, examples, shortened
+from genopred.files import atomic, lock_output, write_files, write_table
 from genopred.io.text import read_bytes, read_table
-from genopred.io.writing import atomic, lock_output, write_files, write_table
 from genopred.pipelines import evaluate_page, train
 from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import read_config

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.files import lock_output, write_files
 from genopred.io.features import (
     MANIFEST,
     REFERENCE,
@@ -27,7 +28,6 @@ from genopred.io.features import (
     write_features,
     write_manifest,
 )
-from genopred.io.writing import lock_output, write_files
 from genopred.pipelines.run import sweep
 from genopred.pipelines.sequence_inputs import (
     SequenceConfig,

@@ -16,10 +16,10 @@ from threadpoolctl import threadpool_limits
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.files import lock_output
 from genopred.genetics import loci
 from genopred.genetics import overlap as ov
 from genopred.io.snptable import SnpTable, TableSpec, read_snps
-from genopred.io.writing import lock_output
 from genopred.pipelines import overlap_page
 from genopred.pipelines.cohort import open_genotypes
 from genopred.pipelines.run import fingerprint, settle

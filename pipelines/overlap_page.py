@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from genopred.files import write_files, write_table
 from genopred.genetics import overlap as ov
 from genopred.io.annotation import read_exons, read_gtf
-from genopred.io.writing import write_files, write_table
 from genopred.report.tables import Cell, GeneNames, Grid, count, estimate, p_value
 from genopred.types import MatchReport
 

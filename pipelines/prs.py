@@ -42,6 +42,7 @@ from threadpoolctl import threadpool_limits
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, ModelError, examples
+from genopred.files import lock_output, write_files, write_json
 from genopred.genetics import ld
 from genopred.genetics.regression import marginal_association
 from genopred.genetics.scores import (
@@ -57,7 +58,6 @@ from genopred.io.folds import read_folds
 from genopred.io.lists import read_ids, read_samples
 from genopred.io.scores import ScoreFile, read_phenotype, read_ranges, read_values, read_weights
 from genopred.io.sumstats import read_sumstats, sumstats_build
-from genopred.io.writing import lock_output, write_files, write_json
 from genopred.learning.evaluate import Outcome, outer_folds, scores
 from genopred.pipelines.cohort import CohortInputs, choose_covariates, open_cohort, open_genotypes
 from genopred.pipelines.run import fingerprint, settle

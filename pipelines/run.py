@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from genopred.errors import GenopredError
-from genopred.io.writing import write_json
+from genopred.files import write_json
 from genopred.report.provenance import versions
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ NO_MATTER = frozenset({"out", "threads", "resume", "command", "page", "max_bytes
 _WHOLE = 64 << 20
 _PIECE, _PIECES = 1 << 20, 64
 
-#: What `genopred.io.writing.atomic` calls a file that is being written.
+#: What `genopred.files.atomic` calls a file that is being written.
 _LEFTOVER = re.compile(r"\.(?P<stem>.+)\.[a-z0-9_]{8}\.part(?P<suffix>\.[^.]+)?")
 
 

@@ -38,13 +38,13 @@ from threadpoolctl import threadpool_limits
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, ModelError
+from genopred.files import lock_output, safe_name, write_files, write_json, write_table
 from genopred.genetics.transform import quantile_normalise
 from genopred.io.annotation import read_symbols
 from genopred.io.expression import read_expression
 from genopred.io.features import MANIFEST
 from genopred.io.folds import read_folds, read_labels
 from genopred.io.text import read_bytes
-from genopred.io.writing import lock_output, safe_name, write_files, write_json, write_table
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import (
     Block,

@@ -27,8 +27,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, examples
+from genopred.files import lock_output, write_files, write_json, write_text
 from genopred.io.text import PathLike
-from genopred.io.writing import lock_output, write_files, write_json, write_text
 from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import SPLIT_KEYS, TrainConfig, naming
 from genopred.sequence import networks

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from every_command import contents, good_runs, words
 
-from genopred.io.writing import write_text
+from genopred.files import write_text
 
 
 def run(python: str, command: str, line: list[str], place: Path) -> tuple[int, float, dict[str, bytes]]:

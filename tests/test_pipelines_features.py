@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("torch")
 
 from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError
+from genopred.files import lock_output
 from genopred.io.features import feature_path, read_features, read_manifest, read_origin
-from genopred.io.writing import lock_output
 from genopred.pipelines import sequence_inputs
 from genopred.pipelines.features import FeaturesConfig, estimate, run
 from genopred.sequence import registry

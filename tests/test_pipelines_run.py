@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from genopred.errors import GenopredError
-from genopred.io.writing import atomic
+from genopred.files import atomic
 from genopred.pipelines import run
 
 OUTPUTS = ("table.tsv", "pairs.*.parquet", "parts/*.json")

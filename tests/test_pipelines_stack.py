@@ -230,7 +230,7 @@ def test_quantile_normalisation_is_over_all_genes_and_only_without_folds(tmp_pat
 
 
 def test_two_runs_on_one_folder(tmp_path):
-    from genopred.io.writing import lock_output
+    from genopred.files import lock_output
 
     (tmp_path / "run").mkdir()
     with lock_output(tmp_path / "run"), pytest.raises(GenopredError, match="another run writes to"):

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, examples, repeated, shortened
+from genopred.files import write_text
 from genopred.io.text import PathLike, decode, find_separator, name_array, read_bytes, read_table, to_numbers
-from genopred.io.writing import write_text
 from genopred.types import Covariates, Note
 
 _MISSING = ("NA", "NaN", "nan", "na", ".", "")

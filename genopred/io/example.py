@@ -7,12 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from genopred.errors import GenopredError
+from genopred.files import write_files
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
 from genopred.io.fasta import Fasta, open_fasta
 from genopred.io.pgen import read_pgen
 from genopred.io.text import PathLike
-from genopred.io.writing import write_files
 from genopred.types import Covariates, Expression, Genotypes
 
 PLINK1 = (".bed", ".bim", ".fam")

@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, GenopredError, examples, shortened
+from genopred.files import atomic, safe_name, write_json
 from genopred.io.text import PathLike, regular
-from genopred.io.writing import atomic, safe_name, write_json
 from genopred.types import Features
 
 MANIFEST = "manifest.json"

@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from genopred.errors import FormatError, GenopredError, examples, shortened
+from genopred.files import atomic, write_text
 from genopred.io.text import PathLike, read_bytes, read_table, regular, to_numbers
-from genopred.io.writing import atomic, write_text
 
 #: Columns of `ModelDatabase.weights`. `ref` and `alt` are PredictDB's ref_allele and eff_allele.
 WEIGHT_SCHEMA = {

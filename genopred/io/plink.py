@@ -12,9 +12,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import FormatError, GenopredError, examples
+from genopred.files import write_files
 from genopred.io.text import PathLike, name_array, read_bytes, read_table, regular, to_numbers
 from genopred.io.variants import screened
-from genopred.io.writing import write_files
 from genopred.types import VARIANT_SCHEMA, Genotypes
 
 _MAGIC = b"\x6c\x1b"

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, GenopredError, examples
+from genopred.files import write_text
 from genopred.io.scores import build_name
 from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
-from genopred.io.writing import write_text
 
 #: Columns of `read_sumstats`. `alt` is the effect allele, `ref` the other one (null where unknown); `pos` is 1-based.
 SUMSTATS_SCHEMA = {

@@ -18,8 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, repeated, shortened
-
-PathLike = str | Path
+from genopred.files import PathLike as PathLike
 
 #: Bytes of text that one file may hold, expanded, unless `bounded` says otherwise.
 MAX_BYTES = 512_000_000

@@ -22,7 +22,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from genopred.errors import GenopredError, examples
-from genopred.io.writing import write_files
+from genopred.files import write_files
 from genopred.report.tables import NO_NAMES, GeneNames, check_summary, interval, number
 
 if TYPE_CHECKING:

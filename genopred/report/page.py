@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from genopred.errors import GenopredError
-from genopred.io.writing import write_text
+from genopred.files import write_text
 from genopred.report import figures as draw
 from genopred.report.figures import WIDTHS
 from genopred.report.provenance import machine, versions

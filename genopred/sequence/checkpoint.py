@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genopred.errors import ModelError, examples, shortened
-from genopred.io.writing import write_files
+from genopred.files import write_files
 
 if TYPE_CHECKING:
     import torch

@@ -28,7 +28,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, examples
-from genopred.io.writing import atomic
+from genopred.files import atomic
 from genopred.sequence import networks
 from genopred.sequence.dataset import SequenceData, Split, Windows, WindowShape, batch, drop_n, tile
 

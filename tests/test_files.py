@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genopred.errors import GenopredError
-from genopred.io.writing import atomic, lock_output, write_files, write_json, write_table, write_text
+from genopred.files import atomic, lock_output, write_files, write_json, write_table, write_text
 
 
 def names(folder):
@@ -96,7 +96,7 @@ def test_json(tmp_path):
 
 HOLD = """
 import sys, time
-from genopred.io.writing import lock_output
+from genopred.files import lock_output
 with lock_output(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -254,7 +254,7 @@ def test_a_fault_that_is_none_of_the_disk_passes(tmp_path):
 FILL = """
 import sys
 from genopred.errors import GenopredError
-from genopred.io.writing import lock_output
+from genopred.files import lock_output
 try:
     with lock_output(sys.argv[1]):
         print("held")

@@ -19,8 +19,8 @@ from typing import Any
 import polars as pl
 
 from genopred.errors import GenopredError, no_space
-from genopred.io.text import PathLike
 
+PathLike = str | Path
 Content = str | bytes | Callable[[Path], object]
 
 

@@ -1,0 +1,1 @@
+"""Networks that genopred trains, and what trains them."""
