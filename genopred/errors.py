@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 #: Characters of one quoted item, and of a whole message: a header line may have ten million.
 _ITEM, _MESSAGE = 80, 2000
@@ -81,3 +82,14 @@ def repeated(names: Iterable[str]) -> list[str]:
     ['b', 'a']
     """
     return [name for name, n in Counter(names).items() if n > 1]
+
+
+def near(word: object, known: Collection[str]) -> str:
+    """A question after an unknown name: whether the nearest known one was meant; empty where none is near.
+
+    >>> near("rigde", ("ridge", "susie")), near("x", ("ridge", "susie"))
+    (' (did you mean ridge?)', '')
+    """
+    by_plain = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(str(word).lower(), by_plain, n=1, cutoff=0.5)
+    return f" (did you mean {by_plain[found[0]]}?)" if found else ""

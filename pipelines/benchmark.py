@@ -18,7 +18,7 @@ import logging
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,10 @@ from genopred.errors import GenopredError
 from genopred.files import safe_name, write_files, write_text
 from genopred.learning.evaluate import fill_missing, scores, summarise
 from genopred.pipelines import stack
-from genopred.pipelines.cohort import open_cohort
+from genopred.pipelines.inputs import open_cohort
+from genopred.pipelines.run import Progress, cores
 from genopred.pipelines.workers import workers
+from genopred.settings import Benchmark
 from genopred.types import Cohort, Interval
 
 log = logging.getLogger("genopred.benchmark")
@@ -57,14 +59,6 @@ cat(sum(used), out, sep = "\\n")
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
-    """A stack run, and which peers to run beside it ('glmnet')."""
-
-    stack: stack.StackConfig
-    peers: tuple[str, ...] = ("glmnet",)
-
-
-@dataclass(frozen=True)
 class BenchmarkResult:
     """The stack's result with peers among the methods, and the cost table.
 
@@ -83,22 +77,19 @@ class BenchmarkResult:
     notes: tuple[str, ...] = ()
 
 
-def run(config: BenchmarkConfig, progress: Callable[[int, int, str], None] | None = None) -> BenchmarkResult:
+def run(settings: Benchmark, progress: Progress | None = None) -> BenchmarkResult:
     """Run the stack, then the peers on the same folds.
 
     Parameters
     ----------
-    config : BenchmarkConfig
+    settings : genopred.settings.Benchmark
     progress : callable, optional
 
     Returns
     -------
     BenchmarkResult
     """
-    unknown = [peer for peer in config.peers if peer != "glmnet"]
-    if unknown:
-        raise GenopredError(f"--peers {', '.join(unknown)}: there is glmnet.")
-    result = stack.run(config.stack, progress)
+    result = stack.run(settings, progress)
     notes: list[str] = []
     rows = [{"what": what, "seconds": seconds} for what, seconds in result.cost.items()]
     total = sum(result.cost.values())
@@ -107,12 +98,12 @@ def run(config: BenchmarkConfig, progress: Callable[[int, int, str], None] | Non
     else:
         rows.append({"what": "the stack, all of it", "seconds": total})
     table = result.scores
-    if "glmnet" in config.peers:
+    if "glmnet" in settings.peers:
         why_not = glmnet_missing()
         if why_not:
             notes.append(f"glmnet was not run: {why_not}.")
         else:
-            peer, seconds = _glmnet(config.stack, table["gene_id"].unique(maintain_order=True).to_list(), progress)
+            peer, seconds = _glmnet(settings, table["gene_id"].unique(maintain_order=True).to_list(), progress)
             table = pl.concat([table, peer])
             if np.isfinite(seconds):  # else its predictions were there already
                 rows.append({"what": "R cv.glmnet (alpha 0.5, 10 inner folds), fitting alone", "seconds": seconds})
@@ -120,8 +111,8 @@ def run(config: BenchmarkConfig, progress: Callable[[int, int, str], None] | Non
         share=pl.when(~pl.col("what").str.starts_with("R ")).then(pl.col("seconds") / max(total, 1e-12))
     )
     reference = "glmnet-r" if "glmnet-r" in table["method"].to_list() else str(result.summary["reference"][0])
-    summary = summarise(table, reference, seed=config.stack.seed)
-    out = config.stack.out
+    summary = summarise(table, reference, seed=settings.seed)
+    out = settings.out
     write_files(
         {
             out / "benchmark.tsv": lambda path: summary.write_csv(path, separator="\t"),
@@ -130,7 +121,7 @@ def run(config: BenchmarkConfig, progress: Callable[[int, int, str], None] | Non
         }
     )
     result = replace(result, summary=summary, scores=table)
-    stack.write_report(config.stack, result, [_cost_section(cost, notes)])
+    stack.write_report(settings, result, [_cost_section(cost, notes)])
     return BenchmarkResult(result, cost, tuple(notes))
 
 
@@ -156,17 +147,15 @@ def glmnet_missing() -> str | None:
     return "R has no package glmnet" if probe.returncode else None
 
 
-def _glmnet(
-    config: stack.StackConfig, genes: Sequence[str], progress: Callable[[int, int, str], None] | None
-) -> tuple[pl.DataFrame, float]:
+def _glmnet(settings: Benchmark, genes: Sequence[str], progress: Progress | None) -> tuple[pl.DataFrame, float]:
     """Scores of R's cv.glmnet, gene by gene in parallel, and its mean CPU seconds per gene."""
-    cohort = open_cohort(config.cohort)
+    cohort = open_cohort(settings)
     tables, seconds = [], []
     with tempfile.TemporaryDirectory(prefix="genopred-") as folder:
         script = Path(folder) / "glmnet.R"
         script.write_text(GLMNET)
-        calls = (joblib.delayed(_glmnet_gene)(config, cohort, gene, script) for gene in genes)
-        with workers(config.threads, len(genes)) as in_parallel:
+        calls = (joblib.delayed(_glmnet_gene)(settings, cohort, gene, script) for gene in genes)
+        with workers(cores(settings.threads), len(genes)) as in_parallel:
             for k, (table, taken) in enumerate(in_parallel(calls), start=1):
                 tables.append(table)
                 seconds += [] if taken is None else [taken]
@@ -175,25 +164,23 @@ def _glmnet(
     return pl.concat(tables), float(np.mean(seconds)) if seconds else float("nan")
 
 
-def _glmnet_gene(
-    config: stack.StackConfig, cohort: Cohort, gene_id: str, script: Path
-) -> tuple[pl.DataFrame, float | None]:
-    base = stack.read_base(config.out, gene_id)
+def _glmnet_gene(settings: Benchmark, cohort: Cohort, gene_id: str, script: Path) -> tuple[pl.DataFrame, float | None]:
+    base = stack.read_base(settings.out, gene_id)
     people = cohort.samples.tolist()
     row = {name: i for i, name in enumerate(people)}
     held = base.filter(pl.col("inner_fold") < 0)
     folds, fold = np.unique(held["outer_fold"].to_numpy(), return_inverse=True)
     place = np.array([row[name] for name in held["sample"].to_list()])
     what = base.select("outer_fold", "inner_fold", "sample", "observed").write_csv()
-    digest = hashlib.sha256(f"{config.cohort.window} {config.maf} {what}".encode()).hexdigest()[:12]
-    path = config.out / "glmnet" / f"{safe_name(gene_id)}.{digest}.tsv"
+    digest = hashlib.sha256(f"{settings.window} {settings.maf} {what}".encode()).hexdigest()[:12]
+    path = settings.out / "glmnet" / f"{safe_name(gene_id)}.{digest}.tsv"
     seconds = None
     if not path.is_file():
         index = cohort.expression.genes["gene_id"].to_list().index(gene_id)
         gene = cohort.expression.genes.row(index, named=True)
-        window = cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], config.cohort.window))
+        window = cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], settings.window))
         dosage = window.dosage()
-        use, _ = align.usable_variants(dosage, window.variants, maf=config.maf)
+        use, _ = align.usable_variants(dosage, window.variants, maf=settings.maf)
         x = fill_missing(dosage[:, use], dosage[:0, use])[0].astype(np.float64)
         fold_of = np.empty(len(people), dtype=np.int32)
         fold_of[place] = fold
@@ -221,4 +208,4 @@ def _glmnet_gene(
     table = pl.read_csv(path, separator="\t")
     predicted = dict(zip(table["sample"].to_list(), table["predicted"].to_list()))
     values = np.array([predicted[name] for name in held["sample"].to_list()], dtype=np.float64)
-    return scores(gene_id, held["observed"].to_numpy(), {"glmnet-r": values}, seed=config.seed), seconds
+    return scores(gene_id, held["observed"].to_numpy(), {"glmnet-r": values}, seed=settings.seed), seconds

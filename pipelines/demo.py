@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
@@ -32,8 +32,10 @@ from genopred.files import atomic, safe_name, write_json
 from genopred.io.example import Example, load_example
 from genopred.learning import learners as registry
 from genopred.pipelines import stack
-from genopred.pipelines.cohort import CohortInputs
+from genopred.pipelines.run import Progress
 from genopred.sequence.registry import DEFAULT_MODEL
+from genopred.settings import Demo, Effects, Eqtl, Features, Overlap, Stack
+from genopred.settings.overlap import NamedFile
 from genopred.types import Interval
 
 log = logging.getLogger(__name__)
@@ -56,33 +58,6 @@ WITHOUT_TORCH = (
     "Sequence features, SNP effects and their overlap with eQTLs are left out, because {} is not installed: "
     'pip install "genopred[sequence]" (in a clone: make demo EXTRAS=sequence) adds them.'
 )
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """What a demonstration run depends on.
-
-    Attributes
-    ----------
-    out : Path
-        Folder of the results.
-    learners : tuple of str, optional
-        Base learners; the default set when not given.
-    genes : tuple of str, optional
-        Genes; all of the example when not given.
-    threads, seed : int
-    resume : bool
-    command : str
-        For the page.
-    """
-
-    out: Path
-    learners: tuple[str, ...] | None = None
-    genes: tuple[str, ...] | None = None
-    threads: int = 1
-    seed: int = 1
-    resume: bool = True
-    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +84,7 @@ class Locus:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class OfSequence:
     """What the sequence model adds to the demonstration.
 
     Attributes
@@ -154,28 +129,24 @@ class DemoResult:
     ----------
     stack : StackResult
         Of genotypes alone.
-    sequence : Sequence or None
+    sequence : OfSequence or None
         None without torch.
     lines : dict of str to tuple of str
         What to say on the screen of all but the stack, by heading.
     """
 
     stack: stack.StackResult
-    sequence: Sequence | None
+    sequence: OfSequence | None
     lines: Mapping[str, tuple[str, ...]]
 
 
-def example_inputs(genes: tuple[str, ...] | None = None) -> CohortInputs:
-    """The embedded slice of GEUVADIS: 358 people, about 2 Mb of chromosome 22 (GRCh37).
+def example_inputs(genes: Sequence[str] = ()) -> dict[str, Any]:
+    """Settings that name the embedded slice of GEUVADIS: 358 people, about 2 Mb of chromosome 22 (GRCh37).
 
     Parameters
     ----------
-    genes : tuple of str, optional
-        Genes to use; all without it.
-
-    Returns
-    -------
-    CohortInputs
+    genes : sequence of str
+        Genes to use; all without any.
 
     Raises
     ------
@@ -184,23 +155,27 @@ def example_inputs(genes: tuple[str, ...] | None = None) -> CohortInputs:
 
     Examples
     --------
-    >>> example_inputs().expression.name
+    >>> example_inputs()["expression"].name
     'expression.bed.gz'
     """
     example = _example()
-    return CohortInputs(
-        expression=example.expression_file, bfile=example.bfile, covar=example.covariates_file, genes=genes
-    )
+    return {
+        "expression": example.expression_file,
+        "bfile": example.bfile,
+        "covar": example.covariates_file,
+        "gene": tuple(genes),
+        "all_genes": not genes,
+    }
 
 
-def run(config: DemoConfig, progress: stack.Progress | None = None) -> DemoResult:
+def run(settings: Demo, progress: Progress | None = None) -> DemoResult:
     """Run the stack on the example, then, with torch, the sequence model and what is built on it; write the page.
 
     The stack's weights that come with the package were learned on these very people, so the run starts without them.
 
     Parameters
     ----------
-    config : DemoConfig
+    settings : genopred.settings.Demo
     progress : callable, optional
         Called with (genes or tables done, in all, name).
 
@@ -210,32 +185,28 @@ def run(config: DemoConfig, progress: stack.Progress | None = None) -> DemoResul
     """
     from genopred.pipelines import demo_page
 
-    settings = _settings(config)
-    result = stack.run(settings, progress)
+    of_stack = _stack_settings(settings)
+    result = stack.run(of_stack, progress, page=lambda result: None)
     absent = [name for name in ("torch", "enformer_pytorch") if find_spec(name) is None]
     if absent:
         lines = {"Sequence": (WITHOUT_TORCH.format(absent[0].replace("_", "-")),)}
-        demo_page.write(settings, result, None, lines)
+        demo_page.write(of_stack, result, None, lines)
         return DemoResult(result, None, lines)
-    found = sequence(config, result, progress)
+    found = sequence(settings, result, progress)
     lines = demo_page.lines(result, found)
-    demo_page.write(settings, result, found, lines)
+    demo_page.write(of_stack, result, found, lines)
     return DemoResult(result, found, lines)
 
 
-def _settings(config: DemoConfig) -> stack.StackConfig:
-    return stack.StackConfig(
-        cohort=example_inputs(config.genes),
-        out=config.out,
-        learners=config.learners,
-        threads=config.threads,
-        seed=config.seed,
-        stack_weights="none",
-        resume=config.resume,
-        command=config.command,
-        page=False,
-        symbols=_example().symbols_file,
-    )
+def _same(settings: Demo) -> dict[str, Any]:
+    """What every part of the demonstration is told alike."""
+    return {name: getattr(settings, name) for name in ("threads", "resume", "max_bytes")}
+
+
+def _stack_settings(settings: Demo, **other: Any) -> Stack:
+    named = {"out": settings.out, "learners": settings.learners, "seed": settings.seed, "command": settings.command}
+    example = {**example_inputs(settings.gene), "symbols": _example().symbols_file, "stack_weights": "none"}
+    return Stack(**(example | named | _same(settings) | other))
 
 
 @cache
@@ -243,73 +214,69 @@ def _example() -> Example:
     return load_example()
 
 
-def sequence(config: DemoConfig, result: stack.StackResult, progress: stack.Progress | None = None) -> Sequence:
+def sequence(settings: Demo, result: stack.StackResult, progress: Progress | None = None) -> OfSequence:
     """Everything that needs the sequence model.
 
     Parameters
     ----------
-    config : DemoConfig
+    settings : genopred.settings.Demo
     result : StackResult
-        Of genotypes alone, in `config.out`.
+        Of genotypes alone, in `settings.out`.
     progress : callable, optional
 
     Returns
     -------
-    Sequence
+    OfSequence
     """
     from genopred.sequence.registry import load_model
 
     loaded = load_model(MODEL, device="cpu")
     model = {"name": loaded.name, "window": loaded.window, "bin_size": loaded.bin_size, "tracks": loaded.tracks}
     card = getattr(getattr(loaded, "info", None), "card", {})
-    features = _features(config, progress)
-    alone, both = _with_sequence(config, result, progress)
-    eqtl, nominal = _eqtl(config, progress)
+    features = _features(settings, progress)
+    alone, both = _with_sequence(settings, result, progress)
+    eqtl, nominal = _eqtl(settings, progress)
     chosen = eqtl.filter(pl.col("qval") <= FDR)["phenotype_id"].to_list()
     effects = overlap = locus = None
     if chosen:
-        effects = _effects(config, "genes", progress, gene=tuple(chosen)) if _near(chosen, nominal, loaded) else None
+        effects = _effects(settings, "genes", progress, gene=tuple(chosen)) if _near(chosen, nominal, loaded) else None
     if effects is not None:
-        overlap = _overlap(config, effects, nominal, progress)
-        locus = _locus(config, effects, nominal, progress)
-    table, values = _spread(config, features)
-    return Sequence(card, model, table, values, alone, both, eqtl, effects, overlap, locus)
+        overlap = _overlap(settings, effects, nominal, progress)
+        locus = _locus(settings, effects, nominal, progress)
+    table, values = _spread(settings, features)
+    return OfSequence(card, model, table, values, alone, both, eqtl, effects, overlap, locus)
 
 
-def _sequence_settings(config: DemoConfig, **other: Any) -> stack.StackConfig:
+def _sequence_settings(settings: Demo, **other: Any) -> Stack:
     """The stack's, with the model; genotypes with their phase, which the other run has no use for."""
     example = _example()
-    settings = _settings(config)
-    cohort = replace(settings.cohort, bfile=None, pfile=example.pfile)
-    return replace(settings, cohort=cohort, features=MODEL, fasta=example.reference_file, **other)
+    with_phase = {"bfile": None, "pfile": example.pfile}
+    return _stack_settings(settings, **with_phase, features=MODEL, fasta=example.reference_file, **other)
 
 
-def _features(config: DemoConfig, progress: stack.Progress | None) -> Any:
+def _on_the_model(settings: Demo, **other: Any) -> dict[str, Any]:
+    """Settings of what the model computes; more threads wait for each other in so small a network."""
+    example = _example()
+    files = {"pfile": example.pfile, "fasta": example.reference_file, "expression": example.expression_file}
+    return {**_same(settings), **files, "model": MODEL, "device": "cpu", "threads": 1, **other}
+
+
+def _features(settings: Demo, progress: Progress | None) -> Any:
     """Features of all genes, where the stack looks for them."""
     from genopred.pipelines import features
 
-    example = _example()
-    settings = features.FeaturesConfig(
-        genotypes=("pfile", example.pfile),
-        fasta=example.reference_file,
-        model=MODEL,
-        out=config.out / "sequence" / "features",
-        expression=example.expression_file,
-        gene=tuple(_example().expression.genes["gene_id"].to_list() if config.genes is None else config.genes),
-        device="cpu",
-        threads=1,  # more of them wait for each other in so small a network
-        resume=config.resume,
-    )
-    return features.run(settings, progress)
+    genes = settings.gene or tuple(_example().expression.genes["gene_id"].to_list())
+    out = settings.out / "sequence" / "features"
+    return features.run(Features(**_on_the_model(settings, gene=genes, out=out)), progress)
 
 
-def _spread(config: DemoConfig, run: Any) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _spread(settings: Demo, run: Any) -> tuple[pl.DataFrame, dict[str, Any]]:
     """How far the people lie apart in one feature of each gene."""
     from genopred.io.features import read_features
 
     values, rows = {}, []
     for gene in run.genes.iter_rows(named=True):
-        of = read_features(config.out / "sequence" / "features", gene["gene_id"])
+        of = read_features(settings.out / "sequence" / "features", gene["gene_id"])
         names = list(of.names)
         column = of.values[:, names.index(TRACK) if TRACK in names else 0].astype(float)
         values[gene["gene_id"]] = 100 * (column / column.mean() - 1)
@@ -324,23 +291,23 @@ def _spread(config: DemoConfig, run: Any) -> tuple[pl.DataFrame, dict[str, Any]]
 
 
 def _with_sequence(
-    config: DemoConfig, result: stack.StackResult, progress: stack.Progress | None
+    settings: Demo, result: stack.StackResult, progress: Progress | None
 ) -> tuple[stack.StackResult | None, stack.StackResult | None]:
     """The stack from sequence features alone and from both; the latter computes no base prediction again."""
-    names = registry.DEFAULT_LEARNERS if config.learners is None else config.learners
+    names = registry.DEFAULT_LEARNERS if settings.learners is None else settings.learners
     if all(registry.find(name).genotype_only for name in names):
         return None, None
-    alone = _sequence_settings(config, out=config.out / "sequence", inputs="sequence")
+    alone = _sequence_settings(settings, out=settings.out / "sequence", inputs="sequence")
     first = stack.run(alone, progress)
-    both = replace(alone, out=config.out / "with-sequence", inputs="both", resume=True)
-    if not config.resume:
+    both = replace(alone, out=settings.out / "with-sequence", inputs="both", resume=True)
+    if not settings.resume:
         shutil.rmtree(both.out, ignore_errors=True)
     genes = result.scores["gene_id"].unique(maintain_order=True).to_list()
 
     def prepare() -> None:
         if not (both.out / "features").is_dir():
             shutil.copytree(alone.out / "features", both.out / "features", ignore=shutil.ignore_patterns(".*"))
-        join_base(config.out, alone.out, both.out, genes)
+        join_base(settings.out, alone.out, both.out, genes)
 
     return first, stack.run(both, progress, prepare)
 
@@ -384,22 +351,14 @@ def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
         write_json(target, json.loads((first / "genes" / f"{name}.json").read_text(encoding="utf-8")))
 
 
-def _eqtl(config: DemoConfig, progress: stack.Progress | None) -> tuple[pl.DataFrame, Path]:
+def _eqtl(settings: Demo, progress: Progress | None) -> tuple[pl.DataFrame, Path]:
     """The permutation pass, and where the p-values of all SNPs are."""
     from genopred.pipelines import eqtl
 
-    folder = config.out / "eqtl"
+    folder = settings.out / "eqtl"
     folder.mkdir(parents=True, exist_ok=True)
-    done = eqtl.run(
-        eqtl.EqtlConfig(
-            cohort=example_inputs(config.genes),
-            out=folder / "geuvadis",
-            threads=config.threads,
-            seed=config.seed,
-            resume=config.resume,
-        ),
-        progress,
-    )
+    inputs = example_inputs(settings.gene)
+    done = eqtl.run(Eqtl(**inputs, out=folder / "geuvadis", seed=settings.seed, **_same(settings)), progress)
     if done.genes is None:
         raise GenopredError("eqtl: no permutation pass was made.")
     return done.genes, next(path for path in done.files if "cis_qtl_pairs" in path.name)
@@ -411,49 +370,41 @@ def _near(genes: list[str], nominal: Path, model: Any) -> bool:
     return bool(pairs.filter(pl.col("start_distance").abs() < model.window // 2).head(1).collect().height)
 
 
-def _effects(config: DemoConfig, name: str, progress: stack.Progress | None, **other: Any) -> pl.DataFrame:
+def _effects(settings: Demo, name: str, progress: Progress | None, **other: Any) -> pl.DataFrame:
     from genopred.pipelines import effects
 
-    example = _example()
-    settings: dict[str, Any] = {
-        "genotypes": ("pfile", example.pfile),
-        "fasta": example.reference_file,
-        "model": MODEL,
-        "out": config.out / "effects" / name,
-        "expression": example.expression_file,
-        "tracks": (TRACK,),
-        "device": "cpu",
-        "threads": 1,
-        "resume": config.resume,
-    }
-    settings["out"].parent.mkdir(parents=True, exist_ok=True)
-    return effects.run(effects.EffectsConfig(**(settings | other)), progress).table
+    out = settings.out / "effects" / name
+    out.parent.mkdir(parents=True, exist_ok=True)
+    wanted = Effects(**_on_the_model(settings, tracks=(TRACK,), out=out, **other))
+    return effects.run(wanted, progress).table
 
 
-def _overlap(config: DemoConfig, effects: pl.DataFrame, nominal: Path, progress: stack.Progress | None) -> Any:
+def _overlap(settings: Demo, effects: pl.DataFrame, nominal: Path, progress: Progress | None) -> Any:
     """Do the model and the eQTLs put the same SNPs of each gene first? None where there is nothing to put in order."""
-    from genopred.io.snptable import TableSpec
     from genopred.pipelines import overlap
 
     if max(effects.group_by("gene").len()["len"].to_list(), default=0) <= TOP:
         return None
-    folder = config.out / "overlap"
+    folder = settings.out / "overlap"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = overlap.OverlapConfig(
-        a=(TableSpec(config.out / "effects" / "genes.parquet", "model", score="abs:effect"),),
-        b=TableSpec(nominal, "eQTL", score="p:pval_nominal"),
+    wanted = Overlap(
+        a=(NamedFile("model", settings.out / "effects" / "genes.parquet"),),
+        a_score="abs:effect",
+        b=NamedFile("eQTL", nominal),
+        b_score="p:pval_nominal",
         out=folder / "model",
         k=(TOP,),
         pfile=_example().pfile,
         draws=2_000,
         resamples=500,
-        seed=config.seed,
+        seed=settings.seed,
         figures="none",
+        max_bytes=settings.max_bytes,
     )
-    return overlap.run(settings, progress)
+    return overlap.run(wanted, progress)
 
 
-def _locus(config: DemoConfig, effects: pl.DataFrame, nominal: Path, progress: stack.Progress | None) -> Locus | None:
+def _locus(settings: Demo, effects: pl.DataFrame, nominal: Path, progress: Progress | None) -> Locus | None:
     """The gene with the smallest p-value of a SNP that the model sees from its TSS, and what the model says there."""
     pairs = pl.read_parquet(nominal)
     seen = effects.select("gene", pl.col("id").alias("variant_id"), "pos")
@@ -465,10 +416,10 @@ def _locus(config: DemoConfig, effects: pl.DataFrame, nominal: Path, progress: s
     genes = example.expression.genes
     gene = genes.row(by_predicate=pl.col("gene_id") == lead["phenotype_id"], named=True)
     around = {"gene": (gene["gene_id"],), "center": "snp", "upstream": REACH, "downstream": REACH, "share": SHARE}
-    scored = _effects(config, "locus", progress, **around)
+    scored = _effects(settings, "locus", progress, **around)
     half = MUTATED // 2
     stretch = Interval(gene["chrom"], lead["pos"] - 1 - half, lead["pos"] + half)
-    mutations = _effects(config, "mutations", progress, gene=(gene["gene_id"],), ism=stretch)
+    mutations = _effects(settings, "mutations", progress, gene=(gene["gene_id"],), ism=stretch)
     variants = example.genotypes.variants.select(pl.col("id").alias("variant_id"), "pos").with_row_index("column")
     of = pairs.filter(pl.col("phenotype_id") == gene["gene_id"]).join(variants, on="variant_id", how="inner")
     dosage = example.genotypes.dosage(of["column"].to_numpy().astype(np.int64)).astype(np.float64)

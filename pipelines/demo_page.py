@@ -14,11 +14,12 @@ from genopred.genetics.overlap import NULLS
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import stack
 from genopred.report.tables import Cell, GeneNames, Grid, estimate, interval, number, p_value, significant
+from genopred.settings import Stack
 from genopred.types import plain_chrom
 
 if TYPE_CHECKING:
     from genopred.pipelines.demo import Locus
-    from genopred.pipelines.demo import Sequence as Found
+    from genopred.pipelines.demo import OfSequence as Found
     from genopred.report.page import Section
 
 #: What to subtract from a GRCh37 position of the slice for its place in GRCh38, to within 15 bp.
@@ -28,18 +29,16 @@ SCORES = ("baseline-prs", "pt-prs")
 _FEW_GENES = 6
 
 
-def write(
-    config: stack.StackConfig, result: stack.StackResult, found: Found | None, lines: Mapping[str, Sequence[str]]
-) -> Path:
+def write(settings: Stack, result: stack.StackResult, found: Found | None, lines: Mapping[str, Sequence[str]]) -> Path:
     """Write the page over that of the stack.
 
     Parameters
     ----------
-    config : StackConfig
+    settings : genopred.settings.Stack
         Of the run on genotypes alone.
     result : StackResult
-    found : Sequence or None
-        What the sequence model adds (`genopred.pipelines.demo.Sequence`); None without torch.
+    found : OfSequence or None
+        What the sequence model adds (`genopred.pipelines.demo.OfSequence`); None without torch.
     lines : mapping of str to sequence of str
         As from `lines`; without torch they say what is left out.
 
@@ -49,7 +48,7 @@ def write(
     """
     from genopred.report.page import Section
 
-    first = [scores_section(config, result)]
+    first = [scores_section(settings, result)]
     last: list[Section] = []
     if found is None:
         last += [Section(heading, tuple(text)) for heading, text in lines.items()]
@@ -58,7 +57,7 @@ def write(
         first = [model_section(found), features_section(found, names), *first]
         last += [added_section(result, found), effects_section(found, names), overlap_section(found)]
     stack.write_report(
-        config,
+        settings,
         result,
         last,
         first=first,
@@ -380,7 +379,7 @@ def features_section(found: Found, names: GeneNames) -> Section:
     )
 
 
-def scores_section(config: stack.StackConfig, result: stack.StackResult) -> Section:
+def scores_section(settings: Stack, result: stack.StackResult) -> Section:
     """The polygenic scores beside the stack."""
     from genopred.report.figures import best_genes, predicted_scatter, r2_against_r2
     from genopred.report.page import Section
@@ -397,7 +396,7 @@ def scores_section(config: stack.StackConfig, result: stack.StackResult) -> Sect
     main, names = methods[-1], GeneNames(result.symbols)
     gene, r2 = best_genes(result.scores, main, 1)[0]
     predictions = (
-        pl.scan_parquet(config.out / "predictions.parquet")
+        pl.scan_parquet(settings.out / "predictions.parquet")
         .filter((pl.col("gene_id") == gene) & (pl.col("method") == main))
         .collect()
     )

@@ -29,21 +29,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from genopred import align
-from genopred.errors import AlignmentError, GenopredError, examples
-from genopred.files import atomic, lock_output, write_files, write_json, write_table
+from genopred.errors import AlignmentError, examples
+from genopred.files import atomic, write_json
 from genopred.genetics import eqtl
-from genopred.pipelines.cohort import CohortInputs, open_cohort
-from genopred.pipelines.run import clear, fingerprint, settle
+from genopred.pipelines.inputs import open_cohort
+from genopred.pipelines.run import Progress, Run, say
+from genopred.settings import Eqtl
 from genopred.types import Cohort, MatchReport, Note, plain_chrom
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int, str], None]
-
-TRANSFORMS = ("inverse-normal", "none")
 
 #: Everything that is written after `<out>.`
 OUTPUTS = (
@@ -69,54 +65,6 @@ NOTHING = "no usable variant in the cis window"
 
 
 @dataclass(frozen=True)
-class EqtlConfig:
-    """Everything that a run depends on.
-
-    Attributes
-    ----------
-    cohort : CohortInputs
-    out : Path
-        Prefix of the outputs.
-    nominal : bool
-        Write all gene-variant pairs.
-    permutations : int
-        0 leaves out the permutation pass, and with it q-values.
-    independent, susie : bool
-        Conditionally independent signals, credible sets; of genes with q up to `fdr`.
-    fdr : float
-    compat : str
-        `tensorqtl` or `qtltools`, see `genopred.genetics.eqtl`.
-    transform : str
-        `inverse-normal` or `none`, for each gene over the people used.
-    maf : float
-        Leave out rarer variants; frequency among the people used.
-    n_effects : int
-        Most effects of a gene that SuSiE looks for.
-    coverage, min_abs_corr : float
-        Of credible sets.
-    threads, seed : int
-    resume : bool
-    """
-
-    cohort: CohortInputs
-    out: Path
-    nominal: bool = True
-    permutations: int = 1000
-    independent: bool = False
-    susie: bool = False
-    fdr: float = 0.05
-    compat: str = "tensorqtl"
-    transform: str = "inverse-normal"
-    maf: float = 0.0
-    n_effects: int = 10
-    coverage: float = 0.95
-    min_abs_corr: float = 0.5
-    threads: int = 1
-    seed: int = 1
-    resume: bool = True
-
-
-@dataclass(frozen=True)
 class EqtlResult:
     """What a run found, besides its files.
 
@@ -131,6 +79,8 @@ class EqtlResult:
         Gene-variant pairs tested.
     files : list of Path
     report : MatchReport
+    fdr : float
+        At which a gene counts as having one.
     """
 
     genes: pl.DataFrame | None
@@ -140,14 +90,29 @@ class EqtlResult:
     pairs: int
     files: list[Path] = field(repr=False)
     report: MatchReport = field(repr=False)
+    fdr: float = 0.05
+
+    def lines(self) -> list[str]:
+        """What was found, in words, and where it is."""
+        said = [f"{self.pairs:,} gene-variant pairs tested"]
+        if self.genes is not None:
+            hits = int((self.genes["qval"] <= self.fdr).sum())
+            many = f"{hits:,} of {self.genes.height:,} genes"
+            said.append(f"{many} with an eQTL at FDR {self.fdr:g} (pi0 {self.pi0:.3f})")
+        if self.independent is not None:
+            said.append(f"{self.independent.height:,} independent signals")
+        if self.susie is not None:
+            sets = self.susie.select("phenotype_id", "cs_id").n_unique()
+            said.append(f"{sets:,} credible sets of {self.susie['phenotype_id'].n_unique():,} genes")
+        return said + [f"  {file}" for file in self.files]
 
 
-def run(config: EqtlConfig, progress: Progress | None = None) -> EqtlResult:
+def run(settings: Eqtl, progress: Progress | None = None) -> EqtlResult:
     """Map eQTLs and write the tables.
 
     Parameters
     ----------
-    config : EqtlConfig
+    settings : genopred.settings.Eqtl
     progress : function of (done, total, label), optional
 
     Returns
@@ -159,41 +124,10 @@ def run(config: EqtlConfig, progress: Progress | None = None) -> EqtlResult:
     GenopredError
         On bad input or arguments, before anything is computed where that is possible.
     """
-    _check(config)
-    step = progress or (lambda done, total, label: None)
-    with lock_output(config.out), threadpool_limits(1):
-        cohort = open_cohort(config.cohort)
-        for line in cohort.report.lines():
-            log.info(line)
-        work = _Work(config, cohort)
-        return work.run(step)
-
-
-def _check(config: EqtlConfig) -> None:
-    if config.compat not in eqtl.COMPAT:
-        raise GenopredError(f"--compat {config.compat!r} is unknown; choose one of {', '.join(eqtl.COMPAT)}.")
-    if config.transform not in TRANSFORMS:
-        raise GenopredError(f"--transform {config.transform!r} is not for eqtl; choose one of {', '.join(TRANSFORMS)}.")
-    if not config.nominal and not config.permutations:
-        raise GenopredError("--no-nominal with --permute 0 leaves nothing to do; ask for one of the two.")
-    if config.permutations and config.permutations < 100:
-        raise GenopredError(
-            f"--permute {config.permutations}: a beta distribution needs at least 100 permutations; 1000 is usual."
-        )
-    for flag, on in (("--independent", config.independent), ("--susie", config.susie)):
-        if on and not config.permutations:
-            raise GenopredError(f"{flag} works on the genes of the permutation pass; leave --permute at 1000 or so.")
-        if on and config.compat == "qtltools":
-            raise GenopredError(f"{flag} follows tensorQTL and has no QTLtools version; leave out --compat qtltools.")
-    if not 0 < config.fdr < 1:
-        raise GenopredError(f"--fdr is {config.fdr}; it must lie between 0 and 1, as 0.05.")
-    for flag, value, low, high in (
-        ("--coverage", config.coverage, 0.01, 0.9999),
-        ("--min-abs-corr", config.min_abs_corr, 0, 1),
-        ("--maf", config.maf, 0, 0.5),
-    ):
-        if not low <= value <= high:
-            raise GenopredError(f"{flag} is {value}; it must lie between {low} and {high}.")
+    with Run(settings, OUTPUTS, progress) as job:
+        cohort = open_cohort(settings)
+        say(cohort.report)
+        return _Work(job, settings, cohort).run()
 
 
 @dataclass(frozen=True)
@@ -211,18 +145,18 @@ class _Chromosome:
 class _Work:
     """One run: which parts are done, and where they lie until the end."""
 
-    def __init__(self, config: EqtlConfig, cohort: Cohort) -> None:
-        self.config = config
+    def __init__(self, job: Run, settings: Eqtl, cohort: Cohort) -> None:
+        self.job, self.settings = job, settings
         self.cohort = cohort
         self.covariates = None if cohort.covariates is None else cohort.covariates.values
-        self.parts = Path(f"{config.out}.parts")
+        self.parts = job.path("parts")
         self.gene_ids = cohort.expression.genes["gene_id"].to_list()
         self.total = len(self.gene_ids)
         self.reading = threading.Lock()  # an opened genotype file is for one thread at a time
 
-    def run(self, step: Progress) -> EqtlResult:
-        config = self.config
-        self._settle()
+    def run(self) -> EqtlResult:
+        settings, step = self.settings, self.job.step
+        self.job.settle()
         chromosomes = list(self._chromosomes())
         notes: dict[tuple[str, str], list[Any]] = {}
         untested: list[str] = []
@@ -241,22 +175,22 @@ class _Work:
             step(done, self.total, chrom.name)
         report = self._report(notes, untested, pairs)
         genes = independent = susie = pi0 = None
-        files = [self._nominal_path(chrom) for chrom in chromosomes] if config.nominal else []
-        if config.permutations:
+        files = [self._nominal_path(chrom) for chrom in chromosomes] if settings.nominal else []
+        if settings.permute:
             genes = self._gather(chromosomes, "permutation")
-            genes, pi0 = eqtl.add_qvalues(genes, config.fdr)
-            hits = genes.filter(pl.col("qval") <= config.fdr)
+            genes, pi0 = eqtl.add_qvalues(genes, settings.fdr)
+            hits = genes.filter(pl.col("qval") <= settings.fdr)
             cut = float(hits["pval_beta"].max() or 0.0)  # type: ignore[arg-type]
             log.info(
-                f"{hits.height:,} of {genes.height:,} genes have an eQTL at FDR {config.fdr:g} "
+                f"{hits.height:,} of {genes.height:,} genes have an eQTL at FDR {settings.fdr:g} "
                 f"(pi0 {pi0:.3f}, gene-level p up to {cut:.3g})"
             )
             wanted = set(hits["phenotype_id"].to_list())
-            if config.independent:
+            if settings.independent:
                 independent = self._per_gene(chromosomes, wanted, "independent", step, cut)
-            if config.susie:
+            if settings.susie:
                 susie = self._per_gene(chromosomes, wanted, "susie", step, cut)
-            _write_matched(config.out, report)
+            self.job.matched(report)
             # q-values last: until they are there, the run is not finished.
             for name, table in (
                 ("cis_independent_qtl", independent),
@@ -264,11 +198,11 @@ class _Work:
                 ("cis_qtl", genes),
             ):
                 if table is not None:
-                    files.extend(write_table(table, f"{config.out}.{name}"))
+                    files.extend(self.job.save(**{name: table}))
         else:
-            _write_matched(config.out, report)
+            self.job.matched(report)
         self._wipe()
-        return EqtlResult(genes, independent, susie, pi0, pairs, files, report)
+        return EqtlResult(genes, independent, susie, pi0, pairs, files, report, settings.fdr)
 
     def _report(self, notes: dict[tuple[str, str], list[Any]], untested: list[str], pairs: int) -> MatchReport:
         """What became of variants and genes; refused where nothing was tested at all."""
@@ -278,23 +212,17 @@ class _Work:
             for status, reason, n, shown in rows:
                 log.info(f"{item}: {n:,} {status}: {reason} ({shown})")
         if not pairs:
-            clear(self.config.out, OUTPUTS, prefix=True)
+            self.job.clear()
             self._wipe()
             why = "; ".join(f"{n:,} {reason}" for _, reason, n, _ in of_variants) or "no variant is in a window"
             raise AlignmentError(
                 f"nothing was tested: none of {self.total:,} genes has a usable variant within "
-                f"{self.config.cohort.window:,} bases (variants: {why}). Check genotypes and expression, or raise "
+                f"{self.settings.window:,} bases (variants: {why}). Check genotypes and expression, or raise "
                 "--window."
             )
         return align.extend(align.extend(self.cohort.report, "variants", of_variants), "genes", of_genes)
 
     # --- what was done before --------------------------------------------------------------------------------
-
-    def _settle(self) -> None:
-        """Keep what an interrupted run with the same settings left; refuse to mix others in."""
-        config = self.config
-        if settle(config.out, fingerprint(config), OUTPUTS, resume=config.resume, prefix=True) and self.parts.is_dir():
-            log.info(f"going on with what an earlier run left in {self.parts}")
 
     def _wipe(self) -> None:
         for file in self.parts.iterdir() if self.parts.is_dir() else ():
@@ -306,11 +234,11 @@ class _Work:
         return self.parts / f"{what}.{chrom.name}.{kind}"
 
     def _nominal_path(self, chrom: _Chromosome) -> Path:
-        return Path(f"{self.config.out}.cis_qtl_pairs.{chrom.name}.parquet")
+        return self.job.path(f"cis_qtl_pairs.{chrom.name}.parquet")
 
     def _outputs_exist(self, chrom: _Chromosome) -> bool:
-        return (not self.config.nominal or self._nominal_path(chrom).exists()) and (
-            not self.config.permutations or self._part(chrom, "permutation").exists()
+        return (not self.settings.nominal or self._nominal_path(chrom).exists()) and (
+            not self.settings.permute or self._part(chrom, "permutation").exists()
         )
 
     # --- passes ----------------------------------------------------------------------------------------------
@@ -338,34 +266,34 @@ class _Work:
         return self.cohort.expression.values[:, rows]
 
     def _model(self, rows: NDArray[np.int64]) -> eqtl.CisModel:
-        normalise = self.config.transform == "inverse-normal"
-        return eqtl.cis_model(self._values(rows), self.covariates, normalise=normalise, compat=self.config.compat)
+        normalise = self.settings.transform == "inverse-normal"
+        return eqtl.cis_model(self._values(rows), self.covariates, normalise=normalise, compat=self.settings.compat)
 
     def _orders(self) -> NDArray[np.intp] | None:
-        config = self.config
-        if not config.permutations:
+        settings = self.settings
+        if not settings.permute:
             return None
-        return eqtl.permutation_indices(len(self.cohort.samples), config.permutations, config.seed)
+        return eqtl.permutation_indices(len(self.cohort.samples), settings.permute, settings.seed)
 
     def _scan(self, chrom: _Chromosome, facts: Path, progress: Callable[[int, int], None]) -> None:
-        config, genotypes = self.config, self.cohort.genotypes
+        settings, genotypes = self.settings, self.cohort.genotypes
         scan = eqtl.cis_scan(
             lambda a, b: genotypes.dosage(chrom.columns[a:b]),
             chrom.pos,
             chrom.tss,
             self._model(chrom.genes),
-            config.cohort.window,
+            settings.window,
             permutations=self._orders(),
-            maf=config.maf,
-            threads=config.threads,
+            maf=settings.maf,
+            threads=self.job.threads,
             progress=progress,
         )
         ids = [self.gene_ids[i] for i in chrom.genes.tolist()]
-        if config.nominal:
+        if settings.nominal:
             table = eqtl.nominal_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
             with atomic(self._nominal_path(chrom)) as temporary:
                 table.write_parquet(temporary, compression="lz4", statistics=False)
-        if config.permutations:
+        if settings.permute:
             table = eqtl.permutation_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
             with atomic(self._part(chrom, "permutation")) as temporary:
                 table.write_parquet(temporary)
@@ -394,7 +322,7 @@ class _Work:
             path = self._part(chrom, what)
             if not path.exists():
                 tables = []
-                with ThreadPoolExecutor(max(1, min(self.config.threads, len(rows)))) as pool:
+                with ThreadPoolExecutor(max(1, min(self.job.threads, len(rows)))) as pool:
                     try:
                         for n, table in enumerate(pool.map(partial(one, chrom), rows), start=1):
                             tables.append(table)
@@ -410,7 +338,7 @@ class _Work:
 
     def _window(self, chrom: _Chromosome, row: int) -> tuple[int, int, NDArray[np.float32]]:
         tss = self.cohort.expression.genes["tss"][row]
-        start, stop = eqtl.cis_windows(chrom.pos, [tss], self.config.cohort.window)
+        start, stop = eqtl.cis_windows(chrom.pos, [tss], self.settings.window)
         a, b = int(start[0]), int(stop[0])
         with self.reading:
             return a, b, self.cohort.genotypes.dosage(chrom.columns[a:b])
@@ -427,8 +355,8 @@ class _Work:
             orders if orders is not None else np.empty((0, 0), dtype=np.intp),
             gene_id=self.gene_ids[row],
             variant_ids=chrom.ids[a:b],
-            normalise=self.config.transform == "inverse-normal",
-            maf=self.config.maf,
+            normalise=self.settings.transform == "inverse-normal",
+            maf=self.settings.maf,
         )
 
     def _susie(self, chrom: _Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
@@ -437,12 +365,13 @@ class _Work:
         a, b, dosage = self._window(chrom, row)
         model = self._model(np.array([row]))
         frequency = np.nanmean(np.where(np.isnan(dosage).all(axis=0), 0.0, dosage), axis=0) / 2
-        use = np.minimum(frequency, 1 - frequency) >= self.config.maf
+        use = np.minimum(frequency, 1 - frequency) >= self.settings.maf
         x = eqtl.residual_dosage(dosage[:, use], model)
-        fit = susie(x, model.residuals[:, 0], self.config.n_effects)
+        fit = susie(x, model.residuals[:, 0], self.settings.max_effects)
         ids, af = chrom.ids[a:b].to_numpy()[use], frequency[use]
         rows = []
-        for number, found in enumerate(credible_sets(fit, x, self.config.coverage, self.config.min_abs_corr), start=1):
+        sets = credible_sets(fit, x, self.settings.coverage, self.settings.min_abs_corr)
+        for number, found in enumerate(sets, start=1):
             for variant in np.sort(found.variants).tolist():
                 rows.append(
                     {
@@ -457,7 +386,3 @@ class _Work:
                     }
                 )
         return pl.DataFrame(rows, schema=SUSIE_SCHEMA, orient="row")
-
-
-def _write_matched(out: Path, report: MatchReport) -> None:
-    write_files({f"{out}.matched.tsv": lambda path: report.table.write_csv(path, separator="\t")})

@@ -1,1 +1,40 @@
-"""What each workflow can be told: frozen dataclasses, every field written once, read by Python, TOML and command line."""
+"""What each workflow can be told: frozen dataclasses, every field written once, read by Python, TOML and command line.
+
+A workflow `genopred NAME` is the class `Name` here, made of the parts in `genopred.settings.parts`; Python users give it
+to `genopred.pipelines.NAME.run`.
+"""
+
+from genopred.settings.benchmark import Benchmark
+from genopred.settings.declare import Option, Settings, declared
+from genopred.settings.demo import Demo
+from genopred.settings.effects import Effects
+from genopred.settings.eqtl import Eqtl
+from genopred.settings.evaluate import Evaluate
+from genopred.settings.features import Features
+from genopred.settings.overlap import Overlap
+from genopred.settings.parts import Output
+from genopred.settings.prs import Prs
+from genopred.settings.stack import Stack
+from genopred.settings.train import Train
+
+#: Every workflow, in the order of `genopred --help`.
+WORKFLOWS: tuple[type[Output], ...] = (
+    Demo, Stack, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate,
+)  # fmt: skip
+
+__all__ = [
+    "WORKFLOWS",
+    "Benchmark",
+    "Demo",
+    "Effects",
+    "Eqtl",
+    "Evaluate",
+    "Features",
+    "Option",
+    "Overlap",
+    "Prs",
+    "Settings",
+    "Stack",
+    "Train",
+    "declared",
+]

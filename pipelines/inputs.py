@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,49 +11,43 @@ from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
 from genopred.io.lists import read_ids, read_samples
+from genopred.settings import parts
 from genopred.types import Cohort, Covariates, Genotypes
 
 
-@dataclass(frozen=True)
-class CohortInputs:
-    """Where the data are and which part of them to use; exactly one of bfile, pfile and vcf."""
+def open_genotypes(genotypes: parts.Genotypes, *, split: bool = False) -> Genotypes:
+    """Genotypes from whichever one of the three sources is given.
 
-    expression: Path
-    bfile: Path | None = None
-    pfile: Path | None = None
-    vcf: Path | None = None
-    covar: Path | None = None
-    covar_names: tuple[str, ...] | None = None
-    n_covariates: int | None = None
-    keep: Path | None = None
-    remove: Path | None = None
-    extract: Path | None = None
-    exclude: Path | None = None
-    genes: tuple[str, ...] | None = None
-    window: int = 500_000
-    min_overlap: float = 20
-    keep_overlap: bool = False
-
-
-def open_genotypes(bfile: Path | None = None, pfile: Path | None = None, vcf: Path | None = None) -> Genotypes:
-    """Genotypes from whichever one of the three sources is given."""
-    given = [name for name, path in (("--bfile", bfile), ("--pfile", pfile), ("--vcf", vcf)) if path is not None]
-    if len(given) != 1:
-        raise GenopredError(f"genotypes: {' and '.join(given) or 'none'} given; give one of --bfile, --pfile, --vcf.")
-    if bfile is not None:
+    Parameters
+    ----------
+    genotypes : settings with that part
+    split : bool
+        Records of a VCF with several ALT alleles become one variant each; else they are left out.
+    """
+    source = genotypes.genotypes
+    if source is None:
+        raise GenopredError("Genotypes: none given; give exactly one of --bfile, --pfile and --vcf.")
+    kind, path = source
+    if kind == "bfile":
         from genopred.io.plink import read_plink
 
-        return read_plink(bfile)
-    if pfile is not None:
+        return read_plink(path)
+    if kind == "pfile":
         from genopred.io.pgen import read_pgen
 
-        return read_pgen(pfile)
+        return read_pgen(path)
     from genopred.io.vcf import read_vcf
 
-    return read_vcf(Path(str(vcf)))
+    return read_vcf(path, multiallelic="split") if split else read_vcf(path)
 
 
-def open_cohort(inputs: CohortInputs) -> Cohort:
+def chosen_genes(genes: parts.Genes) -> tuple[str, ...] | None:
+    """Ids of the genes that are named, one by one and in a file; None for all."""
+    listed: list[str] = [] if genes.genes is None else read_ids(genes.genes, "a list of genes, one a line").tolist()
+    return (*genes.gene, *listed) or None
+
+
+def open_cohort(cohort: parts.Cohort) -> Cohort:
     """Open all files and match samples, chromosomes and genes.
 
     Raises
@@ -62,29 +55,30 @@ def open_cohort(inputs: CohortInputs) -> Cohort:
     GenopredError
         If a file is bad or the files do not fit together.
     """
-    genotypes = open_genotypes(inputs.bfile, inputs.pfile, inputs.vcf)
-    expression = read_expression(inputs.expression)
+    genes = chosen_genes(cohort)
+    genotypes = open_genotypes(cohort)
+    expression = read_expression(cohort.expression)
     covariates = None
-    if inputs.covar is not None:
+    if cohort.covar is not None:
         known = set(expression.samples.tolist()) | set(genotypes.samples.tolist())
         covariates = choose_covariates(
-            read_covariates(inputs.covar, samples=known), inputs.covar_names, inputs.n_covariates
+            read_covariates(cohort.covar, samples=known), cohort.covar_name, cohort.n_covariates
         )
-    floor = inputs.min_overlap
+    floor = cohort.min_overlap
     if floor < 1:
         floor = int(np.ceil(floor * len(expression.samples)))
     return align.match(
         genotypes,
         expression,
         covariates,
-        keep=None if inputs.keep is None else read_samples(inputs.keep),
-        remove=None if inputs.remove is None else read_samples(inputs.remove),
-        extract=None if inputs.extract is None else read_ids(inputs.extract),
-        exclude=None if inputs.exclude is None else read_ids(inputs.exclude),
-        genes=inputs.genes,
-        window=inputs.window,
+        keep=None if cohort.keep is None else read_samples(cohort.keep),
+        remove=None if cohort.remove is None else read_samples(cohort.remove),
+        extract=None if cohort.extract is None else read_ids(cohort.extract),
+        exclude=None if cohort.exclude is None else read_ids(cohort.exclude),
+        genes=genes,
+        window=cohort.window,
         min_overlap=int(floor),
-        keep_overlap=inputs.keep_overlap,
+        keep_overlap=cohort.keep_overlap,
     )
 
 

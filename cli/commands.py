@@ -1,0 +1,186 @@
+"""The command line as cyclopts sees it: a command for each class of settings, an option for each of its fields."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter, Token
+from cyclopts.exceptions import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnusedCliTokensError,
+)
+
+from genopred.errors import GenopredError, near, shortened
+from genopred.settings import WORKFLOWS, declared
+from genopred.settings.declare import Declared
+from genopred.settings.parts import RUN, Output
+
+_ABOUT = """Predict gene expression from genotype, and say honestly how well.
+
+`genopred demo` shows the main job on real people in a few minutes; `genopred COMMAND --help` says more.
+"""
+
+
+class UsageError(GenopredError):
+    """The command line itself cannot be understood."""
+
+
+def commands() -> dict[str, type[Output]]:
+    """Subcommands and their settings, in the order of `genopred --help`.
+
+    >>> list(commands())[:2]
+    ['demo', 'stack']
+    """
+    return {re.sub(r"(?<!^)(?=[A-Z])", "-", workflow.__name__).lower(): workflow for workflow in WORKFLOWS}
+
+
+def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
+    """What was asked for; None where it was help, which is then on stdout.
+
+    Parameters
+    ----------
+    words : sequence of str
+        After the program's name.
+    command_line : str
+        The whole, as it can be pasted again.
+
+    Raises
+    ------
+    GenopredError
+        If the words make no command, or no settings.
+    """
+    known = commands()
+    chosen = next((word for word in words if not word.startswith("-")), "")
+    if chosen and chosen not in known:
+        raise UsageError(
+            f"there is no command {shortened(chosen)!r}{near(chosen.replace('_', '-'), known)}. The commands are: "
+            f"{', '.join(known)}. See --help."
+        )
+    workflow = known.get(chosen)
+    if workflow is not None:
+        _check_options(words, workflow)
+    asked: list[tuple[str, Output]] = []
+
+    def take(*arguments: str, **given: Any) -> None:
+        assert workflow is not None  # noqa: S101 - cyclopts calls the command that was chosen
+        named = dict(zip((f.name for f in declared(workflow).values() if f.option.argument), arguments))
+        values: dict[str, Any] = {"command": command_line, **named, **given}
+        asked.append((chosen, workflow(**values)))
+
+    app = App(
+        name="genopred", help=_ABOUT, help_format="plaintext", help_flags=("--help", "-h"), version_flags=(),
+        print_error=False, exit_on_error=False, result_action="return_value",
+    )  # fmt: skip
+    for i, (name, other) in enumerate(known.items()):
+        command: Callable[..., None] = _not_chosen
+        if name == chosen:
+            command = take
+            take.__signature__ = inspect.Signature(_parameters(other))  # type: ignore[attr-defined]
+        app.command(command, name=name, help=_help(other, whole=name == chosen), sort_key=i)
+    try:
+        app(list(words))
+    except CycloptsError as wrong:
+        raise UsageError(f"{_line(wrong, words)} See --help.") from None
+    return asked[0] if asked else None
+
+
+def _not_chosen() -> None:
+    """Stand in for a command that was not asked for."""
+
+
+def _check_options(words: Sequence[str], workflow: type[Output]) -> None:
+    """Name an unknown option first, whatever else is missing because of it."""
+    fields = [field for field in declared(workflow).values() if not field.option.argument]
+    known = [*(field.flag for field in fields), *(field.option.off for field in fields if field.option.off)]
+    unknown = [word for word in (word.partition("=")[0] for word in words) if word.startswith("--") and word != "--"]
+    unknown = [word for word in unknown if word not in known and word != "--help"]
+    if unknown and "--help" not in words:
+        raise UsageError(f"there is no option {shortened(unknown[0])}{near(unknown[0], known)}. See --help.")
+
+
+def _help(workflow: type[Output], whole: bool) -> str:
+    """What a command does, each paragraph on one line for the terminal to wrap."""
+    paragraphs = inspect.cleandoc(workflow.__doc__ or "").split("\n\nAttributes\n")[0].split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs[: None if whole else 1])
+
+
+def _parameters(workflow: type[Output]) -> list[inspect.Parameter]:
+    """The options of a command: what every run has comes last."""
+    shown = [field for field in declared(workflow).values() if not field.option.hidden]
+    panels = dict.fromkeys(field.panel for field in sorted(shown, key=lambda f: f.panel == RUN))
+    groups = {panel: Group(panel, sort_key=i) for i, panel in enumerate(panels)}
+    found = []
+    for field in sorted(shown, key=lambda f: not f.option.argument):
+        spelt = {
+            "name": field.flag,
+            "help": field.help,
+            "group": groups[field.panel],
+            "show_default": _default(field),
+            "required": field.required,
+            "negative": field.option.off or "",
+        }
+        if not field.switch:
+            spelt |= {"metavar": _metavar(field), "converter": _texts if field.option.each else _text, "n_tokens": 1}
+        if field.option.argument:
+            del spelt["name"], spelt["metavar"]
+        kind = inspect.Parameter.POSITIONAL_ONLY if field.option.argument else inspect.Parameter.KEYWORD_ONLY
+        hint = list[str] if field.option.each else field.hint if field.choices or field.switch else str
+        default = inspect.Parameter.empty if field.required else field.default
+        found.append(
+            inspect.Parameter(field.name, kind, default=default, annotation=Annotated[hint, Parameter(**spelt)])
+        )
+    return found
+
+
+def _metavar(field: Declared) -> str:
+    if field.option.metavar:
+        return field.option.metavar
+    if field.choices:
+        return "|".join(field.choices) if len("|".join(field.choices)) < 30 else "WHICH"
+    return "N" if {int, float} & set(field.kinds) else field.name.upper()
+
+
+def _default(field: Declared) -> Any:
+    """What the help says that it is by default; nothing of switches."""
+    value = field.default
+    if field.required or field.switch or value in (None, (), ""):
+        return False
+    if isinstance(value, tuple):
+        return lambda _: ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
+    if isinstance(value, (int, float)):
+        return lambda _: f"{value:,.12g}"
+    return lambda _: str(value)
+
+
+def _text(_: Any, tokens: Sequence[Token]) -> str:
+    return tokens[0].value
+
+
+def _texts(_: Any, tokens: Sequence[Token]) -> list[str]:
+    return [token.value for token in tokens]
+
+
+def _line(wrong: CycloptsError, words: Sequence[str]) -> str:
+    """What is wrong with the words, in the style of the house."""
+    said = " ".join(str(wrong).split())
+    token = getattr(wrong, "token", None)
+    flag = (token.keyword if token is not None else None) or ""
+    if isinstance(wrong, RepeatArgumentError):
+        return f"{flag} is given more than once; give it once."
+    if isinstance(wrong, MissingArgumentError) and wrong.argument is not None:
+        flag = next((name for name in wrong.argument.names if name.startswith("--")), "")
+        if flag in words:
+            return f"{flag} needs a value."
+        return f"{flag or wrong.argument.field_info.name.upper()} is missing: {wrong.argument.parameter.help}"
+    if isinstance(wrong, UnusedCliTokensError):
+        shown = ", ".join(repr(shortened(word)) for word in (wrong.unused_tokens or [])[:3])
+        return f"unexpected {shown}: options start with --, and their values follow them."
+    if isinstance(wrong, CoercionError) and flag:
+        return f"{flag} is a switch; give no value with it."
+    return said if said.endswith(".") else f"{said}."

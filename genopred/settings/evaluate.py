@@ -1,0 +1,57 @@
+"""Settings of `genopred evaluate`."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from genopred.settings.declare import MOST, Option, settings
+from genopred.settings.parts import RUN, Seeded
+
+HELD = "What is predicted"
+OTHERS = "What it is held against"
+
+
+@settings(out=Path("evaluation"))
+class Evaluate(Seeded):
+    """Score a trained sequence model on tracks that it has not seen, beside other models and a ridge.
+
+    Writes into the folder OUT: scores.tsv (each track and metric with its interval over blocks), differences.tsv,
+    predictions.parquet, figures, and the page evaluate.html. Each look at a split is a line in evaluations.tsv of the
+    training run's folder (of OUT, where MODEL has none).
+
+    Attributes
+    ----------
+    model
+        The folder of a training run, a model's folder or file, or a name such as enformer-small.
+    config
+        Tracks, windows and split: the TOML file of a training, or a run's folder. MODEL's own by default.
+    split
+        Which part. Looks at test are counted.
+    strands
+        forward, or both: the mean of the predictions from both strands.
+    against
+        Another model, on the same bins; repeatable.
+    baseline
+        ridge: on GC content and k-mers, fitted on the training windows.
+    gtf
+        Genes to draw under the tracks.
+    figures
+        Their format.
+    resamples
+        Draws of blocks for the intervals.
+    device
+        auto (a GPU, else CPU), cpu or cuda:0.
+    """
+
+    PANEL: ClassVar[str] = HELD
+    UNIT: ClassVar[str] = "windows"
+
+    model: Annotated[str, Option(metavar="MODEL", argument=True)]
+    config: Annotated[Path | None, Option(metavar="FILE")] = None
+    split: Literal["train", "validation", "test"] = "test"
+    strands: Literal["forward", "both"] = "forward"
+    against: Annotated[tuple[str, ...], Option(metavar="MODEL", each=True, panel=OTHERS)] = ()
+    baseline: Annotated[tuple[str, ...], Option(metavar="NAME", each=True, panel=OTHERS)] = ()
+    gtf: Annotated[Path | None, Option(metavar="FILE", panel=RUN)] = None
+    figures: Annotated[Literal["svg", "png", "none"], Option(panel=RUN)] = "svg"
+    resamples: Annotated[int, Option(metavar="N", low=0, high=MOST, panel=RUN)] = 1000
+    device: Annotated[str, Option(panel=RUN, matters=False)] = "auto"

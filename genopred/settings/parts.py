@@ -1,0 +1,403 @@
+"""What several workflows are told alike: each part is a class that their settings inherit from."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from genopred.errors import GenopredError
+from genopred.settings.declare import (
+    MOST,
+    MOST_BASES,
+    MOST_SEED,
+    Option,
+    Settings,
+    base_pairs,
+    names,
+    number_of_bytes,
+    settings,
+)
+
+GENOTYPES = "Genotypes (exactly one)"
+EXPRESSION = "Expression and covariates"
+GENES = "Genes"
+FILTERS = "Samples and variants"
+LEARNING = "Learning and evaluation"
+MODEL = "Model"
+RUN = "Run and output"
+
+_FILE = Option(metavar="FILE")
+_COUNT = Option(metavar="K", low=1, high=MOST)
+
+
+def exactly_one(what: str, of: Iterable[tuple[str, Any]], needed: str) -> None:
+    """Refuse none or several of some options.
+
+    Parameters
+    ----------
+    what : str
+        What they give, for the message.
+    of : pairs of (option, value)
+    needed : str
+    """
+    there = [flag for flag, value in of if value]
+    if len(there) != 1:
+        raise GenopredError(f"{what}: {' and '.join(there) or 'none'} given; give {needed}.")
+
+
+@settings()
+class Genotypes(Settings):
+    """Where the genotypes are.
+
+    Attributes
+    ----------
+    bfile
+        PLINK 1: .bed, .bim, .fam.
+    pfile
+        PLINK 2: .pgen, .pvar, .psam.
+    vcf
+        VCF or BCF, .gz or not.
+    """
+
+    PANEL: ClassVar[str] = GENOTYPES
+    #: Whether a run is possible without.
+    NEEDS_GENOTYPES: ClassVar[bool] = True
+
+    bfile: Annotated[Path | None, Option(metavar="PREFIX")] = None
+    pfile: Annotated[Path | None, Option(metavar="PREFIX")] = None
+    vcf: Annotated[Path | None, _FILE] = None
+
+    def check(self) -> None:
+        sources = [(f"--{kind}", getattr(self, kind)) for kind in ("bfile", "pfile", "vcf")]
+        if self.NEEDS_GENOTYPES or any(path for _, path in sources):
+            exactly_one("Genotypes", sources, "exactly one of --bfile, --pfile and --vcf")
+
+    @property
+    def genotypes(self) -> tuple[str, Path] | None:
+        """Which of the three, and its path."""
+        sources = ((kind, getattr(self, kind)) for kind in ("bfile", "pfile", "vcf"))
+        return next(((kind, path) for kind, path in sources if path is not None), None)
+
+
+@settings()
+class People(Settings):
+    """Which people.
+
+    Attributes
+    ----------
+    keep
+        Use only these people (FID IID, or IID).
+    remove
+        Leave these people out.
+    """
+
+    PANEL: ClassVar[str] = FILTERS
+
+    keep: Annotated[Path | None, _FILE] = None
+    remove: Annotated[Path | None, _FILE] = None
+
+
+@settings()
+class Overlapping(People):
+    """Which people, where several files name them.
+
+    Attributes
+    ----------
+    min_overlap
+        Refuse to run when fewer people than this are in all files: a share below 1, or a number.
+    keep_overlap
+        Use the people that are in all files, instead of refusing when some are missing from one.
+    """
+
+    PANEL: ClassVar[str] = FILTERS
+
+    min_overlap: Annotated[float, Option(low=0, high=1e9)] = 20.0
+    keep_overlap: bool = False
+
+
+@settings()
+class Variants(Settings):
+    """Which variants.
+
+    Attributes
+    ----------
+    extract
+        Use only these variants (ids).
+    exclude
+        Leave these variants out.
+    """
+
+    PANEL: ClassVar[str] = FILTERS
+
+    extract: Annotated[Path | None, _FILE] = None
+    exclude: Annotated[Path | None, _FILE] = None
+
+
+@settings()
+class Frequency(Variants):
+    """Which variants, and how rare.
+
+    Attributes
+    ----------
+    maf
+        Leave out rarer variants.
+    """
+
+    PANEL: ClassVar[str] = FILTERS
+
+    maf: Annotated[float, Option(metavar="FREQ", low=0, high=0.5)] = 0.0
+
+
+@settings()
+class Genes(Settings):
+    """Which genes.
+
+    Attributes
+    ----------
+    gene
+        A gene id, with or without version; repeatable.
+    genes
+        A file with one gene id a line.
+    all_genes
+        Every gene of the expression file.
+    """
+
+    PANEL: ClassVar[str] = GENES
+
+    gene: Annotated[tuple[str, ...], Option(metavar="ID", each=True, matters=False)] = ()
+    genes: Annotated[Path | None, Option(metavar="FILE", matters=False)] = None
+    all_genes: Annotated[bool, Option(flag="--all", matters=False)] = False
+
+    @property
+    def names_genes(self) -> bool:
+        """Whether genes were asked for in any way."""
+        return bool(self.gene or self.genes or self.all_genes)
+
+    def check_genes(self) -> None:
+        """Refuse genes that are named in no way, or in several."""
+        given = (("--gene", self.gene), ("--genes", self.genes), ("--all", self.all_genes))
+        exactly_one("Genes", given, "--gene ID (as often as you like), --genes FILE or --all")
+
+
+@settings()
+class Cis(Genes):
+    """Which genes, and how far around them.
+
+    Attributes
+    ----------
+    window
+        Cis window on each side of the TSS: 500kb, 1Mb, 250000.
+    """
+
+    PANEL: ClassVar[str] = GENES
+
+    #: 500 kb is what PrediXcan, FUSION and most eQTL studies of this size use.
+    window: Annotated[int, Option(metavar="SIZE", low=1, high=MOST_BASES, read=base_pairs)] = 500_000
+
+
+@settings()
+class Covariates(Settings):
+    """Covariates of people.
+
+    Attributes
+    ----------
+    covar
+        Covariates, people as rows or as columns (found out, and said).
+    covar_name
+        Use only these covariates.
+    n_covariates
+        Use only the first K covariates.
+    """
+
+    PANEL: ClassVar[str] = EXPRESSION
+
+    covar: Annotated[Path | None, _FILE] = None
+    covar_name: Annotated[tuple[str, ...] | None, Option(metavar="A,B,...", read=names)] = None
+    n_covariates: Annotated[int | None, Option(metavar="K", low=0, high=MOST)] = None
+
+
+@settings()
+class Cohort(Genotypes, Covariates, Overlapping, Frequency, Cis):
+    """Genotypes and expression of the same people.
+
+    Attributes
+    ----------
+    expression
+        Expression BED (GTEx/tensorQTL: 4 leading columns, QTLtools: 6), .gz or not.
+    """
+
+    PANEL: ClassVar[str] = EXPRESSION
+
+    expression: Annotated[Path, _FILE]
+
+
+@settings()
+class Outcome(Settings):
+    """What is predicted of a gene's expression.
+
+    Attributes
+    ----------
+    transform
+        Of the expression of each gene.
+    residualize
+        Take the covariates out within each training fold (fold), over everyone first as TWAS do (global), or not (none).
+    """
+
+    PANEL: ClassVar[str] = EXPRESSION
+
+    transform: Literal["inverse-normal", "quantile", "zscore", "log1p", "none"] = "inverse-normal"
+    residualize: Literal["fold", "global", "none"] = "fold"
+
+    def check(self) -> None:
+        if self.transform == "quantile" and self.residualize == "fold":
+            raise GenopredError(
+                "--transform quantile brings everyone to the mean distribution of all people, held-out ones included; "
+                "give --residualize global or none with it, or another --transform."
+            )
+
+
+@settings()
+class Folds(Settings):
+    """Nested cross-validation over people.
+
+    Attributes
+    ----------
+    outer_folds
+        Outer folds over people.
+    inner_folds
+        Folds inside each training set.
+    folds
+        Outer folds: two columns, sample and fold.
+    """
+
+    PANEL: ClassVar[str] = LEARNING
+
+    outer_folds: Annotated[int, Option(low=2, high=MOST)] = 5
+    inner_folds: Annotated[int, Option(low=3, high=MOST)] = 5
+    folds: Annotated[Path | None, _FILE] = None
+
+
+@settings()
+class Learners(Settings):
+    """Who learns.
+
+    Attributes
+    ----------
+    learners
+        Base learners, by default all: baseline-prs, pt-prs, ridge, elastic-net, susie, elastic-net-tss, susie-tss,
+        gblup-tss, polynomial, random-forest, xgboost, lightgbm.
+    """
+
+    PANEL: ClassVar[str] = LEARNING
+
+    learners: Annotated[tuple[str, ...] | None, Option(metavar="A,B,...", read=names)] = None
+
+
+@settings()
+class SequenceModel(Settings):
+    """A sequence model, and how it runs.
+
+    Attributes
+    ----------
+    fasta
+        Reference of the build of genotypes or SNPs, .gz (bgzip) or not.
+    model
+        enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, xpresso:FILE.h5,
+        the folder of a genopred train run, or the name of a package's model.
+    dtype
+        Precision.
+    device
+        auto (every GPU that can be used, else the CPU), cpu or cuda:0; genes are shared out among cuda:0,cuda:1.
+    batch_size
+        Windows at a time; halved when memory runs out.
+    tf_gamma
+        Enformer: relative-position gammas as in TensorFlow's; decided from the checkpoint by default.
+    tracks_file
+        One pattern a line, or a table with a column index.
+    strands
+        model (as it was trained), or both: the mean of forward and reverse complement.
+    max_ref_mismatch
+        Share of REF alleles that may differ from the FASTA.
+    allow_swapped
+        REF and ALT may be swapped, as in plink1.9's .bed files; put right.
+    """
+
+    PANEL: ClassVar[str] = MODEL
+
+    fasta: Annotated[Path, _FILE]
+    model: Annotated[str, Option(metavar="NAME[:PATH]")] = "enformer-small"
+    dtype: Literal["fp32", "tf32", "bf16"] = "fp32"
+    device: Annotated[str, Option(matters=False)] = "auto"
+    batch_size: Annotated[int | None, Option(low=1, high=MOST, matters=False)] = None
+    tf_gamma: Annotated[bool | None, Option(off="--no-tf-gamma")] = None
+    tracks_file: Annotated[Path | None, _FILE] = None
+    strands: Literal["model", "both"] = "model"
+    max_ref_mismatch: Annotated[float, Option(low=0, high=1)] = 0.01
+    allow_swapped: bool = False
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What the model's loader is told beside its device."""
+        return {} if self.tf_gamma is None else {"tf_gamma": self.tf_gamma}
+
+
+@settings()
+class Output(Settings):
+    """Every run.
+
+    Attributes
+    ----------
+    out
+        Where the results go; also <out>.log.
+    resume
+        Go on where an earlier run of the same command stopped.
+    quiet
+        Only warnings and errors on stderr.
+    max_bytes
+        Refuse tables and other text that hold more than this once expanded: 512MB, 4GB.
+    threads
+        Cores to use; all by default. Results do not depend on it.
+    command
+        The command line, for pages.
+    """
+
+    PANEL: ClassVar[str] = RUN
+    #: What is counted while it runs, and whether `out` is a folder (else how its files begin).
+    UNIT: ClassVar[str] = "genes"
+    FOLDER: ClassVar[bool] = True
+
+    threads: Annotated[int | None, Option(low=1, high=MOST, matters=False)] = None
+    resume: Annotated[bool, Option(off="--no-resume", matters=False)] = True
+    quiet: Annotated[bool, Option(matters=False)] = False
+    max_bytes: Annotated[int, Option(metavar="SIZE", low=1, high=2**63, read=number_of_bytes, matters=False)] = (
+        512_000_000
+    )
+    out: Annotated[Path, Option(metavar="PATH", matters=False)]
+    command: Annotated[str, Option(hidden=True, matters=False)] = ""
+
+    def check(self) -> None:
+        if self.out.name in ("", ".."):
+            raise GenopredError(
+                f"--out {str(self.out)!r}: results need a name of their own; give a new folder or prefix."
+            )
+        if self.out.exists() and not (self.out.is_file() or self.out.is_dir()):
+            raise GenopredError(f"--out {self.out} is a device or pipe; give the name of a folder or prefix.")
+
+    @property
+    def unit(self) -> str:
+        """What is counted while it runs."""
+        return self.UNIT
+
+
+@settings()
+class Seeded(Output):
+    """Every run that draws.
+
+    Attributes
+    ----------
+    seed
+        Seed of every random choice.
+    """
+
+    PANEL: ClassVar[str] = RUN
+
+    seed: Annotated[int, Option(low=0, high=MOST_SEED)] = 1

@@ -1,0 +1,66 @@
+"""Settings of `genopred stack`."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from genopred.errors import GenopredError
+from genopred.settings.declare import MOST, Option, settings
+from genopred.settings.parts import EXPRESSION, LEARNING, Cohort, Folds, Learners, Outcome, Seeded
+
+
+@settings(maf=0.05, out=Path("genopred-stack"))
+class Stack(Cohort, Outcome, Learners, Folds, Seeded):
+    """Train base learners and the stack, gene by gene, and compare them with polygenic scores.
+
+    Everything is trained in nested cross-validation: each person is predicted once, by models that never saw that
+    person's expression. Writes into the folder OUT: predictions.parquet, scores.tsv (per gene), summary.tsv (per
+    method), matched.tsv (what was dropped and why), weights.json and report.html. A run that was stopped goes on where
+    it was when the same command is given again.
+
+    With --features enformer-small --fasta FILE the model that comes with genopred first predicts from each person's own
+    two sequences; the learners then see that beside the genotypes.
+
+    Attributes
+    ----------
+    symbols
+        What the page calls genes: a GTF of any build, or a table with the columns gene_id and gene_name. Without it a
+        fifth column gene_name of --expression.
+    meta
+        Meta-learner that is the stack; the table shows them all.
+    stratify
+        Balance the folds over groups (ancestry): two columns, sample and group.
+    stack_weights
+        Weights to start from: shipped (learned on GEUVADIS), none, or another run's weights.json.
+    features
+        Sequence features: a folder that `genopred features` wrote, or a model such as enformer-small, which then
+        computes them from --fasta into OUT/features.
+    fasta
+        With --features MODEL: reference of the genotypes' build, .gz (bgzip) or not.
+    inputs
+        What learners see; by default both with --features.
+    feature_transform
+        Of sequence features, learned in the training fold.
+    feature_components
+        Use K principal components of the sequence features, learned in the training fold.
+    """
+
+    PANEL: ClassVar[str] = LEARNING
+
+    symbols: Annotated[Path | None, Option(metavar="FILE", panel=EXPRESSION, matters=False)] = None
+    meta: Annotated[
+        Literal["xgboost", "nnls", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene"], Option(matters=False)
+    ] = "xgboost"
+    stratify: Annotated[Path | None, Option(metavar="FILE")] = None
+    stack_weights: Annotated[str, Option(metavar="WHICH", matters=False)] = "shipped"
+    features: Annotated[str | None, Option(metavar="DIR|MODEL")] = None
+    fasta: Annotated[Path | None, Option(metavar="FILE")] = None
+    inputs: Literal["genotype", "sequence", "both"] | None = None
+    feature_transform: Literal["none", "zscore", "quantile", "log1p"] = "none"
+    feature_components: Annotated[int | None, Option(metavar="K", low=1, high=MOST)] = None
+
+    def check(self) -> None:
+        self.check_genes()
+        if self.inputs is None:
+            object.__setattr__(self, "inputs", "genotype" if self.features is None else "both")
+        if (self.inputs != "genotype") != (self.features is not None):
+            raise GenopredError(f"--inputs {self.inputs} and --features go together; give both or neither.")
