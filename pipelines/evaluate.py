@@ -22,10 +22,13 @@ from genopred.io.text import read_bytes, read_table
 from genopred.pipelines import evaluate_page, train
 from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import read_config
-from genopred.sequence.checkpoint import network_folder
-from genopred.sequence.dataset import REGION_SCHEMA, SPLITS, SequenceData, Split, Windows, WindowShape, drop_n, tile
+from genopred.sequence.checkpoint import WEIGHTS, network_folder
 from genopred.sequence.onehot import N_CODE, onehot, reverse_complement
-from genopred.sequence.trackscores import TRACK_SCORE_SCHEMA, track_differences, track_scores
+from genopred.training.dataset import SequenceData, drop_n
+from genopred.training.loop import find_device
+from genopred.training.scores import TRACK_SCORE_SCHEMA, track_differences, track_scores
+from genopred.training.splits import REGION_SCHEMA, SPLITS, Split, Windows, WindowShape, tile
+from genopred.training.store import load_network
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +109,7 @@ class EvaluateRun:
     Attributes
     ----------
     scores : polars.DataFrame
-        `model`, `split`, and the columns of `genopred.sequence.trackscores.TRACK_SCORE_SCHEMA`.
+        `model`, `split`, and the columns of `genopred.training.scores.TRACK_SCORE_SCHEMA`.
     differences : polars.DataFrame
         `model`, `against`, `split`, and the same columns: of the differences on the same bins.
     looks : int
@@ -483,7 +486,7 @@ def _seen(held: Held, model: Predictor) -> str | None:
 
 def _ridge(held: Held, step: Progress) -> Predictor:
     """The ridge on GC content and k-mers, fitted on the training windows."""
-    from genopred.sequence.baselines import RidgeBaseline
+    from genopred.training.baselines import RidgeBaseline
 
     parts = [drop_n(held.data, tile(held.split, name, held.shape), held.shape, held.max_n)[0] for name in SPLITS[:2]]
     step(0, 1, "ridge")
@@ -654,7 +657,7 @@ def _within(regions: pl.DataFrame, data: SequenceData, file: Path) -> None:
 
 
 def read_regions(file: Path) -> pl.DataFrame:
-    """Regions as `genopred train` writes them: columns of `genopred.sequence.dataset.REGION_SCHEMA`.
+    """Regions as `genopred train` writes them: columns of `genopred.training.splits.REGION_SCHEMA`.
 
     Raises
     ------
@@ -691,8 +694,6 @@ def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Predicto
     ModelError
         If there is no such model, or it cannot be read.
     """
-    from genopred.sequence.training import find_device
-
     place = str(find_device(device))
     folder = Path(spec)
     network = network_folder(folder) if is_run(folder) else None
@@ -724,19 +725,15 @@ def _trained(folder: Path, run_folder: Path, device: str) -> Predictor:
     """A network of `genopred train`, and what its run's folder knows of it, if that is one."""
     import torch
 
-    from genopred.sequence.networks import training_forward
-    from genopred.sequence.trained import load_network
-
     network, about = load_network(folder)
     network.to(device)
-    forward = training_forward(network)
 
     def predict(codes: NDArray[np.uint8]) -> Array:
         with torch.inference_mode():
-            return forward(torch.from_numpy(onehot(codes.astype(np.int8))).to(device)).float().cpu().numpy()
+            return network.fast(torch.from_numpy(onehot(codes.astype(np.int8))).to(device)).float().cpu().numpy()
 
     digest = hashlib.sha256()
-    for file in (train.WEIGHTS, train.CONFIG):
+    for file in (WEIGHTS[0], train.CONFIG):
         digest.update((folder / file).read_bytes())
     data = about["training"]["data"]
     shape = WindowShape(data["window"], data["bin"], data["crop"])

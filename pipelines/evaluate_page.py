@@ -13,8 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.report.tables import Cell, Grid, estimate
-from genopred.sequence.dataset import Track, Windows, WindowShape
-from genopred.sequence.trackscores import METRICS
+from genopred.training.dataset import Track
+from genopred.training.scores import METRICS
+from genopred.training.splits import Windows, WindowShape
 from genopred.types import plain_chrom
 
 #: What the metrics are called.

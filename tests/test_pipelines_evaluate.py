@@ -21,11 +21,13 @@ from genopred.pipelines import evaluate, train
 from genopred.pipelines.evaluate import EVALUATIONS, EvaluateConfig, Predictor, hold_out, open_setting, predict, run
 from genopred.pipelines.train_config import read_config
 from genopred.sequence import registry
-from genopred.sequence.dataset import REGION_SCHEMA, Split, Windows, WindowShape, batch
 from genopred.sequence.onehot import reverse_complement
 from genopred.sequence.registry import WholeWindowModel
-from genopred.sequence.trackscores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
-from genopred.sequence.trained import load_network
+from genopred.training.dataset import batch
+from genopred.training.scores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
+from genopred.training.splits import REGION_SCHEMA, Split, Windows, WindowShape
+from genopred.training.store import load_network
+from genopred.training.tasks.tracks import predict_windows
 
 LENGTH = 60_000
 TRACKS = ("K5 acc", "K5 init +", "K5 init -")
@@ -254,7 +256,7 @@ def test_predictions_are_those_of_the_network(trained):
     network, _ = load_network(trained / "run" / "model")
     model = evaluate.open_model(str(trained / "run"), "cpu")
     for both in (False, True):
-        wanted = train.predict_windows(network, data, held.windows, shape, both_strands=both)
+        wanted = predict_windows(network, data, held.windows, shape, both_strands=both)
         np.testing.assert_allclose(predict(model, held, both_strands=both), wanted, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(held.measured(), batch(data, held.windows.chroms, held.windows.starts, shape)[1])
 

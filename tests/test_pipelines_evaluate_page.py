@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from genopred.pipelines.evaluate_page import Shown, _pieces, choose_stretches, write
-from genopred.sequence.dataset import Track, Windows, WindowShape
-from genopred.sequence.trackscores import track_differences, track_scores
+from genopred.training.dataset import Track
+from genopred.training.scores import track_differences, track_scores
+from genopred.training.splits import Windows, WindowShape
 
 SHAPE = WindowShape(window=1024, bin=128, crop=1)
 TRACKS = (
