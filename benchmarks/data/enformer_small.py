@@ -35,6 +35,7 @@ from genopred.pipelines import evaluate, train
 from genopred.pipelines.train_config import parse_config, read_config
 from genopred.sequence.checkpoint import embed
 from genopred.sequence.registry import load_model
+from genopred.training.heldout import hold_out
 from genopred.training.networks.base import n_parameters
 from genopred.training.networks.cnn import DilatedCnn
 from genopred.training.networks.registry import same_size
@@ -330,7 +331,7 @@ def page(card: dict[str, Any]) -> str:
 def keep_windows(run: Path) -> dict[str, Any]:
     """Write a few test windows with what was measured there; their correlations go into the card."""
     data, split, shape, max_n, _ = evaluate.open_setting(evaluate.EvaluateConfig(model=str(run), out=run))
-    held = evaluate.hold_out(data, split, shape, max_n, "test")
+    held = hold_out(data, split, shape, max_n, "test")
     measured = held.measured()
     # the windows with the most GM12878 initiation of every N_WINDOWS-th part: silent ones would hold nothing
     loud = measured[:, :, 3:5].sum(axis=(1, 2))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError, examples
@@ -50,6 +51,12 @@ class Track:
             raise GenopredError(f"track {self.name}: aggregate = {self.aggregate!r}; needed 'mean' or 'sum'.")
         if self.clip is not None and not self.clip >= 1:
             raise GenopredError(f"track {self.name}: clip = {self.clip}; needed a number of 1 or more, or none.")
+
+
+def track_table(tracks: Sequence[Track]) -> pl.DataFrame:
+    """Columns track, assay, cell, strand."""
+    rows = [(t.name, t.assay, t.cell, t.strand) for t in tracks]
+    return pl.DataFrame(rows, schema=["track", "assay", "cell", "strand"], orient="row")
 
 
 @dataclass(frozen=True)
