@@ -235,7 +235,7 @@ def test_a_validation_loss_that_is_not_finite_stops_too(data, split, monkeypatch
         train(task(data, split, QUICK))
 
 
-def test_another_runs_checkpoint_is_refused(data, split, whole):
+def test_another_runs_checkpoint_is_refused(data, split, whole, monkeypatch):
     _, file = whole
     before = file.read_bytes()
     with pytest.raises(GenopredError, match=r"another run.*training.learning_rate was 0.005, is 0.001.*--no-resume"):
@@ -247,6 +247,10 @@ def test_another_runs_checkpoint_is_refused(data, split, whole):
     with pytest.raises(GenopredError, match=r"signal of start \+ was"):
         train(task(replace(data, sums=sums), split, QUICK), checkpoint=file)
     assert file.read_bytes() == before
+    with monkeypatch.context() as other:
+        other.setattr(loop, "version", lambda name: "0.0")
+        with pytest.raises(GenopredError, match=r"genopred was .*, is 0\.0"):
+            train(task(data, split, QUICK), checkpoint=file)
     # how fast it runs may change
     run = train(task(data, split, replace(QUICK, threads=2, checkpoint_minutes=3)), checkpoint=file)
     assert run.resumed_at == 34

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -279,9 +280,9 @@ def train(
 
 
 def fingerprint(task: Task) -> dict[str, str]:
-    """What a run depends on, by name: settings as they are, and the task's identity."""
+    """What a run depends on, by name: genopred's version, settings as they are, and the task's identity."""
     settings = {f"training.{key}": repr(value) for key, value in asdict(task.settings).items() if key not in _FREE}
-    return settings | task.identity()
+    return {"genopred": version("genopred")} | settings | task.identity()
 
 
 def find_device(name: str) -> torch.device:
