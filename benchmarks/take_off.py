@@ -4,7 +4,7 @@
 
 simulated  the network, data and settings of tests/training_data.py, nine epochs of 34 steps; a seed takes off where the
            held-out correlation of log(1 + value) is above 0.5 for the motif's track and the strands are told apart by
-           0.1 or more, as tests/test_sequence_training.py has it
+           0.1 or more, as tests/test_training_tasks_tracks.py has it
 chr22      benchmarks/data/enformer_small.toml, but neither compiled nor run to the end: a fourth of the validation
            windows is predicted every 40 steps of the first epoch (481), until the mean correlation over the nine tracks
            is above what a ridge on GC content alone (of the bin and its neighbours) reaches there: that seed took off
@@ -32,12 +32,16 @@ import torch
 
 from genopred.pipelines.train import load_data, make_split
 from genopred.pipelines.train_config import read_config
-from genopred.sequence import networks, training
-from genopred.sequence.baselines import RidgeBaseline
-from genopred.sequence.dataset import Windows, batch, drop_n, tile
+from genopred.training import loop
+from genopred.training.baselines import RidgeBaseline
+from genopred.training.dataset import batch, drop_n, window_targets
+from genopred.training.networks import enformer_small
+from genopred.training.scores import log_pearson
+from genopred.training.splits import Windows, tile
+from genopred.training.tasks import tracks
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from training_data import ENFORMER, LEARNING, SHAPE, blocks
+from training_data import ENFORMER, LEARNING, SHAPE, blocks, task
 from training_data import data as simulated
 
 RESULTS = Path(__file__).parent / "results"
@@ -62,8 +66,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     if args.former:
-        networks.start_through = lambda *_: None
-        networks.head_reach = torch.ones_like
+        enformer_small.start_through = lambda *_: None
+        tracks.head_reach = torch.ones_like
     for setting in [args.setting] if args.setting else SETTINGS:
         file = args.out / name(setting, args.former)
         done = pl.read_csv(file, separator="\t").to_dicts() if file.exists() else []
@@ -84,12 +88,12 @@ def on_simulation(seeds: list[int]) -> Iterator[dict[str, Any]]:
     data = simulated()
     split = blocks(data)
     test = tile(split, "test", SHAPE)
-    measured = training.window_targets(data, test, SHAPE)
+    measured = window_targets(data, test, SHAPE)
     for seed in seeds:
-        run = training.train(data, split, SHAPE, networks.ENFORMER, replace(LEARNING, seed=seed), sizes=ENFORMER)
-        predicted = training.predict_windows(run.network, data, test, SHAPE, both_strands=True)
-        r = training.log_pearson(predicted, measured)
-        apart = (r - training.log_pearson(predicted[..., [0, 2, 1]], measured))[1:].min()
+        run = loop.train(task(data, split, replace(LEARNING, seed=seed), "enformer-small", ENFORMER))
+        predicted = tracks.predict_windows(run.network, data, test, SHAPE, both_strands=True)
+        r = log_pearson(predicted, measured)
+        apart = (r - log_pearson(predicted[..., [0, 2, 1]], measured))[1:].min()
         left = run.history.filter(~pl.col("plateau"))["step"]
         yield {
             "seed": seed,
@@ -114,9 +118,9 @@ def on_chr22(seeds: list[int]) -> Iterator[dict[str, Any]]:
     ridge = RidgeBaseline(shape, k=1).fit(data, windows["train"], windows["validation"])
     every = windows["validation"]
     looked = Windows(every.chroms[::SHARE], every.starts[::SHARE], every.blocks[::SHARE])
-    measured = training.window_targets(data, looked, shape)
+    measured = window_targets(data, looked, shape)
     codes, _ = batch(data, looked.chroms, looked.starts, shape)
-    needed = float(np.mean(training.log_pearson(ridge.predict(codes), measured)))
+    needed = float(np.mean(log_pearson(ridge.predict(codes), measured)))
     for seed in seeds:
         settings = replace(config.settings, seed=seed, compile=False, device="cpu")
         row: dict[str, Any] = {"seed": seed, "took_off": False, "step": None, "r": 0.0}
@@ -136,25 +140,24 @@ def look_until_above(
 ) -> None:
     """Train until the averaged weights correlate better than GC content alone, or to the first epoch's end."""
     with torch.random.fork_rng([]):
-        trainer = training._Trainer(
-            data, split, config.shape, config.kind, settings, config.sizes, config.max_n, torch.device("cpu"), None
-        )
+        made = tracks.TrackTask(data, split, config.shape, config.kind, settings, config.sizes, config.max_n)
+        trainer = loop._Trainer(made, torch.device("cpu"), None)
 
         def progress(done: int, total: int, label: str = "") -> None:
-            if done % EVERY and done < trainer.per_epoch:
+            if done % EVERY and done < made.per_epoch:
                 return
-            predicted = training.predict_windows(
+            predicted = tracks.predict_windows(
                 trainer.average, data, looked, config.shape, precision=settings.precision
             )
-            r = float(np.nanmean(training.log_pearson(predicted, measured)))
+            r = float(np.nanmean(log_pearson(predicted, measured)))
             row["r"] = round(r, 3)
             if r > needed:
                 row["took_off"], row["step"] = True, done
-            if r > needed or done >= trainer.per_epoch:
+            if r > needed or done >= made.per_epoch:
                 raise Enough
 
         try:
-            trainer.run(False, progress, lambda network, history: None)
+            trainer.run(False, progress, lambda *_: None)
         except Enough:
             pass
 

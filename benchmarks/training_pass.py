@@ -4,7 +4,7 @@
 
 CPU milliseconds a window of 8,192 bp on one thread, forward and backward, batch of 8, the least of several steps; the
 sizes are those of benchmarks/data/enformer_small.toml. Gradients are held against each other in
-tests/test_sequence_networks.py.
+tests/test_training_networks_enformer_small.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from genopred.pipelines.train_config import read_config
-from genopred.sequence import networks
+from genopred.training.networks.registry import build
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = Path(__file__).parent / "data" / "enformer_small.toml"
@@ -37,13 +37,13 @@ def main() -> None:
     os.environ.setdefault("GENOPRED_SHARED", str(Path(__file__).parents[2] / "shared"))  # named in the settings
     config = read_config(SETTINGS)
     torch.manual_seed(1)
-    network = networks.build(config.kind, len(config.tracks), config.shape, **config.sizes).train()
+    network = build(config.kind, len(config.tracks), config.shape, **config.sizes).train()
     codes = np.random.default_rng(1).integers(4, size=(BATCH, config.shape.window))
     onehot = torch.from_numpy(np.eye(4, dtype=np.float32)[codes])
     passes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "enformer-pytorch's forward": network,
-        "channels last": networks.training_forward(network),
-        "channels last, compiled": networks.training_forward(network, compiled=True),
+        "channels last": network.fast,
+        "channels last, compiled": torch.compile(network.fast),
     }
     rows = []
     for name, forward in passes.items():

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,21 +16,35 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.errors import FormatError, GenopredError, ModelError, examples, shortened
+from genopred.errors import FormatError, GenopredError, examples, shortened
 from genopred.files import atomic, lock_output, write_files, write_table
 from genopred.io.text import read_bytes, read_table
-from genopred.pipelines import evaluate_page, train
+from genopred.pipelines import train
 from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import read_config
-from genopred.sequence.checkpoint import network_folder
-from genopred.sequence.dataset import REGION_SCHEMA, SPLITS, SequenceData, Split, Windows, WindowShape, drop_n, tile
-from genopred.sequence.onehot import N_CODE, onehot, reverse_complement
-from genopred.sequence.trackscores import TRACK_SCORE_SCHEMA, track_differences, track_scores
+from genopred.report.pages import evaluate as page
+from genopred.sequence.checkpoint import WEIGHTS, network_folder
+from genopred.sequence.onehot import onehot
+from genopred.training.dataset import SequenceData, track_table
+from genopred.training.heldout import (
+    Array,
+    Held,
+    Predictor,
+    bin_table,
+    compare,
+    distinct,
+    fitted_ridge,
+    hold_out,
+    predict,
+    seen_bases,
+    shared_columns,
+)
+from genopred.training.heldout import Step as Progress
+from genopred.training.loop import find_device
+from genopred.training.splits import REGION_SCHEMA, SPLITS, Split, WindowShape
+from genopred.training.store import load_network
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int, str], None]
-Array = NDArray[np.float32]
 
 STRANDS = ("forward", "both")
 BASELINES = ("ridge",)
@@ -45,8 +59,6 @@ MOST_RESAMPLES = 100_000
 
 #: Folder of predictions that a killed run has made.
 _PARTS = ".parts"
-#: Inputs that are made at a time.
-_AT_ONCE = 16
 #: With fewer blocks an interval over blocks is hardly one.
 _FEW_BLOCKS = 5
 
@@ -106,7 +118,7 @@ class EvaluateRun:
     Attributes
     ----------
     scores : polars.DataFrame
-        `model`, `split`, and the columns of `genopred.sequence.trackscores.TRACK_SCORE_SCHEMA`.
+        `model`, `split`, and the columns of `genopred.training.scores.TRACK_SCORE_SCHEMA`.
     differences : polars.DataFrame
         `model`, `against`, `split`, and the same columns: of the differences on the same bins.
     looks : int
@@ -145,80 +157,6 @@ class EvaluateRun:
         return [*out, *self.notes, *(f"  {file}" for file in self.files)]
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """A model as it is asked here: codes in, bins out, in the order of its own tracks.
-
-    Attributes
-    ----------
-    name : str
-    hash : str
-        Equal ones predict equally.
-    tracks : tuple of str
-    window, bin, n_bins : int
-        Input in bp; `n_bins` bins of `bin` bp in its middle.
-    predict : callable
-        (B, window) uint8 codes -> (B, n_bins, T) float32.
-    regions : polars.DataFrame or None
-        Where it was trained, if its folder says.
-    folder : Path or None
-        Of the training run, where looks at a split are written down.
-    """
-
-    name: str
-    hash: str
-    tracks: tuple[str, ...]
-    window: int
-    bin: int
-    n_bins: int
-    predict: Callable[[NDArray[np.uint8]], Array] = field(repr=False)
-    regions: pl.DataFrame | None = field(default=None, repr=False)
-    folder: Path | None = None
-
-
-@dataclass(frozen=True)
-class Held:
-    """The bins that are predicted: tracks, windows and what was measured there."""
-
-    data: SequenceData
-    split: Split
-    shape: WindowShape
-    max_n: float
-    name: str
-    windows: Windows
-    dropped: int
-
-    @property
-    def first(self) -> NDArray[np.int64]:
-        """Start of each window's first bin."""
-        return self.windows.starts + self.shape.crop * self.shape.bin
-
-    def measured(self) -> Array:
-        """(B, n_bins, T)."""
-        parts = [
-            self.data.target(str(chrom), int(start), self.shape.n_bins, self.shape.bin)
-            for chrom, start in zip(self.windows.chroms, self.first)
-        ]
-        return np.stack(parts)
-
-
-def hold_out(data: SequenceData, split: Split, shape: WindowShape, max_n: float, name: str) -> Held:
-    """The fixed tiling of a split, without windows that are mostly N.
-
-    Raises
-    ------
-    GenopredError
-        If no window is left.
-    """
-    windows, dropped = drop_n(data, tile(split, name, shape), shape, max_n)
-    if not len(windows.starts):
-        raise GenopredError(
-            f"the {name} split has no window left: all {dropped:,} have more than {max_n:.0%} N; raise data.max_n, or "
-            "give it other regions."
-        )
-    return Held(data, split, shape, max_n, name, windows, dropped)
-
-
 def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRun:
     """Predict the windows of a split, and write scores, differences, predictions, figures and a page.
 
@@ -244,7 +182,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRun
         torch.set_num_threads(config.threads)
     # what is quick comes first: reading tracks takes a minute
     called = [("MODEL", config.model), *(("--against", name) for name in config.against)]
-    models = _distinct([open_model(name, config.device, said) for said, name in called])
+    models = distinct([open_model(name, config.device, said) for said, name in called])
     genes = exons = None
     if config.gtf is not None:
         from genopred.io.annotation import read_exons, read_gtf
@@ -283,139 +221,52 @@ def evaluate(
     -------
     EvaluateRun
     """
-    columns = _columns(held, models)
-    notes = [text for model in models if (text := _seen(held, model))]
+    columns = shared_columns(held, models)
+    notes = [text for model in models if (text := seen_bases(held, model))]
     if config.baseline:
-        models = [*models, _ridge(held, step)]
+        models = [*models, fitted_ridge(held, step)]
         columns = [*columns, columns[0]]
     predicted = [_kept(config, held, model, which, step) for model, which in zip(models, columns, strict=True)]
     looks = _look(folder, config, held, models[0])
     for model in models[1:]:
         if model.folder is not None and model.folder.resolve() != folder.resolve():
             _look(model.folder, config, held, model)
-    measured = held.measured()
-    blocks = np.repeat(held.windows.blocks, held.shape.n_bins)
-    scores, differences = [], []
-    settings: dict[str, Any] = {"resamples": config.resamples, "seed": config.seed}
-    flat = measured.reshape(-1, measured.shape[-1])
-    for i, (model, which, values) in enumerate(zip(models, columns, predicted, strict=True)):
-        tracks = [held.data.tracks[k] for k in which]
-        own = values.reshape(-1, len(which))
-        table = track_scores(flat[:, which], own, blocks, tracks, **settings)
-        scores.append(table.select(pl.lit(model.name).alias("model"), pl.lit(held.name).alias("split"), pl.all()))
-        if i:
-            # both models' values of the tracks that the other one has
-            same = [columns[0].index(k) for k in which]
-            first = predicted[0].reshape(-1, len(columns[0]))[:, same]
-            table = track_differences(flat[:, which], first, own, blocks, tracks, **settings)
-            labels = {"model": models[0].name, "against": model.name, "split": held.name}
-            differences.append(table.select(*(pl.lit(v).alias(k) for k, v in labels.items()), pl.all()))
-    schema = {"model": pl.String, "against": pl.String, "split": pl.String, **TRACK_SCORE_SCHEMA}
-    all_scores = pl.concat(scores)
-    all_differences = pl.concat(differences) if differences else pl.DataFrame(schema=schema)
+    scores, differences = compare(held, models, columns, predicted, resamples=config.resamples, seed=config.seed)
     reading = _reading(config, held, models)
     notes += _notes(held, looks, folder)
     mine = columns[0]
-    _, scores_file = write_table(all_scores, config.out / "scores")
+    _, scores_file = write_table(scores, config.out / "scores")
     files = [scores_file]
-    if differences:
-        files.append(write_table(all_differences, config.out / "differences")[1])
-    bins = _bin_table(held, mine, measured, predicted[0])
+    if differences.height:
+        files.append(write_table(differences, config.out / "differences")[1])
+    measured = held.measured()
+    bins = bin_table(held, mine, measured, predicted[0])
     write_files({config.out / "predictions.parquet": lambda path: bins.write_parquet(path)})
     files.append(config.out / "predictions.parquet")
     info: dict[str, Any] = {"command": config.command} if config.command else {}
     info |= {"split": held.name, "strands": config.strands, "resamples": config.resamples, "seed": config.seed}
     info |= {f"hash of {model.name}": model.hash[:16] for model in models}
-    shown = evaluate_page.Shown(
+    shown = page.Shown(
         title=f"{models[0].name} on {held.name} blocks",
         reading=tuple(reading),
         notes=tuple(notes),
         model=models[0].name,
         split=held.name,
-        tracks=tuple(held.data.tracks[k] for k in mine),
-        shape=held.shape,
-        windows=held.windows,
+        tracks=track_table([held.data.tracks[k] for k in mine]),
+        chroms=held.windows.chroms,
+        starts=held.first,
+        bin=held.shape.bin,
         measured=measured[:, :, mine],
         predicted=predicted[0],
-        scores=all_scores,
-        differences=all_differences,
+        scores=scores,
+        differences=differences,
         genes=genes,
         exons=exons,
         info=info,
     )
-    files += evaluate_page.write(config.out, shown, config.figures)
+    files += page.write(config.out, shown, config.figures)
     shutil.rmtree(config.out / _PARTS, ignore_errors=True)
-    return EvaluateRun(all_scores, all_differences, looks.height, tuple(reading), tuple(notes), files)
-
-
-def predict(model: Predictor, held: Held, *, both_strands: bool, step: Progress | None = None) -> Array:
-    """A model's values of every bin of the windows, (B, n_bins, its tracks).
-
-    A model whose windows are of another size than the evaluation's is given windows of its own around the same bins;
-    what they hold beyond the chromosome is N.
-
-    Raises
-    ------
-    ModelError
-        If its bins are of another width, or it predicts values that are not finite.
-    """
-    shape = held.shape
-    if model.bin != shape.bin:
-        raise ModelError(
-            f"{model.name} has bins of {model.bin} bp and the evaluation has bins of {shape.bin} bp; give --config "
-            "with the model's own bins."
-        )
-    # the model's first bins within each window: side by side, the last one moved back to end with the window
-    if model.n_bins >= shape.n_bins:
-        places = [-((model.n_bins - shape.n_bins) // 2)]
-    else:
-        places = [min(at, shape.n_bins - model.n_bins) for at in range(0, shape.n_bins, model.n_bins)]
-    before = (model.window - model.n_bins * model.bin) // 2
-    partner = _partners(held, model) if both_strands else None
-    n = len(held.windows.starts)
-    out = np.empty((n, shape.n_bins, len(model.tracks)), dtype=np.float32)
-    for begin in range(0, n, _AT_ONCE):
-        rows = slice(begin, min(begin + _AT_ONCE, n))
-        for at in places:
-            starts = held.first[rows] + at * shape.bin - before
-            codes = _inputs(held.data, held.windows.chroms[rows], starts, model.window)
-            values = np.asarray(model.predict(codes))
-            if partner is not None:
-                other = np.asarray(model.predict(reverse_complement(codes).astype(np.uint8)))  # type: ignore[arg-type]
-                values = ((values + other[:, ::-1][:, :, partner]) / 2).astype(np.float32)
-            low, high = max(at, 0), min(at + model.n_bins, shape.n_bins)
-            out[rows, low:high] = values[:, low - at : high - at]
-        if step is not None:
-            step(rows.stop, n, model.name)
-    if not np.isfinite(out).all():
-        raise ModelError(
-            f"{model.name} predicts values that are not finite in {int((~np.isfinite(out)).any(axis=(1, 2)).sum())} of "
-            f"{n} windows; its weights are damaged or its training diverged."
-        )
-    return out
-
-
-def _partners(held: Held, model: Predictor) -> list[int]:
-    """Of each of a model's tracks the one that has its values when the sequence is turned round."""
-    names = [track.name for track in held.data.tracks]
-    wanted = {track.name: names[held.data.partners[i]] for i, track in enumerate(held.data.tracks)}
-    lacking = [name for name in model.tracks if wanted.get(name, name) not in model.tracks]
-    if lacking:
-        raise ModelError(
-            f"--strands both: {model.name} predicts {examples(lacking)} but not the other strand's track "
-            f"({examples([wanted[name] for name in lacking])}); use --strands forward."
-        )
-    return [model.tracks.index(wanted.get(name, name)) for name in model.tracks]
-
-
-def _inputs(data: SequenceData, chroms: NDArray[np.str_], starts: NDArray[np.int64], window: int) -> NDArray[np.uint8]:
-    """Codes (B, window), N beyond a chromosome's ends."""
-    out = np.full((len(starts), window), N_CODE, dtype=np.uint8)
-    for row, chrom, start in zip(out, chroms.tolist(), starts.tolist()):
-        whole = data.codes[chrom]
-        left, right = max(start, 0), min(start + window, len(whole))
-        row[left - start : right - start] = whole[left:right]
-    return out
+    return EvaluateRun(scores, differences, looks.height, tuple(reading), tuple(notes), files)
 
 
 def _check(config: EvaluateConfig) -> None:
@@ -429,70 +280,6 @@ def _check(config: EvaluateConfig) -> None:
             raise GenopredError(f"--{option} {value}: unknown; needed one of {', '.join(known)}.")
     if not 0 <= config.resamples <= MOST_RESAMPLES:
         raise GenopredError(f"--resamples {config.resamples}: needed 0 to {MOST_RESAMPLES:,}.")
-
-
-def _distinct(models: list[Predictor]) -> list[Predictor]:
-    """Models of different names: those that share one get their number."""
-    seen: dict[str, int] = {}
-    out = []
-    for model in models:
-        seen[model.name] = seen.get(model.name, 0) + 1
-        out.append(model if seen[model.name] == 1 else replace(model, name=f"{model.name} #{seen[model.name]}"))
-    return out
-
-
-def _columns(held: Held, models: Sequence[Predictor]) -> list[list[int]]:
-    """The data's tracks that each model has; of the others those that the first one has too."""
-    names = [track.name for track in held.data.tracks]
-    out: list[list[int]] = []
-    for model in models:
-        have = [k for k, name in enumerate(names) if name in model.tracks and (not out or k in out[0])]
-        if not have:
-            raise ModelError(
-                f"{model.name} predicts none of the measured tracks: it has {examples(model.tracks)} and the config "
-                f"measures {examples(names)}; name the config's tracks as the model's."
-            )
-        lacking = [names[k] for k in (out[0] if out else range(len(names))) if k not in have]
-        if lacking:
-            log.warning("%s has no track %s; left out", model.name, examples(lacking))
-        out.append(have)
-    return out
-
-
-def _seen(held: Held, model: Predictor) -> str | None:
-    """A warning where a model was trained, or chosen, on bins that it is evaluated on."""
-    if model.regions is None or held.name == "train":
-        return None
-    used = ["train"] if held.name == "validation" else ["train", "validation"]
-    regions = model.regions.filter(pl.col("split").is_in(used))
-    shared = 0
-    for chrom, start in zip(held.windows.chroms.tolist(), held.first.tolist()):
-        here = regions.filter((pl.col("chrom") == chrom) & (pl.col("start") < start + held.shape.target))
-        low, high = here["start"].to_numpy(), here["end"].to_numpy()
-        shared += int(np.maximum(np.minimum(high, start + held.shape.target) - np.maximum(low, start), 0).sum())
-    if not shared:
-        return None
-    share = shared / (len(held.windows.starts) * held.shape.target)
-    text = (
-        f"{model.name} saw {share:.1%} of these bases in its own {' and '.join(used)} regions: its scores here are too "
-        "high."
-    )
-    log.warning("%s", text)
-    return text
-
-
-def _ridge(held: Held, step: Progress) -> Predictor:
-    """The ridge on GC content and k-mers, fitted on the training windows."""
-    from genopred.sequence.baselines import RidgeBaseline
-
-    parts = [drop_n(held.data, tile(held.split, name, held.shape), held.shape, held.max_n)[0] for name in SPLITS[:2]]
-    step(0, 1, "ridge")
-    ridge = RidgeBaseline(held.shape).fit(held.data, *parts)
-    step(1, 1, "ridge")
-    digest = hashlib.sha256(ridge.coef.tobytes() + ridge.intercept.tobytes()).hexdigest()
-    names = tuple(track.name for track in held.data.tracks)
-    shape = held.shape
-    return Predictor("ridge", digest, names, shape.window, shape.bin, shape.n_bins, ridge.predict)
 
 
 def _kept(config: EvaluateConfig, held: Held, model: Predictor, which: list[int], step: Progress) -> Array:
@@ -585,22 +372,6 @@ def _notes(held: Held, looks: pl.DataFrame, folder: Path) -> list[str]:
     return out
 
 
-def _bin_table(held: Held, which: list[int], measured: Array, predicted: Array) -> pl.DataFrame:
-    """A row a bin: chrom, start (0-based), block, then measured and predicted of each track."""
-    n_bins, n = held.shape.n_bins, len(held.windows.starts)
-    starts = held.first[:, None] + held.shape.bin * np.arange(n_bins)
-    columns: dict[str, Any] = {
-        "chrom": np.repeat(held.windows.chroms, n_bins),
-        "start": starts.reshape(-1),
-        "block": np.repeat(held.windows.blocks, n_bins),
-    }
-    for place, k in enumerate(which):
-        name = held.data.tracks[k].name
-        columns[f"measured {name}"] = measured[:, :, k].reshape(n * n_bins)
-        columns[f"predicted {name}"] = predicted[:, :, place].reshape(n * n_bins)
-    return pl.DataFrame(columns)
-
-
 # --- what the command line names ---------------------------------------------------------------------------------
 
 
@@ -654,7 +425,7 @@ def _within(regions: pl.DataFrame, data: SequenceData, file: Path) -> None:
 
 
 def read_regions(file: Path) -> pl.DataFrame:
-    """Regions as `genopred train` writes them: columns of `genopred.sequence.dataset.REGION_SCHEMA`.
+    """Regions as `genopred train` writes them: columns of `genopred.training.splits.REGION_SCHEMA`.
 
     Raises
     ------
@@ -691,8 +462,6 @@ def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Predicto
     ModelError
         If there is no such model, or it cannot be read.
     """
-    from genopred.sequence.training import find_device
-
     place = str(find_device(device))
     folder = Path(spec)
     network = network_folder(folder) if is_run(folder) else None
@@ -724,19 +493,15 @@ def _trained(folder: Path, run_folder: Path, device: str) -> Predictor:
     """A network of `genopred train`, and what its run's folder knows of it, if that is one."""
     import torch
 
-    from genopred.sequence.networks import training_forward
-    from genopred.sequence.trained import load_network
-
     network, about = load_network(folder)
     network.to(device)
-    forward = training_forward(network)
 
     def predict(codes: NDArray[np.uint8]) -> Array:
         with torch.inference_mode():
-            return forward(torch.from_numpy(onehot(codes.astype(np.int8))).to(device)).float().cpu().numpy()
+            return network.fast(torch.from_numpy(onehot(codes.astype(np.int8))).to(device)).float().cpu().numpy()
 
     digest = hashlib.sha256()
-    for file in (train.WEIGHTS, train.CONFIG):
+    for file in (WEIGHTS[0], train.CONFIG):
         digest.update((folder / file).read_bytes())
     data = about["training"]["data"]
     shape = WindowShape(data["window"], data["bin"], data["crop"])

@@ -17,10 +17,12 @@ from typing import Any
 
 from genopred.errors import FormatError, GenopredError, examples, shortened
 from genopred.io.text import PathLike, regular
-from genopred.sequence import networks
 from genopred.sequence.checkpoint import LIMITS
-from genopred.sequence.dataset import SPLITS, Track, WindowShape
-from genopred.sequence.training import MOST_SEED, TrainingSettings
+from genopred.training.dataset import Track
+from genopred.training.loop import MOST_SEED, TrainingSettings
+from genopred.training.networks.enformer_small import SmallEnformer
+from genopred.training.networks.registry import NETWORKS, check_window
+from genopred.training.splits import SPLITS, WindowShape
 from genopred.types import plain_chrom
 
 _TEXT, _WHOLE, _NUMBER, _SWITCH = "text", "a whole number", "a number", "true or false"
@@ -180,7 +182,7 @@ def parse_config(raw: Mapping[str, Any], folder: PathLike, source: str, **change
             raise GenopredError(f"data.step = {step}: needed a divisor of data.bin, {shape.bin}.")
         if not 0 <= max_n <= 1:
             raise GenopredError(f"data.max_n = {max_n}: needed a share from 0 to 1.")
-        networks.check_window(shape)
+        check_window(shape)
         if split["block"] < shape.window:
             raise GenopredError(
                 f"split.block = {split['block']:,}: needed at least data.window, {shape.window:,} bp: a smaller block "
@@ -277,13 +279,13 @@ class _Reader:
     def network(self, raw: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Kind and sizes of [network], with the defaults of that kind."""
         table = dict(self.table(raw, "network"))
-        kind = self.typed("network.kind", table.pop("kind", networks.ENFORMER), _TEXT)
-        if kind not in networks.KINDS:
+        kind = self.typed("network.kind", table.pop("kind", SmallEnformer.kind), _TEXT)
+        if kind not in NETWORKS:
             raise GenopredError(
-                f"{self.source}: network.kind = {kind!r}: unknown{_near(kind, networks.KINDS)}; needed one of "
-                f"{', '.join(networks.KINDS)}."
+                f"{self.source}: network.kind = {kind!r}: unknown{_near(kind, tuple(NETWORKS))}; needed one of "
+                f"{', '.join(NETWORKS)}."
             )
-        known = networks.SIZES[kind]
+        known = NETWORKS[kind].SIZES
         self.names(table, tuple(known), f"network (kind = {kind!r})")
         for key, value in table.items():
             whole = isinstance(known[key], int)

@@ -41,7 +41,7 @@ HEADING = "## The table\n"
 #: A process that has loaded the libraries once and is copied for each case, so that a case costs what it does itself.
 FORKS = multiprocessing.get_context("forkserver")
 LOADED = [
-    "torch", "sklearn.ensemble", "xgboost", "lightgbm", "matplotlib.pyplot", "genopred.sequence.training",
+    "torch", "sklearn.ensemble", "xgboost", "lightgbm", "matplotlib.pyplot", "genopred.training.loop",
     *(f"genopred.pipelines.{name}" for name in ("stack", "prs", "eqtl", "features", "effects", "overlap", "train")),
     *(f"genopred.pipelines.{name}" for name in ("evaluate", "benchmark", "demo")), "genopred.cli.stack",
 ]  # fmt: skip

@@ -182,12 +182,12 @@ def choices(command, option):
         ("effects", "--strands", "sequence.features:STRANDS"),
         ("evaluate", "--strands", "pipelines.evaluate:STRANDS"),
         ("evaluate", "--figures", "pipelines.evaluate:FIGURES"),
-        ("evaluate", "--split", "sequence.dataset:SPLITS"),
+        ("evaluate", "--split", "training.splits:SPLITS"),
     ],
 )
 def test_choices_are_those_of_the_library(command, option, where):
     module, name = where.split(":")
-    if module.startswith(("sequence", "pipelines.evaluate")):
+    if module.startswith(("sequence", "training", "pipelines.evaluate")):
         pytest.importorskip("torch")
     assert choices(command, option) == getattr(importlib.import_module(f"genopred.{module}"), name)
 

@@ -14,7 +14,7 @@ pytest.importorskip("enformer_pytorch")
 
 from genopred.sequence.checkpoint import MOST_BYTES, embedded_file, load_enformer
 from genopred.sequence.registry import load_model
-from genopred.sequence.training import log_pearson
+from genopred.training.scores import log_pearson
 
 ROOT = Path(__file__).parents[1]
 WINDOWS = np.load(ROOT / "tests" / "data" / "enformer_small.npz")

@@ -18,14 +18,17 @@ from polars.testing import assert_frame_equal
 
 from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.pipelines import evaluate, train
-from genopred.pipelines.evaluate import EVALUATIONS, EvaluateConfig, Predictor, hold_out, open_setting, predict, run
+from genopred.pipelines.evaluate import EVALUATIONS, EvaluateConfig, open_setting, run
 from genopred.pipelines.train_config import read_config
 from genopred.sequence import registry
-from genopred.sequence.dataset import REGION_SCHEMA, Split, Windows, WindowShape, batch
 from genopred.sequence.onehot import reverse_complement
 from genopred.sequence.registry import WholeWindowModel
-from genopred.sequence.trackscores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
-from genopred.sequence.trained import load_network
+from genopred.training.dataset import batch, inputs
+from genopred.training.heldout import Held, Predictor, hold_out, predict
+from genopred.training.scores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
+from genopred.training.splits import REGION_SCHEMA, Split, Windows, WindowShape
+from genopred.training.store import load_network
+from genopred.training.tasks.tracks import predict_windows
 
 LENGTH = 60_000
 TRACKS = ("K5 acc", "K5 init +", "K5 init -")
@@ -151,7 +154,7 @@ def looks(trained):
 @pytest.fixture
 def no_page(monkeypatch):
     """Figures take most of the time."""
-    monkeypatch.setattr(evaluate.evaluate_page, "write", lambda *_: [])
+    monkeypatch.setattr(evaluate.page, "write", lambda *_: [])
 
 
 def settings(trained, out, **changes) -> EvaluateConfig:
@@ -254,7 +257,7 @@ def test_predictions_are_those_of_the_network(trained):
     network, _ = load_network(trained / "run" / "model")
     model = evaluate.open_model(str(trained / "run"), "cpu")
     for both in (False, True):
-        wanted = train.predict_windows(network, data, held.windows, shape, both_strands=both)
+        wanted = predict_windows(network, data, held.windows, shape, both_strands=both)
         np.testing.assert_allclose(predict(model, held, both_strands=both), wanted, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(held.measured(), batch(data, held.windows.chroms, held.windows.starts, shape)[1])
 
@@ -287,10 +290,10 @@ def test_a_model_of_another_window_predicts_the_same_bins(trained, window, n_bin
 def test_beyond_the_chromosome_is_n(trained):
     data, split, shape, max_n, _ = open_setting(settings(trained, trained))
     windows = Windows(np.array(["chr9", "chr9"]), np.array([0, LENGTH - LENGTH % 64 - 512]), np.array([0, 1]))
-    held = evaluate.Held(data, split, shape, max_n, "test", windows, 0)
+    held = Held(data, split, shape, max_n, "test", windows, 0)
     out = predict(counter(1024, 16), held, both_strands=False)
     assert out.shape == (2, 6, 3) and (out[:, :, 0] == 0).all()
-    codes = evaluate._inputs(data, np.array(["chr9", "chr9"]), np.array([-100, LENGTH - 50]), 200)
+    codes = inputs(data, np.array(["chr9", "chr9"]), np.array([-100, LENGTH - 50]), 200)
     assert (codes[0, :100] == 4).all() and (codes[1, 50:] == 4).all()
     np.testing.assert_array_equal(codes[0, 100:], data.codes["chr9"][:100])
     np.testing.assert_array_equal(reverse_complement(reverse_complement(codes.astype(np.int8))), codes)
@@ -300,10 +303,10 @@ def test_a_killed_run_does_not_predict_again(trained, looks, tmp_path, monkeypat
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate.evaluate_page, "write", killed)
+    monkeypatch.setattr(evaluate.page, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         run(settings(trained, tmp_path / "a", model="gc", config=trained / "train.toml"))
-    monkeypatch.setattr(evaluate.evaluate_page, "write", lambda *_: [])
+    monkeypatch.setattr(evaluate.page, "write", lambda *_: [])
     assert Gc.calls
     before = Gc.calls
     done = run(settings(trained, tmp_path / "a", model="gc", config=trained / "train.toml", figures="none"))

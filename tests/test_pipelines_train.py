@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
-from training_data import CONFIG, data, write
-
-from genopred.errors import FormatError, GenopredError, ModelError
-from genopred.pipelines import train
-from genopred.pipelines.train_config import parse_config, read_config
-from genopred.sequence.dataset import Windows, WindowShape, split_blocks, split_random, tile
-from genopred.sequence.trained import load_network
-from genopred.sequence.training import predict_windows
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pyBigWig")
 pytest.importorskip("enformer_pytorch")
 
-SHAPE = WindowShape(2048, 128, 2)
+from training_data import CONFIG, SHAPE, data, write  # noqa: E402
+
+from genopred.errors import FormatError, GenopredError, ModelError  # noqa: E402
+from genopred.pipelines import train  # noqa: E402
+from genopred.pipelines.train_config import parse_config, read_config  # noqa: E402
+from genopred.training.splits import tile  # noqa: E402
+from genopred.training.store import load_network  # noqa: E402
+from genopred.training.tasks.tracks import predict_windows  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -182,39 +179,6 @@ def test_the_comparison_can_be_left_out(config, tmp_path):
     assert report.inflation is None and not (tmp_path / "out" / "block").exists()
 
 
-def test_the_best_row_follows_the_choice():
-    nan = float("nan")
-    table = pl.DataFrame(
-        {"validation_loss": [0.9, 0.8, 0.7], "pearson_a": [nan, 0.5, 0.4], "pearson_b": [nan, 0.3, 0.2]}
-    )
-    assert train.best_row(table, "loss") == 2 and train.best_row(table, "pearson") == 1
-    assert train.best_row(table.with_columns(pearson_b=pl.Series([nan, nan, 0.7])), "pearson") == 2
-
-
-def test_seen_and_common_windows_as_in_plain_loops():
-    lengths = {"chr1": 200_000, "chr2": 100_000}
-    random = split_random(lengths, SHAPE, seed=1)
-    block = split_blocks(lengths, block=20_000, margin=2048, seed=1)
-    test, training = tile(random, "test", SHAPE), tile(random, "train", SHAPE)
-    regions = [row for row in block.regions.iter_rows(named=True) if row["split"] == "test"]
-    bases = {(row["chrom"], i) for row in regions for i in range(row["start"], row["end"])}
-    inside = [
-        all((chrom, i) in bases for i in range(start, start + SHAPE.window))
-        for chrom, start in zip(test.chroms, test.starts)
-    ]
-    common = train._inside(test, block, SHAPE)
-    assert sum(inside) > 0
-    np.testing.assert_array_equal(common.starts, test.starts[inside])
-    np.testing.assert_array_equal(common.chroms, test.chroms[inside])
-    few = Windows(training.chroms[::9], training.starts[::9], training.blocks[::9])
-    hits = [
-        any(c == d and abs(s - t) < SHAPE.target for d, t in zip(few.chroms, few.starts))
-        for c, s in zip(test.chroms, test.starts)
-    ]
-    assert 0 < sum(hits) < len(hits)
-    assert train._seen(test, few, SHAPE) == pytest.approx(np.mean(hits))
-
-
 def test_too_little_memory(config, monkeypatch, tmp_path):
     monkeypatch.setattr(train, "free_memory", lambda: 1_000_000)
     with pytest.raises(GenopredError, match=r"too little memory on host.*3 tracks of 300,000 bp.*larger data.step"):
@@ -239,19 +203,6 @@ def test_a_network_too_large_is_refused_before_it_is_built(config, monkeypatch, 
     monkeypatch.setattr(train, "training_bytes", lambda *args: pytest.fail("it was built"))
     with pytest.raises(GenopredError, match=r"too little memory on host: about [0-9,.]+ GB are needed.*4.00 GB are fr"):
         train.run(parse_config(written, config.fasta.parent, "test"), tmp_path / "out")
-
-
-def test_a_limit_on_memory_counts(config):
-    """`ulimit -v`, as queues of clusters set it."""
-    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9)); "
-    code += "from genopred.pipelines.train import free_memory; print(free_memory())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert found.returncode == 0 and 0 <= int(found.stdout) < 10**9, found.stderr
-
-
-def test_free_memory_is_a_number_or_not_known():
-    free = train.free_memory()
-    assert free is None or free > 0
 
 
 def test_a_track_of_another_build(config, tmp_path):

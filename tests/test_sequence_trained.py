@@ -9,20 +9,22 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from training_data import CONFIG, simulate, write
-
-from genopred.errors import ModelError
-from genopred.io.features import read_features
-from genopred.pipelines import effects, features, train
-from genopred.pipelines.train_config import read_config
-from genopred.sequence.onehot import encode, onehot
-from genopred.sequence.registry import SequenceModel, is_model, load_model
-from genopred.sequence.trained import TrainedCnn, load_network
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 pytest.importorskip("pyBigWig")
 pytest.importorskip("enformer_pytorch")
+
+from training_data import CONFIG, simulate, write  # noqa: E402
+
+from genopred.errors import ModelError  # noqa: E402
+from genopred.io.features import read_features  # noqa: E402
+from genopred.pipelines import effects, features, train  # noqa: E402
+from genopred.pipelines.train_config import read_config  # noqa: E402
+from genopred.sequence.onehot import encode, onehot  # noqa: E402
+from genopred.sequence.registry import SequenceModel, is_model, load_model  # noqa: E402
+from genopred.sequence.trained import TrainedCnn  # noqa: E402
+from genopred.training.store import load_network  # noqa: E402
 
 RNG = np.random.default_rng(5)
 BASES = simulate()[0]

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from genopred.sequence.dataset import SequenceData, Split, Track, WindowShape, split_blocks
 from genopred.sequence.onehot import decode, encode, reverse_complement
-from genopred.sequence.training import TrainingSettings
+from genopred.training.dataset import SequenceData, Track
+from genopred.training.loop import TrainingSettings
+from genopred.training.splits import Split, WindowShape, split_blocks
+from genopred.training.tasks.tracks import TrackTask
 
 #: Unlike its reverse complement, so that the strands can be told apart.
 MOTIF = "ACAGGGAAGC"
@@ -29,6 +32,21 @@ ENFORMER = {
 }
 LEARNING = TrainingSettings(
     epochs=9, batch=4, learning_rate=5e-3, warmup=20, shift=3, average=0.95, device="cpu", threads=1
+)
+#: A small Enformer that is only built.
+TINY = {"dim": 48, "depth": 1, "heads": 2, "attn_dim_key": 8, "dim_divisible_by": 12}
+#: A network and settings that train in a second.
+SMALL = {"channels": 8, "layers": 1, "dropout": 0.2}
+QUICK = TrainingSettings(
+    epochs=2,
+    batch=8,
+    learning_rate=5e-3,
+    warmup=5,
+    shift=3,
+    average=0.9,
+    device="cpu",
+    threads=1,
+    checkpoint_minutes=1e-9,
 )
 
 CONFIG = """
@@ -112,6 +130,19 @@ def data(**options: Any) -> SequenceData:
 def blocks(data: SequenceData) -> Split:
     """Its training, validation and test regions."""
     return split_blocks(data.lengths, block=20_000, margin=SHAPE.window, seed=2, usable=data.codes, shape=SHAPE)
+
+
+def task(
+    data: SequenceData, split: Split, settings: TrainingSettings = QUICK, kind: str = "cnn", sizes: Any = SMALL
+) -> TrackTask:
+    """To predict its tracks."""
+    return TrackTask(data, split, SHAPE, kind, settings, sizes)
+
+
+def onehot(n: int = 3, seed: int = 1) -> torch.Tensor:
+    """Some random windows, N among them."""
+    bases = np.random.default_rng(seed).integers(5, size=(n, SHAPE.window))
+    return torch.from_numpy(np.eye(5, 4, dtype=np.float32)[bases])
 
 
 def write(folder: Path, config: str = CONFIG, **options: Any) -> Path:

@@ -33,11 +33,14 @@ import polars as pl
 from genopred.cli.progress import progress
 from genopred.pipelines import evaluate, train
 from genopred.pipelines.train_config import parse_config, read_config
-from genopred.sequence import networks
 from genopred.sequence.checkpoint import embed
 from genopred.sequence.registry import load_model
-from genopred.sequence.trained import load_network
-from genopred.sequence.training import log_pearson
+from genopred.training.heldout import hold_out
+from genopred.training.networks.base import n_parameters
+from genopred.training.networks.cnn import DilatedCnn
+from genopred.training.networks.registry import same_size
+from genopred.training.scores import log_pearson
+from genopred.training.store import load_network
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = Path(__file__).with_suffix(".toml")
@@ -61,10 +64,10 @@ def main() -> None:
     with progress("batches") as step:
         train.run(config, args.out / "run", progress=step)
     network, _ = load_network(args.out / "run" / "model")
-    n_weights = networks.n_parameters(network)
-    sizes = networks.same_size(len(config.tracks), config.shape, n_weights)
+    n_weights = n_parameters(network)
+    sizes = same_size(len(config.tracks), config.shape, n_weights)
     plain = parse_config(
-        config.written | {"network": {"kind": networks.CNN} | sizes}, SETTINGS.parent, f"{SETTINGS} as cnn"
+        config.written | {"network": {"kind": DilatedCnn.kind} | sizes}, SETTINGS.parent, f"{SETTINGS} as cnn"
     )
     with progress("batches") as step:
         train.run(plain, args.out / "cnn", progress=step)
@@ -82,7 +85,7 @@ def main() -> None:
         )
         with progress("windows") as step:
             evaluate.run(asked, step)
-    card = describe(args.out, n_weights, networks.n_parameters(plain_network))
+    card = describe(args.out, n_weights, n_parameters(plain_network))
     print(json.dumps(card["scores"]["pearson_log"], indent=1))
     if args.record:
         embed(args.out / "run" / "model", WEIGHTS, card)
@@ -328,7 +331,7 @@ def page(card: dict[str, Any]) -> str:
 def keep_windows(run: Path) -> dict[str, Any]:
     """Write a few test windows with what was measured there; their correlations go into the card."""
     data, split, shape, max_n, _ = evaluate.open_setting(evaluate.EvaluateConfig(model=str(run), out=run))
-    held = evaluate.hold_out(data, split, shape, max_n, "test")
+    held = hold_out(data, split, shape, max_n, "test")
     measured = held.measured()
     # the windows with the most GM12878 initiation of every N_WINDOWS-th part: silent ones would hold nothing
     loud = measured[:, :, 3:5].sum(axis=(1, 2))

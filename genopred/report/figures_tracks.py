@@ -229,7 +229,7 @@ def score_intervals(
     Parameters
     ----------
     scores : polars.DataFrame
-        Columns of `genopred.sequence.trackscores.TRACK_SCORE_SCHEMA`, and `model`; the first model is set off.
+        Columns of `genopred.training.scores.TRACK_SCORE_SCHEMA`, and `model`; the first model is set off.
     metric : str
     label : str, optional
         What the axis says.

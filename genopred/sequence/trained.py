@@ -1,65 +1,18 @@
-"""Networks that `genopred train` wrote: read back as they were trained, and a `cnn` as a model like any other.
-
-A trained small Enformer is run by `sequence.enformer`; here is what else there is.
-"""
+"""A `cnn` that `genopred train` wrote, as a model like any other; `sequence.enformer` runs a trained small Enformer."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genopred.errors import GenopredError, ModelError, shortened
-from genopred.sequence import networks
-from genopred.sequence.checkpoint import CONFIG, WEIGHTS, check_partners, load_enformer, read_settings, read_weights
-from genopred.sequence.dataset import WindowShape
+from genopred.errors import ModelError
+from genopred.sequence.checkpoint import CONFIG, WEIGHTS, check_partners
 from genopred.sequence.registry import WholeWindowModel
-
-if TYPE_CHECKING:
-    import torch
-
-
-def load_network(folder: str | Path) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """A network of `genopred train`, in evaluation mode on the CPU, and its config.json.
-
-    Parameters
-    ----------
-    folder : path
-        `model` in a run's folder.
-
-    Raises
-    ------
-    ModelError
-        If the folder holds no such network, or a part of it is damaged.
-    """
-    import torch
-
-    folder = Path(folder)
-    try:
-        config = read_settings(folder / CONFIG)
-        training = config["training"]
-        data, sizes = training["data"], dict(training["network"])
-        shape = WindowShape(data["window"], data["bin"], data["crop"])
-        names, kind = config["track_names"], sizes.pop("kind")
-        if not isinstance(names, list) or not names:
-            raise TypeError("track_names is no list of names")
-        with torch.device("meta" if kind == networks.CNN else "cpu"):
-            network = networks.build(kind, len(names), shape, **sizes)
-    except (KeyError, TypeError, ValueError, AttributeError) as bad:
-        # a GenopredError says by itself what is wrong with a value
-        said = str(bad).rstrip(".") if isinstance(bad, GenopredError) else f"{type(bad).__name__}: {shortened(bad)}"
-        raise ModelError(
-            f"{folder}: no network of `genopred train` ({said}); give the folder `model` in its --out."
-        ) from None
-    if kind == networks.ENFORMER:
-        network.body.load_state_dict(load_enformer(folder)[0].state_dict())  # type: ignore[operator, union-attr]
-    else:
-        _fill(network, folder / WEIGHTS[0])
-    return network.eval(), config
 
 
 class TrainedCnn(WholeWindowModel):
@@ -72,8 +25,7 @@ class TrainedCnn(WholeWindowModel):
     default_batch = 16
 
     def __init__(self, network: Any, config: dict[str, Any], folder: str | Path, digest: str, device: str) -> None:
-        data = config["training"]["data"]
-        shape = WindowShape(data["window"], data["bin"], data["crop"])
+        shape = network.shape
         self.network, self.device = network, device
         self.name = f"cnn:{folder}"
         self.window, self.tss_offset = shape.window, shape.window // 2
@@ -95,9 +47,12 @@ class TrainedCnn(WholeWindowModel):
         """
         import torch
 
+        # the one import of training: a network is rebuilt from its class, which stands where it is trained
+        from genopred.training.store import load_network
+
         network, config = load_network(folder)
         place = Path(folder)
-        if network.kind != networks.CNN:
+        if network.kind != "cnn":
             raise ModelError(f"{folder} is a trained {network.kind}, no cnn; name it by its folder alone, {folder}.")
         check_partners(config, place / CONFIG)
         try:
@@ -119,23 +74,3 @@ class TrainedCnn(WholeWindowModel):
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(onehot, dtype=np.float32)).to(self.device)
             return self.network(x).float().cpu().numpy()
-
-
-def _fill(network: torch.nn.Module, file: Path) -> None:
-    """Put the weights of a file into a network that was built without memory for them."""
-    import torch
-
-    if not file.is_file():
-        raise ModelError(f"{file.parent}: no weights; needed {file.name} beside {CONFIG}.")
-    state = read_weights(file)
-    damaged = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
-    if damaged:
-        raise ModelError(f"{file}: {len(damaged)} weights hold values that are not finite; train or copy it again.")
-    try:
-        network.load_state_dict(state, assign=True)
-    except RuntimeError as bad:
-        # torch lists each weight on a line of its own
-        said = [line.strip() for line in str(bad).splitlines() if line.strip()]
-        raise ModelError(
-            f"{file} does not fit its settings ({shortened(said[min(1, len(said) - 1)], 200)}); train or copy it again."
-        ) from None

@@ -13,11 +13,12 @@ from scipy.stats import pearsonr, rankdata, spearmanr
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from genopred.errors import GenopredError
-from genopred.sequence.trackscores import (
+from genopred.training.scores import (
     METRICS,
     TRACK_SCORE_SCHEMA,
     block_draws,
     block_sums,
+    log_pearson,
     track_differences,
     track_scores,
 )
@@ -165,3 +166,13 @@ def test_negative_predictions_count_as_zero_for_the_logarithm():
 def test_bad_input(change, words):
     with pytest.raises(GenopredError, match=words):
         track_scores(*change(*example()), TRACKS)
+
+
+def test_correlation_is_numpys_and_nan_where_nothing_varies():
+    rng = np.random.default_rng(2)
+    a, b = rng.gamma(1, 2, (6, 7, 2)), rng.gamma(1, 2, (6, 7, 2))
+    b[..., 0] += a[..., 0]
+    expected = [np.corrcoef(np.log1p(a[..., i]).ravel(), np.log1p(b[..., i]).ravel())[0, 1] for i in range(2)]
+    np.testing.assert_allclose(log_pearson(a, b), expected)
+    a[..., 1] = 3
+    assert np.isnan(log_pearson(a, b)[1])

@@ -7,8 +7,10 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from genopred.errors import GenopredError
-from genopred.sequence.baselines import RidgeBaseline
-from genopred.sequence.dataset import SequenceData, Track, Windows, WindowShape, batch, kmer_features
+from genopred.training import baselines
+from genopred.training.baselines import RidgeBaseline, kmer_features
+from genopred.training.dataset import SequenceData, Track, batch
+from genopred.training.splits import Windows, WindowShape
 
 SHAPE = WindowShape(window=640, bin=64, crop=1)
 LENGTH = 64_000
@@ -87,3 +89,39 @@ def test_nothing_to_fit_on() -> None:
     none = Windows(np.array([], dtype=str), np.array([], dtype=np.int64), np.array([], dtype=np.int64))
     with pytest.raises(GenopredError, match="found 0 and"):
         RidgeBaseline(SHAPE).fit(simulated(), none, VALIDATION)
+
+
+@pytest.mark.parametrize(("k", "neighbours", "crop"), [(1, 0, 0), (2, 1, 2), (3, 5, 1), (2, 50, 0)])
+def test_kmer_features_are_those_of_a_loop(k, neighbours, crop):
+    shape = WindowShape(64, 8, crop)
+    rng = np.random.default_rng(k)
+    codes = np.where(rng.random((3, 64)) < 0.1, 4, rng.integers(0, 4, (3, 64))).astype(np.uint8)
+    codes[0, 16:24] = 4
+    own = np.zeros((3, 8, 1 + 4**k))
+    for i in range(3):
+        for j in range(8):
+            letters = codes[i, j * 8 : j * 8 + 8].tolist()
+            bases = [b for b in letters if b < 4]
+            own[i, j, 0] = sum(b in (1, 2) for b in bases) / max(len(bases), 1)
+            words = [letters[s : s + k] for s in range(8 - k + 1) if 4 not in letters[s : s + k]]
+            for word in words:
+                own[i, j, 1 + sum(b * 4 ** (k - 1 - p) for p, b in enumerate(word))] += 1 / len(words)
+    found = kmer_features(codes, shape, k, neighbours)
+    assert found.shape == (3, shape.n_bins, 2 * (1 + 4**k)) and found.dtype == np.float32
+    for j in range(shape.n_bins):
+        at = j + crop
+        near = [b for b in range(8) if abs(b - at) <= neighbours]
+        np.testing.assert_allclose(found[:, j, : 1 + 4**k], own[:, at], atol=1e-6)
+        np.testing.assert_allclose(found[:, j, 1 + 4**k :], own[:, near].mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("k", "neighbours"), [(0, 1), (7, 1), (5, 1), (2, -1)])
+def test_wrong_kmers(k, neighbours):
+    with pytest.raises(GenopredError, match=f"k = {k}, neighbours = {neighbours}"):
+        kmer_features(np.zeros((1, 8), np.uint8), WindowShape(8, 4), k, neighbours)
+
+
+def test_examples():
+    import doctest
+
+    assert doctest.testmod(baselines).failed == 0

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
-from genopred.sequence.dataset import SequenceData, Windows, WindowShape, batch, kmer_features
+from genopred.sequence.onehot import N_CODE
+from genopred.training.dataset import SequenceData, batch
+from genopred.training.scores import correlation
+from genopred.training.splits import Windows, WindowShape
 
 #: Windows whose features are held at a time.
 _AT_ONCE = 64
@@ -92,7 +95,9 @@ class RidgeBaseline:
                 found.append(x @ coef + intercept)
         y = np.concatenate(observed)
         for penalty, found in zip(self.penalties, predicted, strict=True):
-            self.validation[penalty] = float(np.mean(_correlation(np.concatenate(found), y.astype(np.float64))))
+            # a track that does not vary counts as not predicted
+            r = np.nan_to_num(correlation(np.concatenate(found), y.astype(np.float64)))
+            self.validation[penalty] = float(np.mean(r))
         self.penalty = max(self.validation, key=lambda penalty: self.validation[penalty])
         self.coef, self.intercept = fits[self.penalties.index(self.penalty)]
         return self
@@ -132,7 +137,60 @@ class RidgeBaseline:
             yield x.reshape(-1, x.shape[-1]), np.log1p(targets.reshape(-1, targets.shape[-1]))
 
 
-def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    spread = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
-    return (a * b).sum(axis=0) / np.where(spread > 0, spread, np.inf)
+def kmer_features(codes: NDArray[np.uint8], shape: WindowShape, k: int, neighbours: int) -> NDArray[np.float32]:
+    """Composition of each predicted bin and of its surroundings, for a baseline without a network.
+
+    Parameters
+    ----------
+    codes : uint8 array (B, window)
+    shape : WindowShape
+    k : int
+        Length of the words, 1 to 6.
+    neighbours : int
+        Bins on each side whose mean is added; cut at the window's ends.
+
+    Returns
+    -------
+    float32 array (B, n_bins, 2 * (1 + 4**k))
+        Share of G and C among the bases, frequency of each word (in the order of its codes) among the bin's words,
+        all without N; then the means of these over the bin and its neighbours. A bin of N alone is 0.
+
+    Raises
+    ------
+    GenopredError
+        If `k` or `neighbours` is out of range.
+
+    Examples
+    --------
+    >>> codes = np.array([[0, 0, 1, 2]], dtype=np.uint8)
+    >>> kmer_features(codes, WindowShape(window=4, bin=2), k=1, neighbours=1)[0, 0].tolist()
+    [0.0, 1.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.25, 0.25, 0.0]
+    """
+    if not 1 <= k <= 6 or k > shape.bin or neighbours < 0:
+        raise GenopredError(
+            f"k = {k}, neighbours = {neighbours}: needed words of 1 to 6 bases, no longer than a bin, and neighbours "
+            "of 0 or more."
+        )
+    n, bins, words = len(codes), shape.window // shape.bin, 4**k
+    binned = codes.reshape(n * bins, shape.bin)
+    gc = ((binned == 1) | (binned == 2)).sum(axis=1)
+    bases = (binned < N_CODE).sum(axis=1)
+    index = np.zeros((n * bins, shape.bin - k + 1), dtype=np.int64)
+    known = np.ones(index.shape, dtype=bool)
+    for i in range(k):
+        part = binned[:, i : i + index.shape[1]]
+        index *= 4
+        index += part
+        known &= part < N_CODE
+    index += np.arange(n * bins)[:, None] * words
+    counts = np.bincount(index[known], minlength=n * bins * words).reshape(n * bins, words)
+    own = np.empty((n * bins, 1 + words), dtype=np.float32)
+    own[:, 0] = gc / np.maximum(bases, 1)
+    own[:, 1:] = counts / np.maximum(known.sum(axis=1), 1)[:, None]
+    own = own.reshape(n, bins, 1 + words)
+    at = np.arange(shape.crop, bins - shape.crop)
+    low, high = np.maximum(at - neighbours, 0), np.minimum(at + neighbours + 1, bins)
+    before = np.zeros((n, bins + 1, 1 + words))
+    np.cumsum(own, axis=1, dtype=np.float64, out=before[:, 1:])
+    around = (before[:, high] - before[:, low]) / (high - low)[:, None]
+    return np.concatenate([own[:, at], around.astype(np.float32)], axis=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.report.tables import Cell, Grid, estimate
-from genopred.sequence.dataset import Track, Windows, WindowShape
-from genopred.sequence.trackscores import METRICS
 from genopred.types import plain_chrom
 
-#: What the metrics are called.
+#: What the metrics of the tables are called.
 METRIC_NAMES = {
     "pearson": "Pearson r",
     "pearson_log": "Pearson r of log(1 + value)",
@@ -68,11 +65,12 @@ class Shown:
     model : str
         The model evaluated.
     split : str
-    tracks : tuple of Track
-        T tracks of the arrays.
-    shape : WindowShape
-    windows : Windows
-        Of the arrays' rows.
+    tracks : polars.DataFrame
+        track, assay, cell, strand: a row for each of the arrays' T tracks.
+    chroms, starts : array, shape (B,)
+        Where the bins of the arrays' rows begin, 0-based.
+    bin : int
+        In bp.
     measured, predicted : array, shape (B, n_bins, T)
     scores, differences : polars.DataFrame
         As written by `genopred.pipelines.evaluate`.
@@ -87,9 +85,10 @@ class Shown:
     notes: tuple[str, ...]
     model: str
     split: str
-    tracks: tuple[Track, ...]
-    shape: WindowShape
-    windows: Windows
+    tracks: pl.DataFrame
+    chroms: NDArray[np.str_]
+    starts: NDArray[np.int64]
+    bin: int
     measured: NDArray[np.float32]
     predicted: NDArray[np.float32]
     scores: pl.DataFrame
@@ -100,8 +99,9 @@ class Shown:
 
 
 def choose_stretches(
-    windows: Windows,
-    shape: WindowShape,
+    chroms: NDArray[np.str_],
+    starts: NDArray[np.int64],
+    bin: int,
     measured: NDArray[np.float32],
     genes: pl.DataFrame | None,
     length: int = 150_000,
@@ -114,8 +114,10 @@ def choose_stretches(
 
     Parameters
     ----------
-    windows : Windows
-    shape : WindowShape
+    chroms, starts : array, shape (B,)
+        Where the bins of each window begin, 0-based.
+    bin : int
+        In bp.
     measured : array, shape (B, n_bins, T)
     genes : polars.DataFrame, optional
         Columns `chrom`, `start`, `end` (1-based), perhaps `gene_type`.
@@ -126,13 +128,14 @@ def choose_stretches(
     -------
     list of Stretch
     """
-    pieces = _pieces(windows, shape, length)
+    width = measured.shape[1] * bin
+    pieces = _pieces(chroms, starts, width, length)
     relative = (measured.mean(axis=1) / np.maximum(measured.mean(axis=(0, 1)), 1e-9)).mean(axis=1)
     signal = np.array([relative[first:last].mean() for first, last in pieces])
     where = []
     for first, last in pieces:
-        start = int(windows.starts[first]) + shape.crop * shape.bin
-        where.append((str(windows.chroms[first]), start, start + (last - first) * shape.target))
+        start = int(starts[first])
+        where.append((str(chroms[first]), start, start + (last - first) * width))
     kilobases = length // 1000
     out: list[Stretch] = []
     left = list(range(len(pieces)))
@@ -156,11 +159,11 @@ def _stretch(name: str, rule: str, piece: tuple[int, int], where: tuple[str, int
     return Stretch(name, rule, piece[0], piece[1], where[0], where[1], where[2])
 
 
-def _pieces(windows: Windows, shape: WindowShape, length: int) -> list[tuple[int, int]]:
+def _pieces(chroms: NDArray[np.str_], starts: NDArray[np.int64], width: int, length: int) -> list[tuple[int, int]]:
     """Windows (first, after the last) whose bins adjoin, of about `length` bp; shorter rests only from short runs."""
-    apart = (windows.chroms[1:] != windows.chroms[:-1]) | (np.diff(windows.starts) != shape.target)
-    edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(windows.starts)]
-    most = max(1, round(length / shape.target))
+    apart = (chroms[1:] != chroms[:-1]) | (np.diff(starts) != width)
+    edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(starts)]
+    most = max(1, round(length / width))
     out = []
     for first, last in zip(edges[:-1], edges[1:]):
         n = max(1, (last - first) // most)
@@ -229,21 +232,21 @@ def _figures(shown: Shown) -> list[tuple[str, tuple[Any, ...], str]]:
     from genopred.report import figures_tracks as draw
     from genopred.report.figures import in_widths
 
-    tracks = track_table(shown.tracks)
+    tracks = shown.tracks
     label = METRIC_NAMES["pearson_log"]
     held = f"the {shown.split} windows"
     out: list[tuple[str, tuple[Any, ...], str]] = []
     drawn = in_widths(partial(draw.score_intervals, shown.scores, label=label))
     out.append(("scores", drawn, f"{label} of each track over {held}; lines: 95 % intervals over blocks."))
-    n = len(shown.tracks)
+    n = tracks.height
     y, x = shown.measured.reshape(-1, n), shown.predicted.reshape(-1, n)
     drawn = in_widths(partial(draw.predicted_density, y, x, tracks))
     text = (
-        f"Bins of {shown.shape.bin} bp of {held}, on axes of log(1 + value): the darker, the more bins. Dashed: both "
+        f"Bins of {shown.bin} bp of {held}, on axes of log(1 + value): the darker, the more bins. Dashed: both "
         "equal. r: Pearson correlation of log(1 + value) of the bins in the panel, both strands together."
     )
     out.append(("density", drawn, text))
-    for stretch in choose_stretches(shown.windows, shown.shape, shown.measured, shown.genes):
+    for stretch in choose_stretches(shown.chroms, shown.starts, shown.bin, shown.measured, shown.genes):
         part = slice(stretch.first, stretch.last)
         genes = None if shown.genes is None else _on(shown.genes, stretch.chrom, stretch.start, stretch.end)
         exons = None if shown.exons is None else _on(shown.exons, stretch.chrom, stretch.start, stretch.end)
@@ -255,7 +258,7 @@ def _figures(shown: Shown) -> list[tuple[str, tuple[Any, ...], str]]:
                 tracks,
                 chrom=stretch.chrom,
                 start=stretch.start,
-                bin_size=shown.shape.bin,
+                bin_size=shown.bin,
                 genes=genes,
                 exons=exons,
             )
@@ -271,12 +274,6 @@ def _figures(shown: Shown) -> list[tuple[str, tuple[Any, ...], str]]:
     return out
 
 
-def track_table(tracks: Sequence[Track]) -> pl.DataFrame:
-    """Columns track, assay, cell, strand."""
-    rows = [(t.name, t.assay, t.cell, t.strand) for t in tracks]
-    return pl.DataFrame(rows, schema=["track", "assay", "cell", "strand"], orient="row")
-
-
 def _score_table(shown: Shown, model: str | None = None) -> tuple[Grid, str]:
     model = model or shown.model
     rows = shown.scores.filter(pl.col("model") == model)
@@ -284,7 +281,7 @@ def _score_table(shown: Shown, model: str | None = None) -> tuple[Grid, str]:
         f"{model}: each metric with its 95 % interval over blocks. R² is 1 \N{MINUS SIGN} SSE/SST of the values "
         "themselves: negative where their mean would have been nearer. MSE and MAE are in the tracks' own units."
     )
-    return Grid(["Track", *_METRICS], _wide(rows, sign=False)), caption
+    return Grid(["Track", *METRIC_NAMES.values()], _wide(rows, sign=False)), caption
 
 
 def _difference_table(shown: Shown) -> tuple[Grid, str]:
@@ -296,16 +293,13 @@ def _difference_table(shown: Shown) -> tuple[Grid, str]:
         "Where an interval includes 0, these blocks do not tell the two apart. Above 0 it is better, for MSE and MAE "
         "below 0."
     )
-    return Grid(["Track", "Against", *_METRICS], rows), caption
-
-
-_METRICS = [METRIC_NAMES[metric] for metric in METRICS]
+    return Grid(["Track", "Against", *METRIC_NAMES.values()], rows), caption
 
 
 def _wide(rows: pl.DataFrame, sign: bool) -> list[list[Cell]]:
     """A row a track: its name, and each metric with its interval."""
     out = {track: [Cell(track)] for track in rows["track"].unique(maintain_order=True).to_list()}
-    for metric in METRICS:
+    for metric in METRIC_NAMES:
         of = rows.filter(pl.col("metric") == metric)
         for track, value, low, high in of.select("track", "estimate", "low", "high").iter_rows():
             out[track].append(estimate(value, low, high, digits=3, sign=sign))

@@ -39,7 +39,7 @@ LEVEL = 0.95
 
 
 class NamedTrack(Protocol):
-    """What the tables say of a track; `genopred.sequence.dataset.Track` is one."""
+    """What the tables say of a track; `genopred.training.dataset.Track` is one."""
 
     @property
     def name(self) -> str: ...
@@ -104,6 +104,21 @@ def _pearson(n: Floats, x: Floats, y: Floats, xx: Floats, yy: Floats, xy: Floats
     with np.errstate(divide="ignore", invalid="ignore"):
         r = (xy - x * y / n) / np.sqrt(var_x * var_y)
     return np.where(varies, np.clip(r, -1, 1), np.nan)
+
+
+def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> Floats:
+    """Pearson's of each column of two arrays (N, T), straight from the values; NaN where one does not vary."""
+    size = [(x**2).sum(axis=0) for x in (a, b)]
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    spread = [(x**2).sum(axis=0) for x in (a, b)]
+    varies = (spread[0] > _TINY * size[0]) & (spread[1] > _TINY * size[1])
+    return np.where(varies, (a * b).sum(axis=0) / np.sqrt(np.where(varies, spread[0] * spread[1], 1)), np.nan)
+
+
+def log_pearson(predicted: NDArray[np.floating], targets: NDArray[np.floating]) -> Floats:
+    """Correlation of log(1 + value) of each track, (T,), of arrays (..., T); NaN where one of them does not vary."""
+    a, b = (np.log1p(x.astype(np.float64)).reshape(-1, x.shape[-1]) for x in (predicted, targets))
+    return correlation(a, b)
 
 
 def block_sums(measured: ArrayLike, predicted: ArrayLike, blocks: ArrayLike) -> BlockSums:

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genopred.pipelines.evaluate_page import Shown, _pieces, choose_stretches, write
-from genopred.sequence.dataset import Track, Windows, WindowShape
-from genopred.sequence.trackscores import track_differences, track_scores
+from genopred.report.pages.evaluate import METRIC_NAMES, Shown, _pieces, choose_stretches, write
+from genopred.training.dataset import Track, track_table
+from genopred.training.scores import METRICS, track_differences, track_scores
+from genopred.training.splits import Windows, WindowShape
 
 SHAPE = WindowShape(window=1024, bin=128, crop=1)
 TRACKS = (
@@ -28,6 +29,8 @@ def windows(*runs: tuple[str, int, int]) -> Windows:
 
 
 WINDOWS = windows(("chr1", 0, 20), ("chr1", 100_000, 9), ("chr2", 100_000 + 9 * SHAPE.target, 11), ("chr2", 900_000, 1))
+#: Where their bins begin.
+FIRST = WINDOWS.starts + SHAPE.crop * SHAPE.bin
 #: Four windows.
 LENGTH = 4 * SHAPE.target
 
@@ -46,7 +49,7 @@ def genes(*places: tuple[str, int, int, str]) -> pl.DataFrame:
 
 
 def test_pieces_adjoin_within_and_are_of_about_the_length():
-    pieces = _pieces(WINDOWS, SHAPE, LENGTH)
+    pieces = _pieces(WINDOWS.chroms, FIRST, SHAPE.target, LENGTH)
     seen = np.zeros(len(WINDOWS.starts), dtype=int)
     for first, last in pieces:
         seen[first:last] += 1
@@ -59,7 +62,7 @@ def test_pieces_adjoin_within_and_are_of_about_the_length():
 
 def test_short_runs_are_taken_where_there_are_no_others():
     alone = windows(("chr1", 0, 1), ("chr1", 50_000, 1))
-    assert _pieces(alone, SHAPE, LENGTH) == [(0, 1), (1, 2)]
+    assert _pieces(alone.chroms, alone.starts, SHAPE.target, LENGTH) == [(0, 1), (1, 2)]
 
 
 def test_the_rule_counts_genes_and_takes_the_median_signal():
@@ -70,7 +73,7 @@ def test_the_rule_counts_genes_and_takes_the_median_signal():
         ("1", 100_700, 102_000, "protein_coding"),
         *[("1", 500 + i, 600 + i, "lincRNA") for i in range(5)],
     )
-    most, median = choose_stretches(WINDOWS, SHAPE, y, table, LENGTH)
+    most, median = choose_stretches(WINDOWS.chroms, FIRST, SHAPE.bin, y, table, LENGTH)
     assert most.name == "genes" and (most.chrom, most.first) == ("chr1", 20)
     assert most.start == 100_000 + 128 and most.end == most.start + (most.last - most.first) * SHAPE.target
     assert "most protein-coding genes (2)" in most.rule
@@ -78,19 +81,19 @@ def test_the_rule_counts_genes_and_takes_the_median_signal():
     means = y.mean(axis=(0, 1))
     signal = {
         piece: np.mean([np.mean(y[i].mean(axis=0) / means) for i in range(*piece)])
-        for piece in _pieces(WINDOWS, SHAPE, LENGTH)
+        for piece in _pieces(WINDOWS.chroms, FIRST, SHAPE.target, LENGTH)
         if piece[0] != 20
     }
     ordered = sorted(signal, key=lambda piece: signal[piece])
     assert (median.first, median.last) == ordered[(len(ordered) - 1) // 2]
     # untyped genes all count
-    most, _ = choose_stretches(WINDOWS, SHAPE, y, table.drop("gene_type"), LENGTH)
+    most, _ = choose_stretches(WINDOWS.chroms, FIRST, SHAPE.bin, y, table.drop("gene_type"), LENGTH)
     assert most.first == 0 and "most genes (5)" in most.rule
 
 
 def test_without_genes_only_the_median():
     for table in (None, genes(("chr7", 1, 2, "protein_coding"))):
-        (only,) = choose_stretches(WINDOWS, SHAPE, measured(), table, LENGTH)
+        (only,) = choose_stretches(WINDOWS.chroms, FIRST, SHAPE.bin, measured(), table, LENGTH)
         assert only.name == "median" and "other" not in only.rule
 
 
@@ -115,9 +118,10 @@ def shown(**changes) -> Shown:
         "notes": ("Beware of this.",),
         "model": "net",
         "split": "test",
-        "tracks": TRACKS,
-        "shape": SHAPE,
-        "windows": WINDOWS,
+        "tracks": track_table(TRACKS),
+        "chroms": WINDOWS.chroms,
+        "starts": FIRST,
+        "bin": SHAPE.bin,
         "measured": y,
         "predicted": x,
         "scores": pl.concat(scores),
@@ -127,6 +131,10 @@ def shown(**changes) -> Shown:
         "info": {"command": "genopred evaluate net"},
     }
     return Shown(**(values | changes))
+
+
+def test_every_metric_has_a_name():
+    assert tuple(METRIC_NAMES) == METRICS
 
 
 def test_the_page_has_every_figure_and_table(tmp_path):

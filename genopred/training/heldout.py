@@ -1,0 +1,280 @@
+"""Models on held-out windows: what each predicts there, how well, and what it had seen of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from genopred.errors import ModelError, examples
+from genopred.sequence.onehot import reverse_complement
+from genopred.training.baselines import RidgeBaseline
+from genopred.training.dataset import SequenceData, drop_n, inputs, window_targets, windows_of
+from genopred.training.scores import TRACK_SCORE_SCHEMA, track_differences, track_scores
+from genopred.training.splits import SPLITS, Split, Windows, WindowShape, tile
+
+log = logging.getLogger(__name__)
+
+#: Called as `step(done, total, label)`.
+Step = Callable[[int, int, str], None]
+Array = NDArray[np.float32]
+
+#: Inputs that are made at a time.
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model as it is asked here: codes in, bins out, in the order of its own tracks.
+
+    Attributes
+    ----------
+    name : str
+    hash : str
+        Equal ones predict equally.
+    tracks : tuple of str
+    window, bin, n_bins : int
+        Input in bp; `n_bins` bins of `bin` bp in its middle.
+    predict : callable
+        (B, window) uint8 codes -> (B, n_bins, T) float32.
+    regions : polars.DataFrame or None
+        Where it was trained, if its folder says.
+    folder : Path or None
+        Of the training run, where looks at a split are written down.
+    """
+
+    name: str
+    hash: str
+    tracks: tuple[str, ...]
+    window: int
+    bin: int
+    n_bins: int
+    predict: Callable[[NDArray[np.uint8]], Array] = field(repr=False)
+    regions: pl.DataFrame | None = field(default=None, repr=False)
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """The bins that are predicted: tracks, windows and what was measured there."""
+
+    data: SequenceData
+    split: Split
+    shape: WindowShape
+    max_n: float
+    name: str
+    windows: Windows
+    dropped: int
+
+    @property
+    def first(self) -> NDArray[np.int64]:
+        """Start of each window's first bin."""
+        return self.windows.starts + self.shape.crop * self.shape.bin
+
+    def measured(self) -> Array:
+        """(B, n_bins, T)."""
+        return window_targets(self.data, self.windows, self.shape)
+
+
+def hold_out(data: SequenceData, split: Split, shape: WindowShape, max_n: float, name: str) -> Held:
+    """The fixed tiling of a split, without windows that are mostly N.
+
+    Raises
+    ------
+    GenopredError
+        If no window is left.
+    """
+    windows, dropped = windows_of(data, split, name, shape, max_n)
+    return Held(data, split, shape, max_n, name, windows, dropped)
+
+
+def predict(model: Predictor, held: Held, *, both_strands: bool, step: Step | None = None) -> Array:
+    """A model's values of every bin of the windows, (B, n_bins, its tracks).
+
+    A model whose windows are of another size than the evaluation's is given windows of its own around the same bins;
+    what they hold beyond the chromosome is N.
+
+    Raises
+    ------
+    ModelError
+        If its bins are of another width, or it predicts values that are not finite.
+    """
+    shape = held.shape
+    if model.bin != shape.bin:
+        raise ModelError(
+            f"{model.name} has bins of {model.bin} bp and the evaluation has bins of {shape.bin} bp; give --config "
+            "with the model's own bins."
+        )
+    # the model's first bins within each window: side by side, the last one moved back to end with the window
+    if model.n_bins >= shape.n_bins:
+        places = [-((model.n_bins - shape.n_bins) // 2)]
+    else:
+        places = [min(at, shape.n_bins - model.n_bins) for at in range(0, shape.n_bins, model.n_bins)]
+    before = (model.window - model.n_bins * model.bin) // 2
+    partner = _partners(held, model) if both_strands else None
+    n = len(held.windows.starts)
+    out = np.empty((n, shape.n_bins, len(model.tracks)), dtype=np.float32)
+    for begin in range(0, n, _AT_ONCE):
+        rows = slice(begin, min(begin + _AT_ONCE, n))
+        for at in places:
+            starts = held.first[rows] + at * shape.bin - before
+            codes = inputs(held.data, held.windows.chroms[rows], starts, model.window)
+            values = np.asarray(model.predict(codes))
+            if partner is not None:
+                other = np.asarray(model.predict(reverse_complement(codes).astype(np.uint8)))  # type: ignore[arg-type]
+                values = ((values + other[:, ::-1][:, :, partner]) / 2).astype(np.float32)
+            low, high = max(at, 0), min(at + model.n_bins, shape.n_bins)
+            out[rows, low:high] = values[:, low - at : high - at]
+        if step is not None:
+            step(rows.stop, n, model.name)
+    if not np.isfinite(out).all():
+        raise ModelError(
+            f"{model.name} predicts values that are not finite in {int((~np.isfinite(out)).any(axis=(1, 2)).sum())} of "
+            f"{n} windows; its weights are damaged or its training diverged."
+        )
+    return out
+
+
+def _partners(held: Held, model: Predictor) -> list[int]:
+    """Of each of a model's tracks the one that has its values when the sequence is turned round."""
+    names = [track.name for track in held.data.tracks]
+    wanted = {track.name: names[held.data.partners[i]] for i, track in enumerate(held.data.tracks)}
+    lacking = [name for name in model.tracks if wanted.get(name, name) not in model.tracks]
+    if lacking:
+        raise ModelError(
+            f"--strands both: {model.name} predicts {examples(lacking)} but not the other strand's track "
+            f"({examples([wanted[name] for name in lacking])}); use --strands forward."
+        )
+    return [model.tracks.index(wanted.get(name, name)) for name in model.tracks]
+
+
+def distinct(models: list[Predictor]) -> list[Predictor]:
+    """Models of different names: those that share one get their number."""
+    seen: dict[str, int] = {}
+    out = []
+    for model in models:
+        seen[model.name] = seen.get(model.name, 0) + 1
+        out.append(model if seen[model.name] == 1 else replace(model, name=f"{model.name} #{seen[model.name]}"))
+    return out
+
+
+def shared_columns(held: Held, models: Sequence[Predictor]) -> list[list[int]]:
+    """The data's tracks that each model has; of the others those that the first one has too."""
+    names = [track.name for track in held.data.tracks]
+    out: list[list[int]] = []
+    for model in models:
+        have = [k for k, name in enumerate(names) if name in model.tracks and (not out or k in out[0])]
+        if not have:
+            raise ModelError(
+                f"{model.name} predicts none of the measured tracks: it has {examples(model.tracks)} and the config "
+                f"measures {examples(names)}; name the config's tracks as the model's."
+            )
+        lacking = [names[k] for k in (out[0] if out else range(len(names))) if k not in have]
+        if lacking:
+            log.warning("%s has no track %s; left out", model.name, examples(lacking))
+        out.append(have)
+    return out
+
+
+def seen_bases(held: Held, model: Predictor) -> str | None:
+    """A warning where a model was trained, or chosen, on bins that it is evaluated on."""
+    if model.regions is None or held.name == "train":
+        return None
+    used = ["train"] if held.name == "validation" else ["train", "validation"]
+    regions = model.regions.filter(pl.col("split").is_in(used))
+    shared = 0
+    for chrom, start in zip(held.windows.chroms.tolist(), held.first.tolist()):
+        here = regions.filter((pl.col("chrom") == chrom) & (pl.col("start") < start + held.shape.target))
+        low, high = here["start"].to_numpy(), here["end"].to_numpy()
+        shared += int(np.maximum(np.minimum(high, start + held.shape.target) - np.maximum(low, start), 0).sum())
+    if not shared:
+        return None
+    share = shared / (len(held.windows.starts) * held.shape.target)
+    text = (
+        f"{model.name} saw {share:.1%} of these bases in its own {' and '.join(used)} regions: its scores here are too "
+        "high."
+    )
+    log.warning("%s", text)
+    return text
+
+
+def fitted_ridge(held: Held, step: Step) -> Predictor:
+    """The ridge on GC content and k-mers, fitted on the training windows."""
+    parts = [drop_n(held.data, tile(held.split, name, held.shape), held.shape, held.max_n)[0] for name in SPLITS[:2]]
+    step(0, 1, "ridge")
+    ridge = RidgeBaseline(held.shape).fit(held.data, *parts)
+    step(1, 1, "ridge")
+    digest = hashlib.sha256(ridge.coef.tobytes() + ridge.intercept.tobytes()).hexdigest()
+    names = tuple(track.name for track in held.data.tracks)
+    shape = held.shape
+    return Predictor("ridge", digest, names, shape.window, shape.bin, shape.n_bins, ridge.predict)
+
+
+def compare(
+    held: Held,
+    models: Sequence[Predictor],
+    columns: Sequence[list[int]],
+    predicted: Sequence[Array],
+    *,
+    resamples: int,
+    seed: int,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Scores of each model, and differences of the first one from each of the others on the same bins.
+
+    Parameters
+    ----------
+    held : Held
+    models : sequence of Predictor
+    columns : sequence of list of int
+        The data's tracks that each model has, as of `shared_columns`.
+    predicted : sequence of array
+        (B, n_bins, its tracks) of each model.
+    resamples, seed : int
+        Of the intervals.
+
+    Returns
+    -------
+    scores, differences : polars.DataFrame
+        Columns of `TRACK_SCORE_SCHEMA` after `model`, `split`, and after `model`, `against`, `split`.
+    """
+    measured = held.measured()
+    blocks = np.repeat(held.windows.blocks, held.shape.n_bins)
+    flat = measured.reshape(-1, measured.shape[-1])
+    scores, differences = [], []
+    for i, (model, which, values) in enumerate(zip(models, columns, predicted, strict=True)):
+        tracks = [held.data.tracks[k] for k in which]
+        own = values.reshape(-1, len(which))
+        table = track_scores(flat[:, which], own, blocks, tracks, resamples=resamples, seed=seed)
+        scores.append(table.select(pl.lit(model.name).alias("model"), pl.lit(held.name).alias("split"), pl.all()))
+        if i:
+            # both models' values of the tracks that the other one has
+            same = [columns[0].index(k) for k in which]
+            first = predicted[0].reshape(-1, len(columns[0]))[:, same]
+            table = track_differences(flat[:, which], first, own, blocks, tracks, resamples=resamples, seed=seed)
+            labels = {"model": models[0].name, "against": model.name, "split": held.name}
+            differences.append(table.select(*(pl.lit(v).alias(k) for k, v in labels.items()), pl.all()))
+    schema = {"model": pl.String, "against": pl.String, "split": pl.String, **TRACK_SCORE_SCHEMA}
+    return pl.concat(scores), pl.concat(differences) if differences else pl.DataFrame(schema=schema)
+
+
+def bin_table(held: Held, which: list[int], measured: Array, predicted: Array) -> pl.DataFrame:
+    """A row a bin: chrom, start (0-based), block, then measured and predicted of each track."""
+    n_bins, n = held.shape.n_bins, len(held.windows.starts)
+    starts = held.first[:, None] + held.shape.bin * np.arange(n_bins)
+    columns: dict[str, Any] = {
+        "chrom": np.repeat(held.windows.chroms, n_bins),
+        "start": starts.reshape(-1),
+        "block": np.repeat(held.windows.blocks, n_bins),
+    }
+    for place, k in enumerate(which):
+        name = held.data.tracks[k].name
+        columns[f"measured {name}"] = measured[:, :, k].reshape(n * n_bins)
+        columns[f"predicted {name}"] = predicted[:, :, place].reshape(n * n_bins)
+    return pl.DataFrame(columns)

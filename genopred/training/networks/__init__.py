@@ -1,0 +1,1 @@
+"""Networks that genopred trains: a class a file."""

@@ -1,0 +1,59 @@
+"""What every network that predicts tracks has in common."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from genopred.training.splits import WindowShape
+
+
+class TrackNetwork(nn.Module):
+    """One-hot windows (B, L, 4) -> positive predictions (B, n_bins, T).
+
+    Parameters
+    ----------
+    n_tracks : int
+    shape : WindowShape
+        Window, bin and crop.
+    sizes : dict
+        Every key of `SIZES`.
+
+    Attributes
+    ----------
+    kind : str
+        The name that a configuration has for it.
+    SIZES : dict
+        What can be said of its size, with the defaults.
+    head : torch.nn.Linear
+        The last layer, before softplus.
+    """
+
+    kind: ClassVar[str]
+    SIZES: ClassVar[dict[str, Any]]
+    head: nn.Linear
+
+    def __init__(self, n_tracks: int, shape: WindowShape, sizes: dict[str, Any]) -> None:
+        super().__init__()
+        self.check(shape, sizes)
+        self.n_tracks, self.shape, self.sizes = n_tracks, shape, sizes
+
+    @staticmethod
+    def check(shape: WindowShape, sizes: dict[str, Any]) -> None:
+        """Refuse a shape and sizes that do not go together, with a ModelError."""
+
+    @staticmethod
+    def kept(shape: WindowShape, sizes: dict[str, Any]) -> int:
+        """Numbers of a window that the backward pass needs at the very least, without building anything."""
+        raise NotImplementedError
+
+    def fast(self, onehot: torch.Tensor) -> torch.Tensor:
+        """Compute what `forward` does from the same weights, where there is a faster way to train with."""
+        return self(onehot)
+
+
+def n_parameters(module: nn.Module) -> int:
+    """How many weights a module learns."""
+    return sum(p.numel() for p in module.parameters())
