@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from genopred.errors import GenopredError
+from genopred.settings.parts import Output
 
 
 class RunLog:
@@ -26,8 +27,8 @@ class RunLog:
     ----------
     name : str
         The subcommand.
-    arguments : dict
-        Its arguments; `out` (a path prefix or None) decides where the log is, `quiet` whether INFO is shown.
+    settings : genopred.settings.parts.Output
+        `out` decides where the log is, `quiet` whether INFO is shown.
 
     Raises
     ------
@@ -35,20 +36,17 @@ class RunLog:
         If `<out>.log` cannot be written, before any work is done.
     """
 
-    def __init__(self, name: str, arguments: dict[str, Any]) -> None:
+    def __init__(self, name: str, settings: Output) -> None:
         self.name = name
-        self.arguments = arguments
-        out = arguments.get("out")
-        self.path = Path(f"{os.fspath(out).rstrip('/')}.log") if out is not None else None
+        self.settings = settings
+        self.path = Path(f"{settings.out}.log")
         self.logger = logging.getLogger("genopred")
         self.warned: set[str] = set()
 
     def __enter__(self) -> RunLog:
         self.start, self.cpu = time.perf_counter(), _cpu_seconds()
         self._before = (self.logger.level, self.logger.propagate, warnings.showwarning)
-        self.handlers: list[logging.Handler] = [_StderrHandler(self.arguments.get("quiet", False))]
-        if self.path is not None:
-            self.handlers.append(_log_file(self.path))
+        self.handlers: list[logging.Handler] = [_StderrHandler(self.settings.quiet), _log_file(self.path)]
         for handler in self.handlers:
             self.logger.addHandler(handler)
         self.logger.setLevel(logging.INFO)
@@ -64,9 +62,9 @@ class RunLog:
             f"genopred {version('genopred')} {self.name}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
         )
         self._file_only(f"command: {command_line()}")
-        for key, value in self.arguments.items():
-            if value is not None and value is not False and value != [] and value != ():
-                self._file_only(f"  --{key.replace('_', '-')} {value}")
+        for flag, value in self.settings.given().items():
+            if value is not None and value is not False and value != ():
+                self._file_only(f"  {flag} {value}")
         self._file_only("versions: " + ", ".join(f"{name} {number}" for name, number in versions().items()))
 
     def _file_only(self, text: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genopred.pipelines.benchmark import BenchmarkResult
@@ -14,6 +15,20 @@ log = logging.getLogger("genopred.cli")
 
 #: Columns of the table where stdout is a file or a pipe.
 _FILE_WIDTH = 150
+
+
+def show(name: str, result: Any) -> None:
+    """Print what the workflow of this name found: tables where methods are compared, else the result's own lines."""
+    if name == "stack":
+        show_comparison(result)
+    elif name == "benchmark":
+        show_comparison(result.result)
+        show_cost(result)
+    elif name == "demo":
+        show_comparison(result.stack, more=result.lines)
+    else:
+        for line in result.lines():
+            sys.stdout.write(f"{line}\n")
 
 
 def show_comparison(result: StackResult, more: Mapping[str, Sequence[str]] | None = None) -> None:

@@ -308,7 +308,8 @@ class Settings:
 
     def given(self) -> dict[str, Any]:
         """All values, by the spelling of their options."""
-        return {field.flag: getattr(self, name) for name, field in declared(type(self)).items()}
+        fields = declared(type(self)).items()
+        return {field.flag: getattr(self, name) for name, field in fields if not field.option.hidden}
 
     def that_matter(self) -> dict[str, Any]:
         """The values that results depend on, by the spelling of their options."""
