@@ -22,8 +22,10 @@ from genopred.io.text import read_bytes, read_table
 from genopred.pipelines import evaluate_page, train
 from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import read_config
-from genopred.sequence.checkpoint import network_folder
 from genopred.sequence.dataset import REGION_SCHEMA, SPLITS, SequenceData, Split, Windows, WindowShape, drop_n, tile
+from genopred.sequence.models.base import SequenceModel, devices
+from genopred.sequence.models.config import network_folder
+from genopred.sequence.models.registry import load_model, load_trained
 from genopred.sequence.onehot import N_CODE, onehot, reverse_complement
 from genopred.sequence.trackscores import TRACK_SCORE_SCHEMA, track_differences, track_scores
 
@@ -58,7 +60,7 @@ class EvaluateConfig:
     Attributes
     ----------
     model : str
-        A training run's folder, or what `genopred.sequence.registry.load_model` takes.
+        A training run's folder, or what `genopred.sequence.models.registry.load_model` takes.
     out : Path
         Folder of the results.
     config : Path, optional
@@ -691,24 +693,31 @@ def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Predicto
     ModelError
         If there is no such model, or it cannot be read.
     """
-    from genopred.sequence.training import find_device
-
-    place = str(find_device(device))
+    place = devices(device)[0]
     folder = Path(spec)
     network = network_folder(folder) if is_run(folder) else None
-    if network is not None:
-        return _trained(network, folder, place)
-    if _is_trained(folder):
-        return _trained(folder, folder.resolve().parent, place)
-    from genopred.sequence.registry import load_model
+    if network is None and not _is_trained(folder):
+        return _predictor(load_model(spec, said=said, device=place))
+    run_folder, network = (folder.resolve().parent, folder) if network is None else (folder, network)
+    digest = hashlib.sha256()
+    for file in (train.WEIGHTS, train.CONFIG):
+        digest.update((network / file).read_bytes())
+    whole = is_run(run_folder)
+    return replace(
+        _predictor(load_trained(network, device=place)),
+        name=(run_folder if whole else network).resolve().name,
+        hash=digest.hexdigest(),
+        regions=read_regions(run_folder / train.REGIONS) if whole else None,
+        folder=run_folder if whole else None,
+    )
 
-    model = load_model(spec, said=said, device=place)
 
+def _predictor(model: SequenceModel) -> Predictor:
     def predict(codes: NDArray[np.uint8]) -> Array:
         return model.predict_onehot(onehot(codes.astype(np.int8)))
 
-    name, digest = model.name, model.checkpoint_hash
-    return Predictor(name, digest, tuple(model.tracks), model.window, model.bin_size, model.n_bins, predict)
+    shape = (model.window, model.bin_size, model.n_bins)
+    return Predictor(model.name, model.checkpoint_hash, model.tracks, *shape, predict)
 
 
 def _is_trained(folder: Path) -> bool:
@@ -718,37 +727,3 @@ def _is_trained(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and "training" in found and "track_names" in found
-
-
-def _trained(folder: Path, run_folder: Path, device: str) -> Predictor:
-    """A network of `genopred train`, and what its run's folder knows of it, if that is one."""
-    import torch
-
-    from genopred.sequence.networks import training_forward
-    from genopred.sequence.trained import load_network
-
-    network, about = load_network(folder)
-    network.to(device)
-    forward = training_forward(network)
-
-    def predict(codes: NDArray[np.uint8]) -> Array:
-        with torch.inference_mode():
-            return forward(torch.from_numpy(onehot(codes.astype(np.int8))).to(device)).float().cpu().numpy()
-
-    digest = hashlib.sha256()
-    for file in (train.WEIGHTS, train.CONFIG):
-        digest.update((folder / file).read_bytes())
-    data = about["training"]["data"]
-    shape = WindowShape(data["window"], data["bin"], data["crop"])
-    whole = is_run(run_folder)
-    return Predictor(
-        (run_folder if whole else folder).resolve().name,
-        digest.hexdigest(),
-        tuple(about["track_names"]),
-        shape.window,
-        shape.bin,
-        shape.n_bins,
-        predict,
-        read_regions(run_folder / train.REGIONS) if whole else None,
-        run_folder if whole else None,
-    )

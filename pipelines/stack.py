@@ -73,7 +73,7 @@ from genopred.pipelines.cohort import CohortInputs, open_cohort
 from genopred.pipelines.run import fingerprint, settle
 from genopred.pipelines.workers import workers
 from genopred.report.provenance import versions
-from genopred.sequence.registry import DEFAULT_MODEL, is_model
+from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
 from genopred.types import PREDICTION_SCHEMA, Cohort, Features, Interval, MatchReport
 
 log = logging.getLogger("genopred.stack")
@@ -123,8 +123,8 @@ class StackConfig:
         See `genopred.learning.evaluate.Outcome`.
     features : Path or str, optional
         For `inputs` 'sequence' and 'both': a folder of sequence features, or the name of a model
-        (`genopred.sequence.registry.load_model`), whose features of the same genotypes and genes are computed into
-        `out`/features first.
+        (`genopred.sequence.models.registry.load_model`), whose features of the same genotypes and genes are computed
+        into `out`/features first.
     fasta : Path, optional
         For the features of a model.
     inputs : str

@@ -32,7 +32,6 @@ from genopred.io.text import PathLike
 from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import SPLIT_KEYS, TrainConfig, naming
 from genopred.sequence import networks
-from genopred.sequence.checkpoint import CNN
 from genopred.sequence.dataset import (
     SPLITS,
     SequenceData,
@@ -46,6 +45,7 @@ from genopred.sequence.dataset import (
     split_random,
     tile,
 )
+from genopred.sequence.models.config import CNN
 from genopred.sequence.training import (
     Progress,
     TrainingRun,
@@ -292,7 +292,7 @@ def save_network(
 ) -> Path:
     """Write a trained network: config.json and model.safetensors.
 
-    `genopred.sequence.trained.load_network` reads it, and it is a `--model`. Track names, partners and the
+    `genopred.sequence.models.trained.load_network` reads it, and it is a `--model`. Track names, partners and the
     configuration are in config.json; paths as they were written, not those of this machine.
 
     Parameters
@@ -305,7 +305,7 @@ def save_network(
     best : dict
         What is known of the epoch, kept under `validation`.
     """
-    from genopred.sequence.checkpoint import save_enformer
+    from genopred.sequence.models.enformer.checkpoint import save_enformer
 
     extra = {
         "track_names": [track.name for track in data.tracks],

@@ -18,8 +18,8 @@ from typing import Any
 from genopred.errors import FormatError, GenopredError, examples, shortened
 from genopred.io.text import PathLike, regular
 from genopred.sequence import networks
-from genopred.sequence.checkpoint import LIMITS
 from genopred.sequence.dataset import SPLITS, Track, WindowShape
+from genopred.sequence.models.config import LIMITS
 from genopred.sequence.training import MOST_SEED, TrainingSettings
 from genopred.types import plain_chrom
 

@@ -20,12 +20,12 @@ from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.pipelines import evaluate, train
 from genopred.pipelines.evaluate import EVALUATIONS, EvaluateConfig, Predictor, hold_out, open_setting, predict, run
 from genopred.pipelines.train_config import read_config
-from genopred.sequence import registry
 from genopred.sequence.dataset import REGION_SCHEMA, Split, Windows, WindowShape, batch
+from genopred.sequence.models import registry
+from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.trained import load_network
 from genopred.sequence.onehot import reverse_complement
-from genopred.sequence.registry import WholeWindowModel
 from genopred.sequence.trackscores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
-from genopred.sequence.trained import load_network
 
 LENGTH = 60_000
 TRACKS = ("K5 acc", "K5 init +", "K5 init -")
@@ -117,7 +117,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-class Gc(WholeWindowModel):
+class Gc(SequenceModel):
     """Tells the share of G and C of each bin; the tracks differ by a factor."""
 
     name, window, tss_offset, strand_aware, bin_size, n_bins = "gc", 512, 256, False, 64, 6

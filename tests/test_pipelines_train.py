@@ -16,7 +16,7 @@ from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.pipelines import train
 from genopred.pipelines.train_config import parse_config, read_config
 from genopred.sequence.dataset import Windows, WindowShape, split_blocks, split_random, tile
-from genopred.sequence.trained import load_network
+from genopred.sequence.models.trained import load_network
 from genopred.sequence.training import predict_windows
 
 torch = pytest.importorskip("torch")
@@ -99,7 +99,7 @@ def test_the_network_reads_back(config, out):
 
 def test_an_enformer_serves_the_exact_engine(config, tmp_path):
     """The folder is a checkpoint for `--model enformer:`, and predicts there as it did in training."""
-    from genopred.sequence.checkpoint import load_enformer
+    from genopred.sequence.models.enformer.checkpoint import load_enformer
 
     sizes = {"dim": 24, "depth": 1, "heads": 2, "attn_dim_key": 12, "dim_divisible_by": 6}
     written = config.written | {"network": {"kind": "enformer-small"} | sizes}

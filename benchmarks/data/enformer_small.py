@@ -34,9 +34,9 @@ from genopred.cli.progress import progress
 from genopred.pipelines import evaluate, train
 from genopred.pipelines.train_config import parse_config, read_config
 from genopred.sequence import networks
-from genopred.sequence.checkpoint import embed
-from genopred.sequence.registry import load_model
-from genopred.sequence.trained import load_network
+from genopred.sequence.models.enformer.checkpoint import embed
+from genopred.sequence.models.registry import load_model
+from genopred.sequence.models.trained import load_network
 from genopred.sequence.training import log_pearson
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,7 +246,8 @@ def page(card: dict[str, Any]) -> str:
         "A network of Enformer's shape, small, trained by us on real human data. It is the default of `genopred "
         "features`, `genopred effects` and `genopred stack --features enformer-small`, so that all of genopred can be "
         "tried without downloading weights. It is no replacement for Enformer. This page is written by "
-        f"`{card['command']}`; the same card is in the file's metadata (`genopred.sequence.checkpoint.load_enformer`).",
+        f"`{card['command']}`; the same card is in the file's metadata "
+        "(`genopred.sequence.models.enformer.checkpoint.load_enformer`).",
         "",
         "## What it is",
         f"- {card['weights']:,} weights in half precision, enformer-pytorch's class: input {split['margin']:,} bp, "

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.errors import AlignmentError, GenopredError, check_choice, examples
 from genopred.sequence.features import DTYPES, STRANDS, central_bins, check_strands, predict_tracks
 from genopred.sequence.haplotypes import (
     MAX_MISMATCH,
@@ -26,10 +26,9 @@ from genopred.sequence.haplotypes import (
     compare_alleles,
     is_sequence,
     refuse_mismatches,
-    window_around,
 )
+from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import N_CODE, decode, encode
-from genopred.sequence.registry import SequenceModel
 from genopred.sequence.tracks import select_tracks
 from genopred.types import Interval
 
@@ -126,8 +125,7 @@ class EffectSettings:
             ("mode", settings.mode, MODES),
             ("dtype", settings.dtype, DTYPES),
         ):
-            if value not in known:
-                raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
+            check_choice(name, value, known)
         if not 0 < settings.pseudocount < np.inf:
             raise GenopredError(f"--pseudocount {settings.pseudocount}: needed a number above 0.")
         check_strands(model, settings.strands)
@@ -405,7 +403,7 @@ def window_effects(
     n, sizes = len(window.index), len(bins) * len(tracks)
     out = Effects(*(np.empty((n, len(columns))) for _ in range(4)))
     step = max(1, int(memory // (8 * sizes)) - 1)
-    logs = not getattr(model, "log_scale", False)
+    logs = not model.log_scale
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
         part = _only(window.sequences, rows)
@@ -559,7 +557,7 @@ def snp_effects(
     Parameters
     ----------
     model : SequenceModel
-        From `genopred.sequence.registry.load_model`.
+        From `genopred.sequence.models.registry.load_model`.
     snps : polars.DataFrame
         Columns of `genopred.types.VARIANT_SCHEMA`.
     reference : object with `fetch(Interval) -> str`
@@ -595,8 +593,8 @@ def snp_effects(
             "window; give one chromosome at a time."
         )
     windows: list[tuple[SnpWindow, NDArray[np.int64]]] = []
+    reverse = model.reads_reverse(strand)
     for interval, index in windows_of(model, snps, tss=tss, strand=strand, center=center, share=share):
-        reverse = model.strand_aware and strand == "-"
         windows.append(
             (snp_window(snps[index], reference, interval, reverse=reverse, allow_swapped=allow_swapped), index)
         )
@@ -629,19 +627,17 @@ def windows_of(
     share: int = 0,
 ) -> Iterator[tuple[Interval, NDArray[np.int64]]]:
     """The windows in which SNPs of one chromosome are scored, and which SNPs each is for."""
-    if center not in CENTERS:
-        raise GenopredError(f"--center {center}: known are {', '.join(CENTERS)}.")
+    check_choice("center", center, CENTERS)
     if not snps.height:
         return
     chrom = snps["chrom"][0]
-    reverse = model.strand_aware and strand == "-"
     if center == "tss":
         if tss is None:
             raise GenopredError("--center tss needs a gene; give one, or use --center snp.")
-        yield window_around(chrom, tss, model.window, model.tss_offset, reverse=reverse), np.arange(snps.height)
+        yield model.gene_window(chrom, tss, strand), np.arange(snps.height)
         return
     reach = min(model.tss_offset, model.window - 1 - model.tss_offset)
     if not 0 <= share <= reach:
         raise GenopredError(f"--share {share}: needed 0 to {reach:,} bp, so that the SNPs are inside the window.")
     for centre, index in snp_centres(snps["pos"].to_numpy(), share):
-        yield window_around(chrom, centre, model.window, model.tss_offset, reverse=reverse), index
+        yield model.gene_window(chrom, centre, strand), index

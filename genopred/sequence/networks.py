@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from genopred.errors import ModelError
-from genopred.sequence.checkpoint import LIMITS, check_sizes, enformer_class
+from genopred.sequence.models.config import LIMITS, check_sizes, enformer_class
 
 if TYPE_CHECKING:
     import torch

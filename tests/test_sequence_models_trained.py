@@ -1,4 +1,4 @@
-"""genopred.sequence.trained: what `genopred train` wrote is a model for `features` and `effects`."""
+"""genopred.sequence.models.trained: what `genopred train` wrote is a model for `features` and `effects`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from genopred.errors import ModelError
 from genopred.io.features import read_features
 from genopred.pipelines import effects, features, train
 from genopred.pipelines.train_config import read_config
+from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.registry import is_model, load_model
+from genopred.sequence.models.trained import TrainedModel, load_network
 from genopred.sequence.onehot import encode, onehot
-from genopred.sequence.registry import SequenceModel, is_model, load_model
-from genopred.sequence.trained import TrainedCnn, load_network
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
@@ -138,7 +139,7 @@ def test_effects_are_what_the_network_says_of_both_alleles(files, tmp_path):
 
 def test_a_trained_cnn_is_a_model(files):
     model = load_model(str(files / "run" / "model"))
-    assert isinstance(model, TrainedCnn) and isinstance(model, SequenceModel)
+    assert isinstance(model, TrainedModel) and isinstance(model, SequenceModel)
     assert (model.window, model.tss_offset, model.bin_size, model.n_bins) == (2048, 1024, 128, 12)
     assert model.strand_aware and model.reverse_tracks == (0, 2, 1)
     assert is_model(str(files / "run")) and is_model("cnn:run")

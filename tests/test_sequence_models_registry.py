@@ -1,4 +1,4 @@
-"""genopred.sequence.registry."""
+"""genopred.sequence.models.registry."""
 
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from genopred.errors import ModelError
-from genopred.sequence import registry
-from genopred.sequence.haplotypes import haplotype_onehot
-from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, WholeWindowModel, is_model, load_model
+from genopred.sequence.haplotypes import VariantWindow
+from genopred.sequence.models import registry
+from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.registry import DEFAULT_MODEL, is_model, load_model
 
 
-class Mine(WholeWindowModel):
+class Mine(SequenceModel):
     """What a user would write."""
 
     name = "mine"
@@ -93,20 +94,21 @@ def test_distinct_windows_run_once_in_batches():
     ref = reference[sites].argmax(axis=1).astype(np.int8)
     alt = ((ref + 1) % 4).astype(np.int8)
     alleles = rng.integers(0, 2, (50, 4)).astype(np.int8)
-    found = model.predict_haplotypes(reference, sites, ref, alt, alleles, bins=[2, 0], tracks=[1])
+    window = VariantWindow(reference, sites, ref, alt, alleles)
+    found = model.predict_haplotypes(window, bins=[2, 0], tracks=[1])
     distinct = len({tuple(row) for row in alleles.tolist()})
     assert sum(model.batches) == distinct < 50 and max(model.batches) == 5
-    plain = Mine().predict_onehot(haplotype_onehot(reference, sites, ref, alt, alleles))
+    plain = Mine().predict_onehot(window.onehot())
     np.testing.assert_allclose(found, plain[:, [2, 0]][:, :, [1]], rtol=1e-5)
     with pytest.raises(ModelError, match="has only fp32"):
-        model.predict_haplotypes(reference, sites, ref, alt, alleles, dtype="bf16")
+        model.predict_haplotypes(window, dtype="bf16")
 
 
 def test_the_embedded_model_and_files_like_it(monkeypatch, tmp_path):
     pytest.importorskip("torch")
-    from test_sequence_checkpoint import STRANDED, write_small
+    from test_sequence_models_enformer_checkpoint import STRANDED, write_small
 
-    from genopred.sequence import checkpoint
+    from genopred.sequence.models.enformer import checkpoint
 
     file = write_small(tmp_path / "mine.safetensors", window=2048, target=8)
     monkeypatch.setattr(checkpoint, "embedded_file", lambda: file)

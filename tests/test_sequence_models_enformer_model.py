@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,20 @@ from hypothesis import strategies as st
 
 from genopred.errors import GenopredError, ModelError
 from genopred.sequence import tokens as tokens_module
-from genopred.sequence.checkpoint import CheckpointInfo
-from genopred.sequence.haplotypes import haplotype_onehot
+from genopred.sequence.haplotypes import VariantWindow
+from genopred.sequence.models.enformer.checkpoint import CheckpointInfo
 
 torch = pytest.importorskip("torch")
 enformer_pytorch = pytest.importorskip("enformer_pytorch")
 
-from genopred.sequence import enformer as engine  # noqa: E402
-from genopred.sequence.enformer import EnformerModel, ExactTower, Transformer, precision_error, predict_haplotypes  # noqa: E402
 from genopred.sequence.features import FeatureSettings, features_from_sequences  # noqa: E402
 from genopred.sequence.haplotypes import PersonalSequences  # noqa: E402
-from genopred.sequence.registry import SequenceModel  # noqa: E402
+from genopred.sequence.models.base import SequenceModel  # noqa: E402
+from genopred.sequence.models.enformer import tower as tower_module  # noqa: E402
+from genopred.sequence.models.enformer import transformer as transformer_module  # noqa: E402
+from genopred.sequence.models.enformer.model import EnformerModel  # noqa: E402
+from genopred.sequence.models.enformer.tower import ExactTower  # noqa: E402
+from genopred.sequence.models.enformer.transformer import Transformer  # noqa: E402
 from genopred.types import Interval  # noqa: E402
 
 SMALL = {
@@ -81,7 +85,7 @@ CROPPED = small(depth=2, target_length=56, output_heads={"human": 5})
 MODULES = {torch.float32: small(torch.float32), torch.float64: small()}
 
 
-def case(length: int, sites: list[int], n: int, seed: int, share: float = 0.3) -> tuple[Any, ...]:
+def case(length: int, sites: list[int], n: int, seed: int, share: float = 0.3) -> VariantWindow:
     """A window with some N, and n haplotypes with SNVs at `sites`; the first two are soft."""
     rng = np.random.default_rng(seed)
     reference = np.eye(4, dtype=np.float32)[rng.integers(0, 4, length)]
@@ -95,13 +99,21 @@ def case(length: int, sites: list[int], n: int, seed: int, share: float = 0.3) -
     if n > 3:
         alleles[3] = alleles[2]
         alleles[-1] = 0
-    return reference, sites, ref.astype(np.int8), alt.astype(np.int8), alleles
+    return VariantWindow(reference, sites, ref.astype(np.int8), alt.astype(np.int8), alleles)
 
 
-def naive(module: Any, window: tuple[Any, ...], head: str = "human") -> Any:
+def naive(module: Any, window: VariantWindow, head: str = "human") -> Any:
     dtype = module.stem[0].weight.dtype
     with torch.no_grad():
-        return module(torch.from_numpy(haplotype_onehot(*window)).to(dtype), head=head).numpy()
+        return module(torch.from_numpy(window.onehot()).to(dtype), head=head).numpy()
+
+
+def model_of(module: Any, length: int = 2048, head: str = "human") -> EnformerModel:
+    return EnformerModel(module, CheckpointInfo("here", "0" * 64, {}, length, False, "test"), head=head)
+
+
+def predicted(module: Any, window: VariantWindow, head: str = "human", **options: Any) -> Any:
+    return model_of(module, len(window.reference), head).run(window, **options)
 
 
 def error(got: Any, want: Any) -> float:
@@ -130,18 +142,18 @@ def test_equals_enformer_pytorch_on_any_snvs(
     sites = {int(w * (length - 1)) for w in where} | {e % length for e in edges}
     window = case(length, list(sites), n, seed)
     module = MODULES[kind]
-    got, work = predict_haplotypes(module, *window)
+    got, work = predicted(module, window)
     want = naive(module, window)
     assert got.shape == want.shape == (n, *want.shape[1:])
     assert error(got, want) < (1e-5 if kind == torch.float32 else 1e-10)
     if kind == torch.float64:
         with torch.no_grad():
-            plain = module.conv_tower(module.stem(torch.from_numpy(haplotype_onehot(*window)).double().mT)).mT
-        table, level = ExactTower(module).tokens(*window)
+            plain = module.conv_tower(module.stem(torch.from_numpy(window.onehot()).double().mT)).mT
+        table, level = ExactTower(module).tokens(window)
         assert error(table[torch.from_numpy(level.index(np.arange(n), n))].numpy(), plain.numpy()) < 1e-12
         # every row of the last table belongs to a haplotype or to the reference
         assert set(np.unique(level.index(np.arange(n), n))) | set(range(level.n)) == set(range(level.n_rows))
-    assert work.windows == len(np.unique(window[-1], axis=0))
+    assert work.windows == len(np.unique(window.alleles, axis=0))
 
 
 def test_haplotypes_differ_visibly() -> None:
@@ -149,7 +161,7 @@ def test_haplotypes_differ_visibly() -> None:
     window = case(2048, list(range(15, 2048, 60)), 6, 1)
     want = naive(MODULES[torch.float64], window)
     assert (want.std(axis=0) / want.mean(axis=0)).mean() > 0.02
-    got, _ = predict_haplotypes(MODULES[torch.float32], *window)
+    got, _ = predicted(MODULES[torch.float32], window)
     assert difference_error(got, want) < 1e-4
 
 
@@ -157,7 +169,7 @@ def test_haplotypes_differ_visibly() -> None:
 def test_bins_and_tracks_asked_for(bins: list[int]) -> None:
     window = case(2048, [0, 700, 1000, 1003, 2047], 5, 2)
     module = MODULES[torch.float64]
-    got, _ = predict_haplotypes(module, *window, bins=bins, tracks=[6, 0], batch_size=2)
+    got, _ = predicted(module, window, bins=bins, tracks=[6, 0], batch_size=2)
     assert error(got, naive(module, window)[:, bins][:, :, [6, 0]]) < 1e-10
 
 
@@ -169,10 +181,10 @@ def test_other_sizes(changed: dict[str, int]) -> None:
     module = small(**changed)
     window = case(1408 if "num_downsamples" not in changed else 320, [0, 30, 33, 160, 319], 5, 3)
     for kwargs in ({}, {"bins": [1]}):
-        got, _ = predict_haplotypes(module, *window, **kwargs)
+        got, _ = predicted(module, window, **kwargs)
         want = naive(module, window)
         assert error(got, want[:, [1]] if kwargs else want) < 1e-10
-    got, _ = predict_haplotypes(module, *window, head="mouse")
+    got, _ = predicted(module, window, head="mouse")
     assert error(got, naive(module, window, "mouse")) < 1e-10
 
 
@@ -184,18 +196,19 @@ def test_tf_gamma_and_1536_tokens() -> None:
         for part in wide.modules():
             if hasattr(part, "use_tf_gamma"):
                 part.use_tf_gamma = flag
-        got, _ = predict_haplotypes(wide, *window, bins=[448, 0])
+        got, _ = predicted(wide, window, bins=[448, 0])
         assert error(got, naive(wide, window)[:, [448, 0]]) < 1e-5
 
 
 def test_sites_with_several_alternatives() -> None:
-    reference, sites, ref, _, _ = case(1408, [500, 500, 503], 1, 5)
+    made = case(1408, [500, 500, 503], 1, 5)
+    reference, sites, ref = made.reference, made.sites, made.ref_codes
     ref[1] = ref[0]
     reference[500] = np.eye(4)[ref[0]]
     alt = np.array([(ref[0] + 1) % 4, (ref[0] + 2) % 4, (ref[2] + 1) % 4], dtype=np.int8)
     alleles = np.array([[1, 0, 0], [0, 1, 1], [2, 2, 0], [0, 0, 2]], dtype=np.int8)
-    window = (reference, sites, ref, alt, alleles)
-    got, _ = predict_haplotypes(MODULES[torch.float64], *window)
+    window = VariantWindow(reference, sites, ref, alt, alleles)
+    got, _ = predicted(MODULES[torch.float64], window)
     assert error(got, naive(MODULES[torch.float64], window)) < 1e-10
 
 
@@ -204,13 +217,13 @@ def _reference_tokens(patch: Any) -> None:
 
 
 def _shifted_bias(patch: Any) -> None:
-    made = engine._Block.__init__
+    made = transformer_module._Block.__init__
 
     def shifted(self: Any, *args: Any) -> None:
         made(self, *args)
         self.rel = self.rel.roll(1, dims=2)
 
-    patch.setattr(engine._Block, "__init__", shifted)
+    patch.setattr(transformer_module._Block, "__init__", shifted)
 
 
 def _padding_before_activation(patch: Any) -> None:
@@ -225,7 +238,7 @@ def _padding_before_activation(patch: Any) -> None:
 
 def _short_halo(patch: Any) -> None:
     """A variant's outermost base left out of the stem's convolution."""
-    made = engine.next_level
+    made = tower_module.next_level
 
     def short(level: Any, width: int, n: int) -> Any:
         step = made(level, width, n)
@@ -234,13 +247,13 @@ def _short_halo(patch: Any) -> None:
             step.windows[edge, -1] = step.windows[edge, 0]
         return step
 
-    patch.setattr(engine, "next_level", short)
+    patch.setattr(tower_module, "next_level", short)
 
 
 def _reversed_pooling(patch: Any) -> None:
     """Each of a pair weighted as the other should be."""
-    made = engine._Stage.pooled
-    patch.setattr(engine._Stage, "pooled", lambda self, a, b, count: a + b - made(self, a, b, count))
+    made = tower_module._Stage.pooled
+    patch.setattr(tower_module._Stage, "pooled", lambda self, a, b, count: a + b - made(self, a, b, count))
 
 
 @pytest.mark.parametrize(
@@ -250,19 +263,19 @@ def test_mistakes_are_caught(mistake: Any, monkeypatch: pytest.MonkeyPatch) -> N
     window = case(2048, [0, 2, *range(100, 2000, 37), 2047], 5, 6)
     module = MODULES[torch.float32]
     want = naive(module, window)
-    assert error(predict_haplotypes(module, *window)[0], want) < 1e-5
+    assert error(predicted(module, window)[0], want) < 1e-5
     mistake(monkeypatch)
-    assert error(predict_haplotypes(module, *window)[0], want) > 1e-2
+    assert error(predicted(module, window)[0], want) > 1e-2
 
 
 def test_receptive_field_of_the_published_tower() -> None:
     tower = ExactTower(small(torch.float32))
     assert tower.reach == (259, 387)
     # measured: the tokens that one base changes
-    reference, *_ = case(2048, [], 1, 7)
+    reference = case(2048, [], 1, 7).reference
     base = 1024
     sites, ref = np.array([base]), reference[[base]].argmax(axis=1)
-    _, level = tower.tokens(reference, sites, ref, (ref + 1) % 4, np.array([[1]]))
+    _, level = tower.tokens(VariantWindow(reference, sites, ref, (ref + 1) % 4, np.array([[1]])))
     changed = np.flatnonzero(np.diff(level.indptr))
     before, after = tower.reach
     expected = [i for i in range(16) if 128 * i - before <= base < 128 * i + after]
@@ -273,13 +286,14 @@ def test_linear_is_the_derivative() -> None:
     """Against finite differences of the module's own transformer along each haplotype's change of tokens."""
     module = MODULES[torch.float64]
     window = case(2048, [5, 1990], 4, 8, share=0.6)
-    linear, work = predict_haplotypes(module, *window, bins=[2, 5], tracks=[1], mode="linear")
-    reference, _ = predict_haplotypes(module, *window, bins=[2, 5], tracks=[1], mode="reference")
+    linear, work = predicted(module, window, bins=[2, 5], tracks=[1], mode="linear")
+    none = replace(window, alleles=np.zeros_like(window.alleles))
+    reference, _ = predicted(module, none, bins=[2, 5], tracks=[1])
     assert work.windows == 1
-    zero = (window[-1] == 0).all(axis=1)
+    zero = (window.alleles == 0).all(axis=1)
     assert zero.any() and np.allclose(linear[zero], reference[zero], rtol=1e-12)
     tower = ExactTower(module)
-    table, level = tower.tokens(*window)
+    table, level = tower.tokens(window)
     index = level.index(np.arange(4), 4)
     step = 1e-6
     with torch.no_grad():
@@ -296,27 +310,27 @@ def test_linear_is_the_derivative() -> None:
 def test_aggregated_bins(mode: str) -> None:
     window = case(1408, [300, 800], 3, 9)
     module = MODULES[torch.float64]
-    whole, one = predict_haplotypes(module, *window, bins=[2, 5, 7], tracks=[1, 3], mode=mode)
+    whole, one = predicted(module, window, bins=[2, 5, 7], tracks=[1, 3], mode=mode)
     for how in ("mean", "sum"):
-        got, work = predict_haplotypes(module, *window, bins=[2, 5, 7], tracks=[1, 3], mode=mode, aggregate=how)
+        got, work = predicted(module, window, bins=[2, 5, 7], tracks=[1, 3], mode=mode, aggregate=how)
         assert np.allclose(got, getattr(whole, how)(axis=1, keepdims=True), rtol=1e-10)
         assert mode == "exact" or work.transformer_operations < one.transformer_operations / 2
 
 
 def test_linear_features_take_one_backward_pass_a_track() -> None:
     """The pipeline's numbers are the mean of the unaggregated ones, and each track costs one backward pass."""
-    model = EnformerModel(small(torch.float32), CheckpointInfo("here", "0" * 64, {}, 2048, False, "test"))
-    reference, sites, ref, alt, alleles = case(2048, [100, 700, 1000, 1010, 1500], 12, 5)
+    model = model_of(small(torch.float32))
+    made = case(2048, [100, 700, 1000, 1010, 1500], 12, 5)
     people = PersonalSequences(
         samples=np.array([f"P{i}" for i in range(6)]),
         interval=Interval("1", 0, 2048),
         reverse=False,
         tss_offset=1024,
-        reference=np.where(reference.any(axis=1), reference.argmax(axis=1), 4).astype(np.int8),
-        sites=sites,
-        ref_codes=ref,
-        alt_codes=alt,
-        alleles=np.minimum(alleles, 1),
+        reference=np.where(made.reference.any(axis=1), made.reference.argmax(axis=1), 4).astype(np.int8),
+        sites=made.sites,
+        ref_codes=made.ref_codes,
+        alt_codes=made.alt_codes,
+        alleles=np.minimum(made.alleles, 1),
         ploidy=2,
     )
     options = {"tracks": ["1", "4"], "bins": 3, "mode": "linear"}
@@ -337,28 +351,16 @@ def test_linear_features_take_one_backward_pass_a_track() -> None:
     assert agreement.origin["linear_agreement"]["median_r"] > 0.3
 
 
-def test_reference_mode() -> None:
-    window = case(1408, [300, 800], 3, 9)
-    got, work = predict_haplotypes(MODULES[torch.float64], *window, mode="reference")
-    plain = naive(MODULES[torch.float64], (*window[:-1], np.zeros_like(window[-1])))
-    assert error(got, plain) < 1e-10 and work.windows == 1
-
-
 def test_lower_precision_keeps_what_differs() -> None:
     window = case(2048, list(range(15, 2048, 60)), 12, 10)
     want = naive(MODULES[torch.float32], window)
     for dtype, limit in (("tf32", 1e-5), ("bf16", 0.05)):
-        got, _ = predict_haplotypes(MODULES[torch.float32], *window, dtype=dtype)
+        got, _ = predicted(MODULES[torch.float32], window, dtype=dtype)
         assert error(got, want) < limit
         r = np.corrcoef((got - got.mean(axis=0)).ravel(), (want - want.mean(axis=0)).ravel())[0, 1]
         assert r > 0.99
-    model = EnformerModel(MODULES[torch.float32], CheckpointInfo("here", "0" * 64, {}, 2048, False, "test"))
-    measured = precision_error(model, window, "bf16", bins=[4, 5])
-    assert measured["haplotypes"] == 8 and 1e-6 < measured["error"] < 0.05
-    assert 0.97 < measured["lowest_r"] <= measured["median_r"] < 1
-    assert precision_error(model, window, "fp32")["error"] == 0
     before = torch.get_float32_matmul_precision()
-    predict_haplotypes(MODULES[torch.float32], *window, dtype="tf32", bins=[0])
+    predicted(MODULES[torch.float32], window, dtype="tf32", bins=[0])
     assert torch.get_float32_matmul_precision() == before
 
 
@@ -372,14 +374,15 @@ def test_operations_are_counted_as_torch_counts_them() -> None:
         return 2 * a[0] * a[1] * b[1]
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(torch.from_numpy(haplotype_onehot(*window)[:1]))
-    _, work = predict_haplotypes(module, *window, batch_size=2)
+        module(torch.from_numpy(window.onehot()[:1]))
+    _, work = predicted(module, window, batch_size=2)
     assert work.naive_operations == counter.get_total_flops()
-    transformer = Transformer(module, 16, "human", torch.float32)
+    model = model_of(module)
+    model._transformer("fp32")
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: in_place}) as counter:
-        _, work = predict_haplotypes(module, *window, transformer=transformer)
+        _, work = model.run(window)
     assert work.tower_operations + work.transformer_operations == counter.get_total_flops()
-    planned = ExactTower(module).plan(*window)
+    planned = ExactTower(module).plan(window)
     assert planned.tower_operations == work.tower_operations and planned.tokens == work.tokens
     assert work.tower_passes < 2 and work.fold_operations > 1
 
@@ -387,19 +390,17 @@ def test_operations_are_counted_as_torch_counts_them() -> None:
 def test_small_blocks_give_the_same() -> None:
     module = MODULES[torch.float64]
     window = case(2048, list(range(15, 2048, 60)), 6, 12)
-    got, _ = predict_haplotypes(
-        module,
-        *window,
-        tower=ExactTower(module, rows=7),
-        transformer=Transformer(module, 16, "human", torch.float64, queries=5),
-    )
+    model = model_of(module)
+    model._tower = ExactTower(module, rows=7)
+    model._transformers[torch.float64] = Transformer(module, 16, "human", torch.float64, queries=5)
+    got, _ = model.run(window)
     assert error(got, naive(module, window)) < 1e-10
 
 
 def test_out_of_memory_halves_the_batch_and_then_says(monkeypatch: pytest.MonkeyPatch) -> None:
     module = MODULES[torch.float64]
     window = case(1408, [300, 800, 900], 6, 13)
-    want, _ = predict_haplotypes(module, *window)
+    want, _ = predicted(module, window)
     run, limit = Transformer.run, [2]
 
     def small_memory(self: Any, table: Any, index: Any, *args: Any) -> Any:
@@ -408,11 +409,11 @@ def test_out_of_memory_halves_the_batch_and_then_says(monkeypatch: pytest.Monkey
         return run(self, table, index, *args)
 
     monkeypatch.setattr(Transformer, "run", small_memory)
-    got, work = predict_haplotypes(module, *window, batch_size=5)
+    got, work = predicted(module, window, batch_size=5)
     assert work.batch_size == 2 and error(got, want) < 1e-12
     limit[0] = 0
     with pytest.raises(ModelError, match="out of memory with one window"):
-        predict_haplotypes(module, *window, batch_size=4)
+        predicted(module, window, batch_size=4)
 
 
 @pytest.mark.parametrize(
@@ -426,10 +427,9 @@ def test_out_of_memory_halves_the_batch_and_then_says(monkeypatch: pytest.Monkey
     ],
 )
 def test_bad_haplotypes(change: dict[str, Any], message: str) -> None:
-    names = ("reference", "sites", "ref_codes", "alt_codes", "alleles")
-    window = dict(zip(names, case(1408, [300, 800], 3, 14))) | change
+    window = replace(case(1408, [300, 800], 3, 14), **change)
     with pytest.raises(GenopredError, match=message):
-        predict_haplotypes(MODULES[torch.float32], **window)
+        predicted(MODULES[torch.float32], window)
 
 
 def test_bad_choices() -> None:
@@ -441,30 +441,29 @@ def test_bad_choices() -> None:
         ({"tracks": [-1]}, "tracks: 1 of 1"),
     ):
         with pytest.raises(GenopredError, match=message):
-            predict_haplotypes(MODULES[torch.float32], *window, **kwargs)
+            predicted(MODULES[torch.float32], window, **kwargs)
 
 
 def test_model_behind_the_protocol() -> None:
     module = small(torch.float32)
-    info = CheckpointInfo("here", "0" * 64, {}, 2048, False, "test")
-    model = EnformerModel(module, info)
+    model = model_of(module)
     assert isinstance(model, SequenceModel)
     assert (model.window, model.bin_size, model.n_bins, model.tss_offset) == (2048, 128, 10, 1024)
     assert model.tracks[:2] == ("human:0", "human:1") and model.token_reach == (259, 387)
     # as published: forward always, no partners
-    assert model.strand_aware is False and not hasattr(model, "reverse_tracks")
+    assert model.strand_aware is False and model.reverse_tracks is None
     window = case(2048, [100, 1000], 3, 16)
     module.train()
-    plain = model.predict_onehot(haplotype_onehot(*window))
+    plain = model.predict_onehot(window.onehot())
     assert module.training
-    assert error(model.predict_haplotypes(*window), plain) < 1e-5
+    assert error(model.predict_haplotypes(window), plain) < 1e-5
     assert model.last_work is not None and model.last_work.haplotypes == 3
     with pytest.raises(ModelError, match="needs 2,048"):
-        model.predict_haplotypes(window[0][:100], *window[1:])
-    with pytest.raises(ModelError, match="onehot has shape"):
+        model.predict_haplotypes(replace(window, reference=window.reference[:100]))
+    with pytest.raises(ModelError, match="windows have shape"):
         model.predict_onehot(np.zeros((1, 7, 4), dtype=np.float32))
     with pytest.raises(ModelError, match="no head 'dog'"):
-        EnformerModel(module, info, head="dog")
+        model_of(module, head="dog")
 
 
 @settings(max_examples=8, deadline=None)
@@ -479,16 +478,14 @@ def test_a_small_window_cropped_by_four_bins(where: list[int], edges: set[int], 
     module = CROPPED
     window = case(8192, sorted({*where, *edges}), n, seed)
     want = naive(module, window)
-    got, work = predict_haplotypes(module, *window)
+    got, work = predicted(module, window)
     assert got.shape == want.shape == (n, 56, 5) and error(got, want) < 1e-10
-    assert work.windows == len(np.unique(window[-1], axis=0))
-    few, _ = predict_haplotypes(module, *window, bins=[0, 27, 28, 29, 55], tracks=[4, 0])
+    assert work.windows == len(np.unique(window.alleles, axis=0))
+    few, _ = predicted(module, window, bins=[0, 27, 28, 29, 55], tracks=[4, 0])
     assert error(few, want[:, [0, 27, 28, 29, 55]][:, :, [4, 0]]) < 1e-10
     # bin b is token b + 4
     with torch.no_grad():
-        whole = module.transformer(
-            module.conv_tower(module.stem(torch.from_numpy(haplotype_onehot(*window)).double().mT)).mT
-        )
+        whole = module.transformer(module.conv_tower(module.stem(torch.from_numpy(window.onehot()).double().mT)).mT)
         plain = module._heads["human"](module.final_pointwise(whole[:, 4:60])).numpy()
     assert error(got, plain) < 1e-10
 
@@ -498,7 +495,7 @@ def test_same_on_a_gpu() -> None:
     module = small(torch.float32)
     window = case(2048, list(range(15, 2048, 60)), 6, 18)
     want = naive(module, window)
-    got, _ = predict_haplotypes(module.cuda(), *window)
+    got, _ = predicted(module.cuda(), window)
     assert error(got, want) < 1e-5
 
 
@@ -509,10 +506,10 @@ def test_full_size() -> None:
     sites = np.sort(rng.choice(196_608, 480, replace=False))
     window = case(196_608, sites.tolist(), 2, 19)
     bins, tracks = [446, 447, 448], list(range(0, 5313, 50))
-    got, work = predict_haplotypes(module, *window, bins=bins, tracks=tracks)
+    got, work = predicted(module, window, bins=bins, tracks=tracks)
     with torch.inference_mode():
-        want = np.stack(
-            [module(torch.from_numpy(one)[None], head="human")[0].numpy() for one in haplotype_onehot(*window)]
-        )[:, bins][:, :, tracks]
+        want = np.stack([module(torch.from_numpy(one)[None], head="human")[0].numpy() for one in window.onehot()])[
+            :, bins
+        ][:, :, tracks]
     assert error(got, want) < 1e-5
     assert work.tower_passes < 1.5
