@@ -135,7 +135,7 @@ def test_xpresso_has_its_own_gradient():
 
 def test_enformer_has_its_own_gradient():
     pytest.importorskip("enformer_pytorch")
-    from test_sequence_models_enformer_model import SMALL, randomised
+    from enformer_data import SMALL, randomised
 
     from genopred.sequence.models.enformer.checkpoint import CheckpointInfo
     from genopred.sequence.models.enformer.model import EnformerModel

@@ -51,7 +51,7 @@ def write_small(file: Path, *, window: int = 8192, target: int = 56, seed: int =
 
     Other test files use it: `from test_sequence_models_enformer_checkpoint import write_small`.
     """
-    from test_sequence_models_enformer_model import small
+    from enformer_data import small
 
     made = small(torch.float32, seed, depth=2, target_length=target, output_heads={"human": 5})
     folder = save_enformer(made, file.parent / f"{file.stem}.folder", window=window, extra=STRANDED | changed)

@@ -8,123 +8,35 @@ from typing import Any
 
 import numpy as np
 import pytest
+from enformer_data import (
+    CROPPED,
+    MODULES,
+    case,
+    difference_error,
+    enformer_pytorch,
+    error,
+    model_of,
+    naive,
+    predicted,
+    randomised,
+    small,
+    torch,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genopred.errors import GenopredError, ModelError
 from genopred.sequence import tokens as tokens_module
-from genopred.sequence.haplotypes import VariantWindow
-from genopred.sequence.models.enformer.checkpoint import CheckpointInfo
-
-torch = pytest.importorskip("torch")
-enformer_pytorch = pytest.importorskip("enformer_pytorch")
-
-from genopred.sequence.features import FeatureSettings, features_from_sequences  # noqa: E402
-from genopred.sequence.haplotypes import PersonalSequences  # noqa: E402
-from genopred.sequence.models.base import SequenceModel  # noqa: E402
-from genopred.sequence.models.enformer import tower as tower_module  # noqa: E402
-from genopred.sequence.models.enformer import transformer as transformer_module  # noqa: E402
-from genopred.sequence.models.enformer.model import EnformerModel  # noqa: E402
-from genopred.sequence.models.enformer.tower import ExactTower  # noqa: E402
-from genopred.sequence.models.enformer.transformer import Transformer  # noqa: E402
-from genopred.types import Interval  # noqa: E402
-
-SMALL = {
-    "dim": 96,
-    "depth": 3,
-    "heads": 4,
-    "output_heads": {"human": 7, "mouse": 3},
-    "target_length": 10,
-    "dim_divisible_by": 12,
-    "attn_dim_key": 16,
-}
-
-
-def randomised(module: Any, seed: int = 0) -> Any:
-    """Weights under which attention and every base matter, as in a trained network.
-
-    As enformer-pytorch initialises it, attention's output is zero and the tower's tokens are almost constant:
-    any mistake in either would pass. Batch norm gets the statistics of random sequences, then noise.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(tensor: Any, mean: float, std: float) -> None:
-        tensor.copy_(torch.randn(tensor.shape, generator=generator) * std + mean)
-
-    with torch.no_grad():
-        for part in module.modules():
-            if isinstance(part, torch.nn.Conv1d | torch.nn.Linear | torch.nn.Conv2d):
-                normal(part.weight, 0, part.weight[0].numel() ** -0.5)
-                if part.bias is not None:
-                    normal(part.bias, 0, 0.1)
-            elif isinstance(part, torch.nn.LayerNorm | torch.nn.BatchNorm1d):
-                normal(part.weight, 1, 0.2)
-                normal(part.bias, 0, 0.2)
-        norms = [part for part in module.eval().modules() if isinstance(part, torch.nn.BatchNorm1d)]
-        for part in norms:
-            part.train()
-            part.momentum = 1.0
-        tokens = max(module._trunk[-2].target_length, 8)
-        bases = torch.randint(4, (2, tokens << len(module.conv_tower) + 1), generator=generator)
-        module(torch.nn.functional.one_hot(bases, 4).float())
-        for part in norms:
-            part.eval()
-            part.running_mean += (
-                0.2 * part.running_var.sqrt() * torch.randn(part.running_mean.shape, generator=generator)
-            )
-            part.running_var *= 0.7 + 0.6 * torch.rand(part.running_var.shape, generator=generator)
-    return module
-
-
-def small(dtype: Any = torch.float64, seed: int = 0, **changed: Any) -> Any:
-    torch.manual_seed(seed)
-    return randomised(enformer_pytorch.Enformer.from_hparams(**(SMALL | changed)), seed).to(dtype)
-
-
-CROPPED = small(depth=2, target_length=56, output_heads={"human": 5})
-MODULES = {torch.float32: small(torch.float32), torch.float64: small()}
-
-
-def case(length: int, sites: list[int], n: int, seed: int, share: float = 0.3) -> VariantWindow:
-    """A window with some N, and n haplotypes with SNVs at `sites`; the first two are soft."""
-    rng = np.random.default_rng(seed)
-    reference = np.eye(4, dtype=np.float32)[rng.integers(0, 4, length)]
-    reference[rng.integers(0, length - 20) :][:20] = 0
-    sites = np.array(sorted(sites), dtype=np.int64)
-    ref = rng.integers(0, 4, len(sites))
-    alt = (ref + rng.integers(1, 4, len(sites))) % 4
-    reference[sites] = np.eye(4, dtype=np.float32)[ref]
-    alleles = (rng.random((n, len(sites))) < share).astype(np.int8)
-    alleles[:2] *= rng.integers(1, 3, (2, len(sites))).astype(np.int8)[: len(alleles[:2])]
-    if n > 3:
-        alleles[3] = alleles[2]
-        alleles[-1] = 0
-    return VariantWindow(reference, sites, ref.astype(np.int8), alt.astype(np.int8), alleles)
-
-
-def naive(module: Any, window: VariantWindow, head: str = "human") -> Any:
-    dtype = module.stem[0].weight.dtype
-    with torch.no_grad():
-        return module(torch.from_numpy(window.onehot()).to(dtype), head=head).numpy()
-
-
-def model_of(module: Any, length: int = 2048, head: str = "human") -> EnformerModel:
-    return EnformerModel(module, CheckpointInfo("here", "0" * 64, {}, length, False, "test"), head=head)
-
-
-def predicted(module: Any, window: VariantWindow, head: str = "human", **options: Any) -> Any:
-    return model_of(module, len(window.reference), head).run(window, **options)
-
-
-def error(got: Any, want: Any) -> float:
-    return float(np.abs(got - want).max() / np.abs(want).max())
-
-
-def difference_error(got: Any, want: Any) -> float:
-    """Of what differs between haplotypes, relative to the largest such difference."""
-    return float(
-        np.abs((got - got.mean(axis=0)) - (want - want.mean(axis=0))).max() / np.abs(want - want.mean(axis=0)).max()
-    )
+from genopred.sequence.features import FeatureSettings, features_from_sequences
+from genopred.sequence.haplotypes import (
+    PersonalSequences,
+    VariantWindow,
+)
+from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.enformer import tower as tower_module
+from genopred.sequence.models.enformer import transformer as transformer_module
+from genopred.sequence.models.enformer.tower import ExactTower
+from genopred.types import Interval
 
 
 @settings(max_examples=12, deadline=None)
@@ -268,44 +180,6 @@ def test_mistakes_are_caught(mistake: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert error(predicted(module, window)[0], want) > 1e-2
 
 
-def test_receptive_field_of_the_published_tower() -> None:
-    tower = ExactTower(small(torch.float32))
-    assert tower.reach == (259, 387)
-    # measured: the tokens that one base changes
-    reference = case(2048, [], 1, 7).reference
-    base = 1024
-    sites, ref = np.array([base]), reference[[base]].argmax(axis=1)
-    _, level = tower.tokens(VariantWindow(reference, sites, ref, (ref + 1) % 4, np.array([[1]])))
-    changed = np.flatnonzero(np.diff(level.indptr))
-    before, after = tower.reach
-    expected = [i for i in range(16) if 128 * i - before <= base < 128 * i + after]
-    assert changed.tolist() == expected
-
-
-def test_linear_is_the_derivative() -> None:
-    """Against finite differences of the module's own transformer along each haplotype's change of tokens."""
-    module = MODULES[torch.float64]
-    window = case(2048, [5, 1990], 4, 8, share=0.6)
-    linear, work = predicted(module, window, bins=[2, 5], tracks=[1], mode="linear")
-    none = replace(window, alleles=np.zeros_like(window.alleles))
-    reference, _ = predicted(module, none, bins=[2, 5], tracks=[1])
-    assert work.windows == 1
-    zero = (window.alleles == 0).all(axis=1)
-    assert zero.any() and np.allclose(linear[zero], reference[zero], rtol=1e-12)
-    tower = ExactTower(module)
-    table, level = tower.tokens(window)
-    index = level.index(np.arange(4), 4)
-    step = 1e-6
-    with torch.no_grad():
-        change = table[torch.from_numpy(index)] - table[: level.n]
-
-        def rest_of(x: Any) -> Any:
-            return module._heads["human"](module.final_pointwise(module.crop_final(module.transformer(x))))
-
-        slope = (rest_of(table[: level.n] + step * change) - rest_of(table[: level.n] - step * change)) / (2 * step)
-    assert np.allclose(linear - reference, slope[:, [2, 5]][:, :, [1]].numpy(), rtol=1e-5, atol=1e-8)
-
-
 @pytest.mark.parametrize("mode", ["exact", "linear"])
 def test_aggregated_bins(mode: str) -> None:
     window = case(1408, [300, 800], 3, 9)
@@ -349,87 +223,6 @@ def test_linear_features_take_one_backward_pass_a_track() -> None:
     agreement = features_from_sequences(model, people, FeatureSettings.of(model, **options), agreement=5)
     assert agreement.origin["linear_agreement"]["haplotypes"] == 5
     assert agreement.origin["linear_agreement"]["median_r"] > 0.3
-
-
-def test_lower_precision_keeps_what_differs() -> None:
-    window = case(2048, list(range(15, 2048, 60)), 12, 10)
-    want = naive(MODULES[torch.float32], window)
-    for dtype, limit in (("tf32", 1e-5), ("bf16", 0.05)):
-        got, _ = predicted(MODULES[torch.float32], window, dtype=dtype)
-        assert error(got, want) < limit
-        r = np.corrcoef((got - got.mean(axis=0)).ravel(), (want - want.mean(axis=0)).ravel())[0, 1]
-        assert r > 0.99
-    before = torch.get_float32_matmul_precision()
-    predicted(MODULES[torch.float32], window, dtype="tf32", bins=[0])
-    assert torch.get_float32_matmul_precision() == before
-
-
-def test_operations_are_counted_as_torch_counts_them() -> None:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    module = MODULES[torch.float32]
-    window = case(2048, [100, 1000, 1001], 4, 11)
-
-    def in_place(_: Any, a: Any, b: Any, **rest: Any) -> int:
-        return 2 * a[0] * a[1] * b[1]
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(torch.from_numpy(window.onehot()[:1]))
-    _, work = predicted(module, window, batch_size=2)
-    assert work.naive_operations == counter.get_total_flops()
-    model = model_of(module)
-    model._transformer("fp32")
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: in_place}) as counter:
-        _, work = model.run(window)
-    assert work.tower_operations + work.transformer_operations == counter.get_total_flops()
-    planned = ExactTower(module).plan(window)
-    assert planned.tower_operations == work.tower_operations and planned.tokens == work.tokens
-    assert work.tower_passes < 2 and work.fold_operations > 1
-
-
-def test_small_blocks_give_the_same() -> None:
-    module = MODULES[torch.float64]
-    window = case(2048, list(range(15, 2048, 60)), 6, 12)
-    model = model_of(module)
-    model._tower = ExactTower(module, rows=7)
-    model._transformers[torch.float64] = Transformer(module, 16, "human", torch.float64, queries=5)
-    got, _ = model.run(window)
-    assert error(got, naive(module, window)) < 1e-10
-
-
-def test_out_of_memory_halves_the_batch_and_then_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = MODULES[torch.float64]
-    window = case(1408, [300, 800, 900], 6, 13)
-    want, _ = predicted(module, window)
-    run, limit = Transformer.run, [2]
-
-    def small_memory(self: Any, table: Any, index: Any, *args: Any) -> Any:
-        if len(index) > limit[0]:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return run(self, table, index, *args)
-
-    monkeypatch.setattr(Transformer, "run", small_memory)
-    got, work = predicted(module, window, batch_size=5)
-    assert work.batch_size == 2 and error(got, want) < 1e-12
-    limit[0] = 0
-    with pytest.raises(ModelError, match="out of memory with one window"):
-        predicted(module, window, batch_size=4)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"alleles": np.array([[-1, 0]], dtype=np.int8)}, "alleles go from -1"),
-        ({"sites": np.array([5, 1408])}, "sites go from 5 to 1408"),
-        ({"sites": np.array([9, 5])}, "ascending"),
-        ({"alt_codes": np.array([0, 4])}, "base codes"),
-        ({"alleles": np.zeros((2, 3), dtype=np.int8)}, "alleles has shape"),
-    ],
-)
-def test_bad_haplotypes(change: dict[str, Any], message: str) -> None:
-    window = replace(case(1408, [300, 800], 3, 14), **change)
-    with pytest.raises(GenopredError, match=message):
-        predicted(MODULES[torch.float32], window)
 
 
 def test_bad_choices() -> None:

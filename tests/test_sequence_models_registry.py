@@ -56,6 +56,35 @@ def test_a_users_class_through_an_entry_point(monkeypatch):
     assert load_model("mine").path is None
 
 
+class Old:
+    """The attributes and both methods, five arrays one by one, and not the base."""
+
+    def __init__(self, path, **options):
+        self._mine = Mine()
+        for name in ("name", "window", "tss_offset", "strand_aware", "bin_size", "n_bins", "tracks", "origin"):
+            setattr(self, name, getattr(Mine, name))
+        self.checkpoint_hash, self.log_scale, self.default_batch = "0", True, None
+
+    def predict_onehot(self, onehot):
+        return self._mine.predict_onehot(onehot)
+
+    def predict_haplotypes(self, reference, sites, ref_codes, alt_codes, alleles, **options):
+        return self._mine.predict_haplotypes(VariantWindow(reference, sites, ref_codes, alt_codes, alleles), **options)
+
+
+def test_an_object_without_the_base_class_is_taken_too(monkeypatch):
+    packages(monkeypatch, old=f"{__name__}:Old")
+    model = load_model("old")
+    assert isinstance(model, SequenceModel) and model.name == "mine" and model.log_scale
+    assert model.default_batch == 32 and model.reverse_tracks is None
+    none = np.zeros(0, dtype=np.int64)
+    reference = np.eye(4, dtype=np.float32)[np.arange(64) % 4]
+    found = model.predict_haplotypes(VariantWindow(reference, none, none, none, np.zeros((2, 0), np.int8)), bins=[1])
+    np.testing.assert_array_equal(found, np.repeat(Mine().predict_onehot(reference[None])[:, [1]], 2, axis=0))
+    with pytest.raises(ModelError, match="cannot be differentiated"):
+        model.torch_forward(None)
+
+
 def stumbling(path):
     return Mine(path)
 
