@@ -281,23 +281,12 @@ def snp_window(
     changes: list[tuple[int, int, int, int]] = []  # offset, row, base of the FASTA, other base
     for i, (pos, ref_text, alt_text) in enumerate(snps.select("pos", "ref", "alt").iter_rows()):
         start = pos - 1 - interval.start
-        if start < 0 or start + len(ref_text) > interval.length:
-            status.append(OUTSIDE)
-            continue
-        if not (is_sequence(ref_text) and is_sequence(alt_text)):
-            status.append(SYMBOLIC)
-            continue
-        if len(ref_text) != len(alt_text):
-            status.append(INDEL)
+        unfit = _unfit(codes, start, ref_text, alt_text)
+        if unfit:
+            status.append(unfit)
             continue
         ref, alt = encode(ref_text), encode(alt_text)
         here = codes[start : start + len(ref)]
-        if (ref == alt).all():
-            status.append(SAME)
-            continue
-        if (here == N_CODE).any():
-            status.append(REFERENCE_N)
-            continue
         base, other, kind, flip = compare_alleles(here, ref, alt, allow_swapped)
         if kind:
             mismatched.append(f"{interval.chrom}:{pos} {ref_text}>{alt_text}, FASTA {decode(here)}")
@@ -332,6 +321,19 @@ def snp_window(
         status,
         mismatched,
     )
+
+
+def _unfit(codes: NDArray[np.int8], start: int, ref: str, alt: str) -> str | None:
+    """Why a SNP whose REF begins at `start` of a window cannot be scored, before its REF is held against the FASTA."""
+    if start < 0 or start + len(ref) > len(codes):
+        return OUTSIDE
+    if not (is_sequence(ref) and is_sequence(alt)):
+        return SYMBOLIC
+    if len(ref) != len(alt):
+        return INDEL
+    if ref.upper() == alt.upper():
+        return SAME
+    return REFERENCE_N if (codes[start : start + len(ref)] == N_CODE).any() else None
 
 
 def check_reference_alleles(
@@ -535,7 +537,7 @@ def snp_centres(positions: ArrayLike, share: int = 0) -> Iterator[tuple[int, NDA
         begin = end
 
 
-def snp_effects(
+def snp_effects(  # eleven parameters: three say which gene, two how windows lie, three how SNPs and model are handled
     model: SequenceModel,
     snps: pl.DataFrame,
     reference: Reference,
@@ -545,8 +547,6 @@ def snp_effects(
     strand: str = "+",
     center: str = "tss",
     share: int = 0,
-    tracks: Sequence[str] | str | None = None,
-    bins: int | str = "all",
     batch_size: int | None = None,
     max_mismatch: float = MAX_MISMATCH,
     allow_swapped: bool = False,
@@ -568,12 +568,10 @@ def snp_effects(
         What stands where the model has its TSS.
     share : int
         With center `snp`: see `snp_centres`.
-    tracks, bins
-        See `EffectSettings.of`.
     max_mismatch, allow_swapped
         See `genopred.sequence.haplotypes.personal_sequences`.
     **settings
-        The other fields of `EffectSettings`.
+        As `EffectSettings.of` takes them: tracks, bins, and the other fields of `EffectSettings`.
 
     Returns
     -------
@@ -586,7 +584,7 @@ def snp_effects(
     AlignmentError
         If too many REF are not the FASTA's base, or no SNP is in the window.
     """
-    chosen = EffectSettings.of(model, tracks=tracks, bins=bins, **settings)
+    chosen = EffectSettings.of(model, **settings)
     if snps["chrom"].n_unique() > 1:
         raise GenopredError(
             f"SNPs of several chromosomes ({examples(sorted(snps['chrom'].unique().to_list()))}) were given for one "

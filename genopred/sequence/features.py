@@ -210,8 +210,9 @@ def predict_tracks(
 
         return model.over_strands(strands, read, which_bins, which_tracks).astype(np.float32)
 
-    # exact values are aggregated here, whatever the model
-    within = _within(model, mode, aggregate)
+    # exact values are aggregated here, whatever the model; a model is told nothing unless it gains by it
+    inside = mode == "linear" and aggregate != "none" and model.aggregates
+    within = {"aggregate": aggregate} if inside else {}
     first, inverse = sequences.distinct
     if sequences.whole is not None and (mode != "exact" or dtype != "fp32"):
         raise ModelError("--indels apply runs each haplotype by itself: only --mode exact and --dtype fp32.")
@@ -228,14 +229,17 @@ def predict_tracks(
                 **within,
             )
         step = batch or model.default_batch
-        parts = [
-            model.predict_onehot(sequences.onehot(first[i : i + step]))[:, which_bins][:, :, which_tracks]
-            for i in range(0, len(first), step)
-        ]
-        return np.concatenate(parts)
+        parts = [model.predict_onehot(sequences.onehot(first[i : i + step])) for i in range(0, len(first), step)]
+        return np.concatenate([part[:, which_bins][:, :, which_tracks] for part in parts])
 
     out, _ = halving(run, batch_size, model.default_batch, model.name)
-    wanted = (len(first), 1 if within else len(which_bins), len(which_tracks))
+    _check_predictions(model, out, (len(first), 1 if inside else len(which_bins), len(which_tracks)))
+    if aggregate != "none" and not inside:
+        out = _aggregate(out, aggregate)[:, None]
+    return out[inverse]
+
+
+def _check_predictions(model: SequenceModel, out: NDArray[np.float32], wanted: tuple[int, ...]) -> None:
     if out.shape != wanted:
         raise ModelError(f"{model.name}: predictions have shape {out.shape}; needed {wanted}.")
     if not np.isfinite(out).all():
@@ -243,9 +247,6 @@ def predict_tracks(
             f"{model.name}: {np.count_nonzero(~np.isfinite(out)):,} predictions are not finite; with --dtype bf16 try "
             "fp32, else the weights are damaged."
         )
-    if aggregate != "none" and not within:
-        out = _aggregate(out, aggregate)[:, None]
-    return out[inverse]
 
 
 def features_for_gene(
@@ -256,8 +257,6 @@ def features_for_gene(
     chrom: str,
     tss: int,
     strand: str = "+",
-    tracks: Sequence[str] | str | None = None,
-    bins: int | str = 3,
     batch_size: int | None = None,
     max_mismatch: float = MAX_MISMATCH,
     allow_swapped: bool = False,
@@ -275,15 +274,11 @@ def features_for_gene(
         From `genopred.io.fasta.open_fasta`, of the genotypes' build.
     chrom, tss, strand
         The gene; `tss` is 1-based.
-    tracks : str or sequence of str, optional
-        Patterns, see `genopred.sequence.tracks.select_tracks`.
-    bins : int or "all"
-        Bins around the TSS.
     batch_size, max_mismatch, allow_swapped
         See `predict_tracks`, `personal_sequences`.
     **settings
-        The other fields of `FeatureSettings`: aggregate, log1p, per_haplotype, mode, dtype, strands, indels,
-        unphased, seed.
+        As `FeatureSettings.of` takes them: tracks (patterns, see `genopred.sequence.tracks.select_tracks`), bins around
+        the TSS (a number or "all"), aggregate, log1p, per_haplotype, mode, dtype, strands, indels, unphased, seed.
 
     Returns
     -------
@@ -291,7 +286,7 @@ def features_for_gene(
         `values` (N, F) float32; `origin` says from which model, window and counts, and holds the prediction of
         the reference sequence for each feature under `reference`.
     """
-    chosen = FeatureSettings.of(model, tracks=tracks, bins=bins, **settings)
+    chosen = FeatureSettings.of(model, **settings)
     sequences = gene_sequences(
         model,
         genotypes,
@@ -604,11 +599,6 @@ def _aggregate(raw: NDArray[np.float32], how: str) -> NDArray[np.float32]:
     if how == "sum":
         return raw.sum(axis=1)
     return raw.transpose(0, 2, 1).reshape(len(raw), -1)
-
-
-def _within(model: SequenceModel, mode: str, aggregate: str) -> dict[str, str]:
-    """What a model is told of the aggregate: nothing unless it aggregates by itself, and gains by it."""
-    return {"aggregate": aggregate} if mode == "linear" and aggregate != "none" and model.aggregates else {}
 
 
 def backward_passes(model: SequenceModel, settings: FeatureSettings) -> int:

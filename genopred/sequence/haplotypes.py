@@ -308,6 +308,25 @@ def personal_sequences(
     ['ACGTA', 'ACTTA']
     """
     haplotypes = genotypes.haplotypes() if isinstance(genotypes, Genotypes) else genotypes
+    soft = _averaged(haplotypes, indels, unphased)
+    source = haplotypes.genotypes.source
+    anchor = interval.start + interval.length // 2 if tss is None else tss - 1
+    if not interval.start <= anchor < interval.end:
+        raise GenopredError(
+            f"TSS {anchor + 1:,} is outside its window {interval.chrom}:{interval.start}-{interval.end}."
+        )
+
+    if indels == "skip":
+        records = _Records.read(haplotypes, reference, interval, indels, allow_swapped)
+        records.check(max_mismatch, allow_swapped, source)
+        out = _substituted(records, haplotypes, interval, anchor, soft, seed)
+    else:
+        out = _with_indels(haplotypes, reference, interval, anchor, max_mismatch, allow_swapped, seed)
+    return out.other_strand() if reverse else out
+
+
+def _averaged(haplotypes: Haplotypes, indels: str, unphased: str) -> bool:
+    """Whether a person has one sequence, the mean of two; what cannot be done without phase is refused."""
     check_choice("indels", indels, INDELS)
     check_choice("unphased", unphased, UNPHASED)
     soft = not haplotypes.phased and unphased == "soft"
@@ -322,19 +341,7 @@ def personal_sequences(
             f"--indels apply needs two sequences a person, and {source} carries no phase: give phased genotypes or "
             "--unphased random."
         )
-    anchor = interval.start + interval.length // 2 if tss is None else tss - 1
-    if not interval.start <= anchor < interval.end:
-        raise GenopredError(
-            f"TSS {anchor + 1:,} is outside its window {interval.chrom}:{interval.start}-{interval.end}."
-        )
-
-    if indels == "skip":
-        records = _Records.read(haplotypes, reference, interval, indels, allow_swapped)
-        records.check(max_mismatch, allow_swapped, source)
-        out = _substituted(records, haplotypes, interval, anchor, soft, seed)
-    else:
-        out = _with_indels(haplotypes, reference, interval, anchor, max_mismatch, allow_swapped, seed)
-    return out.other_strand() if reverse else out
+    return soft
 
 
 def check_reference(
