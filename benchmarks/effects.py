@@ -24,6 +24,7 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ from enformer_pytorch import Enformer
 from genopred.io.fasta import open_fasta
 from genopred.io.vcf import read_vcf
 from genopred.pipelines.effects import EffectsConfig, run
-from genopred.sequence.checkpoint import CheckpointInfo
 from genopred.sequence.effects import EffectSettings, SnpWindow, snp_window, window_effects
-from genopred.sequence.enformer import EnformerModel, ExactTower, Transformer, _Counter, naive_operations
+from genopred.sequence.models.enformer.checkpoint import CheckpointInfo
+from genopred.sequence.models.enformer.model import EnformerModel, naive_operations
+from genopred.sequence.models.enformer.tower import Counter, ExactTower
+from genopred.sequence.models.enformer.transformer import Transformer
 from genopred.sequence.onehot import onehot
 from genopred.types import Interval
 
@@ -81,9 +84,7 @@ def some_of(window: SnpWindow, n: int) -> SnpWindow:
     """Only `n` of the window's SNPs, evenly spread."""
     rows = np.unique(np.linspace(0, len(window.index) - 1, n).astype(int))
     sequences = window.sequences
-    kept = type(sequences)(
-        **{**sequences.__dict__, "alleles": sequences.alleles[rows], "samples": sequences.samples[rows]}
-    )
+    kept = replace(sequences, alleles=sequences.alleles[rows], samples=sequences.samples[rows])
     return SnpWindow(kept, window.index[rows], window.turned[rows], window.status, window.mismatched)
 
 
@@ -93,15 +94,12 @@ def operations(window: SnpWindow, size: dict[str, int], bins: str) -> dict[str, 
         module = Enformer.from_hparams(**size).eval()
         tokens = WINDOW // 128
         transformer = Transformer(module, tokens, "human", torch.float32, queries=128)
-        count, shared_count = _Counter(), _Counter()
+        count, shared_count = Counter(), Counter()
         table = torch.empty((tokens, module.dim))
         shared = transformer.shared(table, shared_count)
         asked = torch.arange(896) if bins == "all" else torch.tensor([447, 448, 449])
         transformer.run(table, torch.empty((1, tokens), dtype=torch.int64), asked, torch.arange(5313), count, shared)
-    sequences = window.sequences.with_reference()
-    work = ExactTower(module).plan(
-        onehot(sequences.reference), sequences.sites, sequences.ref_codes, sequences.alt_codes, sequences.alleles
-    )
+    work = ExactTower(module).plan(window.sequences.with_reference().window)
     tower, whole = naive_operations(module, WINDOW)
     n = len(window.index)
     # the first projections, once for each distinct token instead of the reference's alone

@@ -29,17 +29,10 @@ from enformer_pytorch import Enformer
 
 from genopred.io.fasta import open_fasta
 from genopred.io.vcf import read_vcf
-from genopred.sequence.enformer import (
-    ExactTower,
-    Transformer,
-    _Counter,
-    _fitting_batch,
-    _full_precision,
-    _matrix_dtype,
-    naive_operations,
-)
-from genopred.sequence.haplotypes import distinct_rows, haplotype_onehot, personal_sequences
-from genopred.sequence.onehot import onehot
+from genopred.sequence.haplotypes import VariantWindow, distinct_rows, personal_sequences
+from genopred.sequence.models.enformer.model import naive_operations
+from genopred.sequence.models.enformer.tower import Counter, ExactTower, full_precision
+from genopred.sequence.models.enformer.transformer import Transformer, fitting_batch
 from genopred.types import Interval
 
 SHARED = Path(os.environ.get("GENOPRED_SHARED", Path(__file__).parents[1] / ".." / "shared")) / "data"
@@ -74,13 +67,12 @@ def full_size(reference: np.ndarray, device: str, **changed: Any) -> Any:
     return module.to(device)
 
 
-def real_haplotypes(tss: int, people: int) -> tuple[Any, ...]:
+def real_haplotypes(tss: int, people: int) -> VariantWindow:
     """A window around a TSS of chr22 (b37) and the two haplotypes of the first people of GEUVADIS."""
     genotypes = read_vcf(SHARED / "geuvadis_chr22" / "genotypes.chr22.vcf.gz")
     genotypes = genotypes.select(samples=genotypes.samples[:people])
     fasta = open_fasta(SHARED / "reference" / "chr22.b37.fa.gz")
-    made = personal_sequences(genotypes, fasta, Interval("22", tss - WINDOW // 2, tss + WINDOW // 2))
-    return onehot(made.reference), made.sites, made.ref_codes, made.alt_codes, made.alleles
+    return personal_sequences(genotypes, fasta, Interval("22", tss - WINDOW // 2, tss + WINDOW // 2)).window
 
 
 def simulated_haplotypes(people: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -136,8 +128,8 @@ def one_simulation(
     for name, keep in (("common", np.minimum(frequency, 1 - frequency) >= 0.05), ("all", frequency > 0)):
         sites, some = position[keep], np.ascontiguousarray(alleles[:, keep])
         ref = reference[sites].argmax(axis=1)
-        work = tower.plan(reference, sites, ref, (ref + 1) % 4, some)
-        empty = tower.plan(reference, sites[:0], ref[:0], ref[:0], some[:1, :0])
+        work = tower.plan(VariantWindow(reference, sites, ref, (ref + 1) % 4, some))
+        empty = tower.plan(VariantWindow(reference, sites[:0], ref[:0], ref[:0], some[:1, :0]))
         windows = len(distinct_rows(some)[0])
         out[name] = {
             "sites": len(sites),
@@ -156,9 +148,9 @@ def window_operations(module: Any, n: int) -> float:
     """Operations of one distinct window after the tower, on tensors without memory."""
     with torch.device("meta"), torch.inference_mode():
         transformer = Transformer(module, n, "human", torch.float32, queries=128)
-        count, c = _Counter(), module.dim
+        count, c = Counter(), module.dim
         table = torch.empty((n, c))
-        shared = transformer.shared(table, _Counter())
+        shared = transformer.shared(table, Counter())
         asked = torch.tensor(BINS), torch.tensor(TRACKS)
         transformer.run(table, torch.empty((1, n), dtype=torch.int64), *asked, count, shared)
     return count.operations
@@ -184,18 +176,18 @@ def memory(device: str) -> float:
 def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Both sides on one gene's window."""
     window = real_haplotypes(args.tss, args.people)
-    reference, *rest, alleles = window
-    module = full_size(reference, args.device, **({"dim": 384, "depth": 3, "heads": 4} if args.small else {}))
+    alleles = window.alleles
+    module = full_size(window.reference, args.device, **({"dim": 384, "depth": 3, "heads": 4} if args.small else {}))
     naive_tower, naive_all = naive_operations(module, WINDOW)
     bins, tracks = torch.tensor(BINS, device=args.device), torch.tensor(TRACKS, device=args.device)
-    first, _ = distinct_rows(alleles)
+    first, _ = window.distinct
     picked = first if not args.windows else first[np.linspace(0, len(first) - 1, args.windows).astype(int)]
     naive_at = [int(i) for i in picked[np.linspace(0, len(picked) - 1, args.passes).astype(int)]]
     plain: dict[int, np.ndarray] = {}
     times: list[np.ndarray] = []
 
     def plain_pass(h: int) -> None:
-        x = torch.from_numpy(haplotype_onehot(reference, *rest, alleles[h : h + 1])).to(args.device)
+        x = torch.from_numpy(window.onehot([h])).to(args.device)
         with torch.inference_mode():
             started = now(args.device)
             out = module(x, head="human")
@@ -208,19 +200,19 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     plain_pass(waiting.pop(0))
     naive_memory = memory(args.device)
     for dtype in args.dtypes.split(","):
-        with torch.inference_mode(), _full_precision(dtype == "tf32"):
+        with torch.inference_mode(), full_precision(dtype == "tf32"):
             tower = ExactTower(module)
-            work = tower.plan(*window)
+            work = tower.plan(window)
             started = now(args.device)
-            table, level = tower.tokens(*window)
+            table, level = tower.tokens(window)
             tower_seconds = now(args.device) - started
             print(f"tower of {len(alleles)} haplotypes: {tower_seconds.round(1)} s", flush=True)
             if waiting:
                 plain_pass(waiting.pop(0))
-            transformer = Transformer(module, 1536, "human", _matrix_dtype(dtype, torch.float32))
-            batch = args.batch or _fitting_batch(transformer)
+            transformer = Transformer(module, 1536, "human", torch.bfloat16 if dtype == "bf16" else torch.float32)
+            batch = args.batch or fitting_batch(transformer)
             index = torch.from_numpy(level.index(picked.astype(np.int64), len(alleles))).to(args.device)
-            count, out = _Counter(), []
+            count, out = Counter(), []
             started = now(args.device)
             shared = transformer.shared(table, count)
             shared_seconds, shared_operations = now(args.device) - started, count.operations
@@ -244,7 +236,7 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
                 "tss": args.tss,
                 "people": len(alleles) // 2,
                 "haplotypes": len(alleles),
-                "sites": len(rest[0]),
+                "sites": len(window.sites),
                 "dtype": dtype,
                 "distinct_windows": len(first),
                 "windows_timed": len(index),

@@ -51,9 +51,10 @@ from genopred.learning.evaluate import summarise
 from genopred.pipelines import features, stack
 from genopred.pipelines.cohort import CohortInputs
 from genopred.report.provenance import machine, versions
-from genopred.sequence.checkpoint import embedded_file, load_enformer
 from genopred.sequence.features import central_bins, gene_sequences, predict_tracks
-from genopred.sequence.registry import SequenceModel, load_model
+from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.enformer.checkpoint import embedded_file, load_enformer
+from genopred.sequence.models.registry import load_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -28,7 +28,7 @@ from genopred.io.features import read_features
 from genopred.io.vcf import read_vcf
 from genopred.pipelines import features
 from genopred.sequence.features import features_for_gene
-from genopred.sequence.registry import load_model
+from genopred.sequence.models.registry import load_model
 from genopred.types import Covariates, Expression
 
 HERE = Path(__file__).parent

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from genopred.learning.learners import SuSiE, register
     from genopred.sequence.features import features_for_gene, predict_tracks
     from genopred.sequence.haplotypes import personal_sequences
-    from genopred.sequence.registry import load_model
+    from genopred.sequence.models.registry import load_model
     from genopred.types import (
         Cohort,
         Covariates,
@@ -84,7 +84,7 @@ _HOME = {
     "learning.learners": ("SuSiE", "register"),
     "sequence.features": ("features_for_gene", "predict_tracks"),
     "sequence.haplotypes": ("personal_sequences",),
-    "sequence.registry": ("load_model",),
+    "sequence.models.registry": ("load_model",),
     "types": ("Cohort", "Covariates", "Expression", "Features", "Genotypes", "Haplotypes", "Interval", "MatchReport"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

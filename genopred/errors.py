@@ -39,6 +39,17 @@ class ModelError(GenopredError):
     """A model, checkpoint or learner is unknown, corrupt, or does not fit the data."""
 
 
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a value of the option `--name` that is not among the known ones.
+
+    >>> check_choice("mode", "fast", ("exact", "linear"))
+    Traceback (most recent call last):
+    genopred.errors.GenopredError: --mode fast: known are exact, linear.
+    """
+    if value not in known:
+        raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
+
+
 def shortened(item: object, limit: int = _ITEM) -> str:
     """The text of something that a file or a user wrote, fit to be quoted: printable, its middle left out if long.
 

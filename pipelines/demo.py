@@ -33,14 +33,14 @@ from genopred.io.example import Example, load_example
 from genopred.learning import learners as registry
 from genopred.pipelines import stack
 from genopred.pipelines.run import Progress
-from genopred.sequence.registry import DEFAULT_MODEL
+from genopred.sequence.models.registry import DEFAULT_MODEL
 from genopred.settings import Demo, Effects, Eqtl, Features, Overlap, Stack
 from genopred.settings.overlap import NamedFile
 from genopred.types import Interval
 
 log = logging.getLogger(__name__)
 
-#: The sequence model, as `genopred.sequence.registry.load_model` takes it.
+#: The sequence model, as `genopred.sequence.models.registry.load_model` takes it.
 MODEL = DEFAULT_MODEL
 #: The model's track that is closest to what was measured in these people: accessibility in one such cell line.
 TRACK = "GM12878 accessibility"
@@ -90,7 +90,7 @@ class OfSequence:
     Attributes
     ----------
     card : dict
-        What the model says of itself (`genopred.sequence.checkpoint.CheckpointInfo`).
+        What the model says of itself (`genopred.sequence.models.enformer.checkpoint.CheckpointInfo`).
     model : dict
         name, window, bin_size, tracks.
     features : polars.DataFrame
@@ -228,7 +228,7 @@ def sequence(settings: Demo, result: stack.StackResult, progress: Progress | Non
     -------
     OfSequence
     """
-    from genopred.sequence.registry import load_model
+    from genopred.sequence.models.registry import load_model
 
     loaded = load_model(MODEL, device="cpu")
     model = {"name": loaded.name, "window": loaded.window, "bin_size": loaded.bin_size, "tracks": loaded.tracks}

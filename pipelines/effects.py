@@ -45,8 +45,7 @@ from genopred.sequence.effects import (
     window_effects,
     windows_of,
 )
-from genopred.sequence.features import either_strand
-from genopred.sequence.registry import SequenceModel
+from genopred.sequence.models.base import SequenceModel
 from genopred.types import VARIANT_SCHEMA, Interval, MatchReport, plain_chrom
 
 log = logging.getLogger(__name__)
@@ -164,7 +163,7 @@ def run(config: EffectsConfig, progress: Progress | None = None) -> EffectsRun:
     settings = _settings(config, model)
     genes = None if genes is None else with_strands(config, model, genes)
     center = config.center or ("tss" if genes is not None else "snp")
-    if center == "snp" and not either_strand(model):
+    if center == "snp" and not model.reads_either_strand:
         log.warning(
             "%s reads a gene from its TSS; with --center snp the SNP stands where it has the TSS, which it was not "
             "trained for.",
@@ -195,7 +194,7 @@ def run(config: EffectsConfig, progress: Progress | None = None) -> EffectsRun:
         _write(config, table, report, manifest)
         shutil.rmtree(folder, ignore_errors=True)
     undefined = int(table["log_fc"].null_count())
-    if undefined and not getattr(model, "log_scale", False):
+    if undefined and not model.log_scale:
         log.warning(
             "log_fc: undefined in %d of %d rows, where a prediction is not above -pseudocount", undefined, len(table)
         )
@@ -482,7 +481,7 @@ def _manifest(
         "window": model.window,
         "tss_offset": model.tss_offset,
         "bin_size": model.bin_size,
-        "log_scale": bool(getattr(model, "log_scale", False)),
+        "log_scale": model.log_scale,
         "fasta": str(config.fasta),
         "build": genome_build(fasta.length(chrom) for chrom in snps["chrom"].unique().to_list()),
         "snps": str(config.snps or (config.genotypes or ("", ""))[1]),
@@ -545,7 +544,7 @@ def _part(
     """The rows of one job, from an earlier run's part where there is one."""
     some = snps[job.index]
     gene = job.gene or {"gene_id": None, "tss": None, "strand": "+"}
-    reverse = model.strand_aware and gene["strand"] == "-"
+    reverse = model.reads_reverse(gene["strand"])
     windows: list[tuple[SnpWindow, pl.DataFrame]] = []
     digest = hashlib.sha256(json.dumps([gene["gene_id"], gene["tss"], gene["strand"]]).encode())
     for interval, members in job.windows:
@@ -646,7 +645,7 @@ def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> Eff
         manifest["ism"] = _said(region)
         _write(config, table, report, manifest)
         files = _names(config)
-        unit = "effect" if getattr(model, "log_scale", False) else f"effect ({settings.aggregate} over bins)"
+        unit = "effect" if model.log_scale else f"effect ({settings.aggregate} over bins)"
         tails = [""] if len(settings.names) == 1 else [f".{name}" for name in _file_names(settings.names)]
         for g, name in enumerate(settings.names):
             tail = tails[g]

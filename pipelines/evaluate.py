@@ -23,7 +23,9 @@ from genopred.pipelines import train
 from genopred.pipelines.run import sweep
 from genopred.pipelines.train_config import read_config
 from genopred.report.pages import evaluate as page
-from genopred.sequence.checkpoint import WEIGHTS, network_folder
+from genopred.sequence.models.base import SequenceModel, devices
+from genopred.sequence.models.config import WEIGHTS, network_folder
+from genopred.sequence.models.registry import load_model, load_trained
 from genopred.sequence.onehot import onehot
 from genopred.training.dataset import SequenceData, track_table
 from genopred.training.heldout import (
@@ -40,9 +42,7 @@ from genopred.training.heldout import (
     shared_columns,
 )
 from genopred.training.heldout import Step as Progress
-from genopred.training.loop import find_device
 from genopred.training.splits import REGION_SCHEMA, SPLITS, Split, WindowShape
-from genopred.training.store import load_network
 
 log = logging.getLogger(__name__)
 
@@ -462,17 +462,26 @@ def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Predicto
     ModelError
         If there is no such model, or it cannot be read.
     """
-    place = str(find_device(device))
+    place = devices(device)[0]
     folder = Path(spec)
     network = network_folder(folder) if is_run(folder) else None
-    if network is not None:
-        return _trained(network, folder, place)
-    if _is_trained(folder):
-        return _trained(folder, folder.resolve().parent, place)
-    from genopred.sequence.registry import load_model
+    if network is None and not _is_trained(folder):
+        return _predictor(load_model(spec, said=said, device=place))
+    run_folder, network = (folder.resolve().parent, folder) if network is None else (folder, network)
+    digest = hashlib.sha256()
+    for file in (WEIGHTS[0], train.CONFIG):
+        digest.update((network / file).read_bytes())
+    whole = is_run(run_folder)
+    return replace(
+        _predictor(load_trained(network, device=place)),
+        name=(run_folder if whole else network).resolve().name,
+        hash=digest.hexdigest(),
+        regions=read_regions(run_folder / train.REGIONS) if whole else None,
+        folder=run_folder if whole else None,
+    )
 
-    model = load_model(spec, said=said, device=place)
 
+def _predictor(model: SequenceModel) -> Predictor:
     def predict(codes: NDArray[np.uint8]) -> Array:
         return model.predict_onehot(onehot(codes.astype(np.int8)))
 
@@ -487,33 +496,3 @@ def _is_trained(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and "training" in found and "track_names" in found
-
-
-def _trained(folder: Path, run_folder: Path, device: str) -> Predictor:
-    """A network of `genopred train`, and what its run's folder knows of it, if that is one."""
-    import torch
-
-    network, about = load_network(folder)
-    network.to(device)
-
-    def predict(codes: NDArray[np.uint8]) -> Array:
-        with torch.inference_mode():
-            return network.fast(torch.from_numpy(onehot(codes.astype(np.int8))).to(device)).float().cpu().numpy()
-
-    digest = hashlib.sha256()
-    for file in (WEIGHTS[0], train.CONFIG):
-        digest.update((folder / file).read_bytes())
-    data = about["training"]["data"]
-    shape = WindowShape(data["window"], data["bin"], data["crop"])
-    whole = is_run(run_folder)
-    return Predictor(
-        (run_folder if whole else folder).resolve().name,
-        digest.hexdigest(),
-        tuple(about["track_names"]),
-        shape.window,
-        shape.bin,
-        shape.n_bins,
-        predict,
-        read_regions(run_folder / train.REGIONS) if whole else None,
-        run_folder if whole else None,
-    )

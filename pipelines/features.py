@@ -47,9 +47,9 @@ from genopred.sequence.features import (
     gene_sequences,
     work,
 )
-from genopred.sequence.haplotypes import PersonalSequences, check_reference, window_around
+from genopred.sequence.haplotypes import PersonalSequences, check_reference
+from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import onehot
-from genopred.sequence.registry import SequenceModel
 from genopred.types import Genotypes, plain_chrom
 
 log = logging.getLogger(__name__)
@@ -230,7 +230,7 @@ def run(config: FeaturesConfig, progress: Callable[..., None] | None = None) -> 
     """
     inputs = _open(config)
     model = inputs.models[0]
-    intervals = [_window(model, row) for row in inputs.genes.iter_rows(named=True)]
+    intervals = [model.gene_window(*row) for row in inputs.genes.select("chrom", "tss", "strand").iter_rows()]
     checked = check_reference(
         inputs.genotypes,
         inputs.fasta,
@@ -278,7 +278,7 @@ def estimate(config: FeaturesConfig, progress: Callable[..., None] | None = None
         step(i + 1, inputs.genes.height, gene["gene_id"])
     table = pl.DataFrame(rows, infer_schema_length=None)
     one, memory = _time_pass(model)
-    share = getattr(model, "tower_share", 0.0)
+    share = model.tower_share
     naive = table["naive_tokens"].to_numpy()
     tower = np.divide(table["tokens"].to_numpy(), np.maximum(naive / np.maximum(table["haplotypes"].to_numpy(), 1), 1))
     # shared tower: passes by tokens; what follows it: one for each distinct window
@@ -315,7 +315,7 @@ def estimate(config: FeaturesConfig, progress: Callable[..., None] | None = None
         naive_hours=float(table["haplotypes"].sum()) * one * strands / 3600,
         memory_gb=(memory + 2 * raw) / 1e9,
         output_gb=values * people * 4 * table.height / 1e9,
-        device=str(getattr(model, "device", "cpu")),
+        device=str(model.device),
     )
 
 
@@ -556,11 +556,6 @@ def _patterns(config: FeaturesConfig) -> list[str] | None:
     return patterns or None
 
 
-def _window(model: SequenceModel, gene: dict[str, Any]) -> Any:
-    reverse = model.strand_aware and gene["strand"] == "-"
-    return window_around(gene["chrom"], gene["tss"], model.window, model.tss_offset, reverse=reverse)
-
-
 def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -630,6 +625,6 @@ def _time_pass(model: SequenceModel) -> tuple[float, int]:
         best = min(best, (time.perf_counter() - started) / batch)
         if best > 1:
             break  # of a large model one pass says enough
-        batch = min(int(getattr(model, "default_batch", None) or 1), 8)
+        batch = min(model.default_batch, 8)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return best, peak if sys.platform == "darwin" else peak * 1024

@@ -13,7 +13,8 @@ import polars as pl
 from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.io.text import PathLike
 from genopred.sequence.haplotypes import MAX_MISMATCH
-from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, load_model
+from genopred.sequence.models.base import SequenceModel, devices
+from genopred.sequence.models.registry import DEFAULT_MODEL, load_model
 from genopred.types import CHROM_LENGTHS, Genotypes, plain_chrom, plain_gene
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class SequenceConfig:
     ----------
     fasta, out : Path
     model : str
-        See `genopred.sequence.registry.load_model`.
+        See `genopred.sequence.models.registry.load_model`.
     expression, gtf : Path, optional
         Where the genes are.
     gene, genes : tuple of str, Path
@@ -88,34 +89,6 @@ def load_models(config: SequenceConfig, *, several: bool = False) -> list[Sequen
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     return [load_model(config.model, device=name, **config.model_options) for name in names]
-
-
-def devices(device: str, *, several: bool = False) -> list[str]:
-    """`auto`: every GPU (or the first), else the CPU; or names between commas.
-
-    Raises
-    ------
-    GenopredError
-        If there is no such device.
-    """
-    import torch
-
-    if device == "auto":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        return [f"cuda:{i}" for i in range(count if several else min(count, 1))] or ["cpu"]
-    names = [name.strip() for name in device.split(",") if name.strip()] if several else [device]
-    for name in names:
-        try:
-            kind = torch.device(name)
-        except RuntimeError:
-            known = "cuda:0,cuda:1" if several else "cuda:0"
-            raise GenopredError(f"--device {name}: not a device; use auto, cpu, or {known}.") from None
-        if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
-            raise GenopredError(
-                f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu, or install a "
-                "torch with CUDA."
-            )
-    return names or ["cpu"]
 
 
 def named_genes(config: SequenceConfig, table: pl.DataFrame, source: PathLike) -> pl.DataFrame:

@@ -72,7 +72,7 @@ from genopred.learning.stack import (
 from genopred.pipelines.inputs import open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.report.provenance import versions
-from genopred.sequence.registry import DEFAULT_MODEL, is_model
+from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
 from genopred.settings import Features, Stack
 from genopred.types import PREDICTION_SCHEMA, Cohort, Genotypes, Interval, MatchReport
 from genopred.types import Features as FeatureTable

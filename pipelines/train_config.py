@@ -17,7 +17,7 @@ from typing import Any
 
 from genopred.errors import FormatError, GenopredError, examples, shortened
 from genopred.io.text import PathLike, regular
-from genopred.sequence.checkpoint import LIMITS
+from genopred.sequence.models.config import LIMITS
 from genopred.training.dataset import Track
 from genopred.training.loop import MOST_SEED, TrainingSettings
 from genopred.training.networks.enformer_small import SmallEnformer

@@ -13,7 +13,7 @@ import test_pipelines_effects as shared
 from genopred.cli import main
 from genopred.cli.effects import parse_region
 from genopred.sequence.effects import EFFECT_SCHEMA, EffectSettings
-from genopred.sequence.registry import DEFAULT_MODEL
+from genopred.sequence.models.registry import DEFAULT_MODEL
 from genopred.types import Interval
 
 files, packages, embedded = shared.files, shared.packages, shared.embedded

@@ -12,8 +12,8 @@ import test_pipelines_features as shared
 
 from genopred.cli import main
 from genopred.io.features import read_features, read_manifest
-from genopred.sequence import registry
 from genopred.sequence.features import FeatureSettings
+from genopred.sequence.models import registry
 
 files, embedded = shared.files, shared.embedded
 

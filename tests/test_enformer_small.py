@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("enformer_pytorch")
 
-from genopred.sequence.checkpoint import MOST_BYTES, embedded_file, load_enformer
-from genopred.sequence.registry import load_model
+from genopred.sequence.models.enformer.checkpoint import MOST_BYTES, embedded_file, load_enformer
+from genopred.sequence.models.registry import load_model
 from genopred.training.scores import log_pearson
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,16 @@ import pickle
 
 import pytest
 
-from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError, examples, repeated, shortened
+from genopred.errors import (
+    AlignmentError,
+    FormatError,
+    GenopredError,
+    ModelError,
+    check_choice,
+    examples,
+    repeated,
+    shortened,
+)
 
 
 @pytest.mark.parametrize("kind", [GenopredError, FormatError, AlignmentError, ModelError])
@@ -33,3 +42,9 @@ def test_items_are_cut_in_their_middle_and_counted():
 
 def test_repeated_names_in_linear_time():
     assert repeated([*map(str, range(300_000)), "7", "x", "7"]) == ["7"]
+
+
+def test_a_choice_that_is_not_known():
+    check_choice("mode", "exact", ("exact", "linear"))
+    with pytest.raises(GenopredError, match="--mode fast: known are exact, linear"):
+        check_choice("mode", "fast", ("exact", "linear"))

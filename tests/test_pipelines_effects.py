@@ -19,8 +19,8 @@ from test_pipelines_features import GENES, SEQUENCE, SITES, Toy, write_vcf
 from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError
 from genopred.pipelines import effects
 from genopred.pipelines.effects import EffectsConfig, run
-from genopred.sequence import registry
 from genopred.sequence.effects import EFFECT_SCHEMA
+from genopred.sequence.models import registry
 from genopred.sequence.onehot import encode, onehot
 from genopred.types import Interval
 
@@ -362,7 +362,7 @@ def test_blocks_cover_every_snp_once():
 def test_xpresso_on_real_genes(shared, tmp_path):
     """Trained weights, real SNPs: a SNP's effect is one plain pass with ALT minus one with REF."""
     from genopred.io.fasta import open_fasta
-    from genopred.sequence.registry import load_model
+    from genopred.sequence.models.registry import load_model
 
     data = shared / "data"
     weights = data / "xpresso" / "GM12878_trainepoch.06-0.5062.h5"

@@ -20,9 +20,9 @@ from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.pipelines import evaluate, train
 from genopred.pipelines.evaluate import EVALUATIONS, EvaluateConfig, open_setting, run
 from genopred.pipelines.train_config import read_config
-from genopred.sequence import registry
+from genopred.sequence.models import registry
+from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import reverse_complement
-from genopred.sequence.registry import WholeWindowModel
 from genopred.training.dataset import batch, inputs
 from genopred.training.heldout import Held, Predictor, hold_out, predict
 from genopred.training.scores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
@@ -120,7 +120,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-class Gc(WholeWindowModel):
+class Gc(SequenceModel):
     """Tells the share of G and C of each bin; the tracks differ by a factor."""
 
     name, window, tss_offset, strand_aware, bin_size, n_bins = "gc", 512, 256, False, 64, 6

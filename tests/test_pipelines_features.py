@@ -19,9 +19,9 @@ from genopred.files import lock_output
 from genopred.io.features import feature_path, read_features, read_manifest, read_origin
 from genopred.pipelines import sequence_inputs
 from genopred.pipelines.features import FeaturesConfig, estimate, run
-from genopred.sequence import registry
+from genopred.sequence.models import registry
+from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import encode, onehot
-from genopred.sequence.registry import WholeWindowModel
 
 RNG = np.random.default_rng(11)
 SEQUENCE = "".join(RNG.choice(list("ACGT"), 1200))
@@ -35,7 +35,7 @@ GENES = [
 ]
 
 
-class Toy(WholeWindowModel):
+class Toy(SequenceModel):
     """64 bp, 4 bins, 3 tracks; reverse genes are reverse-complemented."""
 
     name = "toy"
@@ -417,9 +417,9 @@ def test_the_manifest_is_json_that_names_the_files(files):
 @pytest.fixture
 def embedded(tmp_path, monkeypatch):
     """Stands for the model that comes with the package, in small."""
-    from test_sequence_checkpoint import write_small
+    from test_sequence_models_enformer_checkpoint import write_small
 
-    from genopred.sequence import checkpoint
+    from genopred.sequence.models.enformer import checkpoint
 
     file = write_small(tmp_path / "embedded.safetensors", window=2048, target=8)
     monkeypatch.setattr(checkpoint, "embedded_file", lambda: file)

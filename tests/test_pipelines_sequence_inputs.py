@@ -16,7 +16,6 @@ from genopred.pipelines.effects import EffectsConfig
 from genopred.pipelines.features import FeaturesConfig
 from genopred.pipelines.sequence_inputs import (
     SequenceConfig,
-    devices,
     genome_build,
     load_models,
     named_genes,
@@ -80,26 +79,9 @@ def test_strands_are_asked_for_only_where_they_matter(tmp_path):
         with_strands(both, aware, GENES)
 
 
-def test_devices_by_name(monkeypatch):
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert devices("auto") == devices("auto", several=True) == ["cpu"]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert devices("auto") == ["cuda:0"] and devices("auto", several=True) == ["cuda:0", "cuda:1"]
-    assert devices("cuda:1, cpu", several=True) == ["cuda:1", "cpu"]
-    for name, several, message in (
-        ("tpu", True, "--device tpu: not a device; use auto, cpu, or cuda:0,cuda:1"),
-        ("cuda:0,cuda:1", False, "--device cuda:0,cuda:1: not a device; use auto, cpu, or cuda:0"),
-        ("cuda:7", False, "--device cuda:7: torch sees 2 CUDA devices"),
-    ):
-        with pytest.raises(GenopredError, match=message):
-            devices(name, several=several)
-
-
 def test_a_model_for_each_device(tmp_path, monkeypatch):
     pytest.importorskip("torch")
-    from test_sequence_checkpoint import write_small
+    from test_sequence_models_enformer_checkpoint import write_small
 
     file = write_small(tmp_path / "small.safetensors", window=2048, target=8)
     models = load_models(config(model=str(file), device="cpu,cpu", threads=1), several=True)

@@ -289,9 +289,9 @@ def test_sequence_features_are_a_second_block(tmp_path, example):
 def embedded(tmp_path, monkeypatch):
     """Stands for the model that comes with the package, in small."""
     pytest.importorskip("torch")
-    from test_sequence_checkpoint import write_small
+    from test_sequence_models_enformer_checkpoint import write_small
 
-    from genopred.sequence import checkpoint
+    from genopred.sequence.models.enformer import checkpoint
 
     file = write_small(tmp_path / "embedded.safetensors", window=2048, target=8)
     monkeypatch.setattr(checkpoint, "embedded_file", lambda: file)
@@ -345,7 +345,7 @@ EMPTY_BGZF = bytes.fromhex("1f8b08040000000000ff0600424302001b000300000000000000
 
 
 def test_features_of_another_model_or_reference_do_not_mix(tmp_path, embedded):
-    from test_sequence_checkpoint import write_small
+    from test_sequence_models_enformer_checkpoint import write_small
 
     stack.run(with_model(tmp_path / "run"))
     fasta = load_example().reference_file

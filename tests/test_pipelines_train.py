@@ -96,7 +96,7 @@ def test_the_network_reads_back(config, out):
 
 def test_an_enformer_serves_the_exact_engine(config, tmp_path):
     """The folder is a checkpoint for `--model enformer:`, and predicts there as it did in training."""
-    from genopred.sequence.checkpoint import load_enformer
+    from genopred.sequence.models.enformer.checkpoint import load_enformer
 
     sizes = {"dim": 24, "depth": 1, "heads": 2, "attn_dim_key": 12, "dim_divisible_by": 6}
     written = config.written | {"network": {"kind": "enformer-small"} | sizes}

@@ -11,11 +11,11 @@ import torch
 from test_sequence_effects import SEQUENCE, TSS, Text, Toy, by_hand, turn
 
 from genopred.errors import GenopredError, ModelError
-from genopred.sequence.attribution import _forward, _gradient, gradients, in_silico_mutagenesis, mutations
+from genopred.sequence.attribution import _gradient, gradients, in_silico_mutagenesis, mutations
 from genopred.sequence.effects import EffectSettings
 from genopred.sequence.haplotypes import window_around
+from genopred.sequence.models.xpresso import XpressoModel
 from genopred.sequence.onehot import encode, onehot
-from genopred.sequence.xpresso import XpressoModel
 from genopred.types import Interval
 
 
@@ -116,7 +116,7 @@ def test_xpresso_has_its_own_gradient():
     # bases that are not quite one-hot: equal words in one pooled segment would tie, where the derivative jumps
     x = onehot(encode(text.fetch(window))) + rng.normal(scale=0.05, size=(10_500, 4)).astype(np.float32)
     slope = _gradient(model, x, chosen)[0]
-    run = _forward(model)
+    run = model.torch_forward
     with torch.no_grad():
         value = run(torch.from_numpy(x)[None]).numpy()
         np.testing.assert_allclose(value, model.predict_onehot(x[None]), rtol=1e-5)
@@ -135,10 +135,10 @@ def test_xpresso_has_its_own_gradient():
 
 def test_enformer_has_its_own_gradient():
     pytest.importorskip("enformer_pytorch")
-    from test_sequence_enformer import SMALL, randomised
+    from enformer_data import SMALL, randomised
 
-    from genopred.sequence.checkpoint import CheckpointInfo
-    from genopred.sequence.enformer import EnformerModel
+    from genopred.sequence.models.enformer.checkpoint import CheckpointInfo
+    from genopred.sequence.models.enformer.model import EnformerModel
 
     torch.manual_seed(0)
     from enformer_pytorch import Enformer

@@ -24,8 +24,8 @@ from genopred.sequence.effects import (
     track_groups,
     window_effects,
 )
+from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import encode, onehot
-from genopred.sequence.registry import WholeWindowModel
 from genopred.types import VARIANT_SCHEMA, Interval
 
 LENGTH = 300
@@ -34,7 +34,7 @@ SEQUENCE = "".join(RNG.choice(list("ACGT"), LENGTH))
 TSS = 150
 
 
-class Toy(WholeWindowModel):
+class Toy(SequenceModel):
     """64 bp, not linear, every place and channel differently; 4 bins, 3 tracks."""
 
     name = "toy"

@@ -1,6 +1,7 @@
 """genopred.sequence.features."""
 
 import inspect
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,8 +23,8 @@ from genopred.sequence.features import (
     self_check,
     work,
 )
+from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import encode, onehot
-from genopred.sequence.registry import WholeWindowModel
 from genopred.types import Genotypes
 
 LENGTH = 400
@@ -33,7 +34,7 @@ SITES = np.sort(RNG.choice(np.arange(60, 340), 25, replace=False))
 ALLELES = (RNG.random((12, 2, 25)) < 0.2).astype(np.int8)
 
 
-class Toy(WholeWindowModel):
+class Toy(SequenceModel):
     """Position-specific, not linear, 4 bins of 8 bp in a window of 64."""
 
     name = "toy"
@@ -55,11 +56,11 @@ class Toy(WholeWindowModel):
 class LinearToy(Toy):
     """Also has a linear mode: off by a factor that a correlation does not see and a slope does."""
 
-    def predict_haplotypes(self, reference, sites, ref_codes, alt_codes, alleles, *, mode="exact", **rest):
-        exact = super().predict_haplotypes(reference, sites, ref_codes, alt_codes, alleles, **rest)
+    def predict_haplotypes(self, window, *, mode="exact", **rest):
+        exact = super().predict_haplotypes(window, **rest)
         if mode == "exact":
             return exact
-        base = super().predict_haplotypes(reference, sites, ref_codes, alt_codes, alleles[:1] * 0, **rest)
+        base = super().predict_haplotypes(replace(window, alleles=window.alleles[:1] * 0), **rest)
         return base + (exact - base) / 2
 
 
@@ -254,8 +255,8 @@ def test_predictions_that_are_not_finite_or_of_another_shape_are_refused():
 
 def test_self_check_catches_a_shared_computation_that_is_off():
     class Wrong(Toy):
-        def predict_haplotypes(self, reference, sites, *rest, **options):
-            return super().predict_haplotypes(reference, np.maximum(sites - 1, 0), *rest, **options)
+        def predict_haplotypes(self, window, **options):
+            return super().predict_haplotypes(replace(window, sites=np.maximum(window.sites - 1, 0)), **options)
 
     good = features_from_sequences(Toy(), sequences(), FeatureSettings.of(Toy()), check=2)
     assert good.origin["self_check"]["haplotypes"] == 2 and good.origin["self_check"]["error"] < 1e-5
@@ -394,9 +395,9 @@ def test_settings_are_documented():
 def stranded(tmp_path, window=8192, target=56):
     """A strand-aware Enformer of the shipped model's shape, with other weights."""
     pytest.importorskip("torch")
-    from test_sequence_checkpoint import write_small
+    from test_sequence_models_enformer_checkpoint import write_small
 
-    from genopred.sequence.registry import load_model
+    from genopred.sequence.models.registry import load_model
 
     return load_model(str(write_small(tmp_path / "small.safetensors", window=window, target=target)))
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from genopred.errors import AlignmentError, FormatError, GenopredError
 from genopred.sequence.haplotypes import (
+    VariantWindow,
     check_reference,
     compare_alleles,
     distinct_rows,
-    haplotype_onehot,
     is_sequence,
     personal_sequences,
     refuse_mismatches,
@@ -358,7 +358,7 @@ def test_distinct_rows_and_onehot_of_rows_agree_with_loops():
     np.testing.assert_array_equal(alleles[first][inverse], alleles)
     reference = onehot(encode("ACGTA"))
     sites, ref, alt = np.array([0, 2, 4]), np.array([0, 2, 0], dtype=np.int8), np.array([3, 1, 2], dtype=np.int8)
-    found = haplotype_onehot(reference, sites, ref, alt, alleles)
+    found = VariantWindow(reference, sites, ref, alt, alleles).onehot()
     for row, expected in zip(alleles, found):
         loop = reference.copy()
         for site, r, a, allele in zip(sites, ref, alt, row):

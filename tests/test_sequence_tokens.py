@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genopred.errors import GenopredError
-from genopred.sequence.haplotypes import haplotype_onehot
+from genopred.sequence.haplotypes import VariantWindow
 from genopred.sequence.tokens import base_level, next_level
 
 
@@ -20,7 +20,7 @@ def case(length, sites, n, seed, share=0.3):
     alleles = (rng.random((n, len(sites))) < share).astype(np.int8)
     alleles[: n // 3] *= rng.integers(1, 3, (n // 3, len(sites))).astype(np.int8)
     alleles[-1] = 0
-    return reference, sites, ref, alt, alleles
+    return VariantWindow(reference, sites, ref, alt, alleles)
 
 
 def plainly(x, weight):
@@ -56,9 +56,9 @@ def test_three_levels_give_every_haplotype_its_rows(length, n, width, seed, data
     sites = data.draw(st.lists(st.integers(0, length - 1), unique=True, max_size=12))
     window = case(length, sites, n, seed)
     rng = np.random.default_rng(seed + 1)
-    level, extra = base_level(*window)
-    table = np.concatenate([window[0], extra])
-    plain = list(haplotype_onehot(*window))
+    level, extra = base_level(window)
+    table = np.concatenate([window.reference, extra])
+    plain = list(window.onehot())
     np.testing.assert_array_equal(table[level.index(np.arange(n), n)], plain)
     for size in (width, 3, 5):
         weight = rng.normal(size=(size, table.shape[1], 3))
@@ -71,9 +71,9 @@ def test_three_levels_give_every_haplotype_its_rows(length, n, width, seed, data
 
 def test_rows_are_the_distinct_strings_of_the_receptive_field_and_no_more():
     window = case(300, range(0, 300, 4), 40, 17, share=0.1)
-    step = next_level(base_level(*window)[0], 15, 40)
+    step = next_level(base_level(window)[0], 15, 40)
     # the reference is the last haplotype
-    onehot = np.pad(haplotype_onehot(*window), ((0, 0), (7, 8), (0, 0)))
+    onehot = np.pad(window.onehot(), ((0, 0), (7, 8), (0, 0)))
     for i in range(150):
         seen = {row[2 * i : 2 * i + 16].tobytes() for row in onehot}
         assert step.level.first[i + 1] - step.level.first[i] + 1 == len(seen)
@@ -82,7 +82,7 @@ def test_rows_are_the_distinct_strings_of_the_receptive_field_and_no_more():
 
 def test_some_haplotypes_in_another_order():
     window = case(40, [3, 10, 11, 39], 8, 2)
-    level, _ = base_level(*window)
+    level, _ = base_level(window)
     whole = level.index(np.arange(8), 8)
     np.testing.assert_array_equal(level.index(np.array([6, 0, 3]), 8), whole[[6, 0, 3]])
 
@@ -91,7 +91,7 @@ def test_several_alternatives_at_a_site():
     """Rows of a repeated site: either ALT, halves of both, and nobody with neither."""
     reference = np.eye(4)[[0, 1, 2]]
     alleles = np.array([[1, 0], [0, 1], [2, 2], [0, 0], [1, 0]], dtype=np.int8)
-    level, rows = base_level(reference, [1, 1], [1, 1], [3, 0], alleles)
+    level, rows = base_level(VariantWindow(reference, [1, 1], [1, 1], [3, 0], alleles))
     assert level.n_variant == 3 and level.haplotype.tolist() == [0, 1, 2, 4]
     found = np.concatenate([reference, rows])[level.index(np.arange(5), 5)][:, 1]
     np.testing.assert_array_equal(found, [[0, 0, 0, 1], [1, 0, 0, 0], [0.5, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 0, 1]])
@@ -99,7 +99,7 @@ def test_several_alternatives_at_a_site():
 
 def test_nothing_varies():
     window = case(10, [], 4, 3)
-    level, extra = base_level(*window)
+    level, extra = base_level(window)
     step = next_level(level, 5, 4)
     assert (level.n_rows, extra.shape, step.level.n, step.level.n_rows) == (10, (0, 4), 5, 5)
     assert step.windows.shape == (0, 5) and step.pairs.shape == (0, 2)
@@ -122,4 +122,4 @@ def test_haplotypes_that_make_no_sense(change, message):
         arguments[at] = value
     arguments = [arguments[0], *(np.array(value) for value in arguments[1:])]
     with pytest.raises(GenopredError, match=message):
-        base_level(*arguments)
+        base_level(VariantWindow(*arguments))

@@ -33,8 +33,8 @@ import polars as pl
 from genopred.cli.progress import progress
 from genopred.pipelines import evaluate, train
 from genopred.pipelines.train_config import parse_config, read_config
-from genopred.sequence.checkpoint import embed
-from genopred.sequence.registry import load_model
+from genopred.sequence.models.enformer.checkpoint import embed
+from genopred.sequence.models.registry import load_model
 from genopred.training.heldout import hold_out
 from genopred.training.networks.base import n_parameters
 from genopred.training.networks.cnn import DilatedCnn
@@ -249,7 +249,7 @@ def page(card: dict[str, Any]) -> str:
         "A network of Enformer's shape, small, trained by us on real human data. It is the default of `genopred "
         "features`, `genopred effects` and `genopred stack --features enformer-small`, so that all of genopred can be "
         "tried without downloading weights. It is no replacement for Enformer. This page is written by "
-        f"`{card['command']}`; the same card is in the file's metadata (`genopred.sequence.checkpoint.load_enformer`).",
+        f"`{card['command']}`; the same card is in the file's metadata (`genopred.sequence.models.enformer.checkpoint.load_enformer`).",
         "",
         "## What it is",
         f"- {card['weights']:,} weights in half precision, enformer-pytorch's class: input {split['margin']:,} bp, "

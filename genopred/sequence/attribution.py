@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, ModelError
 from genopred.sequence.effects import Effects, EffectSettings, SnpWindow, snp_window, window_effects
-from genopred.sequence.haplotypes import Reference, window_around
+from genopred.sequence.haplotypes import Reference
+from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import BASES, N_CODE, decode, encode, onehot, reverse_complement
-from genopred.sequence.registry import SequenceModel
 from genopred.types import Interval
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -93,8 +89,7 @@ def in_silico_mutagenesis(
         If the stretch is not inside the window, or holds nothing but N.
     """
     centre = (interval.start + interval.end) // 2 + 1 if tss is None else tss
-    reverse = model.strand_aware and strand == "-"
-    around = window_around(interval.chrom, centre, model.window, model.tss_offset, reverse=reverse)
+    around = model.gene_window(interval.chrom, centre, strand)
     if interval.start < around.start or interval.end > around.end:
         raise GenopredError(
             f"--ism {interval.chrom}:{interval.start + 1:,}-{interval.end:,}: {model.name} sees "
@@ -107,7 +102,7 @@ def in_silico_mutagenesis(
         raise GenopredError(
             f"--ism {interval.chrom}:{interval.start + 1:,}-{interval.end:,}: the FASTA has nothing but N there."
         )
-    window = snp_window(snps, reference, around, reverse=reverse)
+    window = snp_window(snps, reference, around, reverse=model.reads_reverse(strand))
     effects = window_effects(model, window, settings, batch_size=batch_size)
     return Mutagenesis(interval, window, snps, effects, decode(encode(sequence)))
 
@@ -143,8 +138,7 @@ def gradients(
     Parameters
     ----------
     model : SequenceModel
-        Xpresso, Enformer, or any with a method `torch_forward(x)`: a tensor (1, L, 4) to a tensor
-        (1, n_bins, T) that can be differentiated.
+        One that has `torch_forward`.
     interval : Interval
         The model's window, L bases.
     settings : EffectSettings
@@ -167,30 +161,23 @@ def gradients(
     if interval.length != model.window:
         raise ModelError(f"{model.name} reads {model.window:,} bp; the interval has {interval.length:,} bp.")
     codes = encode(reference.fetch(interval))
-    if settings.strands == "both":
-        partner = np.asarray(getattr(model, "reverse_tracks", np.arange(len(model.tracks))), dtype=np.int64)
-        bins = tuple(model.n_bins - 1 - i for i in settings.bins)
-        groups = tuple((name, tuple(partner[list(tracks)].tolist())) for name, tracks in settings.groups)
-        other = EffectSettings(groups, bins, settings.aggregate, settings.over_tracks)
-        # `settings` are those of the direction that is read
-        plus, minus = (other, settings) if reverse else (settings, other)
-        forward = _gradient(model, onehot(codes), plus)
-        backward = _gradient(model, onehot(reverse_complement(codes)), minus)
-        return (forward + backward[:, ::-1, ::-1]) / 2
-    if reverse:
-        return _gradient(model, onehot(reverse_complement(codes)), settings)[:, ::-1, ::-1].copy()
-    return _gradient(model, onehot(codes), settings)
+
+    def read(other: bool, bins: NDArray[np.int64], partners: NDArray[np.int64]) -> NDArray[np.float64]:
+        groups = tuple((name, tuple(partners[list(tracks)].tolist())) for name, tracks in settings.groups)
+        here = replace(settings, groups=groups, bins=tuple(bins.tolist()))
+        if other == reverse:
+            return _gradient(model, onehot(codes), here)
+        return _gradient(model, onehot(reverse_complement(codes)), here)[:, ::-1, ::-1].copy()
+
+    # `settings` are those of the direction that is read
+    return model.over_strands(settings.strands, read, settings.bins, np.arange(len(model.tracks)))
 
 
 def _gradient(model: SequenceModel, window: NDArray[np.float32], settings: EffectSettings) -> NDArray[np.float64]:
-    import torch
-
-    run = _forward(model)
-    device = getattr(model, "device", "cpu")
     out = np.empty((len(settings.groups), *window.shape))
     with torch.enable_grad():
-        x = torch.tensor(window, device=device)[None].requires_grad_(True)
-        predicted = run(x)[0][list(settings.bins)]
+        x = torch.tensor(window, device=model.device)[None].requires_grad_(True)
+        predicted = model.torch_forward(x)[0][list(settings.bins)]
         along = predicted.sum(0) if settings.aggregate == "sum" else predicted.mean(0)
         for g, (_, tracks) in enumerate(settings.groups):
             picked = along[list(tracks)]
@@ -198,42 +185,3 @@ def _gradient(model: SequenceModel, window: NDArray[np.float32], settings: Effec
             (found,) = torch.autograd.grad(value, x, retain_graph=g + 1 < len(settings.groups))
             out[g] = found[0].cpu().numpy()
     return out
-
-
-def _forward(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The model as a function of tensors that can be differentiated."""
-    from genopred.sequence.xpresso import XpressoModel
-
-    own = getattr(model, "torch_forward", None)
-    if own is not None:
-        return own  # type: ignore[no-any-return]
-    if isinstance(model, XpressoModel):
-        return lambda x: _xpresso(model, x)
-    module = getattr(model, "module", None)
-    heads = getattr(module, "_heads", None)
-    if module is not None and heads is not None:
-
-        def enformer(x: torch.Tensor) -> torch.Tensor:
-            kind = next(module.parameters()).dtype
-            training = module.training
-            module.eval()
-            try:
-                return heads[model.head](module(x.to(kind), return_only_embeddings=True))  # type: ignore[no-any-return]
-            finally:
-                module.train(training)
-
-        return enformer
-    raise ModelError(
-        f"{model.name} cannot be differentiated: it has no method torch_forward(x). In-silico mutagenesis needs none."
-    )
-
-
-def _xpresso(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """Xpresso's forward, its first layer without the in-place steps that a backward pass does not allow."""
-    from torch.nn import functional
-
-    weights, pool = model._weights, model._pools[0]
-    kernel = weights["conv1.kernel"].permute(2, 1, 0)
-    found = functional.conv1d(functional.pad(x.transpose(1, 2), model._reach), kernel, weights["conv1.bias"])
-    pooled = functional.max_pool1d(functional.relu(found), pool)
-    return model._rest(pooled.transpose(1, 2)).view(-1, 1, 1)  # type: ignore[no-any-return]

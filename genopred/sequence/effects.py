@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.errors import AlignmentError, GenopredError, check_choice, examples
 from genopred.sequence.features import DTYPES, STRANDS, central_bins, check_strands, predict_tracks
 from genopred.sequence.haplotypes import (
     MAX_MISMATCH,
@@ -26,10 +26,9 @@ from genopred.sequence.haplotypes import (
     compare_alleles,
     is_sequence,
     refuse_mismatches,
-    window_around,
 )
+from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import N_CODE, decode, encode
-from genopred.sequence.registry import SequenceModel
 from genopred.sequence.tracks import select_tracks
 from genopred.types import Interval
 
@@ -126,8 +125,7 @@ class EffectSettings:
             ("mode", settings.mode, MODES),
             ("dtype", settings.dtype, DTYPES),
         ):
-            if value not in known:
-                raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
+            check_choice(name, value, known)
         if not 0 < settings.pseudocount < np.inf:
             raise GenopredError(f"--pseudocount {settings.pseudocount}: needed a number above 0.")
         check_strands(model, settings.strands)
@@ -283,23 +281,12 @@ def snp_window(
     changes: list[tuple[int, int, int, int]] = []  # offset, row, base of the FASTA, other base
     for i, (pos, ref_text, alt_text) in enumerate(snps.select("pos", "ref", "alt").iter_rows()):
         start = pos - 1 - interval.start
-        if start < 0 or start + len(ref_text) > interval.length:
-            status.append(OUTSIDE)
-            continue
-        if not (is_sequence(ref_text) and is_sequence(alt_text)):
-            status.append(SYMBOLIC)
-            continue
-        if len(ref_text) != len(alt_text):
-            status.append(INDEL)
+        unfit = _unfit(codes, start, ref_text, alt_text)
+        if unfit:
+            status.append(unfit)
             continue
         ref, alt = encode(ref_text), encode(alt_text)
         here = codes[start : start + len(ref)]
-        if (ref == alt).all():
-            status.append(SAME)
-            continue
-        if (here == N_CODE).any():
-            status.append(REFERENCE_N)
-            continue
         base, other, kind, flip = compare_alleles(here, ref, alt, allow_swapped)
         if kind:
             mismatched.append(f"{interval.chrom}:{pos} {ref_text}>{alt_text}, FASTA {decode(here)}")
@@ -334,6 +321,19 @@ def snp_window(
         status,
         mismatched,
     )
+
+
+def _unfit(codes: NDArray[np.int8], start: int, ref: str, alt: str) -> str | None:
+    """Why a SNP whose REF begins at `start` of a window cannot be scored, before its REF is held against the FASTA."""
+    if start < 0 or start + len(ref) > len(codes):
+        return OUTSIDE
+    if not (is_sequence(ref) and is_sequence(alt)):
+        return SYMBOLIC
+    if len(ref) != len(alt):
+        return INDEL
+    if ref.upper() == alt.upper():
+        return SAME
+    return REFERENCE_N if (codes[start : start + len(ref)] == N_CODE).any() else None
 
 
 def check_reference_alleles(
@@ -405,7 +405,7 @@ def window_effects(
     n, sizes = len(window.index), len(bins) * len(tracks)
     out = Effects(*(np.empty((n, len(columns))) for _ in range(4)))
     step = max(1, int(memory // (8 * sizes)) - 1)
-    logs = not getattr(model, "log_scale", False)
+    logs = not model.log_scale
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
         part = _only(window.sequences, rows)
@@ -537,7 +537,7 @@ def snp_centres(positions: ArrayLike, share: int = 0) -> Iterator[tuple[int, NDA
         begin = end
 
 
-def snp_effects(
+def snp_effects(  # eleven parameters: three say which gene, two how windows lie, three how SNPs and model are handled
     model: SequenceModel,
     snps: pl.DataFrame,
     reference: Reference,
@@ -547,8 +547,6 @@ def snp_effects(
     strand: str = "+",
     center: str = "tss",
     share: int = 0,
-    tracks: Sequence[str] | str | None = None,
-    bins: int | str = "all",
     batch_size: int | None = None,
     max_mismatch: float = MAX_MISMATCH,
     allow_swapped: bool = False,
@@ -559,7 +557,7 @@ def snp_effects(
     Parameters
     ----------
     model : SequenceModel
-        From `genopred.sequence.registry.load_model`.
+        From `genopred.sequence.models.registry.load_model`.
     snps : polars.DataFrame
         Columns of `genopred.types.VARIANT_SCHEMA`.
     reference : object with `fetch(Interval) -> str`
@@ -570,12 +568,10 @@ def snp_effects(
         What stands where the model has its TSS.
     share : int
         With center `snp`: see `snp_centres`.
-    tracks, bins
-        See `EffectSettings.of`.
     max_mismatch, allow_swapped
         See `genopred.sequence.haplotypes.personal_sequences`.
     **settings
-        The other fields of `EffectSettings`.
+        As `EffectSettings.of` takes them: tracks, bins, and the other fields of `EffectSettings`.
 
     Returns
     -------
@@ -588,15 +584,15 @@ def snp_effects(
     AlignmentError
         If too many REF are not the FASTA's base, or no SNP is in the window.
     """
-    chosen = EffectSettings.of(model, tracks=tracks, bins=bins, **settings)
+    chosen = EffectSettings.of(model, **settings)
     if snps["chrom"].n_unique() > 1:
         raise GenopredError(
             f"SNPs of several chromosomes ({examples(sorted(snps['chrom'].unique().to_list()))}) were given for one "
             "window; give one chromosome at a time."
         )
     windows: list[tuple[SnpWindow, NDArray[np.int64]]] = []
+    reverse = model.reads_reverse(strand)
     for interval, index in windows_of(model, snps, tss=tss, strand=strand, center=center, share=share):
-        reverse = model.strand_aware and strand == "-"
         windows.append(
             (snp_window(snps[index], reference, interval, reverse=reverse, allow_swapped=allow_swapped), index)
         )
@@ -629,19 +625,17 @@ def windows_of(
     share: int = 0,
 ) -> Iterator[tuple[Interval, NDArray[np.int64]]]:
     """The windows in which SNPs of one chromosome are scored, and which SNPs each is for."""
-    if center not in CENTERS:
-        raise GenopredError(f"--center {center}: known are {', '.join(CENTERS)}.")
+    check_choice("center", center, CENTERS)
     if not snps.height:
         return
     chrom = snps["chrom"][0]
-    reverse = model.strand_aware and strand == "-"
     if center == "tss":
         if tss is None:
             raise GenopredError("--center tss needs a gene; give one, or use --center snp.")
-        yield window_around(chrom, tss, model.window, model.tss_offset, reverse=reverse), np.arange(snps.height)
+        yield model.gene_window(chrom, tss, strand), np.arange(snps.height)
         return
     reach = min(model.tss_offset, model.window - 1 - model.tss_offset)
     if not 0 <= share <= reach:
         raise GenopredError(f"--share {share}: needed 0 to {reach:,} bp, so that the SNPs are inside the window.")
     for centre, index in snp_centres(snps["pos"].to_numpy(), share):
-        yield window_around(chrom, centre, model.window, model.tss_offset, reverse=reverse), index
+        yield model.gene_window(chrom, centre, strand), index

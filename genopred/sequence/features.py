@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.errors import GenopredError, ModelError
+from genopred.errors import GenopredError, ModelError, check_choice
 from genopred.sequence.haplotypes import (
     INDELS,
     MAX_MISMATCH,
@@ -20,14 +20,10 @@ from genopred.sequence.haplotypes import (
     PersonalSequences,
     Reference,
     personal_sequences,
-    window_around,
 )
-from genopred.sequence.onehot import onehot
-from genopred.sequence.registry import SequenceModel
+from genopred.sequence.models.base import SequenceModel, halving
 from genopred.sequence.tracks import select_tracks
 from genopred.types import Features, Genotypes, Haplotypes
-
-log = logging.getLogger(__name__)
 
 MODES = ("exact", "linear", "reference")
 DTYPES = ("fp32", "tf32", "bf16")
@@ -92,9 +88,8 @@ class FeatureSettings:
             ("indels", settings.indels, INDELS),
             ("unphased", settings.unphased, UNPHASED),
         ):
-            if value not in known:
-                raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
-        if settings.log1p and getattr(model, "log_scale", False):
+            check_choice(name, value, known)
+        if settings.log1p and model.log_scale:
             raise ModelError(f"--log1p: {model.name} predicts on a log scale already; leave it out.")
         check_strands(model, settings.strands)
         return settings
@@ -106,16 +101,11 @@ class FeatureSettings:
 
 def check_strands(model: SequenceModel, strands: str) -> None:
     """Refuse `--strands both` for a model that reads from the TSS and so in one direction only."""
-    if strands == "both" and not either_strand(model):
+    if strands == "both" and not model.reads_either_strand:
         raise ModelError(
             f"--strands both: {model.name} reads each gene in its own direction, so the other strand means "
             "nothing to it; use --strands model."
         )
-
-
-def either_strand(model: SequenceModel) -> bool:
-    """Whether a sequence and its reverse complement are both input of the kind that the model was trained on."""
-    return not model.strand_aware or hasattr(model, "reverse_tracks")
 
 
 def central_bins(model: SequenceModel, bins: int | str) -> NDArray[np.int64]:
@@ -161,9 +151,8 @@ def gene_sequences(
     strand : {"+", "-"}
         Reverse-strand genes are given as the reverse complement to strand-aware models only.
     """
-    reverse = model.strand_aware and strand == "-"
-    interval = window_around(chrom, tss, model.window, model.tss_offset, reverse=reverse)
-    return personal_sequences(genotypes, reference, interval, tss=tss, reverse=reverse, **options)
+    interval = model.gene_window(chrom, tss, strand)
+    return personal_sequences(genotypes, reference, interval, tss=tss, reverse=model.reads_reverse(strand), **options)
 
 
 def predict_tracks(
@@ -207,60 +196,31 @@ def predict_tracks(
     """
     if len(sequences.reference) != model.window:
         raise ModelError(f"{model.name} reads {model.window:,} bp; the sequences have {len(sequences.reference):,} bp.")
-    which_bins = np.arange(model.n_bins) if bins is None else np.asarray(bins, dtype=np.int64)
-    which_tracks = np.arange(len(model.tracks)) if tracks is None else np.asarray(tracks, dtype=np.int64)
+    which_bins, which_tracks = model.picked(bins, tracks)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype, "aggregate": aggregate}
     if mode == "reference":
         alone = sequences.with_reference().take([sequences.n_haplotypes])
-        one = predict_tracks(
-            model,
-            alone,
-            bins=which_bins,
-            tracks=which_tracks,
-            batch_size=batch_size,
-            dtype=dtype,
-            strands=strands,
-            aggregate=aggregate,
-        )
+        one = predict_tracks(model, alone, bins=which_bins, tracks=which_tracks, strands=strands, **options)
         return np.repeat(one, sequences.n_haplotypes, axis=0)
     if strands == "both":
-        options: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype, "mode": mode, "aggregate": aggregate}
-        forward = predict_tracks(model, sequences, bins=which_bins, tracks=which_tracks, **options)
-        # a model with strand-specific tracks names, for each, its partner on the other strand
-        partner = np.asarray(getattr(model, "reverse_tracks", np.arange(len(model.tracks))), dtype=np.int64)
-        backward = predict_tracks(
-            model,
-            sequences.other_strand(),
-            bins=model.n_bins - 1 - which_bins,
-            tracks=partner[which_tracks],
-            **options,
-        )
-        return ((forward + backward) / 2).astype(np.float32)
 
-    # exact values are aggregated here, whatever the model
-    within = _within(model, mode, aggregate)
+        def read(other: bool, bins: NDArray[np.int64], tracks: NDArray[np.int64]) -> NDArray[np.float32]:
+            people = sequences.other_strand() if other else sequences
+            return predict_tracks(model, people, bins=bins, tracks=tracks, mode=mode, **options)
+
+        return model.over_strands(strands, read, which_bins, which_tracks).astype(np.float32)
+
+    # exact values are aggregated here, whatever the model; a model is told nothing unless it gains by it
+    inside = mode == "linear" and aggregate != "none" and model.aggregates
+    within = {"aggregate": aggregate} if inside else {}
     first, inverse = sequences.distinct
-    if sequences.whole is not None:
-        if mode != "exact" or dtype != "fp32":
-            raise ModelError("--indels apply runs each haplotype by itself: only --mode exact and --dtype fp32.")
+    if sequences.whole is not None and (mode != "exact" or dtype != "fp32"):
+        raise ModelError("--indels apply runs each haplotype by itself: only --mode exact and --dtype fp32.")
 
-        def run(batch: int | None) -> NDArray[np.float32]:
-            step: int = batch or getattr(model, "default_batch", None) or 1
-            parts = [
-                model.predict_onehot(sequences.onehot(first[i : i + step]))[:, which_bins][:, :, which_tracks]
-                for i in range(0, len(first), step)
-            ]
-            return np.concatenate(parts)
-
-    else:
-        onehot_reference = onehot(sequences.reference)
-
-        def run(batch: int | None) -> NDArray[np.float32]:
+    def run(batch: int | None) -> NDArray[np.float32]:
+        if sequences.whole is None:
             return model.predict_haplotypes(
-                onehot_reference,
-                sequences.sites,
-                sequences.ref_codes,
-                sequences.alt_codes,
-                sequences.alleles[first],
+                sequences.window.take(first),
                 bins=which_bins,
                 tracks=which_tracks,
                 batch_size=batch,
@@ -268,9 +228,18 @@ def predict_tracks(
                 mode=mode,
                 **within,
             )
+        step = batch or model.default_batch
+        parts = [model.predict_onehot(sequences.onehot(first[i : i + step])) for i in range(0, len(first), step)]
+        return np.concatenate([part[:, which_bins][:, :, which_tracks] for part in parts])
 
-    out = _shrinking(run, batch_size, getattr(model, "default_batch", None) or 32, model.name)
-    wanted = (len(first), 1 if within else len(which_bins), len(which_tracks))
+    out, _ = halving(run, batch_size, model.default_batch, model.name)
+    _check_predictions(model, out, (len(first), 1 if inside else len(which_bins), len(which_tracks)))
+    if aggregate != "none" and not inside:
+        out = _aggregate(out, aggregate)[:, None]
+    return out[inverse]
+
+
+def _check_predictions(model: SequenceModel, out: NDArray[np.float32], wanted: tuple[int, ...]) -> None:
     if out.shape != wanted:
         raise ModelError(f"{model.name}: predictions have shape {out.shape}; needed {wanted}.")
     if not np.isfinite(out).all():
@@ -278,9 +247,6 @@ def predict_tracks(
             f"{model.name}: {np.count_nonzero(~np.isfinite(out)):,} predictions are not finite; with --dtype bf16 try "
             "fp32, else the weights are damaged."
         )
-    if aggregate != "none" and not within:
-        out = _aggregate(out, aggregate)[:, None]
-    return out[inverse]
 
 
 def features_for_gene(
@@ -291,8 +257,6 @@ def features_for_gene(
     chrom: str,
     tss: int,
     strand: str = "+",
-    tracks: Sequence[str] | str | None = None,
-    bins: int | str = 3,
     batch_size: int | None = None,
     max_mismatch: float = MAX_MISMATCH,
     allow_swapped: bool = False,
@@ -303,22 +267,18 @@ def features_for_gene(
     Parameters
     ----------
     model : SequenceModel
-        From `genopred.sequence.registry.load_model`.
+        From `genopred.sequence.models.registry.load_model`.
     genotypes : Genotypes or Haplotypes
         N people.
     reference : object with `fetch(Interval) -> str`
         From `genopred.io.fasta.open_fasta`, of the genotypes' build.
     chrom, tss, strand
         The gene; `tss` is 1-based.
-    tracks : str or sequence of str, optional
-        Patterns, see `genopred.sequence.tracks.select_tracks`.
-    bins : int or "all"
-        Bins around the TSS.
     batch_size, max_mismatch, allow_swapped
         See `predict_tracks`, `personal_sequences`.
     **settings
-        The other fields of `FeatureSettings`: aggregate, log1p, per_haplotype, mode, dtype, strands, indels,
-        unphased, seed.
+        As `FeatureSettings.of` takes them: tracks (patterns, see `genopred.sequence.tracks.select_tracks`), bins around
+        the TSS (a number or "all"), aggregate, log1p, per_haplotype, mode, dtype, strands, indels, unphased, seed.
 
     Returns
     -------
@@ -326,7 +286,7 @@ def features_for_gene(
         `values` (N, F) float32; `origin` says from which model, window and counts, and holds the prediction of
         the reference sequence for each feature under `reference`.
     """
-    chosen = FeatureSettings.of(model, tracks=tracks, bins=bins, **settings)
+    chosen = FeatureSettings.of(model, **settings)
     sequences = gene_sequences(
         model,
         genotypes,
@@ -465,20 +425,16 @@ def self_check(
         order = np.argsort(-(sequences.alleles[first] > 0).sum(axis=1), kind="stable")
     rows = first[order[:n]]
 
-    def plain_pass(window: NDArray[np.float32]) -> NDArray[np.float32]:
-        # one window is all there is to halve: this turns a lack of memory into a message
-        return _shrinking(lambda _: model.predict_onehot(window), 1, 1, model.name)[0]
-
-    naive = []
-    for row in rows:
+    def plain_pass(row: int, other: bool, bins: NDArray[np.int64], tracks: NDArray[np.int64]) -> NDArray[np.float32]:
         window = sequences.onehot([row])
-        value: NDArray[np.floating] = plain_pass(window)
-        if settings.strands == "both":
-            partner = np.asarray(getattr(model, "reverse_tracks", np.arange(len(model.tracks))), dtype=np.int64)
-            back = plain_pass(np.ascontiguousarray(window[:, ::-1, ::-1]))
-            value = (value + back[::-1][:, partner]) / 2
-        naive.append(value[np.ix_(settings.bins, settings.tracks)])
-    plain = np.stack(naive)
+        window = np.ascontiguousarray(window[:, ::-1, ::-1]) if other else window
+        # one window is all there is to halve: this turns a lack of memory into a message
+        predicted, _ = halving(lambda _: model.predict_onehot(window), 1, 1, model.name)
+        return predicted[0][np.ix_(bins, tracks)]
+
+    plain = np.stack(
+        [model.over_strands(settings.strands, partial(plain_pass, row), settings.bins, settings.tracks) for row in rows]
+    )
     error = float(np.abs(predicted[rows] - plain).max() / max(float(np.abs(plain).max()), 1e-30))
     if not error <= TOLERANCE[settings.dtype]:
         raise ModelError(
@@ -618,10 +574,10 @@ def work(model: SequenceModel, sequences: PersonalSequences) -> dict[str, int | 
         "tokens": 0,
         "naive_tokens": 0,
     }
-    size = getattr(model, "token_size", None)
+    size = model.token_size
     if size is None or sequences.whole is not None:
         return out
-    before, after = model.token_reach  # type: ignore[attr-defined]
+    before, after = model.token_reach
     n = model.window // size
     out["naive_tokens"] = n * sequences.n_haplotypes
     out["tokens"] = n
@@ -645,18 +601,9 @@ def _aggregate(raw: NDArray[np.float32], how: str) -> NDArray[np.float32]:
     return raw.transpose(0, 2, 1).reshape(len(raw), -1)
 
 
-def _within(model: SequenceModel, mode: str, aggregate: str) -> dict[str, str]:
-    """What a model is told of the aggregate: nothing unless it aggregates by itself, and gains by it."""
-    return {"aggregate": aggregate} if mode == "linear" and aggregate != "none" and _aggregates(model) else {}
-
-
-def _aggregates(model: SequenceModel) -> bool:
-    return bool(getattr(model, "aggregates", False))
-
-
 def backward_passes(model: SequenceModel, settings: FeatureSettings) -> int:
     """How many backward passes a gene takes in linear mode, one strand."""
-    one = settings.aggregate != "none" and _aggregates(model)
+    one = settings.aggregate != "none" and model.aggregates
     return len(settings.tracks) * (1 if one else len(settings.bins))
 
 
@@ -671,45 +618,3 @@ def _log1p(values: NDArray[np.floating], name: str) -> NDArray[np.floating]:
     if (values <= -1).any():
         raise ModelError(f"--log1p: {name} predicts values down to {values.min():.3g}; log1p needs more than -1.")
     return np.log1p(values)
-
-
-def _shrinking(
-    run: Callable[[int | None], NDArray[np.float32]], batch: int | None, default: int, name: str
-) -> NDArray[np.float32]:
-    """Run, and when memory runs out run again with half the batch."""
-    while True:
-        try:
-            return run(batch)
-        except (MemoryError, RuntimeError) as bad:
-            if not _out_of_memory(bad):
-                raise
-            now = batch or default
-            if now <= 1:
-                raise ModelError(
-                    f"{name}: out of memory with one window at a time. Use a machine with more memory, fewer --tracks, "
-                    "--dtype bf16, or another --device."
-                ) from None
-            batch = now // 2
-            log.warning("%s: out of memory with %d windows at a time, trying %d", name, now, batch)
-        # outside the handler, where the failed call's tensors are no longer held by its traceback
-        _release_memory()
-
-
-def _out_of_memory(bad: BaseException) -> bool:
-    text = str(bad).lower()
-    return (
-        isinstance(bad, MemoryError)
-        or "out of memory" in text
-        or "not enough memory" in text
-        or "can't allocate" in text
-    )
-
-
-def _release_memory() -> None:
-    import gc
-    import sys
-
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

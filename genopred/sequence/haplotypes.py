@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.errors import AlignmentError, FormatError, GenopredError, examples
+from genopred.errors import AlignmentError, FormatError, GenopredError, check_choice, examples
 from genopred.sequence.onehot import N_CODE, complement, decode, encode, onehot, reverse_complement
 from genopred.types import Genotypes, Haplotypes, Interval
 
@@ -51,6 +51,57 @@ class Reference(Protocol):
     def fetch(self, interval: Interval) -> str:
         """Bases of an interval, N off the ends of the chromosome."""
         ...
+
+
+@dataclass(frozen=True)
+class VariantWindow:
+    """H haplotypes of one window of L bases, as differences from its reference: what a model is given.
+
+    Attributes
+    ----------
+    reference : array, shape (L, 4)
+        One-hot, A C G T, N all zero. It holds `ref_codes` at `sites`.
+    sites : array, shape (V,)
+        Offsets in the window, ascending. A site may repeat (several ALT alleles, or a multi-base substitution beside
+        a SNV); then at most one of the repeats is 1 in any haplotype, or two are 2.
+    ref_codes, alt_codes : array, shape (V,)
+        0 A, 1 C, 2 G, 3 T.
+    alleles : array, shape (H, V)
+        0 REF, 1 ALT, 2 the mean of the two one-hot bases (a heterozygous site of unknown phase): the sequence is
+        reference + sum of weight × (ALT − REF), weight 1 or ½. Rows need not be distinct.
+
+    Examples
+    --------
+    >>> one = np.ones(1, dtype=np.int8)
+    >>> window = VariantWindow(np.eye(4), np.array([0]), 0 * one, 3 * one, np.array([[1], [2]], dtype=np.int8))
+    >>> window.onehot()[:, 0].tolist()
+    [[0.0, 0.0, 0.0, 1.0], [0.5, 0.0, 0.0, 0.5]]
+    """
+
+    reference: NDArray[np.floating]
+    sites: NDArray[np.integer]
+    ref_codes: NDArray[np.integer]
+    alt_codes: NDArray[np.integer]
+    alleles: NDArray[np.integer]
+
+    def take(self, rows: ArrayLike) -> VariantWindow:
+        """Some haplotypes."""
+        return replace(self, alleles=self.alleles[np.asarray(rows, dtype=np.int64)])
+
+    @cached_property
+    def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices of the first haplotype of each distinct sequence (D,), and the distinct sequence of each (H,)."""
+        return distinct_rows(self.alleles)
+
+    def onehot(self, rows: ArrayLike | None = None) -> NDArray[np.float32]:
+        """Channels (len(rows), L, 4) of some or all haplotypes; two halves at a site with two ALT alleles add up."""
+        alleles = self.alleles if rows is None else self.alleles[np.asarray(rows, dtype=np.int64)]
+        out = np.repeat(self.reference[None].astype(np.float32, copy=False), len(alleles), axis=0)
+        for state, weight in ((ALT, np.float32(1.0)), (HALF, np.float32(0.5))):
+            hap, var = np.nonzero(alleles == state)
+            np.subtract.at(out, (hap, self.sites[var], self.ref_codes[var]), weight)
+            np.add.at(out, (hap, self.sites[var], self.alt_codes[var]), weight)
+        return out
 
 
 @dataclass(frozen=True)
@@ -126,10 +177,12 @@ class PersonalSequences:
 
     def onehot(self, rows: ArrayLike | None = None) -> NDArray[np.float32]:
         """Channels (len(rows), L, 4) of some or all haplotypes."""
-        if self.whole is not None:
-            return onehot(self.codes(rows))
-        picked = self.alleles if rows is None else self.alleles[np.asarray(rows, dtype=np.int64)]
-        return haplotype_onehot(onehot(self.reference), self.sites, self.ref_codes, self.alt_codes, picked)
+        return self.window.onehot(rows) if self.whole is None else onehot(self.codes(rows))
+
+    @cached_property
+    def window(self) -> VariantWindow:
+        """As models take them, without indels."""
+        return VariantWindow(onehot(self.reference), self.sites, self.ref_codes, self.alt_codes, self.alleles)
 
     def per_person(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """Mean (N, ...) over each person's haplotypes of values (H, ...)."""
@@ -255,20 +308,8 @@ def personal_sequences(
     ['ACGTA', 'ACTTA']
     """
     haplotypes = genotypes.haplotypes() if isinstance(genotypes, Genotypes) else genotypes
-    _check_choice("indels", indels, INDELS)
-    _check_choice("unphased", unphased, UNPHASED)
-    soft = not haplotypes.phased and unphased == "soft"
+    soft = _averaged(haplotypes, indels, unphased)
     source = haplotypes.genotypes.source
-    if not haplotypes.phased and unphased == "error":
-        raise GenopredError(
-            f"{source} carries no phase, and --unphased error was asked for. Give phased genotypes (VCF/BCF with "
-            "0|1, or .pgen with phase), or choose --unphased soft or random."
-        )
-    if indels == "apply" and soft:
-        raise GenopredError(
-            f"--indels apply needs two sequences a person, and {source} carries no phase: give phased genotypes or "
-            "--unphased random."
-        )
     anchor = interval.start + interval.length // 2 if tss is None else tss - 1
     if not interval.start <= anchor < interval.end:
         raise GenopredError(
@@ -282,6 +323,25 @@ def personal_sequences(
     else:
         out = _with_indels(haplotypes, reference, interval, anchor, max_mismatch, allow_swapped, seed)
     return out.other_strand() if reverse else out
+
+
+def _averaged(haplotypes: Haplotypes, indels: str, unphased: str) -> bool:
+    """Whether a person has one sequence, the mean of two; what cannot be done without phase is refused."""
+    check_choice("indels", indels, INDELS)
+    check_choice("unphased", unphased, UNPHASED)
+    soft = not haplotypes.phased and unphased == "soft"
+    source = haplotypes.genotypes.source
+    if not haplotypes.phased and unphased == "error":
+        raise GenopredError(
+            f"{source} carries no phase, and --unphased error was asked for. Give phased genotypes (VCF/BCF with "
+            "0|1, or .pgen with phase), or choose --unphased soft or random."
+        )
+    if indels == "apply" and soft:
+        raise GenopredError(
+            f"--indels apply needs two sequences a person, and {source} carries no phase: give phased genotypes or "
+            "--unphased random."
+        )
+    return soft
 
 
 def check_reference(
@@ -343,31 +403,6 @@ def distinct_rows(alleles: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDAr
             first.append(i)
         inverse[i] = at
     return np.array(first, dtype=np.int64), inverse
-
-
-def haplotype_onehot(
-    reference: NDArray[np.float32],
-    sites: NDArray[np.int64],
-    ref_codes: NDArray[np.int8],
-    alt_codes: NDArray[np.int8],
-    alleles: NDArray[np.int8],
-) -> NDArray[np.float32]:
-    """Channels (H, L, 4) of the haplotypes `alleles` (H, V) on a one-hot `reference` (L, 4).
-
-    Each allele adds weight × (ALT − REF) at its site, weight 1 for ALT and ½ for half-and-half; so two halves
-    at a site with two ALT alleles add up.
-
-    >>> ref = np.eye(4, dtype=np.float32)
-    >>> one = np.ones(1, dtype=np.int8)
-    >>> haplotype_onehot(ref, np.array([0]), 0 * one, 3 * one, np.array([[1], [2]], dtype=np.int8))[:, 0].tolist()
-    [[0.0, 0.0, 0.0, 1.0], [0.5, 0.0, 0.0, 0.5]]
-    """
-    out = np.repeat(reference[None].astype(np.float32, copy=False), len(alleles), axis=0)
-    for state, weight in ((ALT, np.float32(1.0)), (HALF, np.float32(0.5))):
-        hap, var = np.nonzero(alleles == state)
-        np.subtract.at(out, (hap, sites[var], ref_codes[var]), weight)
-        np.add.at(out, (hap, sites[var], alt_codes[var]), weight)
-    return out
 
 
 @dataclass
@@ -697,11 +732,6 @@ def is_sequence(allele: str) -> bool:
     (True, False, False)
     """
     return bool(allele) and set(allele.upper()) <= set("ACGT")
-
-
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
 
 
 def _merged(intervals: Iterable[Interval]) -> list[Interval]:

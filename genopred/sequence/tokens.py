@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
+from genopred.sequence.haplotypes import VariantWindow
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,8 @@ class Step:
     level: Level
 
 
-def base_level(
-    reference: NDArray[np.floating],
-    sites: NDArray[np.integer],
-    ref_codes: NDArray[np.integer],
-    alt_codes: NDArray[np.integer],
-    alleles: NDArray[np.integer],
-) -> tuple[Level, NDArray[np.floating]]:
-    """The lowest level: bases, from alleles as in `registry.SequenceModel.predict_haplotypes`.
+def base_level(window: VariantWindow) -> tuple[Level, NDArray[np.floating]]:
+    """The lowest level: bases, from alleles.
 
     Returns
     -------
@@ -116,13 +111,13 @@ def base_level(
     Examples
     --------
     >>> reference = np.eye(4, dtype=np.float32)  # ACGT
-    >>> level, rows = base_level(reference, [1], [1], [3], np.array([[0], [1], [2]]))
+    >>> level, rows = base_level(VariantWindow(reference, [1], [1], [3], np.array([[0], [1], [2]])))
     >>> level.haplotype.tolist(), level.rank.tolist(), rows.tolist()
     ([1, 2], [1, 2], [[0.0, 0.0, 0.0, 1.0], [0.0, 0.5, 0.0, 0.5]])
     """
-    sites = np.asarray(sites, dtype=np.int64)
-    alleles = np.asarray(alleles)
-    codes = np.stack([np.asarray(ref_codes, dtype=np.int64), np.asarray(alt_codes, dtype=np.int64)])
+    reference, alleles = np.asarray(window.reference), np.asarray(window.alleles)
+    sites = np.asarray(window.sites, dtype=np.int64)
+    codes = np.stack([np.asarray(part, dtype=np.int64) for part in (window.ref_codes, window.alt_codes)])
     _check(len(reference), sites, codes, alleles)
     eye = np.eye(4, dtype=reference.dtype)
     change = eye[codes[1]] - eye[codes[0]]  # (V, 4)
@@ -179,7 +174,7 @@ def next_level(level: Level, width: int, n_haplotypes: int) -> Step:
 
     Examples
     --------
-    >>> level, _ = base_level(np.eye(4), [1], [1], [3], np.array([[0], [1], [1]]))
+    >>> level, _ = base_level(VariantWindow(np.eye(4), [1], [1], [3], np.array([[0], [1], [1]])))
     >>> step = next_level(level, 3, 3)
     >>> step.windows.tolist(), step.pairs.tolist(), step.level.n_rows
     ([[0, 1, 6], [1, 6, 3], [6, 3, 4]], [[0, 1], [2, -1]], 4)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from genopred.sequence.checkpoint import check_sizes
+from genopred.sequence.models.config import check_sizes
 from genopred.training.networks.base import n_parameters
 from genopred.training.networks.registry import NETWORKS, build, check_window
 from genopred.training.splits import WindowShape

@@ -14,7 +14,8 @@ import torch
 
 from genopred.errors import GenopredError, ModelError, shortened
 from genopred.files import atomic, write_files
-from genopred.sequence.checkpoint import CONFIG, WEIGHTS, load_enformer, read_settings, read_weights, save_enformer
+from genopred.sequence.models.config import CONFIG, WEIGHTS, read_settings
+from genopred.sequence.models.enformer.checkpoint import load_enformer, read_weights, save_enformer
 from genopred.training.dataset import SequenceData
 from genopred.training.networks.base import TrackNetwork
 from genopred.training.networks.enformer_small import SmallEnformer

@@ -1,6 +1,6 @@
 """A small Enformer: enformer-pytorch's own class with another start, and a training pass that is faster on a CPU.
 
-So `sequence.enformer` runs what was trained here as it runs the published weights.
+So `sequence.models.enformer` runs what was trained here as it runs the published weights.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from genopred.errors import ModelError
-from genopred.sequence.checkpoint import enformer_class
+from genopred.sequence.models.config import enformer_class
 from genopred.training.networks.base import TrackNetwork
 from genopred.training.splits import WindowShape
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from genopred.errors import ModelError
-from genopred.sequence.checkpoint import LIMITS, check_sizes
+from genopred.sequence.models.config import LIMITS, check_sizes
 from genopred.training.networks.base import TrackNetwork, n_parameters
 from genopred.training.networks.cnn import DilatedCnn
 from genopred.training.networks.enformer_small import SmallEnformer

@@ -13,47 +13,24 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from genopred.errors import ModelError, examples, shortened
+import torch
+
+from genopred.errors import ModelError, examples
 from genopred.files import write_files
-
-if TYPE_CHECKING:
-    import torch
+from genopred.sequence.models.config import CONFIG, WEIGHTS, check_partners, check_sizes, enformer_class, read_settings
 
 #: The weights of Avsec et al. (2021) as ported to PyTorch.
 OFFICIAL = "EleutherAI/enformer-official-rough"
-CONFIG = "config.json"
-#: Looked for in this order.
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 #: Key of a single file's metadata, and the most bytes that a file for the package may have.
 METADATA = "genopred"
 MOST_BYTES = 3_000_000
 #: Tokens for which TensorFlow's gamma features are known.
 TF_GAMMA_TOKENS = 1536
-#: `model_type` of a `cnn` of `genopred train`.
-CNN = "genopred-cnn"
-#: The folder of a run's network, and what tells that a folder is a run's.
-_NETWORK, _REGIONS = "model", "regions.tsv"
-#: The largest settings that a network may ask for: beyond any that was published, and far short of what ends in a lack
-#: of memory or in no time. The window is twice the longest one, 1 Mb.
-LIMITS = {
-    "sequence_length": 2_097_152,
-    "dim": 8192,
-    "depth": 64,
-    "heads": 64,
-    "attn_dim_key": 1024,
-    "dim_divisible_by": 1024,
-    "num_downsamples": 12,
-    "channels": 8192,
-    "layers": 20,
-}
-#: Bytes of a config.json; those of the published networks have a few thousand.
-_MOST_CONFIG = 4_000_000
 _ALIAS = "_trunk."
 #: Settings that `embed` keeps; transformers adds sixty of its own.
 _KEEP = (
@@ -152,47 +129,6 @@ def load_enformer(
     return module.eval(), info
 
 
-def check_sizes(sizes: Mapping[str, Any], place: str) -> None:
-    """Hold the sizes of a network against `LIMITS`.
-
-    Raises
-    ------
-    ModelError
-        If one is no whole number, below 1, or beyond its limit.
-    """
-    for key, most in LIMITS.items():
-        value = sizes.get(key, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            said = f"{value:,}" if isinstance(value, int) and abs(value) < 1e15 else shortened(repr(value))
-            raise ModelError(f"{place}: {key} is {said}; needed a whole number from 1 to {most:,}.")
-
-
-def network_folder(place: str | Path) -> Path | None:
-    """Where a network is: the folder itself, or that of its network if it is a `genopred train` run's; else None.
-
-    Raises
-    ------
-    ModelError
-        If it is a run's that has no network yet.
-    """
-    folder = Path(place)
-    if not (folder / CONFIG).is_file():
-        return None
-    if not (folder / _REGIONS).is_file():
-        return folder
-    if not (folder / _NETWORK / CONFIG).is_file():
-        raise ModelError(f"{folder} has no network yet ({_NETWORK}/{CONFIG}); finish an epoch of training.")
-    return folder / _NETWORK
-
-
-def is_cnn(folder: Path) -> bool:
-    """Whether a folder holds a `cnn` of `genopred train`."""
-    try:
-        return bool(read_settings(folder / CONFIG, (CNN,)))
-    except ModelError:
-        return False
-
-
 def embedded_file() -> Path:
     """The model that comes with the package, `enformer-small`.
 
@@ -236,7 +172,6 @@ def embed(
     ModelError
         If a weight does not fit into half precision, or the file is larger than `MOST_BYTES`.
     """
-    import torch
     from safetensors.torch import save
 
     file = Path(file)
@@ -286,18 +221,6 @@ def save_enformer(
     settings = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
     write_files({folder / CONFIG: settings, folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
     return folder
-
-
-def enformer_class() -> Any:
-    """enformer-pytorch's module; a ModelError that says what to install where it is not there."""
-    try:
-        from enformer_pytorch import Enformer
-    except ImportError as bad:
-        raise ModelError(
-            f"Enformer needs enformer-pytorch, which could not be imported ({bad}); pip install "
-            "'genopred[sequence]' (enformer-pytorch 0.8.12 wants transformers 4.56)."
-        ) from bad
-    return Enformer
 
 
 def _folder(path: str | Path) -> tuple[Path, str]:
@@ -361,34 +284,6 @@ def _unreachable(name: str, reason: str) -> ModelError:
     )
 
 
-def read_settings(file: Path, kinds: Sequence[str] = ("enformer", CNN)) -> dict[str, Any]:
-    """What a config.json says, if it is of one of these kinds of network.
-
-    Raises
-    ------
-    ModelError
-        If it is missing, no JSON object, or of another kind.
-    """
-    if not file.is_file():
-        raise ModelError(f"{file} is missing; a checkpoint needs {CONFIG} beside its weights.")
-    size = file.stat().st_size
-    if size > _MOST_CONFIG:
-        raise ModelError(f"{file} has {size:,} bytes; settings of a network have at most {_MOST_CONFIG:,}.")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError, OSError) as bad:
-        raise ModelError(f"{file} is not JSON ({shortened(bad)}).") from bad
-    if not isinstance(config, dict):
-        raise ModelError(f"{file} holds a {type(config).__name__}; needed an object of settings.")
-    kind = config.get("model_type", "enformer")
-    if kind not in kinds:
-        raise ModelError(
-            f"{file} is of model_type {shortened(repr(kind))}; needed 'enformer'. (A network of genopred train is "
-            f"named by its folder alone: {file.parent}.)"
-        )
-    return config
-
-
 def _read_metadata(file: Path) -> dict[str, Any]:
     """What a single file says of itself: config, card, training."""
     if not file.is_file():
@@ -414,24 +309,8 @@ def _read_metadata(file: Path) -> dict[str, Any]:
     return about
 
 
-def check_partners(config: dict[str, Any], place: Path) -> None:
-    """Hold `reverse_tracks` to what it says: each track's partner on the other strand has it as its own partner."""
-    partners = config.get("reverse_tracks")
-    if partners is None:
-        return
-    n = (config.get("output_heads") or {}).get("human") or len(config.get("track_names") or partners)
-    whole = isinstance(partners, list) and all(isinstance(i, int) and 0 <= i < n for i in partners)
-    if not whole or len(partners) != n or [partners[i] for i in partners] != list(range(n)):
-        raise ModelError(
-            f"{place}: reverse_tracks is {partners!r}; needed for each of {n} tracks the index of its partner on the "
-            "other strand, or its own index."
-        )
-
-
 def _build(kind: Any, config: dict[str, Any], file: Path) -> torch.nn.Module:
     """The module without memory for its weights: they are put in as they are read."""
-    import torch
-
     known = {key: value for key, value in config.items() if key not in ("architectures", "transformers_version")}
     try:
         with torch.device("meta"):
@@ -443,8 +322,6 @@ def _build(kind: Any, config: dict[str, Any], file: Path) -> torch.nn.Module:
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
     """Named tensors of a .safetensors file or of torch's own; whatever else is in a file is refused, and never run."""
-    import torch
-
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -472,8 +349,6 @@ def _damaged(file: Path, bad: Exception) -> ModelError:
 
 
 def _fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: Path) -> None:
-    import torch
-
     needed = {key: value for key, value in module.state_dict().items() if not key.startswith(_ALIAS)}
     # the module holds its trunk twice; a file may hold either or both
     names = {"0": "", "1": "stem", "2": "conv_tower", "4": "transformer", "6": "final_pointwise"}

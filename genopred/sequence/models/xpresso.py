@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from genopred.errors import ModelError
-from genopred.sequence.haplotypes import distinct_rows, haplotype_onehot
-from genopred.sequence.registry import WholeWindowModel
-
-if TYPE_CHECKING:
-    import torch
+from genopred.sequence.haplotypes import VariantWindow, distinct_rows
+from genopred.sequence.models.base import Indices, SequenceModel
 
 WINDOW = 10_500
 #: The TSS base is the 7,000th of the window in the gene's direction.
@@ -31,7 +29,7 @@ _LAYERS = ("Conv1D", "MaxPooling1D", "Conv1D", "MaxPooling1D", "Flatten", "Conca
 _INERT = ("Dropout", "Activation", "InputLayer")
 
 
-class XpressoModel(WholeWindowModel):
+class XpressoModel(SequenceModel):
     """A checkpoint of Xpresso; made by `XpressoModel.load`.
 
     Its first convolution and pooling see 35 bases a segment of 30, so they are done once for each distinct
@@ -49,8 +47,6 @@ class XpressoModel(WholeWindowModel):
     def __init__(
         self, weights: dict[str, NDArray[np.float32]], pools: tuple[int, int], name: str, device: str = "cpu"
     ) -> None:
-        import torch
-
         self.name = f"xpresso:{name}"
         self.window, self.tss_offset = WINDOW, TSS_OFFSET
         self.tracks = (f"Xpresso {name}: log10 expression (z-score)",)
@@ -113,39 +109,29 @@ class XpressoModel(WholeWindowModel):
 
     def predict_onehot(self, onehot: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predictions (B, 1, 1) of one-hot windows (B, 10500, 4), each read in its gene's direction."""
-        import torch
-
-        if onehot.ndim != 3 or onehot.shape[1:] != (self.window, 4):
-            raise ModelError(f"{self.name}: windows have shape {onehot.shape}; needed (B, {self.window}, 4).")
+        self._check_windows(onehot)
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(onehot, dtype=np.float32)).to(self.device)
             before, after = self._reach
-            x = torch.nn.functional.pad(x, (0, 0, before, after))
+            x = functional.pad(x, (0, 0, before, after))
             segments = x.unfold(1, self._pools[0] + before + after, self._pools[0]).transpose(2, 3)
             pooled = self._first(segments.reshape(-1, *segments.shape[2:]))
             return self._rest(pooled.view(len(x), -1, pooled.shape[-1])).cpu().numpy().reshape(-1, 1, 1)
 
     def predict_haplotypes(
         self,
-        reference: NDArray[np.float32],
-        sites: NDArray[np.int64],
-        ref_codes: NDArray[np.int8],
-        alt_codes: NDArray[np.int8],
-        alleles: NDArray[np.int8],
+        window: VariantWindow,
         *,
-        bins: Sequence[int] | NDArray[np.int64] | None = None,
-        tracks: Sequence[int] | NDArray[np.int64] | None = None,
+        bins: Indices | None = None,
+        tracks: Indices | None = None,
         batch_size: int | None = None,
         dtype: str = "fp32",
         mode: str = "exact",
     ) -> NDArray[np.float32]:
         """See `SequenceModel.predict_haplotypes`; each distinct segment goes through the first layer once."""
-        import torch
-
         self._only_exact(mode, dtype)
-        first, inverse = distinct_rows(alleles)
-        alleles = alleles[first]
-        segments, row_of = self._segments(reference, sites, ref_codes, alt_codes, alleles)
+        first, inverse = window.distinct
+        segments, row_of = self._segments(window.take(first))
         step = batch_size or self.default_batch
         out = np.empty((len(first), 1, 1), dtype=np.float32)
         with torch.inference_mode():
@@ -155,23 +141,14 @@ class XpressoModel(WholeWindowModel):
             for start in range(0, len(first), step):
                 rows = torch.from_numpy(row_of[start : start + step]).to(self.device)
                 out[start : start + step, 0] = self._rest(table[rows]).cpu().numpy()
-        picked = out[inverse]
-        if bins is not None:
-            picked = picked[:, np.asarray(bins, dtype=np.int64)]
-        return picked if tracks is None else picked[:, :, np.asarray(tracks, dtype=np.int64)]
+        which_bins, which_tracks = self.picked(bins, tracks)
+        return out[inverse][:, which_bins][:, :, which_tracks]
 
-    def _segments(
-        self,
-        reference: NDArray[np.float32],
-        sites: NDArray[np.int64],
-        ref_codes: NDArray[np.int8],
-        alt_codes: NDArray[np.int8],
-        alleles: NDArray[np.int8],
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _segments(self, window: VariantWindow) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Distinct segments (S, width, 4) and which of them each haplotype (D) has at each place (D, n)."""
         pool, (before, after) = self._pools[0], self._reach
         n, width = self.window // pool, pool + before + after
-
+        reference, sites, alleles = window.reference, window.sites, window.alleles
         plain = np.pad(reference, ((before, after), (0, 0)))
         rows = [plain[None, i * pool : i * pool + width] for i in range(n)]
         row_of = np.tile(np.arange(n), (len(alleles), 1))
@@ -183,9 +160,9 @@ class XpressoModel(WholeWindowModel):
             local = alleles[:, seen]
             head, of = distinct_rows(local)
             near = slice(max(0, i * pool - before), min(self.window, (i + 1) * pool + after))
-            patches = haplotype_onehot(
-                reference[near], sites[seen] - near.start, ref_codes[seen], alt_codes[seen], local[head]
-            )
+            patches = VariantWindow(
+                reference[near], sites[seen] - near.start, window.ref_codes[seen], window.alt_codes[seen], local[head]
+            ).onehot()
             off = near.start - (i * pool - before)
             block = np.zeros((len(head), width, 4), dtype=np.float32)
             block[:, off : off + patches.shape[1]] = patches
@@ -193,6 +170,13 @@ class XpressoModel(WholeWindowModel):
             row_of[:, i] = total + of
             total += len(head)
         return np.concatenate(rows), row_of
+
+    def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See `SequenceModel.torch_forward`: the first layer without the in-place steps that do not allow it."""
+        kernel = self._weights["conv1.kernel"].permute(2, 1, 0)
+        found = functional.conv1d(functional.pad(x.transpose(1, 2), self._reach), kernel, self._weights["conv1.bias"])
+        pooled = functional.max_pool1d(functional.relu(found), self._pools[0])
+        return self._rest(pooled.transpose(1, 2)).view(-1, 1, 1)
 
     def _first(self, segments: torch.Tensor) -> torch.Tensor:
         """First convolution, ReLU and max pooling of segments (S, width, 4): (S, channels)."""
@@ -204,9 +188,6 @@ class XpressoModel(WholeWindowModel):
 
     def _rest(self, pooled: torch.Tensor) -> torch.Tensor:
         """All that follows, of pooled windows (B, n, channels): (B, 1)."""
-        import torch
-        from torch.nn import functional
-
         w = self._weights
         before, after = _same_padding(w["conv2.kernel"].shape[0])
         x = functional.pad(pooled.transpose(1, 2), (before, after))

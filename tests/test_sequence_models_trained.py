@@ -1,30 +1,34 @@
-"""genopred.sequence.trained: what `genopred train` wrote is a model for `features` and `effects`."""
+"""genopred.sequence.models.trained: what `genopred train` wrote is a model like any other."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+from training_data import CONFIG, simulate, write
+
+from genopred.errors import ModelError
+from genopred.io.features import read_features
+from genopred.pipelines import effects, features, train
+from genopred.pipelines.train_config import read_config
+from genopred.sequence.attribution import gradients
+from genopred.sequence.effects import EffectSettings
+from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.registry import is_model, load_model, load_trained
+from genopred.sequence.models.trained import TrainedModel
+from genopred.sequence.onehot import encode, onehot
+from genopred.training.store import load_network
+from genopred.types import Interval
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 pytest.importorskip("pyBigWig")
 pytest.importorskip("enformer_pytorch")
-
-from training_data import CONFIG, simulate, write  # noqa: E402
-
-from genopred.errors import ModelError  # noqa: E402
-from genopred.io.features import read_features  # noqa: E402
-from genopred.pipelines import effects, features, train  # noqa: E402
-from genopred.pipelines.train_config import read_config  # noqa: E402
-from genopred.sequence.onehot import encode, onehot  # noqa: E402
-from genopred.sequence.registry import SequenceModel, is_model, load_model  # noqa: E402
-from genopred.sequence.trained import TrainedCnn  # noqa: E402
-from genopred.training.store import load_network  # noqa: E402
 
 RNG = np.random.default_rng(5)
 BASES = simulate()[0]
@@ -140,7 +144,7 @@ def test_effects_are_what_the_network_says_of_both_alleles(files, tmp_path):
 
 def test_a_trained_cnn_is_a_model(files):
     model = load_model(str(files / "run" / "model"))
-    assert isinstance(model, TrainedCnn) and isinstance(model, SequenceModel)
+    assert isinstance(model, TrainedModel) and isinstance(model, SequenceModel)
     assert (model.window, model.tss_offset, model.bin_size, model.n_bins) == (2048, 1024, 128, 12)
     assert model.strand_aware and model.reverse_tracks == (0, 2, 1)
     assert is_model(str(files / "run")) and is_model("cnn:run")
@@ -169,6 +173,27 @@ def test_a_trained_enformer_is_named_by_its_runs_folder_too(files, tmp_path):
     assert model.checkpoint_hash == load_model(f"enformer:{tmp_path / 'run' / 'model'}").checkpoint_hash
     with pytest.raises(ModelError, match="trained enformer-small, no cnn"):
         load_model(f"cnn:{tmp_path / 'run'}")
+    plain = load_trained(tmp_path / "run" / "model")
+    assert isinstance(plain, TrainedModel) and (plain.tracks, plain.n_bins) == (model.tracks, model.n_bins)
+    x = onehot(encode(BASES[:4096])).reshape(2, 2048, 4)
+    np.testing.assert_allclose(plain.predict_onehot(x), model.predict_onehot(x), rtol=2e-5, atol=1e-6)
+
+
+def test_a_trained_cnn_has_gradients(files):
+    model = load_model(str(files / "run"))
+    text = SimpleNamespace(fetch=lambda interval: BASES[interval.start : interval.end])
+    settings = EffectSettings.of(model, tracks="open", bins=3)
+    slope = gradients(model, text, Interval("chr1", 3000, 5048), settings)[0]
+    x = torch.from_numpy(onehot(encode(BASES[3000:5048]))).double()
+    network = load_network(files / "run" / "model")[0].double()
+    at, step = (1020, 2), 1e-6
+    moved = []
+    for sign in (1, -1):
+        here = x.clone()
+        here[at] += sign * step
+        with torch.no_grad():
+            moved.append(network(here[None])[0, list(settings.bins), 0].sum().item())
+    assert slope[at] == pytest.approx((moved[0] - moved[1]) / (2 * step), rel=1e-3, abs=1e-6)
 
 
 def test_a_run_without_a_network_yet(files, tmp_path):

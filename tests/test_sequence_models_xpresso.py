@@ -1,9 +1,10 @@
-"""genopred.sequence.xpresso."""
+"""genopred.sequence.models.xpresso."""
 
 import copy
 import gzip
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ pytest.importorskip("torch")
 h5py = pytest.importorskip("h5py")
 
 from genopred.errors import ModelError  # noqa: E402
-from genopred.sequence.haplotypes import window_around  # noqa: E402
+from genopred.sequence.haplotypes import VariantWindow, window_around  # noqa: E402
+from genopred.sequence.models.base import SequenceModel  # noqa: E402
+from genopred.sequence.models.xpresso import TSS_OFFSET, WINDOW, XpressoModel  # noqa: E402
 from genopred.sequence.onehot import encode, onehot, reverse_complement  # noqa: E402
-from genopred.sequence.registry import WholeWindowModel  # noqa: E402
-from genopred.sequence.xpresso import TSS_OFFSET, WINDOW, XpressoModel  # noqa: E402
 
 SHARED = Path(os.environ.get("GENOPRED_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -145,15 +146,15 @@ def test_shared_segments_equal_whole_windows(model):
     alleles = (rng.random((40, len(sites))) < 0.3).astype(np.int8)
     alleles[10:15] = np.where(rng.random((5, len(sites))) < 0.3, 2, alleles[10:15])
     alleles[20:30] = alleles[5]
-    args = (reference, sites, ref, alt, alleles)
-    ours = model.predict_haplotypes(*args, batch_size=7)
-    naive = WholeWindowModel.predict_haplotypes(model, *args)
+    people = VariantWindow(reference, sites, ref, alt, alleles)
+    ours = model.predict_haplotypes(people, batch_size=7)
+    naive = SequenceModel.predict_haplotypes(model, people)
     assert ours.shape == (40, 1, 1) and np.ptp(naive) > 1e-3
     np.testing.assert_allclose(ours, naive, rtol=1e-5, atol=1e-6)
     # a site moved by one position is seen
-    moved = model.predict_haplotypes(reference, sites - (sites > 0), ref, alt, alleles)
+    moved = model.predict_haplotypes(replace(people, sites=sites - (sites > 0)))
     assert np.abs(moved - naive).max() > 1e-4
-    assert model.predict_haplotypes(*args, bins=[0], tracks=[0]).shape == (40, 1, 1)
+    assert model.predict_haplotypes(people, bins=[0], tracks=[0]).shape == (40, 1, 1)
 
 
 def test_hash_tells_weights_apart(model, tmp_path):
@@ -212,7 +213,8 @@ def test_windows_of_another_length_are_refused(model):
     with pytest.raises(ModelError, match="needed"):
         model.predict_onehot(np.zeros((1, 1000, 4), dtype=np.float32))
     with pytest.raises(ModelError, match="--mode linear"):
-        model.predict_haplotypes(random_windows(1)[0], *[np.zeros(0, int)] * 3, np.zeros((1, 0)), mode="linear")
+        people = VariantWindow(random_windows(1)[0], *[np.zeros(0, int)] * 3, np.zeros((1, 0)))
+        model.predict_haplotypes(people, mode="linear")
 
 
 def test_published_predictions_are_reproduced():

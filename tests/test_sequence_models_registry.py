@@ -1,4 +1,4 @@
-"""genopred.sequence.registry."""
+"""genopred.sequence.models.registry."""
 
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from genopred.errors import ModelError
-from genopred.sequence import registry
-from genopred.sequence.haplotypes import haplotype_onehot
-from genopred.sequence.registry import DEFAULT_MODEL, SequenceModel, WholeWindowModel, is_model, load_model
+from genopred.sequence.haplotypes import VariantWindow
+from genopred.sequence.models import registry
+from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.registry import DEFAULT_MODEL, is_model, load_model
 
 
-class Mine(WholeWindowModel):
+class Mine(SequenceModel):
     """What a user would write."""
 
     name = "mine"
@@ -55,6 +56,35 @@ def test_a_users_class_through_an_entry_point(monkeypatch):
     assert load_model("mine").path is None
 
 
+class Old:
+    """The attributes and both methods, five arrays one by one, and not the base."""
+
+    def __init__(self, path, **options):
+        self._mine = Mine()
+        for name in ("name", "window", "tss_offset", "strand_aware", "bin_size", "n_bins", "tracks", "origin"):
+            setattr(self, name, getattr(Mine, name))
+        self.checkpoint_hash, self.log_scale, self.default_batch = "0", True, None
+
+    def predict_onehot(self, onehot):
+        return self._mine.predict_onehot(onehot)
+
+    def predict_haplotypes(self, reference, sites, ref_codes, alt_codes, alleles, **options):
+        return self._mine.predict_haplotypes(VariantWindow(reference, sites, ref_codes, alt_codes, alleles), **options)
+
+
+def test_an_object_without_the_base_class_is_taken_too(monkeypatch):
+    packages(monkeypatch, old=f"{__name__}:Old")
+    model = load_model("old")
+    assert isinstance(model, SequenceModel) and model.name == "mine" and model.log_scale
+    assert model.default_batch == 32 and model.reverse_tracks is None
+    none = np.zeros(0, dtype=np.int64)
+    reference = np.eye(4, dtype=np.float32)[np.arange(64) % 4]
+    found = model.predict_haplotypes(VariantWindow(reference, none, none, none, np.zeros((2, 0), np.int8)), bins=[1])
+    np.testing.assert_array_equal(found, np.repeat(Mine().predict_onehot(reference[None])[:, [1]], 2, axis=0))
+    with pytest.raises(ModelError, match="cannot be differentiated"):
+        model.torch_forward(None)
+
+
 def stumbling(path):
     return Mine(path)
 
@@ -93,20 +123,21 @@ def test_distinct_windows_run_once_in_batches():
     ref = reference[sites].argmax(axis=1).astype(np.int8)
     alt = ((ref + 1) % 4).astype(np.int8)
     alleles = rng.integers(0, 2, (50, 4)).astype(np.int8)
-    found = model.predict_haplotypes(reference, sites, ref, alt, alleles, bins=[2, 0], tracks=[1])
+    window = VariantWindow(reference, sites, ref, alt, alleles)
+    found = model.predict_haplotypes(window, bins=[2, 0], tracks=[1])
     distinct = len({tuple(row) for row in alleles.tolist()})
     assert sum(model.batches) == distinct < 50 and max(model.batches) == 5
-    plain = Mine().predict_onehot(haplotype_onehot(reference, sites, ref, alt, alleles))
+    plain = Mine().predict_onehot(window.onehot())
     np.testing.assert_allclose(found, plain[:, [2, 0]][:, :, [1]], rtol=1e-5)
     with pytest.raises(ModelError, match="has only fp32"):
-        model.predict_haplotypes(reference, sites, ref, alt, alleles, dtype="bf16")
+        model.predict_haplotypes(window, dtype="bf16")
 
 
 def test_the_embedded_model_and_files_like_it(monkeypatch, tmp_path):
     pytest.importorskip("torch")
-    from test_sequence_checkpoint import STRANDED, write_small
+    from test_sequence_models_enformer_checkpoint import STRANDED, write_small
 
-    from genopred.sequence import checkpoint
+    from genopred.sequence.models.enformer import checkpoint
 
     file = write_small(tmp_path / "mine.safetensors", window=2048, target=8)
     monkeypatch.setattr(checkpoint, "embedded_file", lambda: file)

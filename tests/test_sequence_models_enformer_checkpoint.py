@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch")
 enformer_pytorch = pytest.importorskip("enformer_pytorch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
-from genopred.sequence import checkpoint  # noqa: E402
-from genopred.sequence.checkpoint import (  # noqa: E402
+from genopred.sequence.models.enformer import checkpoint  # noqa: E402
+from genopred.sequence.models.enformer.checkpoint import (  # noqa: E402
     OFFICIAL,
     _decide_gamma,
     embed,
@@ -24,8 +24,8 @@ from genopred.sequence.checkpoint import (  # noqa: E402
     load_enformer,
     save_enformer,
 )
-from genopred.sequence.enformer import EnformerModel  # noqa: E402
-from genopred.sequence.registry import load_model  # noqa: E402
+from genopred.sequence.models.enformer.model import EnformerModel  # noqa: E402
+from genopred.sequence.models.registry import load_model  # noqa: E402
 
 SMALL = {
     "dim": 96,
@@ -49,9 +49,9 @@ STRANDED: dict[str, Any] = {
 def write_small(file: Path, *, window: int = 8192, target: int = 56, seed: int = 0, **changed: Any) -> Path:
     """A single-file model of the shape of `enformer-small`, with weights under which every base matters.
 
-    Other test files use it: `from test_sequence_checkpoint import write_small`.
+    Other test files use it: `from test_sequence_models_enformer_checkpoint import write_small`.
     """
-    from test_sequence_enformer import small
+    from enformer_data import small
 
     made = small(torch.float32, seed, depth=2, target_length=target, output_heads={"human": 5})
     folder = save_enformer(made, file.parent / f"{file.stem}.folder", window=window, extra=STRANDED | changed)

@@ -1,0 +1,1 @@
+"""Sequence models of every kind behind one protocol."""
