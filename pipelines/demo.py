@@ -126,7 +126,7 @@ class Sequence:
     alone, both : StackResult or None
         From sequence features alone, and beside genotypes; None where no learner chosen can take them.
     eqtl : polars.DataFrame
-        Permutation pass of the genes (`genopred.genetics.eqtl.PERMUTATION_SCHEMA`, qval).
+        Permutation pass of the genes (`genopred.genetics.eqtl.beta.PERMUTATION_SCHEMA`, qval).
     effects : polars.DataFrame or None
         Of the SNPs in the windows of genes with an eQTL; None where there is no such gene.
     overlap : OverlapResult or None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from genopred.genetics.overlap import NULLS
+from genopred.genetics.overlap.nulls import NULLS
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import stack
 from genopred.report.tables import Cell, GeneNames, Grid, estimate, interval, number, p_value, significant

@@ -18,7 +18,26 @@ from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.files import lock_output
 from genopred.genetics import loci
-from genopred.genetics import overlap as ov
+from genopred.genetics.overlap.enrichment import average_precision, matched_enrichment, sign_agreement
+from genopred.genetics.overlap.nulls import (
+    NULLS,
+    NullOverlap,
+    NullTest,
+    bootstrap_interval,
+    null_overlap,
+    null_test,
+    overlap_interval,
+)
+from genopred.genetics.overlap.rankings import (
+    Rankings,
+    expected_curve,
+    hypergeometric,
+    rank_correlation,
+    rankings,
+    shared_at,
+    shared_loci,
+)
+from genopred.genetics.overlap.recipe import founding_score, shuffled_founding
 from genopred.io.snptable import SnpTable, TableSpec, read_snps
 from genopred.pipelines import overlap_page
 from genopred.pipelines.cohort import open_genotypes
@@ -128,8 +147,8 @@ class Comparison:
     a: str
     b: str
     snps: pl.DataFrame
-    rankings: ov.Rankings
-    curves: tuple[ov.NullOverlap, ...]
+    rankings: Rankings
+    curves: tuple[NullOverlap, ...]
 
 
 @dataclass(frozen=True)
@@ -201,9 +220,9 @@ def _check(config: OverlapConfig) -> None:
         raise GenopredError(f"two tables are called {twice[0]!r}; name them apart: --a full=FILE --a tracks=FILE.")
     if not config.a:
         raise GenopredError("--a: no table; give at least one.")
-    unknown = [name for name in config.nulls or () if name not in ov.NULLS]
+    unknown = [name for name in config.nulls or () if name not in NULLS]
     if unknown:
-        raise GenopredError(f"--null: {examples(unknown)} unknown; choose among {', '.join(ov.NULLS)}.")
+        raise GenopredError(f"--null: {examples(unknown)} unknown; choose among {', '.join(NULLS)}.")
     unknown = [name for name in config.match if name not in ("maf", "distance", "ld")]
     if unknown:
         raise GenopredError(f"--match: {examples(unknown)} unknown; choose among maf, distance, ld.")
@@ -285,13 +304,13 @@ class _Work:
         names = (table.spec.name, self.b.spec.name)
         curves = []
         for null in self._nulls(r, dosages is not None):
-            curves.append(ov.null_overlap(r, null, config.draws, ks=self._ks(r), seed=config.seed))
+            curves.append(null_overlap(r, null, config.draws, ks=self._ks(r), seed=config.seed))
         for k in self._ks(r):
             self._overlap(names, r, k, curves, locus)
         fast = max(200, config.draws // 10)
         for null in [c.null for c in curves if c.null != "permutation"] or [c.null for c in curves]:
-            test = ov.null_test(r, ov.rank_correlation, null, fast, seed=config.seed, two_sided=True)
-            low, high = ov.bootstrap_interval(r, ov.rank_correlation, config.resamples, seed=config.seed)
+            test = null_test(r, rank_correlation, null, fast, seed=config.seed, two_sided=True)
+            low, high = bootstrap_interval(r, rank_correlation, config.resamples, seed=config.seed)
             self._add(
                 *names,
                 "Spearman rho",
@@ -416,7 +435,7 @@ class _Work:
 
     def _rank(
         self, name_a: str, name_b: str, snps: pl.DataFrame, grouped: bool
-    ) -> tuple[ov.Rankings, pl.DataFrame, NDArray[np.float32] | None, Ints]:
+    ) -> tuple[Rankings, pl.DataFrame, NDArray[np.float32] | None, Ints]:
         config = self.config
         both = f"{name_a} and {name_b}"
         dosage = None
@@ -435,7 +454,7 @@ class _Work:
                 dosage = None if dosage is None else dosage[:, keep]
         place = _one_line(snps)
         z = snps["p_b"].to_numpy() if snps["p_b"].null_count() == 0 else None
-        r = ov.rankings(
+        r = rankings(
             snps["score_a"],
             snps["score_b"],
             pos=place,
@@ -499,7 +518,7 @@ class _Work:
             snps = snps.with_columns(af=pl.Series(np.nanmean(found, axis=0)[back] / 2), chrom=plain, pos=known["pos"])
         return snps.with_columns(column=pl.Series(at)), found[:, back]
 
-    def _nulls(self, r: ov.Rankings, genotypes: bool) -> list[str]:
+    def _nulls(self, r: Rankings, genotypes: bool) -> list[str]:
         can = ["permutation", "shift"]
         if genotypes and r.block is not None:
             group = r.group[np.flatnonzero(np.diff(r.block, prepend=-1))]
@@ -513,7 +532,7 @@ class _Work:
             )
         return list(self.config.nulls)
 
-    def _ks(self, r: ov.Rankings) -> tuple[int, ...]:
+    def _ks(self, r: Rankings) -> tuple[int, ...]:
         largest = int(r.sizes.max())
         if min(self.config.k) > largest:
             raise GenopredError(f"--k {min(self.config.k)}: only {largest} SNPs are in both tables; take a smaller k.")
@@ -530,7 +549,7 @@ class _Work:
         low: float | None = None,
         high: float | None = None,
         null: str | None = None,
-        test: ov.NullTest | None = None,
+        test: NullTest | None = None,
         expected: float | None = None,
         null_low: float | None = None,
         null_high: float | None = None,
@@ -561,14 +580,12 @@ class _Work:
         }
         self.rows.append({key: None if isinstance(x, float) and np.isnan(x) else x for key, x in row.items()})
 
-    def _overlap(
-        self, names: tuple[str, str], r: ov.Rankings, k: int, curves: Sequence[ov.NullOverlap], locus: Ints
-    ) -> None:
+    def _overlap(self, names: tuple[str, str], r: Rankings, k: int, curves: Sequence[NullOverlap], locus: Ints) -> None:
         config = self.config
-        shared = ov.shared_at(r, k)
-        low, high = ov.overlap_interval(r, k, config.resamples, seed=config.seed)
-        p, bounds = ov.hypergeometric(r, k)
-        expected = float(ov.expected_curve(r)[k - 1])
+        shared = shared_at(r, k)
+        low, high = overlap_interval(r, k, config.resamples, seed=config.seed)
+        p, bounds = hypergeometric(r, k)
+        expected = float(expected_curve(r)[k - 1])
         many = f"of each of {len(r.sizes)} genes" if len(r.sizes) > 1 else ""
         common: dict[str, Any] = {"k": k, "low": low, "high": high, "n": r.n}
         self._add(
@@ -597,12 +614,12 @@ class _Work:
                 p=at["p"],
                 note=f"{many}; {curve.n:,} draws".lstrip("; "),
             )
-        of_a, of_b, both = ov.shared_loci(r, locus, k)
+        of_a, of_b, both = shared_loci(r, locus, k)
         how = "in LD" if self.genotypes is not None else f"within {config.clump_kb:g} kb (no genotypes, so no LD)"
         for curve in curves:
-            test = ov.null_test(
+            test = null_test(
                 r,
-                lambda draw: float(ov.shared_loci(draw, locus, k)[2]),
+                lambda draw: float(shared_loci(draw, locus, k)[2]),
                 curve.null,
                 max(200, config.draws // 10),
                 seed=config.seed,
@@ -618,7 +635,7 @@ class _Work:
                 note=f"{of_a} loci of {names[0]}, {of_b} of {names[1]}; loci {how}",
             )
 
-    def _sets(self, names: tuple[str, str], r: ov.Rankings, snps: pl.DataFrame, draws: int) -> pl.DataFrame:
+    def _sets(self, names: tuple[str, str], r: Rankings, snps: pl.DataFrame, draws: int) -> pl.DataFrame:
         """Average precision of a's score for the members of the sets."""
         members = pl.DataFrame() if self.members is None else self.members
         member = member_of(snps, members)
@@ -634,15 +651,15 @@ class _Work:
             self._add(*names, f"average precision for {item}", None, n=0, note="no SNP of the sets is ranked")
             return snps
 
-        def statistic(draw: ov.Rankings) -> float:
-            return ov.average_precision(draw.a, member, r.group)
+        def statistic(draw: Rankings) -> float:
+            return average_precision(draw.a, member, r.group)
 
-        def resampled(draw: ov.Rankings) -> float:
-            return ov.average_precision(draw.a, member[draw.row], draw.group)
+        def resampled(draw: Rankings) -> float:
+            return average_precision(draw.a, member[draw.row], draw.group)
 
-        low, high = ov.bootstrap_interval(r, resampled, self.config.resamples, seed=self.config.seed)
+        low, high = bootstrap_interval(r, resampled, self.config.resamples, seed=self.config.seed)
         for null in [x for x in self._nulls(r, r.dosage is not None) if x != "phenotype"]:
-            test = ov.null_test(r, statistic, null, draws, seed=self.config.seed)
+            test = null_test(r, statistic, null, draws, seed=self.config.seed)
             self._add(
                 *names,
                 f"average precision for {item}",
@@ -657,7 +674,7 @@ class _Work:
         return snps
 
     def _matched(
-        self, names: tuple[str, str], r: ov.Rankings, snps: pl.DataFrame, dosage: NDArray[np.float32] | None
+        self, names: tuple[str, str], r: Rankings, snps: pl.DataFrame, dosage: NDArray[np.float32] | None
     ) -> None:
         """Are a's scores higher at eQTLs than at SNPs that are like them otherwise?"""
         columns: list[Floats] = []
@@ -682,7 +699,7 @@ class _Work:
             sets[self._sets_spec().name] = snps["member"].to_numpy()
         for label, member in sets.items():
             try:
-                found = ov.matched_enrichment(
+                found = matched_enrichment(
                     r.a, member, np.column_stack(columns), group=r.group, n=self.config.draws, seed=self.config.seed
                 )
             except GenopredError as problem:
@@ -703,7 +720,7 @@ class _Work:
                 "takes SNPs as independent",
             )
 
-    def _ld_scores(self, r: ov.Rankings, snps: pl.DataFrame) -> Floats:
+    def _ld_scores(self, r: Rankings, snps: pl.DataFrame) -> Floats:
         """LD scores over all SNPs of the genotype file within 1 Mb."""
         genotypes = self._opened()
         out = np.empty(r.n)
@@ -722,7 +739,7 @@ class _Work:
                 )
         return out
 
-    def _signs(self, names: tuple[str, str], r: ov.Rankings, snps: pl.DataFrame, locus: Ints) -> None:
+    def _signs(self, names: tuple[str, str], r: Rankings, snps: pl.DataFrame, locus: Ints) -> None:
         a, b = snps["effect_a"], snps["effect_b"]
         if a.null_count() or b.null_count():
             if not (a.null_count() == snps.height or b.null_count() == snps.height):
@@ -741,7 +758,7 @@ class _Work:
             rows = rows[np.argsort(r.rank_b[rows], kind="stable")]
             lead = rows[np.unique(locus[rows], return_index=True)[1]]
             for how, picked in (("SNPs", rows), ("loci", lead)):
-                same, n, bounds, p = ov.sign_agreement(x[picked], y[picked])
+                same, n, bounds, p = sign_agreement(x[picked], y[picked])
                 self._add(
                     *names,
                     f"share of same sign, {how} of {label}",
@@ -755,17 +772,17 @@ class _Work:
                     note="takes SNPs as independent" if how == "SNPs" else "one SNP a locus",
                 )
 
-    def _recipe(self, names: tuple[str, str], r: ov.Rankings, snps: pl.DataFrame) -> pl.DataFrame:
+    def _recipe(self, names: tuple[str, str], r: Rankings, snps: pl.DataFrame) -> pl.DataFrame:
         """The founding study's ranking, and what it gives when the effects are shuffled."""
         if len(r.sizes) > 1:
             raise GenopredError("--recipe founding-study ranks the SNPs of one gene; the tables have several.")
         p = snps["p_b"].to_numpy()
-        score = ov.founding_score(snps["score_a"], p)
+        score = founding_score(snps["score_a"], p)
         snps = snps.with_columns(founding_score=pl.Series(score))
         for k in self._ks(r):
             top = _top(score, k)
             shared = int(np.sum(top & _top(r.b, k)))  # ties in file order, as in the study
-            shuffled = ov.shuffled_founding(r.a, p, k, min(self.config.draws, 2000), seed=self.config.seed)
+            shuffled = shuffled_founding(r.a, p, k, min(self.config.draws, 2000), seed=self.config.seed)
             low, high = np.quantile(shuffled, [0.025, 0.975])
             self._add(
                 *names,
@@ -794,9 +811,9 @@ class _Work:
         finally:
             self.genotypes = genotypes
         for k in self._ks(r):
-            curve = ov.null_overlap(r, "shift", config.draws, ks=(k,), seed=config.seed)
-            at, shared = curve.at(k), ov.shared_at(r, k)
-            low, high = ov.overlap_interval(r, k, config.resamples, seed=config.seed)
+            curve = null_overlap(r, "shift", config.draws, ks=(k,), seed=config.seed)
+            at, shared = curve.at(k), shared_at(r, k)
+            low, high = overlap_interval(r, k, config.resamples, seed=config.seed)
             self._add(
                 *names,
                 "overlap at k",
@@ -816,7 +833,7 @@ class _Work:
             p = snps.select("id").join(self.b.data.select("id", "p"), on="id", how="left", maintain_order="left")["p"]
             known = p.is_not_null()
             both = snps.filter(known)
-            scores = [ov.founding_score(both[c], p.filter(known).to_numpy()) for c in ("score_a", "score_b")]
+            scores = [founding_score(both[c], p.filter(known).to_numpy()) for c in ("score_a", "score_b")]
             for k in self._ks(r):
                 shared = int(np.sum(_top(scores[0], k) & _top(scores[1], k)))
                 self._add(

@@ -12,7 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.files import write_files, write_table
-from genopred.genetics import overlap as ov
+from genopred.genetics.overlap.enrichment import precision_recall
+from genopred.genetics.overlap.nulls import NULLS
+from genopred.genetics.overlap.rankings import Rankings
 from genopred.io.annotation import read_exons, read_gtf
 from genopred.report.tables import Cell, GeneNames, Grid, count, estimate, p_value
 from genopred.types import MatchReport
@@ -60,7 +62,7 @@ def write(
             for name, (wide, *_), _ in drawn:
                 path = Path(f"{config.out}.{_plain(c.a)}.{name}.{config.figures}")
                 files.append(save_figure(wide, path))
-    sections.append(Section("The nulls", text=tuple(f"{name}: {text}." for name, text in ov.NULLS.items())))
+    sections.append(Section("The nulls", text=tuple(f"{name}: {text}." for name, text in NULLS.items())))
     info = {"command": config.command, "seed": config.seed, "draws": config.draws, "resamples": config.resamples}
     if not config.command:
         del info["command"]
@@ -241,7 +243,7 @@ def _figures(config: OverlapConfig, c: Comparison) -> list[Drawn]:
         member = snps["member"].to_numpy()
         # Scores of different genes are compared as percentiles within their gene.
         score = 1 - r.rank_a / r.sizes[r.group] if len(r.sizes) > 1 else r.a
-        precision, recall, _ = ov.precision_recall(score, member)
+        precision, recall, _ = precision_recall(score, member)
         name = config.sets.name if config.sets is not None else "set"
         curve = partial(draw.precision_recall_figure, recall, precision, float(member.mean()), name=name)
         text = f"Score in {c.a} as a search for the members of {name}."
@@ -249,7 +251,7 @@ def _figures(config: OverlapConfig, c: Comparison) -> list[Drawn]:
     return out
 
 
-def _locus_rows(r: ov.Rankings) -> Ints | None:
+def _locus_rows(r: Rankings) -> Ints | None:
     """Rows of the gene with the strongest signal in b."""
     best = int(r.group[int(np.argmax(r.b))])
     return np.flatnonzero(r.group == best)

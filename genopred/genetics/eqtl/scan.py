@@ -1,4 +1,4 @@
-"""Expression QTL in cis: nominal and permutation passes, q-values, independent signals.
+"""Expression QTL in cis: every gene of a chromosome against every variant of its window, and against permutations.
 
 The default is what FastQTL and tensorQTL do: each gene is normalised, then gene and variant are both residualised
 on the covariates, and t has N - 2 - K degrees of freedom. `compat="qtltools"` gives the numbers of
@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv, digamma, stdtr, zeta
+from scipy.special import stdtr
 
 from genopred.errors import GenopredError, examples
 from genopred.genetics.transform import inverse_normal, residualise
@@ -25,6 +24,7 @@ Ints = NDArray[np.int64]
 #: Dosages (N, stop - start) of the variants from `start` to `stop`.
 ReadDosage = Callable[[int, int], NDArray[np.float32]]
 Progress = Callable[[int, int], None]
+
 
 COMPAT = ("tensorqtl", "qtltools")
 
@@ -41,32 +41,10 @@ NOMINAL_SCHEMA = {
     "slope_se": pl.Float32,
 }
 
-#: One row per gene, as tensorQTL's `cis`.
-PERMUTATION_SCHEMA = {
-    "phenotype_id": pl.String,
-    "num_var": pl.Int32,
-    "beta_shape1": pl.Float64,
-    "beta_shape2": pl.Float64,
-    "true_df": pl.Float64,
-    "pval_true_df": pl.Float64,
-    "variant_id": pl.String,
-    "start_distance": pl.Int32,
-    "end_distance": pl.Int32,
-    "ma_samples": pl.Int32,
-    "ma_count": pl.Int32,
-    "af": pl.Float32,
-    "pval_nominal": pl.Float64,
-    "slope": pl.Float64,
-    "slope_se": pl.Float64,
-    "pval_perm": pl.Float64,
-    "pval_beta": pl.Float64,
-}
-
-#: One row per independent signal, as tensorQTL's `cis_independent`.
-INDEPENDENT_SCHEMA = {**PERMUTATION_SCHEMA, "rank": pl.Int32}
-
 _BLOCK = 1024  # variants standardised at a time: 3 MB of float64 for 358 people
+
 _ROWS = 256  # variants per product with the permutations: the result stays in the second-level cache
+
 _TIE = 1e-9  # correlations closer than this (relative) are one variant's, up to rounding
 
 
@@ -589,396 +567,7 @@ def nominal_table(scan: CisScan, gene_ids: Sequence[str], variant_ids: pl.Series
     )
 
 
-@dataclass(frozen=True)
-class BetaFit:
-    """Beta approximation of a gene's smallest p-value under permutation.
-
-    Attributes
-    ----------
-    shape1, shape2 : float
-        Maximum likelihood; NaN where they could not be fitted.
-    true_df : float
-        Degrees of freedom at which the permuted p-values look like a minimum of independent ones (shape1 = 1).
-    pval_true_df : float
-        p of the top variant with that many degrees of freedom.
-    pval_perm, pval_beta : float
-        Empirical (b + 1) / (P + 1), and beta-approximated.
-    """
-
-    shape1: float
-    shape2: float
-    true_df: float
-    pval_true_df: float
-    pval_perm: float
-    pval_beta: float
-
-
-def beta_approximation(perm_r2: ArrayLike, r2: float, df: float) -> BetaFit:
-    """Extend permutation p-values below 1 / P by a fitted beta distribution, as FastQTL does.
-
-    Parameters
-    ----------
-    perm_r2 : array, shape (P,)
-        Largest squared correlation of each permutation.
-    r2 : float
-        Squared correlation of the top variant.
-    df : float
-        Nominal degrees of freedom, the start of the search for the effective ones.
-
-    Returns
-    -------
-    BetaFit
-
-    References
-    ----------
-    Ongen et al. (2016), doi:10.1093/bioinformatics/btv722.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(1)
-    >>> best = np.max(rng.standard_normal((1000, 50)) ** 2 / 100, axis=1)
-    >>> fit = beta_approximation(best, 0.25, 100)
-    >>> bool(0.9 < fit.shape1 < 1.1), bool(fit.pval_beta < 1e-4)
-    (True, True)
-    """
-    permuted = np.asarray(perm_r2, dtype=np.float64)
-    pval_perm = (np.sum(permuted >= r2) + 1) / (len(permuted) + 1)
-    nothing = BetaFit(np.nan, np.nan, float(df), float(_r2_pval(r2, df)), float(pval_perm), np.nan)
-    if len(permuted) < 2 or np.ptp(permuted) == 0:
-        return nothing
-    true_df = _effective_df(permuted, df)
-    pvals = np.clip(_r2_pval(permuted, true_df), 1e-300, 1 - 1e-16)
-    shapes = fit_beta(pvals)
-    if shapes is None:
-        return nothing
-    pval = float(_r2_pval(r2, true_df))
-    return BetaFit(*shapes, true_df, pval, float(pval_perm), float(betainc(*shapes, pval)))
-
-
-def _r2_pval(r2: ArrayLike, df: float) -> Floats:
-    return betainc(df / 2, 0.5, 1 - np.asarray(r2, dtype=np.float64))
-
-
-def _moments(pvals: Floats) -> tuple[float, float]:
-    mean, var = float(pvals.mean()), float(pvals.var(ddof=1))
-    size = mean * (1 - mean) / max(var, 1e-300) - 1
-    return mean * size, (1 - mean) * size
-
-
-def _effective_df(perm_r2: Floats, df: float) -> float:
-    """Where the moments of the permuted p-values give shape1 = 1; `df` where they never do."""
-
-    def gap(log_df: float) -> float:
-        shape = _moments(_r2_pval(perm_r2, float(np.exp(log_df))))[0]
-        return float(np.log(shape)) if shape > 0 else -10.0
-
-    at, step = float(np.log(df)), -0.05
-    value = gap(at)
-    low, high = np.log(df / 20), np.log(20 * df)
-    for _ in range(30):
-        if abs(value) < 1e-4:
-            return float(np.exp(at))
-        other = gap(at + step)
-        if other == value:
-            break
-        # Secant; the gap is nearly linear in log df, so a handful of steps do.
-        new = float(np.clip(at - value * step / (other - value), low, high))
-        if abs(new - at - step) < 1e-6:
-            return float(np.exp(new))
-        at, value, step = at + step, other, new - at - step
-        if step == 0:
-            break
-    return float(df)
-
-
-def fit_beta(pvals: ArrayLike, tol: float = 1e-8) -> tuple[float, float] | None:
-    """Maximum-likelihood shapes of a beta distribution by Newton's method; None where it does not converge.
-
-    Examples
-    --------
-    >>> shapes = fit_beta(np.random.default_rng(1).beta(1.1, 300, 20000))
-    >>> round(shapes[0], 1), round(shapes[1], -1)
-    (1.1, 300.0)
-    """
-    p = np.asarray(pvals, dtype=np.float64)
-    one, two = float(np.mean(np.log(p))), float(np.mean(np.log1p(-p)))
-    a, b = _moments(p)
-    if not (a > 0 and b > 0):
-        return None
-    for _ in range(100):
-        both = digamma(a + b)
-        ga, gb = digamma(a) - both - one, digamma(b) - both - two
-        curve = zeta(2, a + b)  # trigamma
-        haa, hbb = zeta(2, a) - curve, zeta(2, b) - curve
-        det = haa * hbb - curve * curve
-        if not det > 0:
-            return None
-        da, db = (hbb * ga + curve * gb) / det, (haa * gb + curve * ga) / det
-        # Never more than halfway to 0.
-        factor = 1.0
-        for shape, change in ((a, da), (b, db)):
-            if change > 0.5 * shape:
-                factor = min(factor, 0.5 * shape / change)
-        a, b = a - factor * da, b - factor * db
-        if abs(da) <= tol * a and abs(db) <= tol * b:
-            return float(a), float(b)
-    return None
-
-
-def permutation_table(
-    scan: CisScan, gene_ids: Sequence[str], variant_ids: pl.Series, pos: Ints, tss: Ints
-) -> pl.DataFrame:
-    """One row per gene in tensorQTL's columns: top variant and its beta-approximated p-value.
-
-    Parameters
-    ----------
-    scan : CisScan
-        With permutations.
-    gene_ids : list of str, length G
-    variant_ids : polars.Series, length M
-    pos, tss : arrays, shape (M,), (G,)
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns of `PERMUTATION_SCHEMA`; genes without a usable variant are left out.
-    """
-    if scan.perm_r2 is None:
-        raise GenopredError("permutation_table: the scan has no permutations; give cis_scan permutation_indices.")
-    rows = [
-        _top_row(scan, scan.perm_r2[gene], gene, gene_ids[gene], variant_ids, pos, int(tss[gene]))
-        for gene in np.flatnonzero(scan.top >= 0).tolist()
-    ]
-    return pl.DataFrame(rows, schema=PERMUTATION_SCHEMA, orient="row")
-
-
-def _top_row(
-    scan: CisScan, perm_r2: Floats, gene: int, gene_id: str, variant_ids: pl.Series, pos: Ints, tss: int
-) -> dict[str, Any]:
-    top = int(scan.top[gene])
-    r = float(scan.gene(gene)[top - scan.start[gene]])
-    fit = beta_approximation(perm_r2, r * r, scan.df)
-    ratio = scan.scale[gene] / scan.spread[top]
-    return {
-        "phenotype_id": gene_id,
-        "num_var": int(np.sum(~np.isnan(scan.gene(gene)))),
-        "beta_shape1": fit.shape1,
-        "beta_shape2": fit.shape2,
-        "true_df": fit.true_df,
-        "pval_true_df": fit.pval_true_df,
-        "variant_id": variant_ids[top],
-        "start_distance": int(pos[top]) - tss,
-        "end_distance": int(pos[top]) - tss,
-        "ma_samples": int(scan.ma_samples[top]),
-        "ma_count": int(scan.ma_count[top]),
-        "af": float(scan.af[top]),
-        "pval_nominal": float(correlation_test(r, scan.df)[1]),
-        "slope": r * ratio,
-        "slope_se": float(np.sqrt((1 - r * r) / scan.df)) * ratio,
-        "pval_perm": fit.pval_perm,
-        "pval_beta": fit.pval_beta,
-    }
-
-
-def qvalues(pvals: ArrayLike, lambdas: ArrayLike | None = None) -> tuple[Floats, float]:
-    """Storey's q-values, with the proportion of true nulls from a smoother, as R's qvalue does by default.
-
-    Parameters
-    ----------
-    pvals : array, shape (G,)
-        NaN gets NaN.
-    lambdas : array, optional
-        Where to estimate pi0; 0.05, 0.1 to 0.95. One number uses the estimate there.
-
-    Returns
-    -------
-    q : array, shape (G,)
-    pi0 : float
-        Estimated proportion of true nulls. 1, which makes q the Benjamini-Hochberg value, where it cannot be
-        estimated: no p-value above the largest lambda, or fewer than 20 p-values.
-
-    Raises
-    ------
-    GenopredError
-        If a p-value is below 0 or above 1.
-
-    References
-    ----------
-    Storey and Tibshirani (2003), doi:10.1073/pnas.1530509100.
-
-    Examples
-    --------
-    >>> q, pi0 = qvalues([0.01, 0.02, 0.5])
-    >>> q.round(3).tolist(), pi0
-    ([0.03, 0.03, 0.5], 1.0)
-    """
-    p = np.asarray(pvals, dtype=np.float64)
-    known = np.isfinite(p)
-    wrong = p[known & ((p < 0) | (p > 1))]
-    if wrong.size:
-        raise GenopredError(f"qvalues: {wrong.size} p-values are outside 0 to 1 ({examples(wrong.tolist())}).")
-    out = np.full(p.shape, np.nan)
-    if not known.any():
-        return out, 1.0
-    mine = p[known]
-    pi0 = _pi0(mine, np.arange(0.05, 0.951, 0.05) if lambdas is None else np.atleast_1d(np.asarray(lambdas, float)))
-    order = np.argsort(-mine, kind="stable")
-    rank = np.arange(len(mine), 0, -1)
-    q = np.minimum.accumulate(np.minimum(pi0 * len(mine) / rank * mine[order], 1.0))
-    back = np.empty_like(q)
-    back[order] = q
-    out[known] = back
-    return out, pi0
-
-
-def _pi0(p: Floats, lambdas: Floats) -> float:
-    if len(p) < 20 or p.max() < lambdas.max():
-        return 1.0
-    above = (p[None, :] >= lambdas[:, None]).mean(axis=1) / (1 - lambdas)
-    pi0 = float(above[-1]) if len(lambdas) < 4 else float(_smooth(lambdas, above, 3.0)[-1])
-    return min(pi0, 1.0) if pi0 > 0 else 1.0
-
-
-def _smooth(x: Floats, y: Floats, df: float) -> Floats:
-    """Cubic smoothing spline with `df` effective degrees of freedom, at x."""
-    h = np.diff(x)
-    n = len(x)
-    q = np.zeros((n, n - 2))
-    r = np.zeros((n - 2, n - 2))
-    for i in range(n - 2):
-        q[i : i + 3, i] = 1 / h[i], -1 / h[i] - 1 / h[i + 1], 1 / h[i + 1]
-        r[i, i] = (h[i] + h[i + 1]) / 3
-        if i:
-            r[i, i - 1] = r[i - 1, i] = h[i] / 6
-    size, vectors = np.linalg.eigh(q @ np.linalg.solve(r, q.T))
-    size = np.maximum(size, 0.0)
-    low, high = -40.0, 40.0  # log penalty; the degrees of freedom fall with it
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if np.sum(1 / (1 + np.exp(middle) * size)) > df else (low, middle)
-    return vectors @ ((vectors.T @ y) / (1 + np.exp(low) * size))
-
-
-def add_qvalues(table: pl.DataFrame, fdr: float = 0.05) -> tuple[pl.DataFrame, float]:
-    """Add `qval` and `pval_nominal_threshold` to a permutation table, as tensorQTL does.
-
-    Parameters
-    ----------
-    table : polars.DataFrame
-        From `permutation_table`, all chromosomes together.
-    fdr : float
-        Genes with q up to this are eGenes; the nominal threshold of each gene is where its beta distribution
-        reaches the p-value halfway between the last eGene and the first other gene.
-
-    Returns
-    -------
-    polars.DataFrame, float
-        The table with two more columns, and pi0.
-    """
-    pval = table["pval_beta"].to_numpy()
-    q, pi0 = qvalues(pval)
-    threshold = np.full(len(pval), np.nan)
-    hits = q <= fdr
-    if hits.any():
-        cut = gene_threshold(pval, q, fdr)
-        one, two = table["beta_shape1"].to_numpy(), table["beta_shape2"].to_numpy()
-        threshold = betaincinv(one, two, cut)
-    return table.with_columns(qval=pl.Series(q), pval_nominal_threshold=pl.Series(threshold)), pi0
-
-
-def gene_threshold(pval_beta: Floats, q: Floats, fdr: float) -> float:
-    """Gene-level p-value between the last gene with q up to `fdr` and the first one beyond; 0 without the former."""
-    inside, outside = pval_beta[q <= fdr], pval_beta[q > fdr]
-    if not inside.size:
-        return 0.0
-    return float((inside.max() + outside.min()) / 2) if outside.size else float(inside.max())
-
-
-def independent_signals(
-    dosage: ArrayLike,
-    pos: ArrayLike,
-    tss: int,
-    phenotype: ArrayLike,
-    covariates: ArrayLike | None,
-    threshold: float,
-    permutations: NDArray[np.intp],
-    *,
-    gene_id: str = "gene",
-    variant_ids: pl.Series | None = None,
-    normalise: bool = True,
-    maf: float = 0.0,
-    max_signals: int = 20,
-) -> pl.DataFrame:
-    """Conditionally independent signals of one gene by forward selection and backward checks, as GTEx did.
-
-    Forward: the top variant is added to the covariates until the permutation p-value of the next one exceeds
-    `threshold`. Backward: each signal is mapped again with all others as covariates, and kept if it still passes.
-
-    Parameters
-    ----------
-    dosage : array, shape (N, M)
-        The gene's window; NaN where missing.
-    pos : array, shape (M,)
-        Sorted positions.
-    tss : int
-    phenotype : array, shape (N,)
-    covariates : array, shape (N, K), optional
-    threshold : float
-        Largest `pval_beta` of a signal; the gene-level threshold of the permutation pass.
-    permutations : array of int, shape (P, N)
-    gene_id : str
-    variant_ids : polars.Series, length M, optional
-        Column numbers without it.
-    normalise : bool
-    maf : float
-    max_signals : int
-        Stop the forward selection there.
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns of `INDEPENDENT_SCHEMA`, by rank; no rows where the first variant does not pass.
-
-    References
-    ----------
-    GTEx Consortium (2017), doi:10.1038/nature24277, supplement.
-    """
-    x = np.asarray(dosage, dtype=np.float32)
-    y = np.asarray(phenotype, dtype=np.float64)
-    positions = np.asarray(pos, dtype=np.int64)
-    base = np.empty((len(y), 0)) if covariates is None else np.asarray(covariates, dtype=np.float64)
-    names = pl.Series([str(i) for i in range(x.shape[1])]) if variant_ids is None else variant_ids
-    sites = np.array([tss])
-    # A window as wide as the data: the caller has cut it.
-    reach = int(np.abs(positions - tss).max(initial=0))
-
-    def best(extra: list[int]) -> tuple[int, dict[str, Any]] | None:
-        model = cis_model(y, np.column_stack([base, _filled(x[:, extra])]), normalise=normalise)
-        scan = cis_scan(x, positions, sites, model, reach, permutations=permutations, maf=maf)
-        if scan.top[0] < 0 or scan.perm_r2 is None:
-            return None
-        row = _top_row(scan, scan.perm_r2[0], 0, gene_id, names, positions, tss)
-        return (int(scan.top[0]), row) if row["pval_beta"] <= threshold else None
-
-    forward: list[int] = []
-    rows: list[dict[str, Any]] = []
-    while len(forward) < max_signals:
-        found = best(forward)
-        if found is None:
-            break
-        forward.append(found[0])
-        rows.append({**found[1], "rank": len(forward)})
-    if len(forward) > 1:
-        rows, seen = [], set()
-        for rank, own in enumerate(forward, start=1):
-            found = best([other for other in forward if other != own])
-            if found is not None and found[0] not in seen:
-                seen.add(found[0])
-                rows.append({**found[1], "rank": rank})
-    return pl.DataFrame(rows, schema=INDEPENDENT_SCHEMA, orient="row")
-
-
-def _filled(dosage: NDArray[np.float32]) -> Floats:
+def filled(dosage: NDArray[np.float32]) -> Floats:
     x = dosage.astype(np.float64)
     hole = np.isnan(x)
     if hole.any():
@@ -989,5 +578,5 @@ def _filled(dosage: NDArray[np.float32]) -> Floats:
 
 def residual_dosage(dosage: NDArray[np.float32], model: CisModel) -> Floats:
     """Dosages (N, M) with missing ones at their mean, residualised as `model` does; for fine-mapping."""
-    x = _filled(dosage)
+    x = filled(dosage)
     return x - model.basis @ (model.basis.T @ x)
