@@ -25,7 +25,8 @@ from genopred.genetics.overlap.nulls import NULLS, null_draws
 from genopred.genetics.overlap.rankings import Rankings, hypergeometric, rank_correlation, rankings, shared_at
 from genopred.genetics.simulate import simulate_alleles
 from genopred.io.snptable import TableSpec
-from genopred.pipelines import overlap, overlap_page
+from genopred.pipelines import overlap
+from genopred.report.pages.overlap import reading
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get("GENOPRED_SHARED", HERE.parent.parent / "shared"))
@@ -78,7 +79,7 @@ def apoe(work: Path, args: argparse.Namespace) -> str:
         "",
         "Made by `python benchmarks/overlap.py apoe`; all rows in overlap_apoe.tsv.",
         "",
-        *overlap_page.reading(result.results, (50,)),
+        *reading(result.results, (50,)),
     ]
     return "\n\n".join(x for x in lines if x) + "\n\n" + _table(result.results.filter(pl.col("k") == 50))
 
@@ -220,7 +221,7 @@ def chr22(work: Path, args: argparse.Namespace) -> str:
         f"that Xpresso sees, together {inside.height:,} SNPs. Everything Xpresso cannot see, most eQTL SNPs among it, "
         "is outside this comparison.",
         "Counts: " + "; ".join(result.report.lines()) + ".",
-        *overlap_page.reading(result.results, (3, 5, 10)),
+        *reading(result.results, (3, 5, 10)),
     ]
     return "\n\n".join(lines) + "\n\n" + _table(result.results)
 

@@ -162,7 +162,8 @@ def command(
     Writes <out>.overlap (every question and its answer), <out>.curves, <out>.snps, figures and the page <out>.html.
     """
     from genopred.cli.progress import progress
-    from genopred.pipelines import overlap, overlap_page
+    from genopred.pipelines import overlap
+    from genopred.report.pages.overlap import reading
 
     first = [_named(text) for text in a]
     (b_name, b_path), sets = _named(b), None
@@ -201,7 +202,7 @@ def command(
     )
     with progress("tables", quiet=quiet) as step:
         result = overlap.run(config, progress=step)
-    for line in overlap_page.reading(result.results, config.k):
+    for line in reading(result.results, config.k):
         typer.echo(line)
     for file in result.files:
         typer.echo(f"  {file}")

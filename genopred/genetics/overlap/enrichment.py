@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
@@ -202,3 +203,19 @@ def sign_agreement(a: ArrayLike, b: ArrayLike) -> tuple[int, int, tuple[float, f
     test = stats.binomtest(same, n)
     bounds = test.proportion_ci(method="exact")
     return same, n, (float(bounds.low), float(bounds.high)), float(test.pvalue)
+
+
+def member_of(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which rows (gene, id) are among the members (gene and id, or id alone); ids of either table count."""
+    keys = [c for c in ("gene", "id") if c in members.columns and (c == "id" or snps["gene"].null_count() == 0)]
+    wanted = set(members.select(keys).iter_rows())
+    rows = [snps.select(*[k for k in keys if k != "id"], c).iter_rows() for c in ("id", "id_b")]
+    return np.array([x in wanted or y in wanted for x, y in zip(*rows)], dtype=bool)
+
+
+def ranked_members(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which members are among the rows: `member_of` the other way round."""
+    keys = [c for c in ("gene", "id") if c in members.columns and (c == "id" or snps["gene"].null_count() == 0)]
+    rest = [key for key in keys if key != "id"]
+    there = {row for c in ("id", "id_b") for row in snps.select(*rest, c).iter_rows()}
+    return np.array([row in there for row in members.select(keys).iter_rows()], dtype=bool)

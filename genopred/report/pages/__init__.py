@@ -1,0 +1,1 @@
+"""One page per workflow: tables in, words, figures and a page out."""
