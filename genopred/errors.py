@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import re
 from collections import Counter
@@ -60,6 +61,29 @@ def examples(items: Sequence[object], limit: int = 3) -> str:
     """
     shown = ", ".join(shortened(item) for item in items[:limit])
     return shown + (", ..." if len(items) > limit else "")
+
+
+def near(word: str, known: Iterable[str]) -> str | None:
+    """The name that a word is closest to, whatever the case; None where none is close.
+
+    >>> near("Elastik-net", ["ridge", "elastic-net"]), near("x", ["ridge"])
+    ('elastic-net', None)
+    """
+    lower: dict[str, str] = {}
+    for name in known:
+        lower.setdefault(name.lower(), name)
+    found = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
+    return lower[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest of the known names, with a space before it; empty where none is close.
+
+    >>> did_you_mean("ridg", ["ridge"])
+    " Did you mean 'ridge'?"
+    """
+    name = near(word, known)
+    return "" if name is None else f" Did you mean {name!r}?"
 
 
 def no_space(error: BaseException) -> bool:

@@ -6,7 +6,17 @@ import pickle
 
 import pytest
 
-from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError, examples, repeated, shortened
+from genopred.errors import (
+    AlignmentError,
+    FormatError,
+    GenopredError,
+    ModelError,
+    did_you_mean,
+    examples,
+    near,
+    repeated,
+    shortened,
+)
 
 
 @pytest.mark.parametrize("kind", [GenopredError, FormatError, AlignmentError, ModelError])
@@ -33,3 +43,8 @@ def test_items_are_cut_in_their_middle_and_counted():
 
 def test_repeated_names_in_linear_time():
     assert repeated([*map(str, range(300_000)), "7", "x", "7"]) == ["7"]
+
+
+def test_the_nearest_name_is_found_whatever_the_case():
+    assert near("ELASTIK-net", ["ridge", "elastic-net"]) == "elastic-net" and near("x", ["ridge"]) is None
+    assert did_you_mean("Slop", ["slope"]) == " Did you mean 'slope'?" and did_you_mean("x", []) == ""

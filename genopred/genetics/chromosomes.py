@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from genopred.errors import GenopredError
 from genopred.genetics import ld
 from genopred.genetics.scores import P_THRESHOLDS, R2_THRESHOLDS, polygenic_score
+from genopred.genetics.transform import known_means
 from genopred.types import Genotypes, plain_chrom
 
 Ints = NDArray[np.int64]
@@ -185,9 +186,7 @@ def score_table(
             x = dosage[:, np.searchsorted(block, column[mine])]
             x = np.where(turned[mine], 2 - x, x)
             # Means come from the training people alone where there are some, in plink from the founders.
-            seen = x[train]
-            counted = (~np.isnan(seen)).sum(axis=0)
-            freq = np.where(np.isnan(seen), 0.0, seen).sum(axis=0) / np.maximum(2 * counted, 1)
+            freq = known_means(x[train]) / 2
             total[k] += polygenic_score(x, weight[mine], missing=missing, freq=freq, center=summing.center)
             alleles[k] += 2 * ((~np.isnan(x)).sum(axis=1) if summing.skip_missing else len(mine))
         done += len(block)

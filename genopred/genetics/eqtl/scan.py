@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from genopred.errors import GenopredError, examples
-from genopred.genetics.transform import inverse_normal, residualise
+from genopred.genetics.transform import inverse_normal, mean_filled, residualise
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -567,16 +567,7 @@ def nominal_table(scan: CisScan, gene_ids: Sequence[str], variant_ids: pl.Series
     )
 
 
-def filled(dosage: NDArray[np.float32]) -> Floats:
-    x = dosage.astype(np.float64)
-    hole = np.isnan(x)
-    if hole.any():
-        mean = np.where(hole, 0.0, x).sum(axis=0) / np.maximum((~hole).sum(axis=0), 1)
-        x = np.where(hole, mean, x)
-    return x
-
-
 def residual_dosage(dosage: NDArray[np.float32], model: CisModel) -> Floats:
     """Dosages (N, M) with missing ones at their mean, residualised as `model` does; for fine-mapping."""
-    x = filled(dosage)
+    x = mean_filled(dosage)
     return x - model.basis @ (model.basis.T @ x)

@@ -9,7 +9,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.genetics.eqtl.beta import PERMUTATION_SCHEMA, top_row
-from genopred.genetics.eqtl.scan import cis_model, cis_scan, filled
+from genopred.genetics.eqtl.scan import cis_model, cis_scan
+from genopred.genetics.transform import mean_filled
 
 #: One row per independent signal, as tensorQTL's `cis_independent`.
 INDEPENDENT_SCHEMA = {**PERMUTATION_SCHEMA, "rank": pl.Int32}
@@ -74,7 +75,7 @@ def independent_signals(
     reach = int(np.abs(positions - tss).max(initial=0))
 
     def best(extra: list[int]) -> tuple[int, dict[str, Any]] | None:
-        model = cis_model(y, np.column_stack([base, filled(x[:, extra])]), normalise=normalise)
+        model = cis_model(y, np.column_stack([base, mean_filled(x[:, extra])]), normalise=normalise)
         scan = cis_scan(x, positions, sites, model, reach, permutations=permutations, maf=maf)
         if scan.top[0] < 0 or scan.perm_r2 is None:
             return None
