@@ -17,7 +17,18 @@ import polars as pl
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from genopred.genetics import eqtl
+from genopred.genetics.eqtl.beta import permutation_table
+from genopred.genetics.eqtl.qvalues import add_qvalues
+from genopred.genetics.eqtl.scan import (
+    CisModel,
+    CisScan,
+    cis_model,
+    cis_scan,
+    cis_windows,
+    correlation_test,
+    permutation_indices,
+    residual_dosage,
+)
 from genopred.genetics.finemap import credible_sets, susie
 from genopred.genetics.simulate import SimulatedCohort, simulate_cohort
 
@@ -30,12 +41,12 @@ def cohort(seed: int, **options: object) -> SimulatedCohort:
     return simulate_cohort(**{**settings, **options})  # type: ignore[arg-type]
 
 
-def mapped(made: SimulatedCohort, permutations: int = 1000) -> tuple[eqtl.CisModel, eqtl.CisScan, pl.DataFrame]:
-    model = eqtl.cis_model(made.expression, made.covariates)
-    orders = eqtl.permutation_indices(N, permutations)
-    scan = eqtl.cis_scan(made.dosage, made.pos, made.tss, model, REACH, permutations=orders)
+def mapped(made: SimulatedCohort, permutations: int = 1000) -> tuple[CisModel, CisScan, pl.DataFrame]:
+    model = cis_model(made.expression, made.covariates)
+    orders = permutation_indices(N, permutations)
+    scan = cis_scan(made.dosage, made.pos, made.tss, model, REACH, permutations=orders)
     ids = made.variants["id"]
-    table = eqtl.permutation_table(scan, made.genes["gene_id"].to_list(), ids, made.pos, made.tss)
+    table = permutation_table(scan, made.genes["gene_id"].to_list(), ids, made.pos, made.tss)
     return model, scan, table
 
 
@@ -54,7 +65,7 @@ def null() -> list[str]:
         _, scan, table = mapped(made)
         # One variant a gene: neighbours are no independent draws.
         r = np.array([rng.choice(scan.gene(g)) for g in range(GENES)])
-        nominal.append(eqtl.correlation_test(r, scan.df)[1])
+        nominal.append(correlation_test(r, scan.df)[1])
         gene.append(table["pval_beta"].to_numpy())
     lines = ["| p-value | Kolmogorov-Smirnov p | below 0.05 | below 0.01 | below 0.001 |", "|---|---|---|---|---|"]
     for name, parts in (("nominal, one variant a gene", nominal), ("gene level, pval_beta", gene)):
@@ -72,7 +83,7 @@ def power() -> list[str]:
         _, scan, _ = mapped(made, 2)
         column = made.causal["column"].to_numpy()
         r = np.array([scan.gene(g)[column[g] - scan.start[g]] for g in range(GENES)])
-        p = eqtl.correlation_test(r, scan.df)[1]
+        p = correlation_test(r, scan.df)[1]
         # The share holds with the covariates apart; residualising costs one dimension a covariate.
         shift = np.sqrt((N - 6) * share / (1 - share))
         for level in (1e-3, 1e-6):
@@ -91,7 +102,7 @@ def discoveries() -> list[str]:
         for seed in range(2):
             made = cohort(20 + 2 * number + seed, h2=h2)
             _, _, table = mapped(made)
-            table, pi0 = eqtl.add_qvalues(table)
+            table, pi0 = add_qvalues(table)
             pi0s.append(pi0)
             truth = set(made.causal["gene_id"])
             called = table.filter(pl.col("qval") <= 0.05)["phenotype_id"].to_list()
@@ -109,13 +120,13 @@ def coverage() -> list[str]:
     lines += ["|---|---|---|---|---|---|"]
     for number, (causal, h2) in enumerate((((1, 1), 0.05), ((1, 1), 0.15), ((2, 2), 0.2), ((3, 3), 0.3))):
         made = cohort(30 + number, h2=h2, n_causal=causal, null_fraction=0.0)
-        model = eqtl.cis_model(made.expression, made.covariates)
-        start, stop = eqtl.cis_windows(made.pos, made.tss, REACH)
+        model = cis_model(made.expression, made.covariates)
+        start, stop = cis_windows(made.pos, made.tss, REACH)
         ids = made.genes["gene_id"].to_list()
         sizes, covered, held, total = [], 0, 0, 0
         for g in range(GENES):
             truth = set((made.causal.filter(pl.col("gene_id") == ids[g])["column"] - int(start[g])).to_list())
-            x = eqtl.residual_dosage(made.dosage[:, start[g] : stop[g]], model)
+            x = residual_dosage(made.dosage[:, start[g] : stop[g]], model)
             union: set[int] = set()
             for one in credible_sets(susie(x, model.residuals[:, g]), x):
                 sizes.append(len(one.variants))

@@ -21,10 +21,12 @@ import numpy as np
 import polars as pl
 
 from genopred.genetics import loci
-from genopred.genetics import overlap as ov
+from genopred.genetics.overlap.nulls import NULLS, null_draws
+from genopred.genetics.overlap.rankings import Rankings, hypergeometric, rank_correlation, rankings, shared_at
 from genopred.genetics.simulate import simulate_alleles
 from genopred.io.snptable import TableSpec
-from genopred.pipelines import overlap, overlap_page
+from genopred.pipelines import overlap
+from genopred.report.pages.overlap import reading
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get("GENOPRED_SHARED", HERE.parent.parent / "shared"))
@@ -77,7 +79,7 @@ def apoe(work: Path, args: argparse.Namespace) -> str:
         "",
         "Made by `python benchmarks/overlap.py apoe`; all rows in overlap_apoe.tsv.",
         "",
-        *overlap_page.reading(result.results, (50,)),
+        *reading(result.results, (50,)),
     ]
     return "\n\n".join(x for x in lines if x) + "\n\n" + _table(result.results.filter(pl.col("k") == 50))
 
@@ -129,10 +131,10 @@ def level(pairs: int, *, stretches: int = 10, people: int = 300, length: int = 7
                     a = np.convolve(a, np.ones(25), "valid") if kind == "smooth" else a[: len(b)]
                 else:
                     a = _scores(x, rng, kind == "causal")
-                r = ov.rankings(a, b, pos=variants["pos"], block=block, dosage=dosage, z_b=b)
-                found.setdefault((kind, f"overlap at {k}", "hypergeometric"), []).append(ov.hypergeometric(r, k)[0])
-                for null in ov.NULLS:
-                    draws = [_both(draw, k) for draw in ov.null_draws(r, null, 199, seed=int(rng.integers(2**31)))]
+                r = rankings(a, b, pos=variants["pos"], block=block, dosage=dosage, z_b=b)
+                found.setdefault((kind, f"overlap at {k}", "hypergeometric"), []).append(hypergeometric(r, k)[0])
+                for null in NULLS:
+                    draws = [_both(draw, k) for draw in null_draws(r, null, 199, seed=int(rng.integers(2**31)))]
                     p = (1 + np.sum(np.array(draws) >= np.array(_both(r, k)) - 1e-12, axis=0)) / (len(draws) + 1)
                     for statistic, value in zip((f"overlap at {k}", "Spearman rho"), p.tolist()):
                         found.setdefault((kind, statistic, null), []).append(value)
@@ -156,8 +158,8 @@ def _scores(x: np.ndarray, rng: np.random.Generator, causal: bool) -> np.ndarray
     return np.abs(x.T @ (y - y.mean())) / y.std()
 
 
-def _both(r: ov.Rankings, k: int) -> tuple[float, float]:
-    return float(ov.shared_at(r, k)), ov.rank_correlation(r)
+def _both(r: Rankings, k: int) -> tuple[float, float]:
+    return float(shared_at(r, k)), rank_correlation(r)
 
 
 def chr22(work: Path, args: argparse.Namespace) -> str:
@@ -219,7 +221,7 @@ def chr22(work: Path, args: argparse.Namespace) -> str:
         f"that Xpresso sees, together {inside.height:,} SNPs. Everything Xpresso cannot see, most eQTL SNPs among it, "
         "is outside this comparison.",
         "Counts: " + "; ".join(result.report.lines()) + ".",
-        *overlap_page.reading(result.results, (3, 5, 10)),
+        *reading(result.results, (3, 5, 10)),
     ]
     return "\n\n".join(lines) + "\n\n" + _table(result.results)
 

@@ -16,7 +16,7 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
-from genopred.errors import GenopredError, near, shortened
+from genopred.errors import GenopredError, did_you_mean, shortened
 from genopred.settings import WORKFLOWS, declared
 from genopred.settings.declare import Declared
 from genopred.settings.parts import RUN, Output
@@ -59,8 +59,8 @@ def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
     chosen = next((word for word in words if not word.startswith("-")), "")
     if chosen and chosen not in known:
         raise UsageError(
-            f"there is no command {shortened(chosen)!r}{near(chosen.replace('_', '-'), known)}. The commands are: "
-            f"{', '.join(known)}. See --help."
+            f"there is no command {shortened(chosen)!r}.{did_you_mean(chosen.replace('_', '-'), known)} The commands "
+            f"are: {', '.join(known)}. See --help."
         )
     workflow = known.get(chosen)
     if workflow is not None:
@@ -101,7 +101,7 @@ def _check_options(words: Sequence[str], workflow: type[Output]) -> None:
     unknown = [word for word in (word.partition("=")[0] for word in words) if word.startswith("--") and word != "--"]
     unknown = [word for word in unknown if word not in known and word != "--help"]
     if unknown and "--help" not in words:
-        raise UsageError(f"there is no option {shortened(unknown[0])}{near(unknown[0], known)}. See --help.")
+        raise UsageError(f"there is no option {shortened(unknown[0])}.{did_you_mean(unknown[0], known)} See --help.")
 
 
 def _help(workflow: type[Output], whole: bool) -> str:

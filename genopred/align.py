@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.errors import AlignmentError, GenopredError, examples, repeated, shortened
+from genopred.errors import AlignmentError, GenopredError, examples, near, repeated, shortened
 from genopred.types import (
     CHROM_LENGTHS,
     Cohort,
@@ -457,8 +456,8 @@ def find_genes(genes: pl.DataFrame, wanted: Sequence[str], source: str = "the ex
             absent.append(name)
         rows.update(dict.fromkeys(found))
     if absent:
-        near = difflib.get_close_matches(plain_gene(absent[0]), list(plain), n=1, cutoff=0.6)
-        hint = f"; nearest to {absent[0]} is {genes['gene_id'][plain[near[0]][0]]}" if near else ""
+        nearest = near(plain_gene(absent[0]), plain)
+        hint = f"; nearest to {absent[0]} is {genes['gene_id'][plain[nearest][0]]}" if nearest else ""
         raise AlignmentError(
             f"{len(absent)} of {len(wanted)} genes are not in {source} ({examples(absent)}){hint}. "
             f"Its {genes.height:,} genes look like {examples(genes['gene_id'][:1].to_list())}."

@@ -6,7 +6,7 @@ import difflib
 import errno
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 #: Characters of one quoted item, and of a whole message: a header line may have ten million.
 _ITEM, _MESSAGE = 80, 2000
@@ -74,6 +74,29 @@ def examples(items: Sequence[object], limit: int = 3) -> str:
     return shown + (", ..." if len(items) > limit else "")
 
 
+def near(word: str, known: Iterable[str]) -> str | None:
+    """The name that a word is closest to, whatever the case; None where none is close.
+
+    >>> near("Elastik-net", ["ridge", "elastic-net"]), near("x", ["ridge"])
+    ('elastic-net', None)
+    """
+    lower: dict[str, str] = {}
+    for name in known:
+        lower.setdefault(name.lower(), name)
+    found = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
+    return lower[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest of the known names, with a space before it; empty where none is close.
+
+    >>> did_you_mean("ridg", ["ridge"])
+    " Did you mean 'ridge'?"
+    """
+    name = near(word, known)
+    return "" if name is None else f" Did you mean {name!r}?"
+
+
 def no_space(error: BaseException) -> bool:
     """Whether an error says that a disk, a quota or a limit on files is full; of some libraries only the text does.
 
@@ -93,14 +116,3 @@ def repeated(names: Iterable[str]) -> list[str]:
     ['b', 'a']
     """
     return [name for name, n in Counter(names).items() if n > 1]
-
-
-def near(word: object, known: Collection[str]) -> str:
-    """A question after an unknown name: whether the nearest known one was meant; empty where none is near.
-
-    >>> near("rigde", ("ridge", "susie")), near("x", ("ridge", "susie"))
-    (' (did you mean ridge?)', '')
-    """
-    by_plain = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(str(word).lower(), by_plain, n=1, cutoff=0.5)
-    return f" (did you mean {by_plain[found[0]]}?)" if found else ""

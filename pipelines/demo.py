@@ -3,7 +3,7 @@
 Files under `out`, where torch is installed; without it only the first:
 
 ================  ==================================================================================================
-report.html       the page: all of it (`genopred.pipelines.demo_page`)
+report.html       the page: all of it (`genopred.report.pages.demo`)
 (the rest)        files of `genopred.pipelines.stack`, from genotypes alone
 sequence/         the same from sequence features alone; the features themselves are in sequence/features
 with-sequence/    the same from both; its base predictions are those of the two runs before, put side by side
@@ -18,7 +18,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,10 +29,14 @@ import polars as pl
 
 from genopred.errors import GenopredError
 from genopred.files import atomic, safe_name, write_json
+from genopred.genetics.overlap.nulls import NULLS
 from genopred.io.example import Example, load_example
 from genopred.learning import learners as registry
+from genopred.learning.evaluate import summarise
 from genopred.pipelines import stack
 from genopred.pipelines.run import Progress
+from genopred.report.pages import demo as page
+from genopred.report.pages.demo import FDR, REACH, TOP, TRACK, Found, Locus
 from genopred.sequence.models.registry import DEFAULT_MODEL
 from genopred.settings import Demo, Effects, Eqtl, Features, Overlap, Stack
 from genopred.settings.overlap import NamedFile
@@ -42,15 +46,8 @@ log = logging.getLogger(__name__)
 
 #: The sequence model, as `genopred.sequence.models.registry.load_model` takes it.
 MODEL = DEFAULT_MODEL
-#: The model's track that is closest to what was measured in these people: accessibility in one such cell line.
-TRACK = "GM12878 accessibility"
-#: False discovery rate at which a gene counts as having an eQTL.
-FDR = 0.05
-#: SNPs of each gene that the two rankings are compared by.
-TOP = 3
-#: How far around its TSS the SNPs of the gene in the picture are scored, and of how many bases around a SNP every
-#: change is.
-REACH, MUTATED = 50_000, 61
+#: Of how many bases around a SNP every change is scored.
+MUTATED = 61
 #: Neighbours within this many bp share a window in the picture of the locus.
 SHARE = 3_000
 
@@ -61,67 +58,6 @@ WITHOUT_TORCH = (
 
 
 @dataclass(frozen=True)
-class Locus:
-    """What the model says of the SNPs near one gene with an eQTL.
-
-    Attributes
-    ----------
-    gene : dict
-        Row of the expression file's genes: gene_id, chrom, tss, strand.
-    lead : dict
-        Of the gene's SNPs that are in the model's window, the one with the smallest p-value: a row of `snps`.
-    snps : polars.DataFrame
-        variant_id, pos, pval_nominal, slope, r2 (with the lead), effect (of ALT on the accessibility around the SNP
-        itself; null beyond `REACH`).
-    mutations : polars.DataFrame
-        Every change of the bases around the lead (`genopred.sequence.effects.EFFECT_SCHEMA`).
-    """
-
-    gene: dict[str, Any]
-    lead: dict[str, Any]
-    snps: pl.DataFrame = field(repr=False)
-    mutations: pl.DataFrame = field(repr=False)
-
-
-@dataclass(frozen=True)
-class OfSequence:
-    """What the sequence model adds to the demonstration.
-
-    Attributes
-    ----------
-    card : dict
-        What the model says of itself (`genopred.sequence.models.enformer.checkpoint.CheckpointInfo`).
-    model : dict
-        name, window, bin_size, tracks.
-    features : polars.DataFrame
-        gene_id, chrom, tss, strand, snvs, haplotypes, distinct (windows), spread (standard deviation over people of
-        `TRACK`'s feature over its mean).
-    values : dict
-        For each gene `TRACK`'s feature of each person, in percent of the mean over people less 100.
-    alone, both : StackResult or None
-        From sequence features alone, and beside genotypes; None where no learner chosen can take them.
-    eqtl : polars.DataFrame
-        Permutation pass of the genes (`genopred.genetics.eqtl.PERMUTATION_SCHEMA`, qval).
-    effects : polars.DataFrame or None
-        Of the SNPs in the windows of genes with an eQTL; None where there is no such gene.
-    overlap : OverlapResult or None
-        None where too few SNPs are left to rank.
-    locus : Locus or None
-    """
-
-    card: Mapping[str, Any]
-    model: Mapping[str, Any]
-    features: pl.DataFrame = field(repr=False)
-    values: Mapping[str, Any] = field(repr=False)
-    alone: stack.StackResult | None
-    both: stack.StackResult | None
-    eqtl: pl.DataFrame = field(repr=False)
-    effects: pl.DataFrame | None = field(repr=False)
-    overlap: Any = field(repr=False)
-    locus: Locus | None
-
-
-@dataclass(frozen=True)
 class DemoResult:
     """What a demonstration run produced.
 
@@ -129,14 +65,14 @@ class DemoResult:
     ----------
     stack : StackResult
         Of genotypes alone.
-    sequence : OfSequence or None
+    sequence : Found or None
         None without torch.
     lines : dict of str to tuple of str
         What to say on the screen of all but the stack, by heading.
     """
 
     stack: stack.StackResult
-    sequence: OfSequence | None
+    sequence: Found | None
     lines: Mapping[str, tuple[str, ...]]
 
 
@@ -183,19 +119,27 @@ def run(settings: Demo, progress: Progress | None = None) -> DemoResult:
     -------
     DemoResult
     """
-    from genopred.pipelines import demo_page
-
     of_stack = _stack_settings(settings)
     result = stack.run(of_stack, progress, page=lambda result: None)
     absent = [name for name in ("torch", "enformer_pytorch") if find_spec(name) is None]
     if absent:
-        lines = {"Sequence": (WITHOUT_TORCH.format(absent[0].replace("_", "-")),)}
-        demo_page.write(of_stack, result, None, lines)
+        lines: dict[str, tuple[str, ...]] = {"Sequence": (WITHOUT_TORCH.format(absent[0].replace("_", "-")),)}
+        _page(of_stack, result, None, lines)
         return DemoResult(result, None, lines)
     found = sequence(settings, result, progress)
-    lines = demo_page.lines(result, found)
-    demo_page.write(of_stack, result, found, lines)
+    lines = page.lines(found)
+    _page(of_stack, result, found, lines)
     return DemoResult(result, found, lines)
+
+
+def _page(
+    settings: Stack, result: stack.StackResult, found: Found | None, lines: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Write the page over that of the stack."""
+    predictions = pl.scan_parquet(settings.out / "predictions.parquet")
+    first, last = page.sections(result, predictions, found, lines, NULLS)
+    title = "genopred demo: gene expression from DNA"
+    stack.write_report(settings, result, last, first=first, title=title, lead=page.lead(result, found))
 
 
 def _same(settings: Demo) -> dict[str, Any]:
@@ -214,7 +158,7 @@ def _example() -> Example:
     return load_example()
 
 
-def sequence(settings: Demo, result: stack.StackResult, progress: Progress | None = None) -> OfSequence:
+def sequence(settings: Demo, result: stack.StackResult, progress: Progress | None = None) -> Found:
     """Everything that needs the sequence model.
 
     Parameters
@@ -226,7 +170,7 @@ def sequence(settings: Demo, result: stack.StackResult, progress: Progress | Non
 
     Returns
     -------
-    OfSequence
+    Found
     """
     from genopred.sequence.models.registry import load_model
 
@@ -244,7 +188,17 @@ def sequence(settings: Demo, result: stack.StackResult, progress: Progress | Non
         overlap = _overlap(settings, effects, nominal, progress)
         locus = _locus(settings, effects, nominal, progress)
     table, values = _spread(settings, features)
-    return OfSequence(card, model, table, values, alone, both, eqtl, effects, overlap, locus)
+    beside = compared = None
+    if alone is not None and both is not None:
+        beside = contrast(result, both)
+        compared = summarise(page.side_by_side({"genotypes": result, "sequence": alone, "both": both}), "genotypes")
+    return Found(card, model, table, values, alone, both, beside, compared, eqtl, effects, overlap, locus)
+
+
+def contrast(without: stack.StackResult, with_features: stack.StackResult) -> dict[str, Any]:
+    """The stack with sequence features against the one without, paired over genes: a row of `summarise`."""
+    table = page.side_by_side({"genotype": without, "both": with_features})
+    return summarise(table, "genotype").row(by_predicate=pl.col("method") == "both", named=True)
 
 
 def _sequence_settings(settings: Demo, **other: Any) -> Stack:

@@ -3,7 +3,7 @@
 Files, each written whole or not at all:
 
 ======================================  ============================================================================
-OUT.cis_qtl_pairs.CHROM.parquet         every gene and variant (`genopred.genetics.eqtl.NOMINAL_SCHEMA`)
+OUT.cis_qtl_pairs.CHROM.parquet         every gene and variant (`genopred.genetics.eqtl.scan.NOMINAL_SCHEMA`)
 OUT.cis_qtl.parquet, .tsv               every gene with its top variant, permutation p-value and q-value
 OUT.cis_independent_qtl.parquet, .tsv   conditionally independent signals
 OUT.SuSiE_summary.parquet, .tsv         variants of credible sets (`SUSIE_SCHEMA`)
@@ -33,7 +33,18 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import AlignmentError, examples
 from genopred.files import atomic, write_json
-from genopred.genetics import eqtl
+from genopred.genetics.eqtl.beta import permutation_table
+from genopred.genetics.eqtl.qvalues import add_qvalues
+from genopred.genetics.eqtl.scan import (
+    CisModel,
+    cis_model,
+    cis_scan,
+    cis_windows,
+    nominal_table,
+    permutation_indices,
+    residual_dosage,
+)
+from genopred.genetics.eqtl.signals import INDEPENDENT_SCHEMA, independent_signals
 from genopred.pipelines.inputs import open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Eqtl
@@ -178,7 +189,7 @@ class _Work:
         files = [self._nominal_path(chrom) for chrom in chromosomes] if settings.nominal else []
         if settings.permute:
             genes = self._gather(chromosomes, "permutation")
-            genes, pi0 = eqtl.add_qvalues(genes, settings.fdr)
+            genes, pi0 = add_qvalues(genes, settings.fdr)
             hits = genes.filter(pl.col("qval") <= settings.fdr)
             cut = float(hits["pval_beta"].max() or 0.0)  # type: ignore[arg-type]
             log.info(
@@ -265,19 +276,19 @@ class _Work:
     def _values(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return self.cohort.expression.values[:, rows]
 
-    def _model(self, rows: NDArray[np.int64]) -> eqtl.CisModel:
+    def _model(self, rows: NDArray[np.int64]) -> CisModel:
         normalise = self.settings.transform == "inverse-normal"
-        return eqtl.cis_model(self._values(rows), self.covariates, normalise=normalise, compat=self.settings.compat)
+        return cis_model(self._values(rows), self.covariates, normalise=normalise, compat=self.settings.compat)
 
     def _orders(self) -> NDArray[np.intp] | None:
         settings = self.settings
         if not settings.permute:
             return None
-        return eqtl.permutation_indices(len(self.cohort.samples), settings.permute, settings.seed)
+        return permutation_indices(len(self.cohort.samples), settings.permute, settings.seed)
 
     def _scan(self, chrom: _Chromosome, facts: Path, progress: Callable[[int, int], None]) -> None:
         settings, genotypes = self.settings, self.cohort.genotypes
-        scan = eqtl.cis_scan(
+        scan = cis_scan(
             lambda a, b: genotypes.dosage(chrom.columns[a:b]),
             chrom.pos,
             chrom.tss,
@@ -290,11 +301,11 @@ class _Work:
         )
         ids = [self.gene_ids[i] for i in chrom.genes.tolist()]
         if settings.nominal:
-            table = eqtl.nominal_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
+            table = nominal_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
             with atomic(self._nominal_path(chrom)) as temporary:
                 table.write_parquet(temporary, compression="lz4", statistics=False)
         if settings.permute:
-            table = eqtl.permutation_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
+            table = permutation_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
             with atomic(self._part(chrom, "permutation")) as temporary:
                 table.write_parquet(temporary)
         notes: list[Note] = []
@@ -330,7 +341,7 @@ class _Work:
                     except BaseException:  # an interrupt does not wait for the genes that are queued
                         pool.shutdown(wait=False, cancel_futures=True)
                         raise
-                schema = eqtl.INDEPENDENT_SCHEMA if what == "independent" else SUSIE_SCHEMA
+                schema = INDEPENDENT_SCHEMA if what == "independent" else SUSIE_SCHEMA
                 with atomic(path) as temporary:
                     pl.concat([pl.DataFrame(schema=schema), *tables]).write_parquet(temporary)
             done += len(rows)
@@ -338,14 +349,14 @@ class _Work:
 
     def _window(self, chrom: _Chromosome, row: int) -> tuple[int, int, NDArray[np.float32]]:
         tss = self.cohort.expression.genes["tss"][row]
-        start, stop = eqtl.cis_windows(chrom.pos, [tss], self.settings.window)
+        start, stop = cis_windows(chrom.pos, [tss], self.settings.window)
         a, b = int(start[0]), int(stop[0])
         with self.reading:
             return a, b, self.cohort.genotypes.dosage(chrom.columns[a:b])
 
     def _independent(self, chrom: _Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
         a, b, dosage = self._window(chrom, row)
-        return eqtl.independent_signals(
+        return independent_signals(
             dosage,
             chrom.pos[a:b],
             int(self.cohort.expression.genes["tss"][row]),
@@ -366,7 +377,7 @@ class _Work:
         model = self._model(np.array([row]))
         frequency = np.nanmean(np.where(np.isnan(dosage).all(axis=0), 0.0, dosage), axis=0) / 2
         use = np.minimum(frequency, 1 - frequency) >= self.settings.maf
-        x = eqtl.residual_dosage(dosage[:, use], model)
+        x = residual_dosage(dosage[:, use], model)
         fit = susie(x, model.residuals[:, 0], self.settings.max_effects)
         ids, af = chrom.ids[a:b].to_numpy()[use], frequency[use]
         rows = []

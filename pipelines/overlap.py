@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,30 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 from genopred import align
-from genopred.errors import AlignmentError, GenopredError, examples
-from genopred.files import lock_output
+from genopred.errors import AlignmentError, GenopredError, examples, repeated
+from genopred.files import lock_output, write_files, write_table
 from genopred.genetics import loci
-from genopred.genetics import overlap as ov
+from genopred.genetics.overlap.comparison import (
+    RESULT_SCHEMA,
+    Asked,
+    Comparison,
+    Ranked,
+    between,
+    compare,
+    possible_nulls,
+    rank_snps,
+)
+from genopred.genetics.overlap.enrichment import member_of, precision_recall, ranked_members
+from genopred.genetics.overlap.nulls import NULLS
+from genopred.genetics.overlap.rankings import Rankings
+from genopred.io.annotation import read_exons, read_gtf
 from genopred.io.snptable import SnpTable, TableSpec, read_snps
-from genopred.pipelines import overlap_page
 from genopred.pipelines.cohort import open_genotypes
 from genopred.pipelines.run import fingerprint, settle
+from genopred.report.pages import overlap as page
 from genopred.types import Genotypes, Interval, MatchReport, plain_chrom
 
 log = logging.getLogger(__name__)
@@ -33,24 +45,13 @@ Ints = NDArray[np.int64]
 
 RECIPES = ("founding-study",)
 
-#: One row per question asked. `circular` marks what cannot tell anything about the model.
-RESULT_SCHEMA = {
-    "a": pl.String,
-    "b": pl.String,
-    "measure": pl.String,
-    "k": pl.Int64,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "null": pl.String,
-    "expected": pl.Float64,
-    "null_low": pl.Float64,
-    "null_high": pl.Float64,
-    "p": pl.Float64,
-    "n": pl.Int64,
-    "circular": pl.Boolean,
-    "note": pl.String,
-}
+#: Every file that a run may write, after `OUT.`.
+OUTPUTS = (
+    *(f"{table}.{kind}" for table in ("overlap", "snps", "curves") for kind in ("tsv", "parquet")),
+    *(f"*.{figure}.{kind}" for figure in page.FIGURES for kind in ("png", "svg")),
+    "matched.tsv",
+    "html",
+)
 
 
 @dataclass(frozen=True)
@@ -113,26 +114,6 @@ class OverlapConfig:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One table against another: the matched SNPs and what was found.
-
-    Attributes
-    ----------
-    a, b : str
-    snps : polars.DataFrame
-        One row per SNP (and gene), in the order of `rankings`: gene, id, chrom, pos, scores, effects, ranks, member.
-    rankings : Rankings
-    curves : tuple of NullOverlap
-    """
-
-    a: str
-    b: str
-    snps: pl.DataFrame
-    rankings: ov.Rankings
-    curves: tuple[ov.NullOverlap, ...]
-
-
-@dataclass(frozen=True)
 class OverlapResult:
     """What a run found, besides its files.
 
@@ -186,8 +167,8 @@ def run(config: OverlapConfig, progress: Progress | None = None) -> OverlapResul
         for line in report.lines():
             log.info(line)
         # it starts anew every time; nothing of an earlier run stays beside
-        settle(config.out, fingerprint(config), overlap_page.OUTPUTS, resume=False, prefix=True)
-        files = overlap_page.write(config, results, comparisons, report)
+        settle(config.out, fingerprint(config), OUTPUTS, resume=False, prefix=True)
+        files = _write(config, results, comparisons, report)
         step(total, total, "")
     return OverlapResult(results, comparisons, report, files)
 
@@ -196,14 +177,14 @@ def _check(config: OverlapConfig) -> None:
     if config.recipe is not None and config.recipe not in RECIPES:
         raise GenopredError(f"--recipe {config.recipe!r} is unknown; there is {', '.join(RECIPES)}.")
     names = [spec.name for spec in (*config.a, config.b)]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(repeated(names))
     if twice:
         raise GenopredError(f"two tables are called {twice[0]!r}; name them apart: --a full=FILE --a tracks=FILE.")
     if not config.a:
         raise GenopredError("--a: no table; give at least one.")
-    unknown = [name for name in config.nulls or () if name not in ov.NULLS]
+    unknown = [name for name in config.nulls or () if name not in NULLS]
     if unknown:
-        raise GenopredError(f"--null: {examples(unknown)} unknown; choose among {', '.join(ov.NULLS)}.")
+        raise GenopredError(f"--null: {examples(unknown)} unknown; choose among {', '.join(NULLS)}.")
     unknown = [name for name in config.match if name not in ("maf", "distance", "ld")]
     if unknown:
         raise GenopredError(f"--match: {examples(unknown)} unknown; choose among maf, distance, ld.")
@@ -279,47 +260,27 @@ class _Work:
 
     def compare(self, table: SnpTable) -> Comparison:
         """Everything about one table against b."""
-        config = self.config
+        config, names = self.config, (table.spec.name, self.b.spec.name)
+        both = " and ".join(names)
         snps, grouped = self._joined(table, self.b)
-        r, snps, dosages, locus = self._rank(table.spec.name, self.b.spec.name, snps, grouped)
-        names = (table.spec.name, self.b.spec.name)
-        curves = []
-        for null in self._nulls(r, dosages is not None):
-            curves.append(ov.null_overlap(r, null, config.draws, ks=self._ks(r), seed=config.seed))
-        for k in self._ks(r):
-            self._overlap(names, r, k, curves, locus)
-        fast = max(200, config.draws // 10)
-        for null in [c.null for c in curves if c.null != "permutation"] or [c.null for c in curves]:
-            test = ov.null_test(r, ov.rank_correlation, null, fast, seed=config.seed, two_sided=True)
-            low, high = ov.bootstrap_interval(r, ov.rank_correlation, config.resamples, seed=config.seed)
-            self._add(
-                *names,
-                "Spearman rho",
-                test.observed,
-                low=low,
-                high=high,
-                null=null,
-                test=test,
-                n=r.n,
-                note="p two-sided",
-            )
-        for curve in curves:
-            self._add(
-                *names,
-                "largest excess of overlap at any k",
-                None,
-                null=curve.null,
-                p=curve.p_any,
-                n=r.n,
-                note=f"p that stays right although k was free; {curve.n:,} draws",
-            )
-        if self.members is not None:
-            snps = self._sets(names, r, snps, fast)
-        self._matched(names, r, snps, dosages)
-        self._signs(names, r, snps, locus)
-        if config.recipe:
-            snps = self._recipe(names, r, snps)
-        return Comparison(*names, snps, r, tuple(curves))
+        dosage = None
+        if self.genotypes is not None:
+            snps, dosage = self._dosage(both, snps)
+        ranked = self._rank(names, snps, grouped, dosage)
+        asked = self._asked(ranked, self._nulls(ranked))
+        if config.recipe and len(ranked.rankings.sizes) > 1:
+            raise GenopredError("--recipe founding-study ranks the SNPs of one gene; the tables have several.")
+        found = compare(
+            ranked,
+            asked,
+            sets=None if self.members is None else (self._sets_spec().name, self._member(both, ranked)),
+            match={what: self._property(what, ranked) for what in config.match},
+            distance="in LD" if dosage is not None else f"within {config.clump_kb:g} kb (no genotypes, so no LD)",
+            recipe=config.recipe is not None,
+        )
+        self.tally.add(both, found.notes)
+        self.rows += found.rows
+        return found
 
     def _joined(self, a: SnpTable, b: SnpTable) -> tuple[pl.DataFrame, bool]:
         """SNPs of both tables, with b's effect turned to a's ALT allele where the alleles are known."""
@@ -331,7 +292,7 @@ class _Work:
                 f"{a.spec.path} and {b.spec.path} share no gene ({examples(a.data['gene'].unique().sort().to_list())} "
                 f"against {examples(b.data['gene'].unique().sort().to_list())}); names against Ensembl ids?"
             )
-        keys, sign = self._variants(a, b)
+        keys = self._variants(a, b)
         left = left.join(keys.select("id", "id_b", "sign"), on="id", how="inner", maintain_order="left")
         on_left, on_right = (["gene", "id_b"], ["gene", "id"]) if grouped else (["id_b"], ["id"])
         pairs = left.join(right, left_on=on_left, right_on=on_right, how="inner", suffix="_b", maintain_order="left")
@@ -377,7 +338,7 @@ class _Work:
             out = out.with_columns(effect_b=pairs["effect"] * pairs["sign"])
         return out, grouped
 
-    def _variants(self, a: SnpTable, b: SnpTable) -> tuple[pl.DataFrame, bool]:
+    def _variants(self, a: SnpTable, b: SnpTable) -> pl.DataFrame:
         """Which id of b each id of a is, and the sign that turns b's effect to a's allele (null where unknown)."""
         columns = [c for c in ("id", "chrom", "pos", "ref", "alt") if c in a.data.columns]
         left = a.data.select(columns).unique("id", maintain_order=True)
@@ -396,80 +357,34 @@ class _Work:
             said = [note for note in found.notes if note[1] not in ("matched", f"not in {names[0]}")]
             both = f"{a.spec.name} and {b.spec.name}"
             self.tally.add(both, [("note", f"alleles: {reason}", n, shown) for _, reason, n, shown in said])
-            return pairs, True
+            return pairs
         if common:
             pairs = left.join(right.select("id"), on="id", how="semi", maintain_order="left").select(
                 "id", id_b="id", sign=pl.lit(None, pl.Float64)
             )
-            return pairs, False
+            return pairs
         if positions:
             pairs = left.join(right, on=["chrom", "pos"], how="inner", suffix="_b", maintain_order="left")
             pairs = pairs.unique("id", keep="none", maintain_order=True).unique(
                 "id_b", keep="none", maintain_order=True
             )
             if pairs.height:
-                return pairs.select("id", "id_b", sign=pl.lit(None, pl.Float64)), False
+                return pairs.select("id", "id_b", sign=pl.lit(None, pl.Float64))
         blank = [pl.lit(None, pl.String).alias(name) for name in ("ref", "alt")]
         left, right = (t.drop(["ref", "alt"], strict=False).with_columns(blank) for t in (left, right))
         align.harmonise(left, right, names=(str(a.spec.path), str(b.spec.path)))  # says why there is none
         raise AlignmentError(f"{a.spec.path} and {b.spec.path} share no SNP.")
 
     def _rank(
-        self, name_a: str, name_b: str, snps: pl.DataFrame, grouped: bool
-    ) -> tuple[ov.Rankings, pl.DataFrame, NDArray[np.float32] | None, Ints]:
-        config = self.config
-        both = f"{name_a} and {name_b}"
-        dosage = None
-        if self.genotypes is not None:
-            snps, dosage = self._dosage(both, snps)
-        if not grouped and snps["gene"].n_unique() > 1:
-            grouped = True
-        group = snps["gene"].to_numpy() if grouped else np.zeros(snps.height, dtype=np.int64)
-        if grouped:
-            sizes = snps.group_by("gene").len()
-            tiny = sizes.filter(pl.col("len") < 2)["gene"].to_list()
-            if tiny:
-                self.tally.drop(both, "the one SNP of its gene", tiny)
-                keep = ~snps["gene"].is_in(tiny).to_numpy()
-                snps, group = snps.filter(pl.Series(keep)), group[keep]
-                dosage = None if dosage is None else dosage[:, keep]
-        place = _one_line(snps)
-        z = snps["p_b"].to_numpy() if snps["p_b"].null_count() == 0 else None
-        r = ov.rankings(
-            snps["score_a"],
-            snps["score_b"],
-            pos=place,
-            group=group,
-            dosage=dosage,
-            z_b=None if z is None else norm.isf(np.maximum(z, 1e-300) / 2),
-            seed=config.seed,
-            names=(f"score in {name_a}", f"score in {name_b}"),
-        )
-        snps = snps[r.row].with_columns(rank_a=pl.Series(r.rank_a + 1), rank_b=pl.Series(r.rank_b + 1))
-        dosage = None if dosage is None else dosage[:, r.row]
-        for name, ties in ((name_a, r.tied_a), (name_b, r.tied_b)):
-            if ties:
-                self.tally.note(both, f"SNPs with tied scores in {name}, put in random order", ties)
-        locus = np.empty(r.n, dtype=np.int64)
-        block = None if dosage is None else np.empty(r.n, dtype=np.int64)
-        ends = np.cumsum(r.sizes)
-        for start, stop in zip(ends - r.sizes, ends):
-            x = None if dosage is None else dosage[:, start:stop]
-            found = loci.loci(r.b[start:stop], r.pos[start:stop], dosage=x, r2=config.clump_r2, kb=config.clump_kb)
-            locus[start:stop] = found + start
-            if block is not None and x is not None:
-                block[start:stop] = loci.ld_blocks(x) + start
-        if block is not None:
-            change = np.diff(block) != 0
-            r = replace(r, block=np.concatenate([[0], np.cumsum(change)]).astype(np.int64))
-            starts = np.flatnonzero(np.diff(np.concatenate([[-1], block])) != 0)
-            single = int(np.sum(np.bincount(r.group[starts]) == 1))
-            if single and len(r.sizes) > 1:
-                reason = "genes of one LD block, which the null blocks leaves as they are"
-                self.tally.note(both, reason, single)
-        snps = snps.with_columns(locus=snps["id"].gather(locus))
-        self.tally.use(both, "ranked in both", r.n)
-        return r, snps, dosage, locus
+        self, names: tuple[str, str], snps: pl.DataFrame, grouped: bool, dosage: NDArray[np.float32] | None = None
+    ) -> Ranked:
+        config, both = self.config, " and ".join(names)
+        limits: dict[str, Any] = {"r2": config.clump_r2, "kb": config.clump_kb, "seed": config.seed}
+        ranked = rank_snps(names, snps, dosage, grouped=grouped, **limits)
+        self.tally.drop(both, "the one SNP of its gene", ranked.dropped)
+        self.tally.add(both, ranked.notes)
+        self.tally.use(both, "ranked in both", ranked.rankings.n)
+        return ranked
 
     def _dosage(self, item: str, snps: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.float32]]:
         genotypes = self._opened()
@@ -499,211 +414,45 @@ class _Work:
             snps = snps.with_columns(af=pl.Series(np.nanmean(found, axis=0)[back] / 2), chrom=plain, pos=known["pos"])
         return snps.with_columns(column=pl.Series(at)), found[:, back]
 
-    def _nulls(self, r: ov.Rankings, genotypes: bool) -> list[str]:
-        can = ["permutation", "shift"]
-        if genotypes and r.block is not None:
-            group = r.group[np.flatnonzero(np.diff(r.block, prepend=-1))]
-            can += ["blocks"] * bool(np.bincount(group).max() > 1) + ["phenotype"]
-        if self.config.nulls is None:
-            return can
-        impossible = [name for name in self.config.nulls if name not in can]
+    def _nulls(self, ranked: Ranked) -> tuple[str, ...]:
+        can = possible_nulls(ranked)
+        impossible = [name for name in self.config.nulls or () if name not in can]
         if impossible:
             raise GenopredError(
                 f"--null {examples(impossible)} needs genotypes (--bfile, --pfile, --vcf) with LD blocks."
             )
-        return list(self.config.nulls)
+        return tuple(can) if self.config.nulls is None else self.config.nulls
 
-    def _ks(self, r: ov.Rankings) -> tuple[int, ...]:
-        largest = int(r.sizes.max())
-        if min(self.config.k) > largest:
-            raise GenopredError(f"--k {min(self.config.k)}: only {largest} SNPs are in both tables; take a smaller k.")
-        return tuple(k for k in self.config.k if k <= largest)
-
-    def _add(
-        self,
-        a: str,
-        b: str,
-        measure: str,
-        value: float | None,
-        *,
-        k: int | None = None,
-        low: float | None = None,
-        high: float | None = None,
-        null: str | None = None,
-        test: ov.NullTest | None = None,
-        expected: float | None = None,
-        null_low: float | None = None,
-        null_high: float | None = None,
-        p: float | None = None,
-        n: int | None = None,
-        circular: bool = False,
-        note: str = "",
-    ) -> None:
-        if test is not None:
-            expected, null_low, null_high, p = test.mean, test.low, test.high, test.p
-            note = f"{note}; {test.n:,} draws".lstrip("; ")
-        row = {
-            "a": a,
-            "b": b,
-            "measure": measure,
-            "k": k,
-            "value": value,
-            "low": low,
-            "high": high,
-            "null": null,
-            "expected": expected,
-            "null_low": null_low,
-            "null_high": null_high,
-            "p": p,
-            "n": n,
-            "circular": circular,
-            "note": note,
-        }
-        self.rows.append({key: None if isinstance(x, float) and np.isnan(x) else x for key, x in row.items()})
-
-    def _overlap(
-        self, names: tuple[str, str], r: ov.Rankings, k: int, curves: Sequence[ov.NullOverlap], locus: Ints
-    ) -> None:
+    def _asked(self, ranked: Ranked, nulls: tuple[str, ...]) -> Asked:
         config = self.config
-        shared = ov.shared_at(r, k)
-        low, high = ov.overlap_interval(r, k, config.resamples, seed=config.seed)
-        p, bounds = ov.hypergeometric(r, k)
-        expected = float(ov.expected_curve(r)[k - 1])
-        many = f"of each of {len(r.sizes)} genes" if len(r.sizes) > 1 else ""
-        common: dict[str, Any] = {"k": k, "low": low, "high": high, "n": r.n}
-        self._add(
-            *names,
-            "overlap at k",
-            shared,
-            **common,
-            null="hypergeometric",
-            expected=expected,
-            null_low=bounds[0],
-            null_high=bounds[1],
-            p=p,
-            note=f"{many}; takes SNPs as independent".lstrip("; "),
-        )
-        for curve in curves:
-            at = curve.at(k)
-            self._add(
-                *names,
-                "overlap at k",
-                shared,
-                **common,
-                null=curve.null,
-                expected=at["mean"],
-                null_low=at["low"],
-                null_high=at["high"],
-                p=at["p"],
-                note=f"{many}; {curve.n:,} draws".lstrip("; "),
-            )
-        of_a, of_b, both = ov.shared_loci(r, locus, k)
-        how = "in LD" if self.genotypes is not None else f"within {config.clump_kb:g} kb (no genotypes, so no LD)"
-        for curve in curves:
-            test = ov.null_test(
-                r,
-                lambda draw: float(ov.shared_loci(draw, locus, k)[2]),
-                curve.null,
-                max(200, config.draws // 10),
-                seed=config.seed,
-            )
-            self._add(
-                *names,
-                "shared loci at k",
-                both,
-                k=k,
-                null=curve.null,
-                test=test,
-                n=len(np.unique(locus)),
-                note=f"{of_a} loci of {names[0]}, {of_b} of {names[1]}; loci {how}",
-            )
+        largest = int(ranked.rankings.sizes.max())
+        if min(config.k) > largest:
+            raise GenopredError(f"--k {min(config.k)}: only {largest} SNPs are in both tables; take a smaller k.")
+        ks = tuple(k for k in config.k if k <= largest)
+        return Asked(ks, nulls, config.draws, config.resamples, config.seed)
 
-    def _sets(self, names: tuple[str, str], r: ov.Rankings, snps: pl.DataFrame, draws: int) -> pl.DataFrame:
-        """Average precision of a's score for the members of the sets."""
+    def _member(self, both: str, ranked: Ranked) -> NDArray[np.bool_]:
+        """Which SNPs are members of the sets; the tally learns how many members are ranked."""
         members = pl.DataFrame() if self.members is None else self.members
-        member = member_of(snps, members)
-        snps = snps.with_columns(member=pl.Series(member))
-        inside = int(member.sum())
-        item = self._sets_spec().name
-        ranked = _ranked(snps, members)
-        kept = f"{item} in {names[0]} and {names[1]}"
+        there = ranked_members(ranked.snps, members)
+        kept = f"{self._sets_spec().name} in {both}"
         self.tally.come(kept, "members", members.height)
-        self.tally.use(kept, "ranked in both", int(ranked.sum()))
-        self.tally.drop(kept, "not ranked in both", members["id"].filter(~pl.Series(ranked)).to_list())
-        if not inside:
-            self._add(*names, f"average precision for {item}", None, n=0, note="no SNP of the sets is ranked")
-            return snps
+        self.tally.use(kept, "ranked in both", int(there.sum()))
+        self.tally.drop(kept, "not ranked in both", members["id"].filter(~pl.Series(there)).to_list())
+        return member_of(ranked.snps, members)
 
-        def statistic(draw: ov.Rankings) -> float:
-            return ov.average_precision(draw.a, member, r.group)
+    def _property(self, what: str, ranked: Ranked) -> Floats | None:
+        """A property by which controls are matched; None where it is unknown."""
+        snps = ranked.snps
+        if what == "maf" and snps["af"].null_count() == 0:
+            return np.minimum(snps["af"].to_numpy(), 1 - snps["af"].to_numpy())
+        if what == "distance" and snps["distance"].null_count() == 0:
+            return np.abs(snps["distance"].to_numpy())
+        if what == "ld" and ranked.dosage is not None:
+            return self._ld_scores(ranked.rankings, snps)
+        return None
 
-        def resampled(draw: ov.Rankings) -> float:
-            return ov.average_precision(draw.a, member[draw.row], draw.group)
-
-        low, high = ov.bootstrap_interval(r, resampled, self.config.resamples, seed=self.config.seed)
-        for null in [x for x in self._nulls(r, r.dosage is not None) if x != "phenotype"]:
-            test = ov.null_test(r, statistic, null, draws, seed=self.config.seed)
-            self._add(
-                *names,
-                f"average precision for {item}",
-                test.observed,
-                low=low,
-                high=high,
-                null=null,
-                test=test,
-                n=inside,
-                note=f"{inside} members among {r.n} SNPs",
-            )
-        return snps
-
-    def _matched(
-        self, names: tuple[str, str], r: ov.Rankings, snps: pl.DataFrame, dosage: NDArray[np.float32] | None
-    ) -> None:
-        """Are a's scores higher at eQTLs than at SNPs that are like them otherwise?"""
-        columns: list[Floats] = []
-        used: list[str] = []
-        lacking: list[str] = []
-        for what in self.config.match:
-            value: Floats | None = None
-            if what == "maf" and snps["af"].null_count() == 0:
-                value = np.minimum(snps["af"].to_numpy(), 1 - snps["af"].to_numpy())
-            elif what == "distance" and snps["distance"].null_count() == 0:
-                value = np.abs(snps["distance"].to_numpy())
-            elif what == "ld" and dosage is not None:
-                value = self._ld_scores(r, snps)
-            (lacking if value is None else used).append(what)
-            if value is not None:
-                columns.append(value)
-        if not columns:
-            self.tally.note(" and ".join(names), "no matched enrichment: no MAF, distance or LD known", 0)
-            return
-        sets = {f"top {k} of {names[1]}": r.rank_b < k for k in self._ks(r)}
-        if "member" in snps.columns and snps["member"].any():
-            sets[self._sets_spec().name] = snps["member"].to_numpy()
-        for label, member in sets.items():
-            try:
-                found = ov.matched_enrichment(
-                    r.a, member, np.column_stack(columns), group=r.group, n=self.config.draws, seed=self.config.seed
-                )
-            except GenopredError as problem:
-                self._add(*names, f"percentile of the score in {label}", None, note=str(problem))
-                continue
-            note = f"matched for {', '.join(used)}" + (f" ({', '.join(lacking)} unknown)" if lacking else "")
-            self._add(
-                *names,
-                f"percentile of the score in {label}",
-                found.mean,
-                null="matched SNPs",
-                expected=found.control,
-                null_low=found.low,
-                null_high=found.high,
-                p=found.p,
-                n=found.n,
-                note=f"{note}; {found.unmatched} without a match; mean score {found.ratio:.2f} times the controls'; "
-                "takes SNPs as independent",
-            )
-
-    def _ld_scores(self, r: ov.Rankings, snps: pl.DataFrame) -> Floats:
+    def _ld_scores(self, r: Rankings, snps: pl.DataFrame) -> Floats:
         """LD scores over all SNPs of the genotype file within 1 Mb."""
         genotypes = self._opened()
         out = np.empty(r.n)
@@ -722,142 +471,73 @@ class _Work:
                 )
         return out
 
-    def _signs(self, names: tuple[str, str], r: ov.Rankings, snps: pl.DataFrame, locus: Ints) -> None:
-        a, b = snps["effect_a"], snps["effect_b"]
-        if a.null_count() or b.null_count():
-            if not (a.null_count() == snps.height or b.null_count() == snps.height):
-                snps = snps.with_columns(a.fill_null(0.0), b.fill_null(0.0))
-            else:
-                reason = "no agreement of sign: effects of both tables with both alleles (ref, alt) are needed"
-                self.tally.note(" and ".join(names), reason, 0)
-                return
-        x, y = snps["effect_a"].to_numpy(), snps["effect_b"].to_numpy()
-        sets = {f"top {k} of {names[1]}": r.rank_b < k for k in self._ks(r)}
-        if "member" in snps.columns:
-            sets[self._sets_spec().name] = snps["member"].to_numpy()
-        for label, member in sets.items():
-            # One SNP a locus: of those in the set and with an effect, the one ranked first in b.
-            rows = np.flatnonzero(member & (x != 0) & (y != 0))
-            rows = rows[np.argsort(r.rank_b[rows], kind="stable")]
-            lead = rows[np.unique(locus[rows], return_index=True)[1]]
-            for how, picked in (("SNPs", rows), ("loci", lead)):
-                same, n, bounds, p = ov.sign_agreement(x[picked], y[picked])
-                self._add(
-                    *names,
-                    f"share of same sign, {how} of {label}",
-                    same / n if n else None,
-                    low=bounds[0],
-                    high=bounds[1],
-                    null="binomial",
-                    expected=0.5,
-                    p=p,
-                    n=n,
-                    note="takes SNPs as independent" if how == "SNPs" else "one SNP a locus",
-                )
-
-    def _recipe(self, names: tuple[str, str], r: ov.Rankings, snps: pl.DataFrame) -> pl.DataFrame:
-        """The founding study's ranking, and what it gives when the effects are shuffled."""
-        if len(r.sizes) > 1:
-            raise GenopredError("--recipe founding-study ranks the SNPs of one gene; the tables have several.")
-        p = snps["p_b"].to_numpy()
-        score = ov.founding_score(snps["score_a"], p)
-        snps = snps.with_columns(founding_score=pl.Series(score))
-        for k in self._ks(r):
-            top = _top(score, k)
-            shared = int(np.sum(top & _top(r.b, k)))  # ties in file order, as in the study
-            shuffled = ov.shuffled_founding(r.a, p, k, min(self.config.draws, 2000), seed=self.config.seed)
-            low, high = np.quantile(shuffled, [0.025, 0.975])
-            self._add(
-                *names,
-                "overlap at k, founding study's recipe",
-                shared,
-                k=k,
-                null="effects shuffled",
-                expected=float(shuffled.mean()),
-                null_low=float(low),
-                null_high=float(high),
-                p=float((1 + np.sum(shuffled >= shared)) / (len(shuffled) + 1)),
-                n=r.n,
-                circular=True,
-                note="CIRCULAR: the ranking contains the p-value it is compared with",
-            )
-        return snps
-
     def between(self, first: SnpTable, second: SnpTable) -> None:
         """Overlap of two of the rankings with each other."""
-        config = self.config
-        snps, grouped = self._joined(first, second)
-        genotypes, self.genotypes = self.genotypes, None
-        names = (first.spec.name, second.spec.name)
-        try:
-            r, snps, _, _ = self._rank(*names, snps, grouped)
-        finally:
-            self.genotypes = genotypes
-        for k in self._ks(r):
-            curve = ov.null_overlap(r, "shift", config.draws, ks=(k,), seed=config.seed)
-            at, shared = curve.at(k), ov.shared_at(r, k)
-            low, high = ov.overlap_interval(r, k, config.resamples, seed=config.seed)
-            self._add(
-                *names,
-                "overlap at k",
-                shared,
-                k=k,
-                low=low,
-                high=high,
-                null="shift",
-                expected=at["mean"],
-                null_low=at["low"],
-                null_high=at["high"],
-                p=at["p"],
-                n=r.n,
-                note=f"{curve.n:,} draws",
-            )
-        if config.recipe:
-            p = snps.select("id").join(self.b.data.select("id", "p"), on="id", how="left", maintain_order="left")["p"]
-            known = p.is_not_null()
-            both = snps.filter(known)
-            scores = [ov.founding_score(both[c], p.filter(known).to_numpy()) for c in ("score_a", "score_b")]
-            for k in self._ks(r):
-                shared = int(np.sum(_top(scores[0], k) & _top(scores[1], k)))
-                self._add(
-                    *names,
-                    "overlap at k, founding study's recipe",
-                    shared,
-                    k=k,
-                    n=both.height,
-                    circular=True,
-                    note="CIRCULAR: both rankings contain the same p-value",
-                )
+        ranked = self._rank((first.spec.name, second.spec.name), *self._joined(first, second))
+        p = None
+        if self.config.recipe:
+            known = self.b.data.select("id", "p")
+            p = ranked.snps.select("id").join(known, on="id", how="left", maintain_order="left")["p"]
+        self.rows += between(ranked, self._asked(ranked, ("shift",)), p)
 
 
-def member_of(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
-    """Which rows (gene, id) are among the members (gene and id, or id alone); ids of either table count."""
-    keys = [c for c in ("gene", "id") if c in members.columns and (c == "id" or snps["gene"].null_count() == 0)]
-    wanted = set(members.select(keys).iter_rows())
-    rows = [snps.select(*[k for k in keys if k != "id"], c).iter_rows() for c in ("id", "id_b")]
-    return np.array([x in wanted or y in wanted for x, y in zip(*rows)], dtype=bool)
+# --- outputs ---------------------------------------------------------------------------------------------------
 
 
-def _ranked(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
-    """Which members are among the rows: `member_of` the other way round."""
-    keys = [c for c in ("gene", "id") if c in members.columns and (c == "id" or snps["gene"].null_count() == 0)]
-    rest = [key for key in keys if key != "id"]
-    there = {row for c in ("id", "id_b") for row in snps.select(*rest, c).iter_rows()}
-    return np.array([row in there for row in members.select(keys).iter_rows()], dtype=bool)
+def _write(
+    config: OverlapConfig, results: pl.DataFrame, comparisons: list[Comparison], report: MatchReport
+) -> list[Path]:
+    """Tables, figures and the page."""
+    snps = [c.snps.drop("column", strict=False).select(a=pl.lit(c.a), b=pl.lit(c.b), **_same(c)) for c in comparisons]
+    curves = [_curve_table(c) for c in comparisons]
+    files = list(write_table(results, f"{config.out}.overlap"))
+    files += write_table(pl.concat(snps, how="diagonal"), f"{config.out}.snps")
+    files += write_table(pl.concat(curves), f"{config.out}.curves")
+    matched = Path(f"{config.out}.matched.tsv")
+    write_files({matched: lambda path: report.table.write_csv(path, separator="\t")})
+    genes = exons = None
+    if config.gtf is not None:
+        genes, exons = read_gtf(config.gtf), read_exons(config.gtf)
+    info = {"command": config.command, "seed": config.seed, "draws": config.draws, "resamples": config.resamples}
+    if not config.command:
+        del info["command"]
+    name = "set" if config.sets is None else config.sets.name
+    pairs = [
+        page.Pair(c.a, c.b, c.snps, table, c.rankings.dosage, _recall(c), name) for c, table in zip(comparisons, curves)
+    ]
+    drawing = page.Drawing(config.k, config.figures, genes, exons)
+    about: dict[str, Any] = {"report": report, "nulls": NULLS, "title": config.title, "info": info}
+    return [*files, matched, *page.write(config.out, results, pairs, drawing, **about)]
 
 
-def _top(score: Floats, k: int) -> NDArray[np.bool_]:
-    out = np.zeros(len(score), dtype=bool)
-    out[np.argsort(-score, kind="stable")[:k]] = True
-    return out
+def _same(c: Comparison) -> dict[str, pl.Expr]:
+    return {name: pl.col(name) for name in c.snps.columns if name not in ("column", "a", "b")}
 
 
-def _one_line(snps: pl.DataFrame) -> Ints:
-    """Positions with chromosomes laid end to end; row order where positions are unknown."""
-    if snps["pos"].null_count():
-        return np.arange(snps.height)
-    pos = snps["pos"].to_numpy()
-    if snps["chrom"].null_count():
-        return np.asarray(pos, dtype=np.int64)
-    number = {c: i for i, c in enumerate(sorted(snps["chrom"].unique().to_list(), key=lambda c: (len(c), c)))}
-    return np.asarray(pos + np.array([number[c] for c in snps["chrom"].to_list()], dtype=np.int64) * 1_000_000_000)
+def _curve_table(c: Comparison) -> pl.DataFrame:
+    tables = [
+        pl.DataFrame(
+            {
+                "null": [curve.null] * len(curve.k),
+                "k": curve.k,
+                "observed": curve.observed,
+                "mean": curve.mean,
+                "low": curve.low,
+                "high": curve.high,
+                "p": curve.p,
+            }
+        )
+        for curve in c.curves
+    ]
+    return pl.concat(tables).select(pl.lit(c.a).alias("a"), pl.lit(c.b).alias("b"), pl.all())
+
+
+def _recall(c: Comparison) -> tuple[Floats, Floats] | None:
+    """Recall and precision of a's score as a search for the members of the sets."""
+    if "member" not in c.snps.columns or not c.snps["member"].any():
+        return None
+    r = c.rankings
+    # Scores of different genes are compared as percentiles within their gene.
+    score = 1 - r.rank_a / r.sizes[r.group] if len(r.sizes) > 1 else r.a
+    precision, recall, _ = precision_recall(score, c.snps["member"].to_numpy())
+    return recall, precision

@@ -44,13 +44,13 @@ from genopred import align
 from genopred.errors import AlignmentError, GenopredError, ModelError, examples
 from genopred.files import lock_output, write_files, write_json
 from genopred.genetics import ld
+from genopred.genetics.chromosomes import Summing, blocks, clump_chromosomes, score_table
 from genopred.genetics.regression import marginal_association
 from genopred.genetics.scores import (
     P_THRESHOLDS,
     R2_THRESHOLDS,
     BaselinePRS,
     ClumpThresholdPRS,
-    polygenic_score,
 )
 from genopred.genetics.transform import quantile_normalise
 from genopred.io.covariates import read_covariates
@@ -62,7 +62,7 @@ from genopred.learning.evaluate import Outcome, outer_folds, scores
 from genopred.pipelines.cohort import CohortInputs, choose_covariates, open_cohort, open_genotypes
 from genopred.pipelines.run import fingerprint, settle
 from genopred.pipelines.workers import workers
-from genopred.types import SCORE_SCHEMA, Genotypes, Interval, MatchReport, Note, plain_chrom
+from genopred.types import SCORE_SCHEMA, Genotypes, Interval, MatchReport, Note
 
 log = logging.getLogger("genopred.prs")
 
@@ -78,9 +78,6 @@ TABLES = ("weights", "clumps", "scores", "accuracy", "models")
 
 #: Every file that a run may write, after `OUT.`.
 OUTPUTS = (*(f"{name}.{kind}" for name in TABLES for kind in ("parquet", "tsv")), "matched.tsv", "parts/*")
-
-#: Variants whose dosages are in memory at once where scores run over a whole file.
-BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -494,12 +491,20 @@ def _trait(config: PRSConfig, progress: Progress, begin: Begin) -> PRSResult:
             f"no variant has p <= {max(config.p1):g}; raise --clump-p1 (the smallest of {effects.height:,} is "
             f"{smallest:.3g})."
         )
-    weights, clumps = _clump(config, genotypes, effects)
+    train = _train_mask(config, genotypes.samples)
+    people = genotypes.select(genotypes.samples[train])
+    weights, clumps = clump_chromosomes(
+        people, effects, config.p1, config.r2, p2=config.p2, kb=config.kb, method=config.ld
+    )
     tally.note("variants", "index variants of at least one clump", weights["column"].n_unique())
-    table = _score_table(config, genotypes, weights, progress)
+    table = score_table(genotypes, weights, train, _summing(config), progress=progress)
     lines = tuple(f"{name}: {n:,} variants" for name, n in weights.group_by("score", maintain_order=True).len().rows())
     tables = {"weights": weights.drop("column"), "clumps": clumps, "scores": table}
     return PRSResult(tables, tally.report(), lines)
+
+
+def _summing(config: PRSConfig) -> Summing:
+    return Summing(config.average, config.skip_missing, config.center)
 
 
 def _open(config: PRSConfig) -> tuple[Genotypes, Genotypes, align.Tally]:
@@ -577,11 +582,6 @@ def _match(
     return found
 
 
-def _blocks(columns: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(columns), BLOCK):
-        yield columns[start : start + BLOCK]
-
-
 def _associate(
     config: PRSConfig, genotypes: Genotypes, tally: align.Tally, progress: Progress, begin: Begin
 ) -> pl.DataFrame:
@@ -592,7 +592,7 @@ def _associate(
     people = genotypes.select(genotypes.samples[used])
     parts = []
     total = genotypes.n_variants
-    for columns in _blocks(np.arange(total)):
+    for columns in blocks(np.arange(total)):
         dosage = people.dosage(columns)
         out = marginal_association(dosage, y[used], None if covariates is None else covariates[used])
         flat = np.isnan(out.slope) | np.isnan(out.pval)
@@ -697,120 +697,6 @@ def _given_effects(config: PRSConfig, everything: Genotypes, genotypes: Genotype
     )
 
 
-def _clump(config: PRSConfig, genotypes: Genotypes, effects: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Index variants of each pair of thresholds with their effects (a row for each score and variant); the clumps."""
-    # Those above the largest p1 lead no clump, and above p2 are in no list.
-    effects = effects.filter(pl.col("pval") <= max(*config.p1, config.p2))
-    columns, p = effects["column"].to_numpy(), effects["pval"].to_numpy()
-    variants = genotypes.variants[columns]
-    chrom = np.array([plain_chrom(name) for name in variants["chrom"].to_list()], dtype=str)
-    people = genotypes.select(genotypes.samples[_train_mask(config, genotypes.samples)])
-    owner = np.full((len(config.r2), len(columns)), -1, dtype=np.int64)
-    for name in dict.fromkeys(chrom.tolist()):
-        here = np.flatnonzero(chrom == name)
-        here = here[np.argsort(variants["pos"].to_numpy()[here], kind="stable")]
-        source = _ld_source(people, columns[here], config.ld)
-        low, high = ld.windows(variants["pos"].to_numpy()[here], config.kb)
-        order = np.argsort(p[here], kind="stable")
-        n_index = int(np.sum(p[here] <= max(config.p1)))
-        found = ld.greedy(source, order, n_index, low, high, np.asarray(config.r2, dtype=np.float64), config.ld)
-        owner[:, here] = np.where(found >= 0, here[np.maximum(found, 0)], -1)
-    by_p = np.argsort(p, kind="stable")
-    weights, clumps = [], []
-    for row, limit in zip(owner, config.r2):
-        leads = by_p[row[by_p] == by_p]
-        clumps.append(_clump_rows(limit, leads, row, p, variants, config.p2))
-        for bound in config.p1:
-            index = leads[p[leads] <= bound]
-            weights.append(_weight_rows(f"p{bound:g}_r{limit:g}", variants[index], effects[index]))
-    return pl.concat(weights), pl.concat(clumps)
-
-
-def _clump_rows(
-    limit: float,
-    leads: NDArray[np.int64],
-    owner: NDArray[np.int64],
-    p: NDArray[np.float64],
-    variants: pl.DataFrame,
-    p2: float,
-) -> pl.DataFrame:
-    """plink's `.clumped`: each index variant, and the members with p < p2."""
-    ids = variants["id"].to_numpy()
-    members: dict[int, list[str]] = {int(i): [] for i in leads}
-    for j in np.flatnonzero((owner >= 0) & (owner != np.arange(len(owner))) & (p < p2)):
-        members[int(owner[j])].append(str(ids[j]))
-    return (
-        variants[leads]
-        .select(pl.lit(limit).alias("r2"), pl.col("id").alias("variant_id"), "chrom", "pos", "ref", "alt")
-        .with_columns(
-            pl.Series("pval", p[leads], dtype=pl.Float64),
-            pl.Series("n_members", [len(members[int(i)]) for i in leads], dtype=pl.Int64),
-            pl.Series("members", [",".join(members[int(i)]) for i in leads], dtype=pl.String),
-        )
-    )
-
-
-def _weight_rows(score: str, variants: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
-    return variants.select(
-        pl.lit(score).alias("score"), pl.col("id").alias("variant_id"), "chrom", "pos", "ref", "alt"
-    ).with_columns(effects["beta"], effects["pval"], effects["beta"].alias("weight"), effects["column"])
-
-
-def _ld_source(genotypes: Genotypes, columns: NDArray[np.int64], method: str) -> ld.HardCalls | NDArray[np.float32]:
-    """Bit planes of a chromosome, packed block by block; dosages where calls are not hard."""
-    packed: list[ld.HardCalls] = []
-    for block in _blocks(columns):
-        calls = ld.pack(genotypes.dosage(block))
-        if calls is None:
-            if method == "em":
-                raise GenopredError(f"{genotypes.source}: --ld em needs hard calls (0, 1, 2); use --ld genotype.")
-            return np.ascontiguousarray(genotypes.dosage(columns).T)
-        packed.append(calls)
-    planes = (np.concatenate([getattr(calls, name) for calls in packed]) for name in ("het", "hom", "obs"))
-    return ld.HardCalls(*planes, all(calls.complete for calls in packed))  # type: ignore[arg-type, call-arg]
-
-
-def _score_table(
-    config: PRSConfig,
-    genotypes: Genotypes,
-    weights: pl.DataFrame,
-    progress: Progress,
-    flipped: NDArray[np.bool_] | None = None,
-) -> pl.DataFrame:
-    """Every score of every person; `weights` has score, column and weight, of ALT or, where `flipped`, of REF.
-
-    Variants come in order of the file, a block at a time, and serve all scores.
-    """
-    names = weights["score"].unique(maintain_order=True).to_list()
-    number = {name: k for k, name in enumerate(names)}
-    which = np.array([number[name] for name in weights["score"].to_list()], dtype=np.int64)
-    column, weight = weights["column"].to_numpy(), weights["weight"].to_numpy()
-    turned = np.zeros(len(column), dtype=bool) if flipped is None else flipped
-    total = np.zeros((len(names), genotypes.n_samples))
-    alleles = np.zeros_like(total)
-    missing = "skip" if config.skip_missing else "mean"
-    train = _train_mask(config, genotypes.samples)
-    distinct = np.unique(column)
-    done = 0
-    for block in _blocks(distinct):
-        dosage = genotypes.dosage(block).astype(np.float64)
-        rows = np.flatnonzero((column >= block[0]) & (column <= block[-1]))
-        for k in np.unique(which[rows]):
-            mine = rows[which[rows] == k]
-            x = dosage[:, np.searchsorted(block, column[mine])]
-            x = np.where(turned[mine], 2 - x, x)
-            # Means come from the training people alone where there are some, in plink from the founders.
-            seen = x[train]
-            counted = (~np.isnan(seen)).sum(axis=0)
-            freq = np.where(np.isnan(seen), 0.0, seen).sum(axis=0) / np.maximum(2 * counted, 1)
-            total[k] += polygenic_score(x, weight[mine], missing=missing, freq=freq, center=config.center)
-            alleles[k] += 2 * ((~np.isnan(x)).sum(axis=1) if config.skip_missing else len(mine))
-        done += len(block)
-        progress(done, len(distinct), "scores")
-    values = total / np.maximum(alleles, 1) if config.average else total
-    return pl.DataFrame({"sample": genotypes.samples.tolist(), **{name: values[k] for k, name in enumerate(names)}})
-
-
 # --- given weights ---------------------------------------------------------------------------------------------------
 
 
@@ -831,7 +717,8 @@ def _apply(config: PRSConfig, progress: Progress, begin: Begin) -> PRSResult:
     if config.ranges is not None:
         used = _ranges(config, used, tally)
         lines = [f"{name}: {n:,} variants" for name, n in used.group_by("score", maintain_order=True).len().rows()]
-    result = _score_table(config, genotypes, used, progress, used["flipped"].to_numpy())
+    train, flipped = _train_mask(config, genotypes.samples), used["flipped"].to_numpy()
+    result = score_table(genotypes, used, train, _summing(config), flipped=flipped, progress=progress)
     return PRSResult({"scores": _with_intercepts(config, result, file)}, tally.report(), tuple(lines))
 
 

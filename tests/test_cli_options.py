@@ -164,7 +164,7 @@ def choices(command, option):
         ("stack", "--transform", "learning.evaluate:TRANSFORMS"),
         ("stack", "--residualize", "learning.evaluate:RESIDUALIZE"),
         ("stack", "--feature-transform", "learning.evaluate:FEATURE_TRANSFORMS"),
-        ("eqtl", "--compat", "genetics.eqtl:COMPAT"),
+        ("eqtl", "--compat", "genetics.eqtl.scan:COMPAT"),
         ("eqtl", "--transform", "pipelines.eqtl:TRANSFORMS"),
         ("prs", "--ld", "genetics.ld:METHODS"),
         ("overlap", "--recipe", "pipelines.overlap:RECIPES"),

@@ -11,8 +11,9 @@ from genopred.errors import (
     FormatError,
     GenopredError,
     ModelError,
-    check_choice,
+    did_you_mean,
     examples,
+    near,
     repeated,
     shortened,
 )
@@ -44,7 +45,6 @@ def test_repeated_names_in_linear_time():
     assert repeated([*map(str, range(300_000)), "7", "x", "7"]) == ["7"]
 
 
-def test_a_choice_that_is_not_known():
-    check_choice("mode", "exact", ("exact", "linear"))
-    with pytest.raises(GenopredError, match="--mode fast: known are exact, linear"):
-        check_choice("mode", "fast", ("exact", "linear"))
+def test_the_nearest_name_is_found_whatever_the_case():
+    assert near("ELASTIK-net", ["ridge", "elastic-net"]) == "elastic-net" and near("x", ["ridge"]) is None
+    assert did_you_mean("Slop", ["slope"]) == " Did you mean 'slope'?" and did_you_mean("x", []) == ""

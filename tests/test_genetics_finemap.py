@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from genopred.errors import GenopredError
-from genopred.genetics.eqtl import cis_model, cis_scan, residual_dosage
+from genopred.genetics.eqtl.scan import cis_model, cis_scan, residual_dosage
 from genopred.genetics.finemap import SusieFit, credible_sets, susie
 
 GOLDEN = Path(__file__).parent / "golden" / "eqtl"

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from genopred.errors import GenopredError
-from genopred.genetics import eqtl
+from genopred.genetics.eqtl.beta import permutation_table
+from genopred.genetics.eqtl.qvalues import add_qvalues
+from genopred.genetics.eqtl.scan import cis_model, cis_scan, permutation_indices
 from genopred.genetics.simulate import CAUSAL_SCHEMA, simulate_alleles, simulate_cohort, simulate_gene
 from genopred.types import GENE_SCHEMA, VARIANT_SCHEMA
 
@@ -75,12 +77,12 @@ def test_start_and_chromosome_are_kept():
 
 
 def test_eqtl_pass_finds_the_causal_variants(cohort):
-    model = eqtl.cis_model(cohort.expression, cohort.covariates)
-    orders = eqtl.permutation_indices(250, 300)
-    scan = eqtl.cis_scan(cohort.dosage, cohort.pos, cohort.tss, model, 100_000, permutations=orders)
+    model = cis_model(cohort.expression, cohort.covariates)
+    orders = permutation_indices(250, 300)
+    scan = cis_scan(cohort.dosage, cohort.pos, cohort.tss, model, 100_000, permutations=orders)
     ids = cohort.variants["id"]
     genes = cohort.genes["gene_id"].to_list()
-    table, pi0 = eqtl.add_qvalues(eqtl.permutation_table(scan, genes, ids, cohort.pos, cohort.tss))
+    table, pi0 = add_qvalues(permutation_table(scan, genes, ids, cohort.pos, cohort.tss))
     real = set(cohort.causal["gene_id"])
     hits = table.filter(pl.col("qval") <= 0.05)["phenotype_id"].to_list()
     assert len(set(hits) & real) >= 18  # h2 of 0.1 to 0.3 with 250 people: nearly all

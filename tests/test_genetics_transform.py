@@ -125,3 +125,10 @@ def test_tpm_and_rpkm():
 def test_bad_input_is_named(call, message):
     with pytest.raises(GenopredError, match=message):
         call()
+
+
+def test_holes_get_the_mean_of_the_rest_and_empty_columns_0():
+    x = np.array([[1.0, np.nan, 0.0], [np.nan, np.nan, 2.0], [2.0, np.nan, 4.0]])
+    assert t.known_means(x).tolist() == [1.5, 0.0, 2.0]
+    assert t.mean_filled(x).tolist() == [[1.0, 0.0, 0.0], [1.5, 0.0, 2.0], [2.0, 0.0, 4.0]]
+    assert np.isnan(x).sum() == 4

@@ -12,7 +12,7 @@ import pytest
 
 from genopred.errors import GenopredError
 from genopred.io.example import load_example
-from genopred.pipelines import demo, demo_page, stack
+from genopred.pipelines import demo, stack
 
 GENES = ("ENSG00000172404.4", "ENSG00000100147.9")
 LEARNERS = ("pt-prs", "ridge")
@@ -28,7 +28,7 @@ def ran(monkeypatch):
         return SimpleNamespace(scores=pl.DataFrame({"gene_id": [g for g in GENES for _ in "ab"]}))
 
     monkeypatch.setattr(stack, "run", run)
-    monkeypatch.setattr(demo_page, "write", lambda config, result, found, lines: seen.pages.append((found, lines)))
+    monkeypatch.setattr(demo, "_page", lambda config, result, found, lines: seen.pages.append((found, lines)))
     return seen
 
 

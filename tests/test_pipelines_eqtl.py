@@ -13,7 +13,9 @@ import pytest
 from conftest import resize_disk
 
 from genopred.errors import AlignmentError, GenopredError
-from genopred.genetics import eqtl as passes
+from genopred.genetics.eqtl.beta import PERMUTATION_SCHEMA
+from genopred.genetics.eqtl.scan import NOMINAL_SCHEMA
+from genopred.genetics.eqtl.signals import INDEPENDENT_SCHEMA
 from genopred.pipelines import eqtl
 from genopred.pipelines.cohort import CohortInputs
 from genopred.pipelines.run import digest
@@ -58,14 +60,14 @@ def test_files_and_columns(full):
     ]
     assert {path.name for path in folder.iterdir()} == {*read_all(folder), "run.run.json"}  # no parts, no lock
     pairs = pl.read_parquet(folder / "run.cis_qtl_pairs.chr22.parquet")
-    assert pairs.schema == passes.NOMINAL_SCHEMA and pairs.height == result.pairs
+    assert pairs.schema == NOMINAL_SCHEMA and pairs.height == result.pairs
     genes = pl.read_parquet(folder / "run.cis_qtl.parquet")
-    assert genes.schema == {**passes.PERMUTATION_SCHEMA, "qval": pl.Float64, "pval_nominal_threshold": pl.Float64}
+    assert genes.schema == {**PERMUTATION_SCHEMA, "qval": pl.Float64, "pval_nominal_threshold": pl.Float64}
     assert pl.read_csv(folder / "run.cis_qtl.tsv", separator="\t").height == genes.height == 4
     sets = pl.read_parquet(folder / "run.SuSiE_summary.parquet")
     assert sets.schema == eqtl.SUSIE_SCHEMA and result.susie is not None
     signals = pl.read_parquet(folder / "run.cis_independent_qtl.parquet")
-    assert signals.schema == passes.INDEPENDENT_SCHEMA
+    assert signals.schema == INDEPENDENT_SCHEMA
 
 
 def test_the_strong_gene_has_two_signals_and_its_sets_hold_them(full):
@@ -113,7 +115,7 @@ def test_killed_and_resumed_gives_the_same_files(full, tmp_path, monkeypatch, vi
         if victim == "_scan":
             patch.setattr(eqtl._Work, "_scan", die)
         elif victim == "permutation_table":
-            patch.setattr(passes, "permutation_table", die)
+            patch.setattr(eqtl, "permutation_table", die)
         elif victim == "write_table":
             patch.setattr(eqtl, "write_table", die)
         else:

@@ -13,6 +13,7 @@ from bed_reader import open_bed, to_bed
 
 from genopred.cli import main
 from genopred.errors import AlignmentError, GenopredError
+from genopred.genetics import chromosomes
 from genopred.genetics.scores import BaselinePRS, ClumpThresholdPRS
 from genopred.genetics.transform import inverse_normal
 from genopred.io.example import load_example
@@ -74,7 +75,7 @@ def test_clumps_of_summary_statistics_are_plinks(tmp_path, founders):
 )
 @pytest.mark.parametrize("block", [7, 2048])
 def test_given_weights_score_as_plink(tmp_path, founders, monkeypatch, name, options, block):
-    monkeypatch.setattr(prs, "BLOCK", block)
+    monkeypatch.setattr(chromosomes, "BLOCK", block)
     result = prs.run(trait(tmp_path, mode="score", source=GOLDEN / "weights.txt", train=founders, **options))
     samples, golden = golden_profile(name)
     table = result.tables["scores"]

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
 from genopred.genetics.ld import clump_members
+from genopred.genetics.transform import known_means, mean_filled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -101,8 +102,7 @@ def standardised(dosage: ArrayLike) -> Floats:
     x = np.asarray(dosage, dtype=np.float64)
     if x.ndim != 2 or len(x) < 3:
         raise GenopredError(f"LD: dosages have shape {x.shape}; (N, M) of at least 3 samples is needed.")
-    x = x - np.nanmean(x, axis=0)
-    x = np.nan_to_num(x)
+    x = mean_filled(x) - known_means(x)
     length = np.sqrt((x**2).sum(axis=0))
     return np.asarray(x / np.where(length > 1e-9, length, np.inf))
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from genopred.errors import GenopredError, examples
+from genopred.genetics.transform import known_means
 
 Floats = NDArray[np.float64]
 
@@ -125,10 +126,9 @@ def _associate(x: Floats, y: Floats, design: Floats) -> Marginal:
 
 def _with_means(x: Floats, y: Floats, design: Floats) -> Marginal:
     present = ~np.isnan(x)
-    count = present.sum(axis=0)
-    mean = np.where(present, x, 0.0).sum(axis=0) / np.maximum(count, 1)
+    mean = known_means(x)
     out = _associate(np.where(present, x, mean), y, design)
-    af = np.where(count > 0, mean / 2, np.nan)
+    af = np.where(present.any(axis=0), mean / 2, np.nan)
     return Marginal(out.slope, out.slope_se, out.tstat, out.pval, af, out.n)
 
 

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from genopred.errors import GenopredError, examples
 from genopred.genetics import ld
+from genopred.genetics.transform import known_means
 
 Floats = NDArray[np.float64]
 
@@ -79,8 +80,7 @@ def polygenic_score(
     _check_score(x, w, missing)
     present = ~np.isnan(x)
     if freq is None:
-        counted = present.sum(axis=0)
-        expected = np.where(present, x, 0.0).sum(axis=0) / np.maximum(counted, 1)
+        expected = known_means(x)
     else:
         expected = 2 * np.asarray(freq, dtype=np.float64)
         if expected.shape != w.shape:

@@ -83,6 +83,28 @@ def quantile_normalise(values: ArrayLike) -> Floats:
     return out
 
 
+def known_means(values: ArrayLike) -> Floats:
+    """Mean of each column over what is not NaN; 0 where all of it is.
+
+    >>> known_means([[1.0, float("nan")], [2.0, float("nan")]]).tolist()
+    [1.5, 0.0]
+    """
+    array = np.asarray(values, dtype=np.float64)
+    known = ~np.isnan(array)
+    return np.where(known, array, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+
+
+def mean_filled(values: ArrayLike) -> Floats:
+    """Columns with NaN at the mean of the rest.
+
+    >>> mean_filled([[1.0], [float("nan")], [2.0]]).ravel().tolist()
+    [1.0, 1.5, 2.0]
+    """
+    array = np.asarray(values, dtype=np.float64)
+    holes = np.isnan(array)
+    return np.where(holes, known_means(array), array) if holes.any() else array
+
+
 def zscore(values: ArrayLike, axis: int = 0, ddof: int = 0) -> Floats:
     """Subtract the mean and divide by the standard deviation; NaN is left out, a constant becomes 0.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from genopred.errors import FormatError, examples
+from genopred.errors import FormatError, did_you_mean, examples
 from genopred.io.text import find_separator, read_bytes, read_table, regular, to_numbers
 from genopred.types import Note, plain_chrom, plain_gene
 
@@ -196,9 +195,9 @@ def _column(raw: pl.DataFrame, spec: TableSpec, key: str) -> str | None:
 
 
 def _no_column(spec: TableSpec, name: str, there: Sequence[str]) -> FormatError:
-    near = difflib.get_close_matches(name.lower(), [column.lower() for column in there], n=1, cutoff=0.5)
-    hint = f" Did you mean {next(c for c in there if c.lower() == near[0])!r}?" if near else ""
-    return FormatError(f"{spec.path} has no column {name!r}.{hint} It has: {', '.join(there[:20])}.")
+    return FormatError(
+        f"{spec.path} has no column {name!r}.{did_you_mean(name, there)} It has: {', '.join(there[:20])}."
+    )
 
 
 def _score_columns(raw: pl.DataFrame, spec: TableSpec, columns: dict[str, str | None]) -> tuple[str, list[str]]:

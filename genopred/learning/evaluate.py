@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
 from genopred.errors import GenopredError, ModelError, examples
-from genopred.genetics.transform import Residualiser, inverse_normal
+from genopred.genetics.transform import Residualiser, inverse_normal, known_means
 from genopred.learning.elasticnet import assign_folds
 from genopred.learning.learners import GeneContext, Learner
 from genopred.learning.stack import BaseFit, GeneFold, centre_within, fit_base
@@ -331,8 +331,7 @@ def fill_missing(
     holes, holes_test = np.isnan(train), np.isnan(test)
     if not (holes.any() or holes_test.any()):
         return train, test
-    present = (~holes).sum(axis=0)
-    mean = np.where(holes, 0.0, train).sum(axis=0, dtype=np.float64) / np.maximum(present, 1)
+    mean = known_means(train)
     return (
         np.where(holes, mean, train).astype(np.float32),
         np.where(holes_test, mean, test).astype(np.float32),
@@ -482,12 +481,9 @@ def benjamini_hochberg(p: ArrayLike) -> Array:
     >>> benjamini_hochberg([0.01, 0.02, 0.9]).round(3).tolist()
     [0.03, 0.03, 0.9]
     """
-    p = np.asarray(p, dtype=np.float64)
-    order = np.argsort(p)
-    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
-    out = np.empty(len(p))
-    out[order] = np.minimum.accumulate(scaled[::-1])[::-1].clip(max=1.0)
-    return out
+    from statsmodels.stats.multitest import multipletests
+
+    return np.asarray(multipletests(np.asarray(p, dtype=np.float64), method="fdr_bh")[1])
 
 
 def summarise(table: pl.DataFrame, reference: str, *, resamples: int = 10_000, seed: int = 0) -> pl.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from genopred.errors import ModelError
+from genopred.errors import ModelError, did_you_mean
 from genopred.genetics.finemap import susie
 from genopred.genetics.scores import BaselinePRS, ClumpThresholdPRS
 from genopred.learning.elasticnet import ElasticNet, as_inputs
@@ -156,9 +155,9 @@ def find(name: str) -> Learner:
     """
     if name in _REGISTRY:
         return _REGISTRY[name]
-    near = difflib.get_close_matches(name, _REGISTRY, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise ModelError(f"no learner is called '{name}'.{hint} There are: {', '.join(_REGISTRY)}.")
+    raise ModelError(
+        f"no learner is called '{name}'.{did_you_mean(name, _REGISTRY)} There are: {', '.join(_REGISTRY)}."
+    )
 
 
 for _learner in (

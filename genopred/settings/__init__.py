@@ -1,7 +1,7 @@
-"""What each workflow can be told: frozen dataclasses, every field written once, read by Python, TOML and command line.
+"""What each workflow can be told: frozen dataclasses, each field written once, for Python, TOML and the command line.
 
-A workflow `genopred NAME` is the class `Name` here, made of the parts in `genopred.settings.parts`; Python users give it
-to `genopred.pipelines.NAME.run`.
+A workflow `genopred NAME` is the class `Name` here, made of the parts in `genopred.settings.parts`; Python users give
+it to `genopred.pipelines.NAME.run`.
 """
 
 from genopred.settings.benchmark import Benchmark

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from genopred.errors import FormatError, GenopredError, near, repeated, shortened
+from genopred.errors import FormatError, GenopredError, did_you_mean, repeated, shortened
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
@@ -163,8 +163,8 @@ class Declared:
             if made is not None and _inside(made, option):
                 return made
         if self.choices:
-            guess = near(str(value), self.choices)
-            raise GenopredError(f"{said}: there are {', '.join(self.choices)}{guess}.")
+            guess = did_you_mean(str(value), self.choices)
+            raise GenopredError(f"{said}: there are {', '.join(self.choices)}.{guess}")
         raise GenopredError(f"{said}: needed {_needed(kinds, option)}.")
 
 
@@ -385,8 +385,8 @@ def known_keys(table: Collection[str], known: Collection[str], source: str, sect
         inside = f" in {section}" if section else ""
         more = f" ({len(unknown)} such keys)" if len(unknown) > 1 else ""
         raise GenopredError(
-            f"{source}: unknown key {shortened(unknown[0])!r}{inside}{near(unknown[0], known)}{more}; known: "
-            f"{', '.join(known)}."
+            f"{source}: unknown key {shortened(unknown[0])!r}{inside}{more}; known: {', '.join(known)}."
+            f"{did_you_mean(unknown[0], known)}"
         )
 
 

@@ -14,8 +14,8 @@ FEATURES = "Features"
 class Features(SequenceModel, Genotypes, Genes, People, Seeded):
     """Predict, with a sequence model, from each person's own two sequences of every gene.
 
-    Writes one parquet file a gene (people x tracks), reference.parquet, genes.tsv and manifest.json into the folder OUT,
-    and timing.tsv. A gene whose file is there and fits is not computed again.
+    Writes one parquet file a gene (people x tracks), reference.parquet, genes.tsv and manifest.json into the folder
+    OUT, and timing.tsv. A gene whose file is there and fits is not computed again.
 
     Attributes
     ----------

@@ -239,7 +239,8 @@ class Outcome(Settings):
     transform
         Of the expression of each gene.
     residualize
-        Take the covariates out within each training fold (fold), over everyone first as TWAS do (global), or not (none).
+        Take the covariates out within each training fold (fold), over everyone first as TWAS do (global), or not
+        (none).
     """
 
     PANEL: ClassVar[str] = EXPRESSION
@@ -301,8 +302,8 @@ class SequenceModel(Settings):
     fasta
         Reference of the build of genotypes or SNPs, .gz (bgzip) or not.
     model
-        enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id, xpresso:FILE.h5,
-        the folder of a genopred train run, or the name of a package's model.
+        enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id,
+        xpresso:FILE.h5, the folder of a genopred train run, or the name of a package's model.
     dtype
         Precision.
     device

@@ -29,8 +29,8 @@ class Prs(Cohort, Outcome, Folds, Seeded):
     everyone; the table says how well they predict people they had not seen. With --pheno or --sumstats, index variants
     of clumps over all chromosomes are scored at every pair of thresholds. With --score, given weights are applied as by
     plink. Writes OUT.weights, OUT.scores, OUT.clumps, OUT.accuracy, OUT.models (as .tsv and .parquet, those that apply)
-    and OUT.matched.tsv: alleles and samples matched, swapped, dropped, and why. A run with --expression that was stopped
-    goes on when the same command is given again.
+    and OUT.matched.tsv: alleles and samples matched, swapped, dropped, and why. A run with --expression that was
+    stopped goes on when the same command is given again.
 
     Attributes
     ----------
@@ -59,8 +59,8 @@ class Prs(Cohort, Outcome, Folds, Seeded):
     ambiguous
         A/T and C/G variants; by default kept with --score, dropped with --sumstats.
     min_match
-        Refuse to score where less of the variants of --score match; of --sumstats: of these or the genotypes', whichever
-        are fewer.
+        Refuse to score where less of the variants of --score match; of --sumstats: of these or the genotypes',
+        whichever are fewer.
     clump_p1
         Index variants have p up to this. Of several, genes' training people choose; else each is scored.
     clump_p2

@@ -1,4 +1,4 @@
-"""Make the goldens of test_genetics_eqtl.py: a small cut of GEUVADIS, and what the peers say of it.
+"""Make the goldens of test_genetics_eqtl_*.py: a small cut of GEUVADIS, and what the peers say of it.
 
     python tests/golden/eqtl/make.py --tensorqtl PYTHON
 
@@ -76,7 +76,7 @@ cat(f$sigma2, "\\n", f$V, "\\n", f$pip, "\\n", tail(f$elbo, 1), "\\n", sets, "\\
 
 def residuals(work: Path) -> tuple[np.ndarray, np.ndarray]:
     """Residual dosages and expression of the third gene, which has two signals."""
-    from genopred.genetics.eqtl import cis_model, residual_dosage
+    from genopred.genetics.eqtl.scan import cis_model, residual_dosage
     from genopred.io.covariates import read_covariates
     from genopred.io.expression import read_expression
     from genopred.io.vcf import read_vcf

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genopred.pipelines import demo_page
+from genopred.pipelines.demo import contrast
+from genopred.report.pages import demo as demo_page
 from genopred.types import SCORE_SCHEMA
 
 REGIONS = [
@@ -27,7 +28,7 @@ def result(values, method="stack-xgboost"):
     return SimpleNamespace(scores=scores, summary=summary, stack=method)
 
 
-def found(both, alone=None, **other):
+def found(both, alone=None, before=None, **other):
     base = {
         "card": {"split": {"regions": REGIONS}},
         "model": {"name": "m", "window": 8192, "bin_size": 128, "tracks": ("a", "b")},
@@ -43,6 +44,7 @@ def found(both, alone=None, **other):
         ),
         "both": None if both is None else result(both),
         "alone": None if both is None else result(alone or both),
+        "contrast": None if both is None else contrast(result(before or both), result(both)),
         "overlap": None,
         "eqtl": pl.DataFrame({"qval": [0.01, 0.5]}),
     }
@@ -63,16 +65,16 @@ def test_what_features_add_is_said_whatever_its_sign(shift, verdict):
     after = before + shift + rng.normal(0, 0.01, 28)
     if shift == 0:
         after -= (after - before).mean()
-    said = demo_page.added(result(before.tolist()), found(after.tolist()))
+    said = demo_page.added(found(after.tolist(), before=before.tolist()))
     assert verdict in said
-    row = demo_page.contrast(result(before.tolist()), result(after.tolist()))
+    row = contrast(result(before.tolist()), result(after.tolist()))
     assert row["delta_r2"] == pytest.approx((after - before).mean()) and row["delta_low"] < row["delta_high"]
 
 
 def test_few_genes_and_no_learner_are_said():
-    assert "in 2 genes, too few to tell" in demo_page.added(result([0.1, 0.2]), found([0.2, 0.3]))
-    assert "in 1 gene, too few" in demo_page.added(result([0.1]), found([0.2]))
-    assert "None of the chosen learners" in demo_page.added(result([0.1]), found(None))
+    assert "in 2 genes, too few to tell" in demo_page.added(found([0.2, 0.3], before=[0.1, 0.2]))
+    assert "in 1 gene, too few" in demo_page.added(found([0.2], before=[0.1]))
+    assert "None of the chosen learners" in demo_page.added(found(None))
 
 
 def test_genes_are_placed_in_the_models_split_by_their_windows():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from genopred.pipelines.overlap import RESULT_SCHEMA
-from genopred.pipelines.overlap_page import _shown, reading
+from genopred.genetics.overlap.comparison import RESULT_SCHEMA
+from genopred.report.pages.overlap import _shown, reading
 
 
 def row(**values):

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from genopred.genetics.overlap import NULLS
-from genopred.learning.evaluate import summarise
-from genopred.pipelines import stack
 from genopred.report.tables import Cell, GeneNames, Grid, estimate, interval, number, p_value, significant
-from genopred.settings import Stack
 from genopred.types import plain_chrom
 
 if TYPE_CHECKING:
-    from genopred.pipelines.demo import Locus
-    from genopred.pipelines.demo import OfSequence as Found
     from genopred.report.page import Section
 
+#: The model's track that is closest to what was measured in these people: accessibility in one such cell line.
+TRACK = "GM12878 accessibility"
+#: False discovery rate at which a gene counts as having an eQTL.
+FDR = 0.05
+#: SNPs of each gene that the two rankings are compared by.
+TOP = 3
+#: How far around its TSS the SNPs of the gene in the picture are scored.
+REACH = 50_000
 #: What to subtract from a GRCh37 position of the slice for its place in GRCh38, to within 15 bp.
 SHIFT = 396_004
 SCORES = ("baseline-prs", "pt-prs")
@@ -29,48 +31,113 @@ SCORES = ("baseline-prs", "pt-prs")
 _FEW_GENES = 6
 
 
-def write(settings: Stack, result: stack.StackResult, found: Found | None, lines: Mapping[str, Sequence[str]]) -> Path:
-    """Write the page over that of the stack.
+@dataclass(frozen=True)
+class Locus:
+    """What the model says of the SNPs near one gene with an eQTL.
+
+    Attributes
+    ----------
+    gene : dict
+        Row of the expression file's genes: gene_id, chrom, tss, strand.
+    lead : dict
+        Of the gene's SNPs that are in the model's window, the one with the smallest p-value: a row of `snps`.
+    snps : polars.DataFrame
+        variant_id, pos, pval_nominal, slope, r2 (with the lead), effect (of ALT on the accessibility around the SNP
+        itself; null beyond `REACH`).
+    mutations : polars.DataFrame
+        Every change of the bases around the lead (`genopred.sequence.effects.EFFECT_SCHEMA`).
+    """
+
+    gene: dict[str, Any]
+    lead: dict[str, Any]
+    snps: pl.DataFrame = field(repr=False)
+    mutations: pl.DataFrame = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the sequence model adds to the demonstration.
+
+    Attributes
+    ----------
+    card : dict
+        What the model says of itself (`genopred.sequence.checkpoint.CheckpointInfo`).
+    model : dict
+        name, window, bin_size, tracks.
+    features : polars.DataFrame
+        gene_id, chrom, tss, strand, snvs, haplotypes, distinct (windows), spread (standard deviation over people of
+        `TRACK`'s feature over its mean).
+    values : dict
+        For each gene `TRACK`'s feature of each person, in percent of the mean over people less 100.
+    alone, both : StackResult or None
+        From sequence features alone, and beside genotypes; None where no learner chosen can take them.
+    contrast : dict or None
+        The stack on both against the one on genotypes, paired over genes: a row of `compared`'s kind.
+    compared : polars.DataFrame or None
+        `genopred.learning.evaluate.summarise` of all three, genotypes the reference.
+    eqtl : polars.DataFrame
+        Permutation pass of the genes (`genopred.genetics.eqtl.beta.PERMUTATION_SCHEMA`, qval).
+    effects : polars.DataFrame or None
+        Of the SNPs in the windows of genes with an eQTL; None where there is no such gene.
+    overlap : OverlapResult or None
+        None where too few SNPs are left to rank.
+    locus : Locus or None
+    """
+
+    card: Mapping[str, Any]
+    model: Mapping[str, Any]
+    features: pl.DataFrame = field(repr=False)
+    values: Mapping[str, Any] = field(repr=False)
+    alone: Any
+    both: Any
+    contrast: Mapping[str, Any] | None
+    compared: pl.DataFrame | None = field(repr=False)
+    eqtl: pl.DataFrame = field(repr=False)
+    effects: pl.DataFrame | None = field(repr=False)
+    overlap: Any = field(repr=False)
+    locus: Locus | None
+
+
+def sections(
+    result: Any,
+    predictions: pl.LazyFrame,
+    found: Found | None,
+    lines: Mapping[str, Sequence[str]],
+    nulls: Mapping[str, str],
+) -> tuple[list[Section], list[Section]]:
+    """What the page shows before and after the sections of the stack.
 
     Parameters
     ----------
-    settings : genopred.settings.Stack
-        Of the run on genotypes alone.
     result : StackResult
-    found : OfSequence or None
-        What the sequence model adds (`genopred.pipelines.demo.OfSequence`); None without torch.
+        Of genotypes alone.
+    predictions : polars.LazyFrame
+        Of the same run.
+    found : Found or None
+        What the sequence model adds; None without torch.
     lines : mapping of str to sequence of str
         As from `lines`; without torch they say what is left out.
+    nulls : mapping of str to str
+        What each null of the overlap keeps and what it breaks.
 
     Returns
     -------
-    pathlib.Path
+    list of Section, list of Section
     """
     from genopred.report.page import Section
 
-    first = [scores_section(settings, result)]
-    last: list[Section] = []
+    scores = scores_section(result, predictions)
     if found is None:
-        last += [Section(heading, tuple(text)) for heading, text in lines.items()]
-    else:
-        names = GeneNames(result.symbols)
-        first = [model_section(found), features_section(found, names), *first]
-        last += [added_section(result, found), effects_section(found, names), overlap_section(found)]
-    stack.write_report(
-        settings,
-        result,
-        last,
-        first=first,
-        title="genopred demo: gene expression from DNA",
-        lead=lead(result, found),
-    )
-    return result.page
+        return [scores], [Section(heading, tuple(text)) for heading, text in lines.items()]
+    names = GeneNames(result.symbols)
+    first = [model_section(found), features_section(found, names), scores]
+    return first, [added_section(result, found), effects_section(found, names), overlap_section(found, nulls)]
 
 
 # --- words -----------------------------------------------------------------------------------------------------
 
 
-def lead(result: stack.StackResult, found: Found | None) -> list[str]:
+def lead(result: Any, found: Found | None) -> list[str]:
     """What data and model are, for someone who has never seen genopred."""
     people = int(result.scores["n"].to_numpy().max())
     genes = result.scores["gene_id"].n_unique()
@@ -91,11 +158,11 @@ def lead(result: stack.StackResult, found: Found | None) -> list[str]:
     return out
 
 
-def _in_short(result: stack.StackResult, found: Found) -> str:
+def _in_short(result: Any, found: Found) -> str:
     mean = float(result.summary.filter(pl.col("method") == result.stack)["mean_r2"][0])
     out = f"In short: genotypes explain {100 * mean:.1f} % of the differences between held-out people on average"
-    if found.both is not None:
-        row = contrast(result, found.both)
+    if found.contrast is not None:
+        row = found.contrast
         out += (
             f"; with the sequence model's features added it is {100 * row['mean_r2']:.1f} %, a difference that these "
             f"genes {'show to be more than chance' if _sure(row) else 'cannot tell from none'}"
@@ -110,11 +177,11 @@ def _in_short(result: stack.StackResult, found: Found) -> str:
     return out + "."
 
 
-def lines(result: stack.StackResult, found: Found) -> dict[str, tuple[str, ...]]:
+def lines(found: Found) -> dict[str, tuple[str, ...]]:
     """The short answers, the same on the screen and on the page."""
     return {
         "Sequence features": (_features_line(found),),
-        "What they add": (added(result, found),),
+        "What they add": (added(found),),
         "SNP effects and eQTLs": (_eqtl_line(found), overlapped(found)),
     }
 
@@ -170,7 +237,6 @@ def _where(found: Found) -> str:
 
 
 def _features_line(found: Found) -> str:
-    from genopred.pipelines.demo import TRACK
 
     t = found.features
     haplotypes, distinct = int(t["haplotypes"].sum()), int(t["distinct"].sum())
@@ -184,11 +250,11 @@ def _features_line(found: Found) -> str:
     )
 
 
-def added(result: stack.StackResult, found: Found) -> str:
+def added(found: Found) -> str:
     """What sequence features add to genotypes, with its interval, whatever its sign."""
-    if found.both is None or found.alone is None:
+    if found.contrast is None:
         return "None of the chosen learners can take sequence features, so they were not tried as inputs."
-    row = contrast(result, found.both)
+    row = found.contrast
     alone = float(found.alone.summary.filter(pl.col("method") == found.alone.stack)["mean_r2"][0])
     start = (
         f"From the {len(found.model['tracks'])} sequence features of a gene alone the stack reaches a mean R² of "
@@ -217,13 +283,7 @@ def _sure(row: Mapping[str, Any]) -> bool:
     return bool(row["n_genes"] >= _FEW_GENES and apart and row["p_wilcoxon"] <= 0.05)
 
 
-def contrast(without: stack.StackResult, with_features: stack.StackResult) -> dict[str, Any]:
-    """The stack with sequence features against the one without, paired over genes: a row of `summarise`."""
-    table = _side_by_side({"genotype": without, "both": with_features})
-    return summarise(table, "genotype").row(by_predicate=pl.col("method") == "both", named=True)
-
-
-def _side_by_side(results: Mapping[str, stack.StackResult]) -> pl.DataFrame:
+def side_by_side(results: Mapping[str, Any]) -> pl.DataFrame:
     """Scores of the stack of several runs, under their names, of the genes that all of them have."""
     tables = [of.scores.filter(pl.col("method") == of.stack) for of in results.values()]
     common = set.intersection(*(set(table["gene_id"].to_list()) for table in tables))
@@ -234,7 +294,6 @@ def _side_by_side(results: Mapping[str, stack.StackResult]) -> pl.DataFrame:
 
 
 def _eqtl_line(found: Found) -> str:
-    from genopred.pipelines.demo import FDR
 
     hits = int((found.eqtl["qval"] <= FDR).sum())
     return (
@@ -245,7 +304,6 @@ def _eqtl_line(found: Found) -> str:
 
 def overlapped(found: Found) -> str:
     """Whether the model puts the same SNPs first as the eQTLs do."""
-    from genopred.pipelines.demo import TOP
 
     if found.overlap is None:
         return "Too few SNPs lie in the model's windows of such genes to ask whether it puts the same ones first."
@@ -336,7 +394,6 @@ def _bases(regions: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 def features_section(found: Found, names: GeneNames) -> Section:
     """What the model says of each person, gene by gene."""
-    from genopred.pipelines.demo import TRACK
     from genopred.report.figures import WIDTHS, in_widths, spreads
     from genopred.report.page import Section
 
@@ -345,9 +402,10 @@ def features_section(found: Found, names: GeneNames) -> Section:
     values = {gene: found.values[gene] for gene in order}
     label = f"{TRACK} at the gene's start, percent from the mean"
     shown = table.select(
-        Gene="gene_id",
-        SNPs="snvs",
-        **{"Different sequences": "distinct", "Spread, %": 100 * pl.col("spread")},
+        pl.col("gene_id").alias("Gene"),
+        pl.col("snvs").alias("SNPs"),
+        pl.col("distinct").alias("Different sequences"),
+        (100 * pl.col("spread")).alias("Spread, %"),
     )
     parts = split_of(found.card, table, found.model["window"])
     if parts:
@@ -379,7 +437,7 @@ def features_section(found: Found, names: GeneNames) -> Section:
     )
 
 
-def scores_section(settings: Stack, result: stack.StackResult) -> Section:
+def scores_section(result: Any, predictions: pl.LazyFrame) -> Section:
     """The polygenic scores beside the stack."""
     from genopred.report.figures import best_genes, predicted_scatter, r2_against_r2
     from genopred.report.page import Section
@@ -395,14 +453,10 @@ def scores_section(settings: Stack, result: stack.StackResult) -> Section:
     )
     main, names = methods[-1], GeneNames(result.symbols)
     gene, r2 = best_genes(result.scores, main, 1)[0]
-    predictions = (
-        pl.scan_parquet(settings.out / "predictions.parquet")
-        .filter((pl.col("gene_id") == gene) & (pl.col("method") == main))
-        .collect()
-    )
+    shown = predictions.filter((pl.col("gene_id") == gene) & (pl.col("method") == main)).collect()
     figures: list[tuple[Any, ...]] = [
         (
-            predicted_scatter(predictions, gene, main, r2, names=names),
+            predicted_scatter(shown, gene, main, r2, names=names),
             f"{names.full(gene)}: its {main} in each held-out person (predicted) against expression (measured). Along "
             "the dashed line both are equal.",
         )
@@ -427,17 +481,17 @@ def scores_section(settings: Stack, result: stack.StackResult) -> Section:
     )
 
 
-def added_section(result: stack.StackResult, found: Found) -> Section:
+def added_section(result: Any, found: Found) -> Section:
     """Sequence features as further inputs of the stack."""
     from genopred.report.figures import r2_against_r2
     from genopred.report.page import Section
 
     title = "Do sequence features add to genotypes?"
-    if found.both is None or found.alone is None:
-        return Section(title, (added(result, found),))
-    scores = _side_by_side({"genotypes": result, "sequence": found.alone, "both": found.both})
+    if found.compared is None:
+        return Section(title, (added(found),))
+    scores = side_by_side({"genotypes": result, "sequence": found.alone, "both": found.both})
     rows = []
-    for row in summarise(scores, "genotypes").iter_rows(named=True):
+    for row in found.compared.iter_rows(named=True):
         mean = Cell(number(row["mean_r2"]), value=row["mean_r2"])
         hits = Cell(str(row["n_significant"]), value=row["n_significant"])
         delta = estimate(row["delta_r2"], row["delta_low"], row["delta_high"], sign=True)
@@ -460,12 +514,11 @@ def added_section(result: stack.StackResult, found: Found) -> Section:
         "matter and how they work together. Folds, people and learners are the same in all three."
     )
     caption = "Held-out people; difference from genotypes alone with its 95 % interval, paired over genes."
-    return Section(title, (added(result, found), note), figures=figures, tables=((table, caption),), wide=False)
+    return Section(title, (added(found), note), figures=figures, tables=((table, caption),), wide=False)
 
 
 def effects_section(found: Found, names: GeneNames) -> Section:
     """One locus: eQTL p-values, the model's effects of the same SNPs, and every change around one of them."""
-    from genopred.pipelines.demo import REACH, TRACK
     from genopred.report.figures import in_widths
     from genopred.report.locus import locus_plot
     from genopred.report.page import Section
@@ -517,7 +570,6 @@ def _distance(here: Locus) -> str:
 
 
 def _mutation_figures(here: Locus) -> tuple[Any, ...]:
-    from genopred.pipelines.demo import TRACK
     from genopred.report.figures import in_widths
     from genopred.report.figures_ism import mutagenesis
 
@@ -540,9 +592,8 @@ def _mutation_figures(here: Locus) -> tuple[Any, ...]:
     )
 
 
-def overlap_section(found: Found) -> Section:
+def overlap_section(found: Found, nulls: Mapping[str, str]) -> Section:
     """The two rankings of SNPs over all genes with an eQTL."""
-    from genopred.pipelines.demo import TOP, TRACK
     from genopred.report.figures import in_widths
     from genopred.report.locus import overlap_figure
     from genopred.report.page import Section
@@ -564,7 +615,7 @@ def overlap_section(found: Found) -> Section:
         seen = Cell(significant(row["value"]), value=row["value"])
         rows.append([Cell(measures[row["measure"]]), seen, Cell(row["null"]), expected, p])
     table = Grid(["Measure", "Found", "Null", "Expected", "p"], rows)
-    known = [f"{name}: {NULLS[name]}" for name in plain["null"].unique(maintain_order=True).to_list() if name in NULLS]
+    known = [f"{name}: {nulls[name]}" for name in plain["null"].unique(maintain_order=True).to_list() if name in nulls]
     return Section(
         title,
         (

@@ -1,0 +1,1 @@
+"""Expression QTL in cis: scan, beta approximation, q-values, independent signals."""

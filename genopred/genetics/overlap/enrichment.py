@@ -1,0 +1,221 @@
+"""Scores of a set of SNPs against all others and against SNPs like them; signs of effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from genopred.errors import GenopredError
+from genopred.genetics.overlap.rankings import centred_ranks, codes
+
+Floats = NDArray[np.float64]
+
+
+def average_precision(score: ArrayLike, member: ArrayLike, group: ArrayLike | None = None) -> float:
+    """Mean over members of the share of members among all SNPs scored at least as high: area under precision-recall.
+
+    With groups the mean over groups that have members. A score without information gets about the share of members.
+
+    Examples
+    --------
+    >>> round(average_precision([0.9, 0.8, 0.7, 0.1], [True, False, True, False]), 4)
+    0.8333
+    """
+    s, hit = np.asarray(score, dtype=np.float64), np.asarray(member, dtype=bool)
+    code = np.zeros(len(s), dtype=np.int64) if group is None else np.asarray(group)
+    if not hit.any():
+        return float("nan")
+    # Sorted by group, best first: both counts run from each group's start to the end of the SNP's run of ties.
+    order = np.lexsort((-s, code))
+    s, hit, code = s[order], hit[order], code[order]
+    last = np.append((s[1:] != s[:-1]) | (code[1:] != code[:-1]), True)
+    end = np.flatnonzero(last)[np.concatenate([[0], np.cumsum(last)[:-1]])] + 1
+    new = np.concatenate([[True], code[1:] != code[:-1]])
+    start = np.flatnonzero(new)[np.cumsum(new) - 1]
+    found = np.concatenate([[0], np.cumsum(hit)])
+    precision = ((found[end] - found[start]) / (end - start))[hit]
+    which = (np.cumsum(new) - 1)[hit]
+    members = np.bincount(which)
+    return float(np.mean(np.bincount(which, precision)[members > 0] / members[members > 0]))
+
+
+def precision_recall(score: ArrayLike, member: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Precision and recall at every distinct threshold, highest first, and the thresholds.
+
+    Parameters
+    ----------
+    score : array, shape (M,)
+    member : array of bool, shape (M,)
+        E.g. in a credible set.
+
+    Returns
+    -------
+    precision, recall, threshold : arrays
+    """
+    s, hit = np.asarray(score, dtype=np.float64), np.asarray(member, dtype=bool)
+    if not hit.any():
+        raise GenopredError("precision_recall: no SNP is a member of the set; nothing can be recalled.")
+    order = np.argsort(-s, kind="stable")
+    s, hit = s[order], hit[order]
+    last = np.flatnonzero(np.append(s[1:] != s[:-1], True))
+    found = np.cumsum(hit)[last]
+    return found / (last + 1), found / hit.sum(), s[last]
+
+
+@dataclass(frozen=True)
+class Enrichment:
+    """How the scores of a set compare with those of SNPs matched to it. Made by `matched_enrichment`.
+
+    Attributes
+    ----------
+    n : int
+        Members with at least one control.
+    unmatched : int
+        Members without.
+    mean, control : float
+        Mean percentile (0 to 1) of the members' scores, and of matched draws.
+    low, high : float
+        95 % of the matched draws.
+    ratio : float
+        Mean score of the members over that of their controls.
+    p : float
+        One-sided: share of draws with at least the members' mean percentile.
+    """
+
+    n: int
+    unmatched: int
+    mean: float
+    control: float
+    low: float
+    high: float
+    ratio: float
+    p: float
+
+
+def matched_enrichment(
+    score: ArrayLike,
+    member: ArrayLike,
+    match: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    n_bins: int = 5,
+    n: int = 10_000,
+    seed: int = 1,
+) -> Enrichment:
+    """Are the scores of a set higher than those of SNPs of like frequency, distance to the TSS and LD?
+
+    Each property is cut into `n_bins` bins of equal counts; a member's controls are the non-members in the same bins
+    of all. Every draw takes one control a member. Scores are compared as percentiles within their group, so that a
+    few giants do not decide.
+
+    Parameters
+    ----------
+    score : array, shape (M,)
+        E.g. |effect|.
+    member : array of bool, shape (M,)
+    match : array, shape (M, C)
+        Properties to match: MAF, |distance to TSS|, LD score.
+    group : array, shape (M,), optional
+        Genes.
+    n_bins, n, seed : int
+
+    Returns
+    -------
+    Enrichment
+
+    Raises
+    ------
+    GenopredError
+        If there is no member, or none has a control.
+    """
+    s, hit = np.asarray(score, dtype=np.float64), np.asarray(member, dtype=bool)
+    x = np.asarray(match, dtype=np.float64)
+    x = x[:, None] if x.ndim == 1 else x
+    if x.shape[:1] != s.shape or hit.shape != s.shape or not np.isfinite(x).all():
+        raise GenopredError("matched_enrichment: score, member and match need one finite row a SNP.")
+    if not hit.any():
+        raise GenopredError("matched_enrichment: no SNP is a member of the set.")
+    code = np.zeros(len(s), dtype=np.int64) if group is None else codes(group)
+    size = np.bincount(code)[code]
+    percentile = (centred_ranks(s, code) + size / 2) / size
+    stratum = np.zeros(len(s), dtype=np.int64)
+    for column in x.T:
+        cut = np.unique(np.quantile(column, np.linspace(0, 1, n_bins + 1)[1:-1]))
+        stratum = stratum * (n_bins + 1) + np.searchsorted(cut, column, side="right")
+    stratum = codes(stratum)
+    order = np.argsort(stratum[~hit], kind="stable")
+    controls = np.flatnonzero(~hit)[order]
+    count = np.bincount(stratum[~hit], minlength=stratum.max() + 1)
+    start = np.cumsum(count) - count
+    cases = np.flatnonzero(hit)
+    matched = cases[count[stratum[cases]] > 0]
+    if not matched.size:
+        raise GenopredError(
+            "matched_enrichment: no member has a control in its bins; take fewer properties or bins, or more SNPs."
+        )
+    rng = np.random.default_rng(seed)
+    where = stratum[matched]
+    observed = float(percentile[matched].mean())
+    draws = np.array([percentile[controls[start[where] + rng.integers(0, count[where])]].mean() for _ in range(n)])
+    total = np.bincount(stratum[~hit], s[~hit], minlength=len(count))[where] / count[where]
+    below = float(total.mean())
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Enrichment(
+        len(matched),
+        len(cases) - len(matched),
+        observed,
+        float(draws.mean()),
+        float(low),
+        float(high),
+        float(s[matched].mean() / below) if below else float("nan"),
+        float((1 + np.sum(draws >= observed - 1e-12)) / (n + 1)),
+    )
+
+
+def sign_agreement(a: ArrayLike, b: ArrayLike) -> tuple[int, int, tuple[float, float], float]:
+    """How often two effects of the same allele have the same sign; zeros are left out.
+
+    The test takes SNPs as independent: give one SNP a locus.
+
+    Returns
+    -------
+    same, n : int
+    interval : (float, float)
+        Of the share, exact (Clopper and Pearson).
+    p : float
+        Two-sided binomial against one half.
+
+    Examples
+    --------
+    >>> same, n, bounds, p = sign_agreement([1.0, -2.0, 0.5, 0.0], [0.3, -0.1, -4.0, 1.0])
+    >>> same, n, round(p, 2)
+    (2, 3, 1.0)
+    """
+    x, y = np.sign(np.asarray(a, dtype=np.float64)), np.sign(np.asarray(b, dtype=np.float64))
+    used = (x != 0) & (y != 0)
+    n, same = int(used.sum()), int(np.sum(x[used] == y[used]))
+    if not n:
+        return 0, 0, (float("nan"), float("nan")), float("nan")
+    test = stats.binomtest(same, n)
+    bounds = test.proportion_ci(method="exact")
+    return same, n, (float(bounds.low), float(bounds.high)), float(test.pvalue)
+
+
+def member_of(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which rows (gene, id) are among the members (gene and id, or id alone); ids of either table count."""
+    keys = [c for c in ("gene", "id") if c in members.columns and (c == "id" or snps["gene"].null_count() == 0)]
+    wanted = set(members.select(keys).iter_rows())
+    rows = [snps.select(*[k for k in keys if k != "id"], c).iter_rows() for c in ("id", "id_b")]
+    return np.array([x in wanted or y in wanted for x, y in zip(*rows)], dtype=bool)
+
+
+def ranked_members(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which members are among the rows: `member_of` the other way round."""
+    keys = [c for c in ("gene", "id") if c in members.columns and (c == "id" or snps["gene"].null_count() == 0)]
+    rest = [key for key in keys if key != "id"]
+    there = {row for c in ("id", "id_b") for row in snps.select(*rest, c).iter_rows()}
+    return np.array([row in there for row in members.select(keys).iter_rows()], dtype=bool)
