@@ -13,8 +13,8 @@ class Demo(Learners, Seeded):
 
     358 people of the GEUVADIS study and 28 genes in 2 Mb of chromosome 22: polygenic scores, base learners and the
     stack in nested cross-validation; where torch is installed also sequence features, SNP effects and their overlap
-    with eQTLs, by the sequence model that comes with genopred. Ends with the table and the short answers on the screen, and
-    one page in the folder OUT.
+    with eQTLs, by the sequence model that comes with genopred. Ends with the table and the short answers on the
+    screen, and one page in the folder OUT.
 
     Attributes
     ----------
