@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
@@ -58,12 +59,7 @@ def open_cohort(cohort: parts.Cohort) -> Cohort:
     genes = chosen_genes(cohort)
     genotypes = open_genotypes(cohort)
     expression = read_expression(cohort.expression)
-    covariates = None
-    if cohort.covar is not None:
-        known = set(expression.samples.tolist()) | set(genotypes.samples.tolist())
-        covariates = choose_covariates(
-            read_covariates(cohort.covar, samples=known), cohort.covar_name, cohort.n_covariates
-        )
+    covariates = open_covariates(cohort, set(expression.samples.tolist()) | set(genotypes.samples.tolist()))
     floor = cohort.min_overlap
     if floor < 1:
         floor = int(np.ceil(floor * len(expression.samples)))
@@ -82,23 +78,61 @@ def open_cohort(cohort: parts.Cohort) -> Cohort:
     )
 
 
-def choose_covariates(covariates: Covariates, names: tuple[str, ...] | None, first: int | None) -> Covariates | None:
-    """The covariates named, or the first so many; None when none is left."""
+def open_filtered(settings: parts.Cohort) -> tuple[Genotypes, Genotypes, align.Tally]:
+    """Genotypes after --keep and --remove; the same after --extract and --exclude; what these left out."""
+    genotypes = open_genotypes(settings)
+    tally = align.Tally()
+    samples = genotypes.samples.tolist()
+    tally.come("samples", f"in {genotypes.source}", len(samples))
+    for path, flag, stay in ((settings.keep, "--keep", True), (settings.remove, "--remove", False)):
+        if path is not None:
+            listed = set(read_samples(path).tolist())
+            left = [name for name in samples if (name in listed) == stay]
+            if not left:
+                raise AlignmentError(f"{flag} {path} leaves none of {len(samples)} samples ({examples(samples)}).")
+            gone = [name for name in samples if (name in listed) != stay]
+            tally.drop("samples", f"not in {flag}" if stay else f"in {flag}", gone)
+            samples = left
+    genotypes = genotypes.select(samples)
+    tally.use("samples", "scored", len(samples))
+    tally.opened("variants", genotypes.source, genotypes.n_variants, genotypes.notes)
+    fewer = genotypes
+    for path, flag, stay in ((settings.extract, "--extract", True), (settings.exclude, "--exclude", False)):
+        if path is not None:
+            ids = pl.Series(read_ids(path).tolist())
+            use = fewer.variants["id"].is_in(ids.implode()).to_numpy() == stay
+            if not use.any():
+                raise AlignmentError(f"{flag} {path} leaves none of {len(use):,} variants.")
+            tally.drop("variants", f"not in {flag}" if stay else f"in {flag}", int((~use).sum()))
+            fewer = fewer.select(variants=use)
+    return genotypes, fewer, tally
+
+
+def open_covariates(chosen: parts.Covariates, samples: set[str]) -> Covariates | None:
+    """The covariates named, or the first so many; None when none is left.
+
+    Parameters
+    ----------
+    samples : set of str
+        Names by which people are told from covariates, whichever of the two are rows.
+    """
+    if chosen.covar is None:
+        return None
+    covariates = read_covariates(chosen.covar, samples=samples)
     index = np.arange(len(covariates.names))
-    if names is not None:
+    if chosen.covar_name is not None:
         where = {name: i for i, name in enumerate(covariates.names)}
-        absent = [name for name in names if name not in where]
+        absent = [name for name in chosen.covar_name if name not in where]
         if absent:
             raise AlignmentError(
                 f"--covar-name: {examples(absent)} not in {covariates.source}, which has {examples(covariates.names)}."
             )
-        index = np.array([where[name] for name in names], dtype=np.int64)
-    if first is not None:
-        if first > len(index):
-            raise AlignmentError(f"--n-covariates {first}: {covariates.source} has only {len(index)}.")
-        index = index[:first]
+        index = np.array([where[name] for name in chosen.covar_name], dtype=np.int64)
+    if chosen.n_covariates is not None:
+        if chosen.n_covariates > len(index):
+            raise AlignmentError(f"--n-covariates {chosen.n_covariates}: {covariates.source} has only {len(index)}.")
+        index = index[: chosen.n_covariates]
     if not len(index):
         return None
-    return replace(
-        covariates, values=covariates.values[:, index], names=tuple(covariates.names[i] for i in index.tolist())
-    )
+    names = tuple(covariates.names[i] for i in index.tolist())
+    return replace(covariates, values=covariates.values[:, index], names=names)
