@@ -19,7 +19,6 @@ from genopred.report.tables import (
     p_value,
     significant,
     summary_cells,
-    summary_markdown,
     summary_table,
     summary_tsv,
 )
@@ -87,13 +86,6 @@ def test_nothing_is_cut_and_narrow_terminals_get_the_main_columns(summary, width
     assert "elastic-net" in text and "R²" in text
     if width >= 150:
         assert "MAE" in text and "Wilcoxon" in text
-
-
-def test_markdown_has_one_row_a_method_and_bold_for_the_best(summary):
-    lines = summary_markdown(summary).splitlines()
-    assert len(lines) == 2 + summary.height
-    assert len({line.count("|") for line in lines}) == 1
-    assert "**" in lines[2]
 
 
 def test_tsv_reads_back(summary):

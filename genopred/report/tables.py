@@ -373,38 +373,6 @@ def _that_fit(headings: list[str], rows: list[list[Cell]], width: int) -> list[i
     return kept
 
 
-def summary_markdown(summary: pl.DataFrame) -> str:
-    """The comparison as a Markdown table; the best of each column is bold.
-
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        Columns of `SUMMARY_COLUMNS`.
-
-    Returns
-    -------
-    str
-    """
-    headings, rows = summary_cells(summary)
-    return markdown_table(
-        headings, [[f"**{cell.whole}**" if cell.best else cell.whole for cell in row] for row in rows]
-    )
-
-
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, first column to the left and the others to the right.
-
-    >>> print(markdown_table(["a", "b"], [["x", "1"]]))
-    | a | b |
-    |---|---:|
-    | x | 1 |
-    <BLANKLINE>
-    """
-    rule = "|" + "|".join("---" if i == 0 else "---:" for i in range(len(headings))) + "|"
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (headings, *rows)]
-    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
-
-
 def summary_tsv(summary: pl.DataFrame) -> str:
     """All columns of the comparison as TSV, six decimals, p-values with six significant digits.
 
