@@ -43,7 +43,7 @@ def learn(settings: Prs, job: Run) -> PrsResult:
         )
     train = train_mask(settings, genotypes.samples)
     people = genotypes.select(genotypes.samples[train])
-    how = {"p2": settings.clump_p2, "kb": settings.clump_kb, "method": settings.ld}
+    how: dict[str, Any] = {"p2": settings.clump_p2, "kb": settings.clump_kb, "method": settings.ld}
     weights, clumps = clump_chromosomes(people, effects, settings.clump_p1, settings.clump_r2, **how)
     tally.note("variants", "index variants of at least one clump", weights["column"].n_unique())
     table = score_table(genotypes, weights, train, _summing(settings), progress=job.step)

@@ -97,18 +97,20 @@ class Run:
         """Where an output of this name lies."""
         return _named(self.out, name, self.prefix)
 
-    def settle(self, **computed: Any) -> bool:
+    def settle(self, *, anew: bool = False, **computed: Any) -> bool:
         """Go on with what is at `out`, refuse it, or remove it; see `settle`.
 
         Parameters
         ----------
+        anew : bool
+            Whatever `resume` says, remove it.
         **computed
             What the results depend on beside the settings, or in place of some.
         """
         fields = declared(type(self.settings))
         spelt = {fields[name].flag if name in fields else name: value for name, value in computed.items()}
         known = fingerprint(self.settings.that_matter() | spelt)
-        going_on = settle(self.out, known, self.outputs, resume=self.settings.resume, prefix=self.prefix)
+        going_on = settle(self.out, known, self.outputs, resume=self.settings.resume and not anew, prefix=self.prefix)
         if going_on:
             log.info(f"going on with what an earlier run of the same settings left at {self.out}")
         return going_on

@@ -5,11 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
+from genopred.errors import GenopredError, examples, repeated
 from genopred.settings.declare import MOST, Option, names, settings
 from genopred.settings.parts import RUN, Genotypes, Seeded
 
 TABLES = "Tables of SNPs (TSV, CSV, parquet)"
 TESTS = "What is tested"
+
+#: Null models, and properties that SNPs are matched for.
+NULLS = ("permutation", "shift", "blocks", "phenotype")
+MATCHED = ("maf", "distance", "ld")
 
 _COLUMN = Option(metavar="COLUMN")
 
@@ -124,11 +129,22 @@ class Overlap(Genotypes, Seeded):
     min_pip: Annotated[float, Option(low=0, high=1)] = 0.0
     k: Annotated[tuple[int, ...], Option(metavar="K,...", low=1, high=10_000_000, read=names, panel=TESTS)] = (50,)
     null: Annotated[tuple[str, ...] | None, Option(metavar="A,B,...", read=names, panel=TESTS)] = None
-    draws: Annotated[int, Option(metavar="N", low=1, high=10_000_000, panel=TESTS)] = 10_000
-    resamples: Annotated[int, Option(metavar="N", low=0, high=MOST, panel=TESTS)] = 1000
+    draws: Annotated[int, Option(metavar="N", low=100, high=10_000_000, panel=TESTS)] = 10_000
+    resamples: Annotated[int, Option(metavar="N", low=100, high=MOST, panel=TESTS)] = 1000
     match: Annotated[tuple[str, ...], Option(metavar="A,B,...", read=names, panel=TESTS)] = ("maf", "distance", "ld")
     clump_r2: Annotated[float, Option(low=0, high=1, panel=TESTS)] = 0.5
     clump_kb: Annotated[float, Option(low=0, high=1e6, panel=TESTS)] = 250.0
     recipe: Annotated[Literal["founding-study"] | None, Option(panel=TESTS)] = None
     gtf: Annotated[Path | None, Option(metavar="FILE", panel=RUN)] = None
     figures: Annotated[Literal["png", "svg", "none"], Option(panel=RUN)] = "png"
+
+    def check(self) -> None:
+        if not self.a:
+            raise GenopredError("--a: no table; give at least one.")
+        twice = sorted(repeated(file.name for file in (*self.a, self.b)))
+        if twice:
+            raise GenopredError(f"two tables are called {twice[0]!r}; name them apart: --a full=FILE --a tracks=FILE.")
+        for flag, given, known in (("--null", self.null or (), NULLS), ("--match", self.match, MATCHED)):
+            unknown = [name for name in given if name not in known]
+            if unknown:
+                raise GenopredError(f"{flag}: {examples(unknown)} unknown; choose among {', '.join(known)}.")
