@@ -12,7 +12,6 @@ from cyclopts.exceptions import (
     CoercionError,
     CycloptsError,
     MissingArgumentError,
-    RepeatArgumentError,
     UnusedCliTokensError,
 )
 
@@ -71,7 +70,10 @@ def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
         assert workflow is not None  # noqa: S101 - cyclopts calls the command that was chosen
         named = dict(zip((f.name for f in declared(workflow).values() if f.option.argument), arguments))
         values: dict[str, Any] = {"command": command_line, **named, **given}
-        asked.append((chosen, workflow(**values)))
+        try:
+            asked.append((chosen, workflow(**values)))
+        except GenopredError as wrong:
+            raise UsageError(str(wrong)) from None
 
     app = App(
         name="genopred", help=_ABOUT, help_format="plaintext", help_flags=("--help", "-h"), version_flags=(),
@@ -124,6 +126,8 @@ def _parameters(workflow: type[Output]) -> list[inspect.Parameter]:
             "show_default": _default(field),
             "required": field.required,
             "negative": field.option.off or "",
+            # the last counts, so that a script's options can be overridden
+            "allow_repeating": True,
         }
         if not field.switch:
             spelt |= {"metavar": _metavar(field), "converter": _texts if field.option.each else _text, "n_tokens": 1}
@@ -159,7 +163,7 @@ def _default(field: Declared) -> Any:
 
 
 def _text(_: Any, tokens: Sequence[Token]) -> str:
-    return tokens[0].value
+    return tokens[-1].value
 
 
 def _texts(_: Any, tokens: Sequence[Token]) -> list[str]:
@@ -171,8 +175,6 @@ def _line(wrong: CycloptsError, words: Sequence[str]) -> str:
     said = " ".join(str(wrong).split())
     token = getattr(wrong, "token", None)
     flag = (token.keyword if token is not None else None) or ""
-    if isinstance(wrong, RepeatArgumentError):
-        return f"{flag} is given more than once; give it once."
     if isinstance(wrong, MissingArgumentError) and wrong.argument is not None:
         flag = next((name for name in wrong.argument.names if name.startswith("--")), "")
         if flag in words:

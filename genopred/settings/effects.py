@@ -21,10 +21,10 @@ class Region(NamedTuple):
     end: int
 
 
-def region(text: Any) -> Region:
+def stretch(text: Any) -> Region:
     """A stretch as people write it: 1-based, both ends inside.
 
-    >>> region("chr22:29,190,000-29,190,200")
+    >>> stretch("chr22:29,190,000-29,190,200")
     Region(chrom='chr22', start=29189999, end=29190200)
     """
     if hasattr(text, "chrom"):
@@ -89,7 +89,7 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
     NEEDS_GENOTYPES: ClassVar[bool] = False
 
     snps: Annotated[Path | None, Option(metavar="FILE", panel=SNPS)] = None
-    region: Annotated[Region | None, Option(metavar="CHROM:A-B", read=region, panel=SNPS)] = None
+    region: Annotated[Region | None, Option(metavar="CHROM:A-B", read=stretch, panel=SNPS)] = None
     expression: Annotated[Path | None, Option(metavar="FILE", panel=GENES)] = None
     gtf: Annotated[Path | None, Option(metavar="FILE", panel=GENES)] = None
     upstream: Annotated[int | None, Option(metavar="SIZE", low=1, high=MOST_BASES, read=base_pairs, panel=GENES)] = None
@@ -104,7 +104,7 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
     over_tracks: Literal["mean", "sum", "each"] = "mean"
     pseudocount: Annotated[float, Option(low=0, high=1e9)] = 1.0
     mode: Annotated[Literal["exact", "linear"], Option(panel=MODEL)] = "exact"
-    ism: Annotated[Region | None, Option(metavar="CHROM:A-B", read=region)] = None
+    ism: Annotated[Region | None, Option(metavar="CHROM:A-B", read=stretch)] = None
     gradients: bool = False
 
     def check(self) -> None:
