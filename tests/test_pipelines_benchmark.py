@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import r2_score
 
 from genopred.errors import GenopredError
-from genopred.pipelines import benchmark, stack
+from genopred.pipelines import benchmark, stack, stack_genes
 from genopred.pipelines.demo import example_inputs
 
 GENES = ("ENSG00000172404.4", "ENSG00000100387.8")
@@ -46,7 +46,7 @@ def beside(alone, tmp_path_factory):
 def test_the_cost_of_each_part(alone):
     out, done = alone
     cost = dict(zip(done.cost["what"], done.cost["seconds"]))
-    parts = ["pt-prs", "elastic-net", stack.REST, stack.METAS_COST]
+    parts = ["pt-prs", "elastic-net", stack_genes.REST, stack.METAS_COST]
     assert list(cost) == [*parts, "the stack, all of it"] and done.notes == ()
     assert all(cost[part] > 0 for part in parts)
     assert cost["the stack, all of it"] == pytest.approx(sum(cost[part] for part in parts))
@@ -72,7 +72,7 @@ def test_glmnet_among_the_methods(beside):
     scores = pl.read_csv(out / "benchmark_scores.tsv", separator="\t")
     r2 = {(row["gene_id"], row["method"]): row["r2"] for row in scores.iter_rows(named=True)}
     for gene in GENES:
-        held = stack.read_base(out, gene).filter(pl.col("inner_fold") < 0)
+        held = stack_genes.read_base(out, gene).filter(pl.col("inner_fold") < 0)
         [file] = (out / "glmnet").glob(f"{gene}.*tsv")  # its name has a digest of what R was given
         table = pl.read_csv(file, separator="\t")
         predicted = dict(zip(table["sample"], table["predicted"]))
@@ -129,7 +129,7 @@ def test_r_sees_of_each_fold_only_training_people(alone, monkeypatch, tmp_path):
     done = benchmark.run(benchmark.BenchmarkConfig(settings(out)))
     assert len(seen) == 2
     for (fold, y, x), gene in zip(seen, GENES):
-        base = stack.read_base(out, gene)
+        base = stack_genes.read_base(out, gene)
         people = stack.open_cohort(settings(out).cohort).samples.tolist()
         for f in range(2):
             assert not y[f, fold == f].any()

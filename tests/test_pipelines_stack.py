@@ -27,7 +27,7 @@ from genopred.io.plink import write_plink
 from genopred.learning import stack as pooled
 from genopred.learning.learners import DEFAULT_LEARNERS
 from genopred.learning.stack import METAS, MIN_GENES_POOLED
-from genopred.pipelines import stack
+from genopred.pipelines import stack, stack_genes
 from genopred.pipelines.demo import example_inputs
 from genopred.types import PREDICTION_SCHEMA, SCORE_SCHEMA, Features
 
@@ -72,7 +72,7 @@ def test_files_and_numbers_of_a_run(tmp_path):
     compared = pl.read_parquet(tmp_path / "run" / "comparisons.parquet")
     assert compared.height == 3 * (len(methods) - 1) and compared["reference"].unique().to_list() == ["elastic-net"]
     assert compared.select((pl.col("delta_low") <= pl.col("delta_r2")).all()).item() and compared["qval"].max() <= 1
-    assert result.cost["elastic-net"] > 0 and stack.REST in result.cost
+    assert result.cost["elastic-net"] > 0 and stack_genes.REST in result.cost
     assert {"report.html", "matched.tsv", "weights.json", "run.json", "summary.tsv"} <= set(contents(tmp_path / "run"))
     example = load_example()
     pos, dosage = example.genotypes.variants["pos"].to_numpy(), example.genotypes.dosage()
