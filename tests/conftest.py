@@ -36,7 +36,7 @@ def shared() -> Path:
 @pytest.fixture
 def failing_write(monkeypatch):
     """Call it with n: the n-th output from now on finds no space left. What it returns counts them."""
-    from genopred.io import writing
+    from genopred import files as writing
 
     replace = os.replace
 
