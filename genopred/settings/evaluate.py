@@ -46,6 +46,6 @@ class Evaluate(Drawn, Seeded):
     split: Literal["train", "validation", "test"] = "test"
     strands: Literal["forward", "both"] = "forward"
     against: Annotated[tuple[str, ...], Option(metavar="MODEL", each=True, panel=OTHERS)] = ()
-    baseline: Annotated[tuple[str, ...], Option(metavar="NAME", each=True, panel=OTHERS)] = ()
+    baseline: Annotated[tuple[Literal["ridge"], ...], Option(metavar="NAME", each=True, panel=OTHERS)] = ()
     resamples: Annotated[int, Option(metavar="N", low=0, high=MOST, panel=RUN)] = 1000
     device: Annotated[str, Option(panel=RUN, matters=False)] = "auto"
