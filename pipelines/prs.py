@@ -206,7 +206,7 @@ def _gather(names: list[Path], tally: align.Tally) -> PrsResult:
         for table in gene["tables"]:
             parts.setdefault(table, []).append(pl.read_parquet(_table_part(name, table)))
     if not parts:
-        raise ModelError(f"none of {len(names)} genes could be used: {examples(skipped)}.")
+        raise ModelError(f"none of {len(names)} genes could be used: {examples(skipped).rstrip(".")}.")
     tables = {name: pl.concat(tables, rechunk=True) for name, tables in parts.items()}
     return PrsResult(tables, tally.report(), _gene_lines(tables["accuracy"]))
 
