@@ -369,5 +369,3 @@ def test_a_run_never_mixes_with_another(tmp_path, example, picked):
     with pytest.raises(GenopredError, match="no such file"):  # a slip does not cost what is there
         prs.run(replace(config, resume=False, score=tmp_path / "absent.txt"))
     assert (tmp_path / "out.scores.tsv").is_file()
-
-
