@@ -221,7 +221,7 @@ def _features(settings: Demo, progress: Progress | None) -> Any:
 
     genes = settings.gene or tuple(_example().expression.genes["gene_id"].to_list())
     out = settings.out / "sequence" / "features"
-    return features.run(Features(**_on_the_model(settings, gene=genes, out=out)), progress)
+    return features.run(Features(**_on_the_model(settings, gene=genes, out=out, seed=0)), progress)
 
 
 def _spread(settings: Demo, run: Any) -> tuple[pl.DataFrame, dict[str, Any]]:

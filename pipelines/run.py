@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -76,10 +76,12 @@ class Run:
         self.threads = cores(settings.threads)
         self._own_threads = own_threads
         self._held = ExitStack()
+        self._made = False
 
     def __enter__(self) -> Run:
         with ExitStack() as held:
             if not self.prefix:
+                self._made = not self.out.exists()
                 make_folder(self.out)
             held.enter_context(bounded(self.settings.max_bytes))
             held.enter_context(lock_output(self.out))
@@ -92,6 +94,9 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
+        if self._made:
+            with suppress(OSError):  # a run that was refused leaves no folder; one that wrote leaves its files
+                self.out.rmdir()
 
     def path(self, name: str) -> Path:
         """Where an output of this name lies."""
@@ -114,6 +119,10 @@ class Run:
         if going_on:
             log.info(f"going on with what an earlier run of the same settings left at {self.out}")
         return going_on
+
+    def sweep(self) -> None:
+        """Remove what a killed run was writing; `settle` does so as well."""
+        sweep(self.out, self.outputs, prefix=self.prefix)
 
     def clear(self) -> None:
         """Remove what the run wrote, and its settings."""

@@ -229,6 +229,7 @@ def _with_features(settings: Stack, cohort: Cohort, progress: Progress | None) -
     wanted = Features(
         model=model,
         out=settings.out / "features",
+        seed=0,  # whatever the folds' is: the features of one stack serve another
         gene=tuple(cohort.expression.genes["gene_id"].to_list()),
         **{
             name: getattr(settings, name)

@@ -315,10 +315,10 @@ class Settings:
         """The values that results depend on, by the spelling of their options."""
         return {f.flag: getattr(self, name) for name, f in declared(type(self)).items() if f.option.matters}
 
-    def part(self, of: type[T]) -> T:
-        """Settings of a computing dataclass `of`, whose fields are among these."""
-        names = (field.name for field in dataclasses.fields(of))  # type: ignore[arg-type]
-        return of(**{name: getattr(self, name) for name in names if hasattr(self, name)})
+    def shared(self, of: type) -> dict[str, Any]:
+        """The values of those fields that the computing dataclass `of` has as well."""
+        names = (field.name for field in dataclasses.fields(of))
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=())
