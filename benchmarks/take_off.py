@@ -30,8 +30,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from genopred.pipelines.train import load_data, make_split
 from genopred.pipelines.train_config import read_config
+from genopred.pipelines.train_inputs import load_data, make_split
 from genopred.training import loop
 from genopred.training.baselines import RidgeBaseline
 from genopred.training.dataset import batch, drop_n, window_targets

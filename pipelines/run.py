@@ -14,6 +14,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -73,10 +74,13 @@ class Run:
         self.settings, self.outputs = settings, outputs
         self.out, self.prefix = settings.out, not settings.FOLDER
         self.step: Progress = progress or (lambda done, total, name: None)
-        self.threads = cores(settings.threads)
         self._own_threads = own_threads
         self._held = ExitStack()
         self._made = False
+
+    @cached_property
+    def threads(self) -> int:
+        return cores(self.settings.threads)
 
     def __enter__(self) -> Run:
         with ExitStack() as held:

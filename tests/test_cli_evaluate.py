@@ -28,7 +28,9 @@ def test_a_run_prints_scores_and_looks(trained, looks, no_page, tmp_path, capsys
     table = pl.read_csv(out / "differences.tsv", separator="\t")
     assert set(table["against"]) == {"ridge"} and set(table["split"]) == {"test"}
     assert "genopred" in (tmp_path / "out.log").read_text()
-    assert main(words(trained, out, "--resamples", "20")) == 0
+    assert main(words(trained, out, "--resamples", "20")) == 2
+    assert "other settings (--strands, --baseline)" in capsys.readouterr().err
+    assert main(words(trained, out, "--resamples", "20", "--no-resume")) == 0
     assert "had been evaluated once before" in capsys.readouterr().out
 
 
@@ -43,7 +45,7 @@ def test_other_splits_and_models(trained, looks, no_page, tmp_path, capsys):
     ("more", "words_said"),
     [
         (["--split", "tests"], "--split tests: there are train, validation, test."),
-        (["--baseline", "lasso"], "--baseline lasso: unknown; needed one of ridge"),
+        (["--baseline", "lasso"], "--baseline lasso: there is ridge."),
         (["--config", "absent.toml"], "absent.toml: no such file"),
         (
             ["--against", "gc", "--strands", "both"],

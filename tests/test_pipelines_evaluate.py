@@ -18,15 +18,16 @@ from polars.testing import assert_frame_equal
 
 from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.pipelines import evaluate, train
-from genopred.pipelines.evaluate import EVALUATIONS, EvaluateConfig, open_setting, run
+from genopred.pipelines.evaluate import EVALUATIONS, open_held, run
 from genopred.pipelines.train_config import read_config
 from genopred.sequence.models import registry
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import reverse_complement
+from genopred.settings import Evaluate, Train
 from genopred.training.dataset import batch, inputs
-from genopred.training.heldout import Held, Predictor, hold_out, predict
+from genopred.training.heldout import Predictor, predict
 from genopred.training.scores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
-from genopred.training.splits import REGION_SCHEMA, Split, Windows, WindowShape
+from genopred.training.splits import REGION_SCHEMA, Split, Windows
 from genopred.training.store import load_network
 from genopred.training.tasks.tracks import predict_windows
 
@@ -115,8 +116,8 @@ def trained(tmp_path_factory):
     """A folder with data and two runs: `run`, and `wide` with another window and another split."""
     folder = tmp_path_factory.mktemp("evaluate")
     write_data(folder)
-    train.run(read_config(folder / "train.toml"), folder / "run", figures=False)
-    train.run(read_config(folder / "other.toml"), folder / "wide", figures=False)
+    train.run(Train(config=folder / "train.toml", out=folder / "run"))
+    train.run(Train(config=folder / "other.toml", out=folder / "wide"))
     return folder
 
 
@@ -157,8 +158,8 @@ def no_page(monkeypatch):
     monkeypatch.setattr(evaluate.page, "write", lambda *_: [])
 
 
-def settings(trained, out, **changes) -> EvaluateConfig:
-    return EvaluateConfig(**({"model": str(trained / "run"), "out": out, "device": "cpu", "resamples": 50} | changes))
+def settings(trained, out, **changes) -> Evaluate:
+    return Evaluate(**({"model": str(trained / "run"), "out": out, "device": "cpu", "resamples": 50} | changes))
 
 
 def test_everything_that_is_written(trained, looks, tmp_path):
@@ -251,9 +252,9 @@ def test_a_model_that_saw_the_held_out_bases_is_told_on(trained, looks, no_page,
 
 
 def test_predictions_are_those_of_the_network(trained):
-    data, split, shape, max_n, folder = open_setting(settings(trained, trained))
+    held, _, folder = open_held(settings(trained, trained))
     assert folder == trained / "run"
-    held = hold_out(data, split, shape, max_n, "test")
+    data, shape = held.data, held.shape
     network, _ = load_network(trained / "run" / "model")
     model = evaluate.open_model(str(trained / "run"), "cpu")
     for both in (False, True):
@@ -276,8 +277,8 @@ def counter(window, n_bins, offset=0.0):
 
 @pytest.mark.parametrize(("window", "n_bins"), [(512, 6), (256, 4), (128, 1), (1024, 12), (896, 14), (320, 5)])
 def test_a_model_of_another_window_predicts_the_same_bins(trained, window, n_bins):
-    data, split, shape, max_n, _ = open_setting(settings(trained, trained))
-    held = hold_out(data, split, shape, max_n, "test")
+    held, *_ = open_held(settings(trained, trained))
+    data, shape = held.data, held.shape
     out = predict(counter(window, n_bins), held, both_strands=False)
     for i in (0, 1, len(out) - 1):
         start = int(held.first[i])
@@ -288,9 +289,10 @@ def test_a_model_of_another_window_predicts_the_same_bins(trained, window, n_bin
 
 
 def test_beyond_the_chromosome_is_n(trained):
-    data, split, shape, max_n, _ = open_setting(settings(trained, trained))
+    held, *_ = open_held(settings(trained, trained))
+    data = held.data
     windows = Windows(np.array(["chr9", "chr9"]), np.array([0, LENGTH - LENGTH % 64 - 512]), np.array([0, 1]))
-    held = Held(data, split, shape, max_n, "test", windows, 0)
+    held = replace(held, windows=windows)
     out = predict(counter(1024, 16), held, both_strands=False)
     assert out.shape == (2, 6, 3) and (out[:, :, 0] == 0).all()
     codes = inputs(data, np.array(["chr9", "chr9"]), np.array([-100, LENGTH - 50]), 200)
@@ -305,7 +307,7 @@ def test_a_killed_run_does_not_predict_again(trained, looks, tmp_path, monkeypat
 
     monkeypatch.setattr(evaluate.page, "write", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(settings(trained, tmp_path / "a", model="gc", config=trained / "train.toml"))
+        run(settings(trained, tmp_path / "a", model="gc", config=trained / "train.toml", figures="none"))
     monkeypatch.setattr(evaluate.page, "write", lambda *_: [])
     assert Gc.calls
     before = Gc.calls
@@ -316,20 +318,42 @@ def test_a_killed_run_does_not_predict_again(trained, looks, tmp_path, monkeypat
     assert done.looks == 1  # the killed run had predicted the split
 
 
-def test_a_damaged_part_of_a_killed_run_is_predicted_again(trained, looks, no_page, tmp_path):
+def test_a_damaged_part_of_a_killed_run_is_predicted_again(trained, looks, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
     out = tmp_path / "out"
-    (out / evaluate._PARTS).mkdir(parents=True)
+    monkeypatch.setattr(evaluate.page, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings(trained, out))
     (out / ".scores.abcd1234.part.tsv").write_text("half")
-    setting = open_setting(settings(trained, out))[:4]
-    held, model = hold_out(*setting, "test"), evaluate.open_model(str(trained / "run"), "cpu")
-    whole = evaluate._kept(settings(trained, out), held, model, [0, 1, 2], lambda *_: None)
     (part,) = (out / evaluate._PARTS).iterdir()
     part.write_bytes(part.read_bytes()[:100])
-    np.testing.assert_array_equal(
-        evaluate._kept(settings(trained, out), held, model, [0, 1, 2], lambda *_: None), whole
-    )
-    run(settings(trained, out))
+    monkeypatch.setattr(evaluate.page, "write", lambda *_: [])
+    done = run(settings(trained, out))
+    assert done.scores.equals(run(settings(trained, tmp_path / "whole")).scores)
     assert not [file.name for file in out.iterdir() if file.name.startswith(".")]
+
+
+def test_other_settings_are_not_mixed_with_what_is_there(trained, looks, no_page, tmp_path):
+    run(settings(trained, tmp_path / "out", figures="none"))
+    with pytest.raises(GenopredError, match=r"a run with other settings \(--strands\).*--no-resume"):
+        run(settings(trained, tmp_path / "out", figures="none", strands="both"))
+    with pytest.raises(GenopredError, match=r"a run with other settings \(--model\)"):
+        run(settings(trained, tmp_path / "out", figures="none", model="gc", config=trained / "run"))
+    assert run(settings(trained, tmp_path / "out", strands="both", resume=False)).looks == 1
+
+
+def test_windows_and_tracks_are_counted(trained, looks, no_page, tmp_path):
+    run(settings(trained, tmp_path / "out", model="gc", config=trained / "run", figures="none"))
+    matched = pl.read_csv(tmp_path / "out" / "matched.tsv", separator="\t")
+    assert matched.select("item", "status", "n", "examples").rows() == [
+        ("windows", "in", 48, ""),
+        ("windows", "used", 48, ""),
+        ("tracks", "in", 3, ""),
+        ("tracks", "used", 2, ""),
+        ("tracks", "dropped", 1, "K5 init +"),
+    ]
 
 
 def test_tracks_without_assay_and_cell_are_evaluated_as_they_were_trained(trained, tmp_path):
@@ -337,7 +361,7 @@ def test_tracks_without_assay_and_cell_are_evaluated_as_they_were_trained(traine
     for line in ('assay = "accessibility"\n', 'cell = "K5"\n', 'assay = "initiation"\n'):
         text = text.replace(line, "")
     (trained / "bare.toml").write_text(text)
-    train.run(read_config(trained / "bare.toml"), tmp_path / "run", figures=False)
+    train.run(Train(config=trained / "bare.toml", out=tmp_path / "run"))
     done = run(settings(trained, tmp_path / "out", model=str(tmp_path / "run"), figures="none"))
     rows = done.scores.select("track", "assay", "cell").unique(maintain_order=True).rows()
     assert rows == [("K5 acc", "signal", "K5 acc"), *[(name, "signal", "unknown") for name in TRACKS[1:]]]
@@ -350,8 +374,8 @@ def test_differences_are_those_of_the_same_bins(trained, looks, no_page, tmp_pat
     assert one.equals(two) and set(one["metric"]) == set(METRICS)
     table = pl.read_parquet(tmp_path / "a" / "predictions.parquet")
     names = ["K5 acc", "K5 init -"]
-    data, split, shape, max_n, _ = open_setting(settings(trained, trained))
-    held = hold_out(data, split, shape, max_n, "test")
+    held, *_ = open_held(settings(trained, trained))
+    data = held.data
     gc = predict(evaluate.open_model("gc", "cpu"), held, both_strands=False)[:, :, [1, 0]].reshape(-1, 2)
     wanted = track_differences(
         table.select(f"measured {t}" for t in names).to_numpy(),
@@ -365,7 +389,7 @@ def test_differences_are_those_of_the_same_bins(trained, looks, no_page, tmp_pat
 
 
 def test_random_splits_and_training_windows_are_told_on(trained):
-    held = hold_out(*open_setting(settings(trained, trained))[:4], "train")
+    held, *_ = open_held(settings(trained, trained, split="train"))
     notes = evaluate._notes(held, pl.DataFrame(schema=evaluate.EVALUATION_SCHEMA), trained)
     assert "training windows" in notes[0]
     loose = replace(held, split=Split("random", held.split.regions, 0, 1), name="test")
@@ -376,10 +400,10 @@ def test_random_splits_and_training_windows_are_told_on(trained):
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
-        ({"split": "tset"}, GenopredError, "--split tset: unknown; needed one of train, validation, test"),
+        ({"split": "tset"}, GenopredError, "--split tset: there are train, validation, test"),
         ({"strands": "reverse"}, GenopredError, "--strands reverse"),
         ({"figures": "pdf"}, GenopredError, "--figures pdf"),
-        ({"baseline": ("lasso",)}, GenopredError, "--baseline lasso: unknown; needed one of ridge"),
+        ({"baseline": ("lasso",)}, GenopredError, "--baseline lasso: there is ridge."),
         ({"model": "gc", "config": None}, GenopredError, "gc is not a training run's folder.*give --config"),
         ({"model": "enformr-small"}, ModelError, "there is no model"),
     ],
@@ -399,21 +423,6 @@ def test_bad_folders(trained, looks, tmp_path):
         (bare / name).write_bytes((trained / "run" / name).read_bytes())
     with pytest.raises(ModelError, match="no network yet"):
         run(settings(trained, tmp_path / "out", model=str(bare)))
-    (bare / "regions.tsv").write_text("chrom\tstart\tend\nchr9\t1\t2\n")
-    with pytest.raises(FormatError, match="has no column split, block"):
-        run(settings(trained, tmp_path / "out", model="gc", config=bare))
-    (bare / "regions.tsv").write_text("chrom\tstart\tend\tsplit\tblock\nchr9\tx\t2\ttest\t1\n")
-    with pytest.raises(FormatError, match="whole numbers"):
-        run(settings(trained, tmp_path / "out", model="gc", config=bare))
-    for row, said in (
-        ("chr9\t1\t2\ttset\t1", r"regions.tsv line 2: split is none of train, validation, test \(chr9, 1, 2, tset, 1"),
-        ("chr9\t5\t2\ttest\t1", r"regions.tsv line 2: start is below 0 or not before end"),
-        ("chr9\t1\t60001\ttest\t1", r"a region of chr9 ends at 60,001, and chr9 has 60,000 bp in the FASTA"),
-        ("chr7\t1\t100\ttest\t1", r"a region of chr7 ends at 100, and chr7 is not among its chromosomes \(chr9\)"),
-    ):
-        (bare / "regions.tsv").write_text(f"chrom\tstart\tend\tsplit\tblock\n{row}\n")
-        with pytest.raises(FormatError, match=said):
-            run(settings(trained, tmp_path / "out", model="gc", config=bare))
     looks.write_text("when\nnow\n")
     with pytest.raises(FormatError, match="evaluations.tsv has no column date, split, model"):
         run(settings(trained, tmp_path / "out"))
@@ -428,8 +437,7 @@ def test_models_that_do_not_fit(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(Gc, "predict_onehot", lambda self, x: np.full((len(x), 6, 3), np.nan, np.float32))
     with pytest.raises(ModelError, match="not finite in"):
         run(given)
-    data, split, shape, max_n, _ = open_setting(given)
-    held = hold_out(data, split, shape, max_n, "test")
+    held, *_ = open_held(given)
     with pytest.raises(ModelError, match="bins of 32 bp and the evaluation has bins of 64"):
         predict(replace(counter(512, 6), bin=32), held, both_strands=False)
 
@@ -443,6 +451,6 @@ def test_regions_come_from_the_run_not_from_a_new_deal(trained, tmp_path):
     kept = regions.filter((pl.col("split") != "test") | (pl.col("block") == regions["block"][-1]))
     kept = kept if (kept["split"] == "test").any() else regions.filter(pl.col("split") != "train")
     kept.write_csv(copy / "regions.tsv", separator="\t")
-    _, split, *_ = open_setting(settings(trained, tmp_path, model="gc", config=copy))
+    split = open_held(settings(trained, tmp_path, model="gc", config=copy))[0].split
     assert dict(split.regions.schema) == REGION_SCHEMA and split.regions.height == kept.height
-    assert isinstance(WindowShape(512, 64, 1), WindowShape) and split.margin == 1024
+    assert split.margin == 1024

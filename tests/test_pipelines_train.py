@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -13,11 +12,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("pyBigWig")
 pytest.importorskip("enformer_pytorch")
 
-from training_data import CONFIG, SHAPE, data, write  # noqa: E402
+from training_data import CONFIG, SHAPE, write  # noqa: E402
 
-from genopred.errors import FormatError, GenopredError, ModelError  # noqa: E402
+from genopred.errors import GenopredError, ModelError  # noqa: E402
 from genopred.pipelines import train  # noqa: E402
-from genopred.pipelines.train_config import parse_config, read_config  # noqa: E402
+from genopred.pipelines.train_config import read_config  # noqa: E402
+from genopred.settings import Train  # noqa: E402
 from genopred.training.splits import tile  # noqa: E402
 from genopred.training.store import load_network  # noqa: E402
 from genopred.training.tasks.tracks import predict_windows  # noqa: E402
@@ -31,22 +31,24 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "out"
-    report = train.run(config, folder)
+    report = train.run(Train(config=config.source, out=folder))
     return folder, report
 
 
-def test_files_hold_what_was_simulated(config):
-    loaded, expected = train.load_data(config), data()
-    np.testing.assert_array_equal(loaded.codes["chr1"], expected.codes["chr1"])
-    np.testing.assert_allclose(loaded.sums["chr1"], expected.sums["chr1"], rtol=1e-6)
-    assert loaded.tracks == expected.tracks and loaded.step == 16
-    assert loaded.partners.tolist() == [0, 2, 1]
+def start(config, out, training=None, **sections):
+    """Train with some keys of [training], or whole sections, changed."""
+    changed = config.resolved() | sections
+    changed["training"] = changed["training"] | (training or {})
+    file = out.with_suffix(".json")
+    file.write_text(json.dumps({"config": changed}))
+    return train.run(Train(config=file, out=out))
 
 
 def test_a_run_leaves_everything_in_its_folder(config, out):
     folder, report = out
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.json", "curves.svg", "history.tsv", "last.pt", "model", "regions.tsv", "timing.tsv"}
+    tables = {"history.tsv", "matched.tsv", "regions.tsv", "timing.tsv"}
+    assert names == {"config.json", "curves.svg", "last.pt", "model", *tables}
     history = pl.read_csv(folder / "history.tsv", separator="\t")
     assert history.columns[:5] == ["epoch", "step", "learning_rate", "train_loss", "validation_loss"]
     assert history.height == 2 and "seconds" not in history.columns
@@ -55,6 +57,13 @@ def test_a_run_leaves_everything_in_its_folder(config, out):
     regions = pl.read_csv(folder / "regions.tsv", separator="\t")
     assert regions.columns == ["chrom", "start", "end", "split", "block"]
     assert set(regions["split"]) == {"train", "validation", "test"}
+    matched = pl.read_csv(folder / "matched.tsv", separator="\t")
+    assert matched.select("item", "status", "n").rows() == [
+        ("train windows", "in", 139),
+        ("train windows", "used", 139),
+        ("validation windows", "in", 22),
+        ("validation windows", "used", 22),
+    ]
     about = json.loads((folder / "config.json").read_text())
     assert {"genopred", "torch"} <= set(about["versions"]) and about["config"]["training"]["epochs"] == 2
     assert (folder / "curves.svg").read_text().lstrip().startswith("<?xml")
@@ -63,8 +72,7 @@ def test_a_run_leaves_everything_in_its_folder(config, out):
 
 
 def test_a_run_on_its_plateau_says_so_at_its_end(config, out, tmp_path):
-    slow = replace(config, settings=replace(config.settings, learning_rate=1e-12))
-    report = train.run(slow, tmp_path / "out", figures=False)
+    report = start(config, tmp_path / "out", {"learning_rate": 1e-12})
     assert "still on the plateau" in report.lines()[-1] and report.lines()[-1] == report.run.plateau
     history = pl.read_csv(tmp_path / "out" / "history.tsv", separator="\t")
     assert history.columns[-1] == "plateau" and history["plateau"].all()
@@ -99,9 +107,8 @@ def test_an_enformer_serves_the_exact_engine(config, tmp_path):
     from genopred.sequence.models.enformer.checkpoint import load_enformer
 
     sizes = {"dim": 24, "depth": 1, "heads": 2, "attn_dim_key": 12, "dim_divisible_by": 6}
-    written = config.written | {"network": {"kind": "enformer-small"} | sizes}
-    small = parse_config(written, config.fasta.parent, "test", epochs=1)
-    report = train.run(replace(small, settings=replace(small.settings, batch=64)), tmp_path / "out", figures=False)
+    network = {"kind": "enformer-small"} | sizes
+    report = start(config, tmp_path / "out", {"epochs": 1, "batch": 64}, network=network)
     network, info = load_enformer(tmp_path / "out" / "model")
     assert info.window == 2048 and info.config["strand_aware"] and info.config["reverse_tracks"] == [0, 2, 1]
     loaded = train.load_data(config)
@@ -118,7 +125,7 @@ def test_an_enformer_serves_the_exact_engine(config, tmp_path):
 def test_the_same_command_again_changes_nothing(config, out):
     folder, report = out
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    again = train.run(config, folder)
+    again = train.run(Train(config=config.source, out=folder))
     assert again.run.resumed_at == report.run.history["step"][-1]
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
@@ -131,7 +138,7 @@ def test_two_runs_leave_the_same_bytes_and_clear_what_a_killed_one_left(config, 
     for file in left:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("")
-    train.run(config, tmp_path / "out")
+    train.run(Train(config=config.source, out=tmp_path / "out"))
     assert not any(file.exists() for file in left)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     again = sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file())
@@ -143,24 +150,20 @@ def test_two_runs_leave_the_same_bytes_and_clear_what_a_killed_one_left(config, 
 def test_another_configuration_is_refused_and_touches_nothing(config, out):
     folder, _ = out
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    other = replace(config, settings=replace(config.settings, batch=4))
     with pytest.raises(GenopredError, match=r"training.batch was 8, is 4.*--out, or --no-resume"):
-        train.run(other, folder)
+        start(config, folder, {"batch": 4})
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
 def test_divergence_leaves_the_former_model(config, tmp_path):
-    broken = replace(config, settings=replace(config.settings, learning_rate=1e25, gradient_clip=0.0))
     with pytest.raises(GenopredError, match=r"not finite.*last good checkpoint.*last\.pt"):
-        train.run(broken, tmp_path / "out")
+        start(config, tmp_path / "out", {"learning_rate": 1e25, "gradient_clip": 0.0})
     assert (tmp_path / "out" / "last.pt").is_file() and (tmp_path / "out" / "regions.tsv").is_file()
     assert not (tmp_path / "out" / "model").exists()
 
 
 def test_a_random_split_says_how_much_it_inflates(config, tmp_path):
-    written = config.written | {"split": {"by": "random", "block": 20_000, "seed": 2}}
-    random = parse_config(written, config.fasta.parent, "test")
-    report = train.run(random, tmp_path / "out", figures=False)
+    report = start(config, tmp_path / "out", split={"by": "random", "block": 20_000, "seed": 2})
     table = pl.read_csv(tmp_path / "out" / "inflation.tsv", separator="\t")
     assert table["track"].to_list() == ["open", "start +", "start -"]
     row = table.row(0, named=True)
@@ -174,53 +177,13 @@ def test_a_random_split_says_how_much_it_inflates(config, tmp_path):
 
 
 def test_the_comparison_can_be_left_out(config, tmp_path):
-    written = config.written | {"split": {"by": "random", "compare": False}}
-    report = train.run(parse_config(written, config.fasta.parent, "test", epochs=1), tmp_path / "out", figures=False)
+    report = start(config, tmp_path / "out", {"epochs": 1}, split={"by": "random", "compare": False})
     assert report.inflation is None and not (tmp_path / "out" / "block").exists()
 
 
-def test_too_little_memory(config, monkeypatch, tmp_path):
-    monkeypatch.setattr(train, "free_memory", lambda: 1_000_000)
-    with pytest.raises(GenopredError, match=r"too little memory on host.*3 tracks of 300,000 bp.*larger data.step"):
-        train.run(config, tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    "network, data, batch",
-    [
-        ({"kind": "cnn", "channels": 8192, "layers": 20}, {}, 8),
-        ({"kind": "enformer-small", "dim": 7680, "depth": 60, "heads": 10}, {}, 8),
-        ({"kind": "cnn", "channels": 64}, {"window": 2_097_152}, 8),
-        ({"kind": "enformer-small"}, {"window": 2_097_152}, 1),
-        ({"kind": "cnn", "channels": 8}, {}, 1_000_000_000),
-    ],
-)
-def test_a_network_too_large_is_refused_before_it_is_built(config, monkeypatch, tmp_path, network, data, batch):
-    written = config.written | {"network": network, "training": config.written["training"] | {"batch": batch}}
-    written["data"] = written["data"] | data
-    written["split"] = {"by": "block", "block": 3_000_000}
-    monkeypatch.setattr(train, "free_memory", lambda: 4_000_000_000)
-    monkeypatch.setattr(train, "training_bytes", lambda *args: pytest.fail("it was built"))
-    with pytest.raises(GenopredError, match=r"too little memory on host: about [0-9,.]+ GB are needed.*4.00 GB are fr"):
-        train.run(parse_config(written, config.fasta.parent, "test"), tmp_path / "out")
-
-
-def test_a_track_of_another_build(config, tmp_path):
-    import pyBigWig
-
-    path = tmp_path / "other.bw"
-    with pyBigWig.open(str(path), "w") as file:
-        file.addHeader([("chr1", 299_000)])
-        file.addEntries("chr1", [5], values=[1.0], span=1)
-    bad = replace(config, tracks=(replace(config.tracks[0], file=path), *config.tracks[1:]))
-    with pytest.raises(FormatError, match=r"299,000 bp here, 300,000 in the FASTA"):
-        train.run(bad, tmp_path / "out")
-
-
 def test_a_split_without_windows(config, tmp_path):
-    written = config.written | {"split": {"by": "block", "block": 150_000}}
-    with pytest.raises(GenopredError, match=r"simulated\.toml: split by block: nothing for"):
-        train.run(parse_config(written, config.fasta.parent, "simulated.toml"), tmp_path / "out")
+    with pytest.raises(GenopredError, match=r"out\.json: split by block: nothing for"):
+        start(config, tmp_path / "out", split={"by": "block", "block": 150_000})
 
 
 def test_an_unknown_folder_is_no_network(tmp_path, out):
@@ -232,20 +195,6 @@ def test_an_unknown_folder_is_no_network(tmp_path, out):
     (copy / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(ModelError, match="cannot be read"):
         load_network(copy)
-
-
-def test_chromosomes_can_be_split(config):
-    loaded = train.load_data(config)
-    twice = replace(
-        loaded,
-        codes={name: loaded.codes["chr1"] for name in ("1", "2", "3")},
-        sums={name: loaded.sums["chr1"] for name in ("1", "2", "3")},
-    )
-    text = {"by": "chromosome", "train": ["chr1"], "validation": ["2"], "test": ["3"]}
-    by = parse_config(config.written | {"split": text}, config.fasta.parent, "test")
-    regions = train.make_split(by, twice).regions
-    assert dict(regions.select("chrom", "split").unique().iter_rows()) == {"1": "train", "2": "validation", "3": "test"}
-    assert by.chromosomes == ("chr1", "2", "3")
 
 
 def test_the_simulated_configuration_is_the_documented_shape():

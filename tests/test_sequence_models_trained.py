@@ -15,14 +15,13 @@ from training_data import CONFIG, simulate, write
 from genopred.errors import ModelError
 from genopred.io.features import read_features
 from genopred.pipelines import effects, features, train
-from genopred.pipelines.train_config import read_config
 from genopred.sequence.attribution import gradients
 from genopred.sequence.effects import EffectSettings
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.models.registry import is_model, load_model, load_trained
 from genopred.sequence.models.trained import TrainedModel
 from genopred.sequence.onehot import encode, onehot
-from genopred.settings import Effects, Features
+from genopred.settings import Effects, Features, Train
 from genopred.training.store import load_network
 from genopred.types import Interval
 
@@ -46,7 +45,7 @@ def alt_of(ref: str) -> str:
 def files(tmp_path_factory):
     """A trained cnn in run/, and the genotypes, genes and reference that it is used on."""
     folder = tmp_path_factory.mktemp("trained")
-    train.run(read_config(write(folder)), folder / "run", figures=False)
+    train.run(Train(config=write(folder), out=folder / "run"))
     names = [f"P{i}" for i in range(len(ALLELES))]
     head = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *names]
     lines = ["##fileformat=VCFv4.2", "##contig=<ID=chr1,length=300000>"]
@@ -169,7 +168,7 @@ def test_a_trained_enformer_is_named_by_its_runs_folder_too(files, tmp_path):
     for name in ("ref.fa", "open.bw", "plus.bw", "minus.bw"):
         (tmp_path / name).symlink_to(files / name)
     (tmp_path / "train.toml").write_text(text.replace("batch = 8", "batch = 64"))
-    train.run(read_config(tmp_path / "train.toml", epochs=1), tmp_path / "run", figures=False)
+    train.run(Train(config=tmp_path / "train.toml", epochs=1, out=tmp_path / "run"))
     model = load_model(str(tmp_path / "run"))
     assert model.name == f"enformer:{tmp_path / 'run' / 'model'}"
     assert model.checkpoint_hash == load_model(f"enformer:{tmp_path / 'run' / 'model'}").checkpoint_hash

@@ -31,11 +31,12 @@ import numpy as np
 import polars as pl
 
 from genopred.cli.progress import progress
+from genopred.files import write_json
 from genopred.pipelines import evaluate, train
-from genopred.pipelines.train_config import parse_config, read_config
+from genopred.pipelines.train_config import read_config
 from genopred.sequence.models.enformer.checkpoint import embed
 from genopred.sequence.models.registry import load_model
-from genopred.training.heldout import hold_out
+from genopred.settings import Evaluate, Train
 from genopred.training.networks.base import n_parameters
 from genopred.training.networks.cnn import DilatedCnn
 from genopred.training.networks.registry import same_size
@@ -62,20 +63,19 @@ def main() -> None:
         os.environ["GENOPRED_SHARED"] = str(fetch(args.out / "public"))
     config = read_config(SETTINGS)
     with progress("batches") as step:
-        train.run(config, args.out / "run", progress=step)
+        train.run(Train(config=SETTINGS, out=args.out / "run"), step)
     network, _ = load_network(args.out / "run" / "model")
     n_weights = n_parameters(network)
     sizes = same_size(len(config.tracks), config.shape, n_weights)
-    plain = parse_config(
-        config.written | {"network": {"kind": DilatedCnn.kind} | sizes}, SETTINGS.parent, f"{SETTINGS} as cnn"
-    )
+    plain = args.out / "cnn.json"
+    write_json(plain, {"config": config.written | {"network": {"kind": DilatedCnn.kind} | sizes}})
     with progress("batches") as step:
-        train.run(plain, args.out / "cnn", progress=step)
+        train.run(Train(config=plain, out=args.out / "cnn"), step)
     plain_network, _ = load_network(args.out / "cnn" / "model")
     scores = args.out / "evaluation" / "scores.tsv"
     if not scores.is_file():  # test blocks are looked at once
         genes = Path(os.environ["GENOPRED_SHARED"]) / "data" / "reference" / "gencode.v24.annotation_chr22.gtf.gz"
-        asked = evaluate.EvaluateConfig(
+        asked = Evaluate(
             model=str(args.out / "run"),
             out=args.out / "evaluation",
             against=(str(args.out / "cnn"),),
@@ -331,8 +331,8 @@ def page(card: dict[str, Any]) -> str:
 
 def keep_windows(run: Path) -> dict[str, Any]:
     """Write a few test windows with what was measured there; their correlations go into the card."""
-    data, split, shape, max_n, _ = evaluate.open_setting(evaluate.EvaluateConfig(model=str(run), out=run))
-    held = hold_out(data, split, shape, max_n, "test")
+    held, *_ = evaluate.open_held(Evaluate(model=str(run), out=run))
+    data, shape = held.data, held.shape
     measured = held.measured()
     # the windows with the most GM12878 initiation of every N_WINDOWS-th part: silent ones would hold nothing
     loud = measured[:, :, 3:5].sum(axis=(1, 2))

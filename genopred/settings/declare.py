@@ -110,8 +110,9 @@ class Declared:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values of a `Literal`."""
-        return next((get_args(k) for k in self.kinds if get_origin(k) is Literal), ())
+        """The values of a `Literal`, or of a tuple of them."""
+        inner = [get_args(k)[0] for k in self.kinds if get_origin(k) is tuple]
+        return next((get_args(k) for k in (*self.kinds, *inner) if get_origin(k) is Literal), ())
 
     @property
     def many(self) -> bool:
@@ -140,6 +141,7 @@ class Declared:
         """
         if value is None and type(None) in _kinds(self.hint):
             return None
+        each = said is None and isinstance(value, (tuple, list))
         if said is None:
             shown = "" if isinstance(value, (bool, tuple, list)) else f" {shortened(value)}"
             said = f"{self.flag if not self.option.argument else self.name.upper()}{shown}"
@@ -151,7 +153,9 @@ class Declared:
         if self.many:
             inner = next(get_args(k)[0] for k in self.kinds if get_origin(k) is tuple)
             items = value if isinstance(value, (tuple, list)) else (value,)
-            return tuple(self._one(item, _kinds(inner), said) for item in items)
+            return tuple(
+                self._one(item, _kinds(inner), f"{said} {shortened(item)}" if each else said) for item in items
+            )
         return self._one(value, self.kinds, said)
 
     def _one(self, value: Any, kinds: tuple[Any, ...], said: str) -> Any:
@@ -164,7 +168,8 @@ class Declared:
                 return made
         if self.choices:
             guess = did_you_mean(str(value), self.choices)
-            raise GenopredError(f"{said}: there are {', '.join(self.choices)}.{guess}")
+            are = "is" if len(self.choices) == 1 else "are"
+            raise GenopredError(f"{said}: there {are} {', '.join(self.choices)}.{guess}")
         raise GenopredError(f"{said}: needed {_needed(kinds, option)}.")
 
 

@@ -50,7 +50,7 @@ class Evaluate(Seeded):
     split: Literal["train", "validation", "test"] = "test"
     strands: Literal["forward", "both"] = "forward"
     against: Annotated[tuple[str, ...], Option(metavar="MODEL", each=True, panel=OTHERS)] = ()
-    baseline: Annotated[tuple[str, ...], Option(metavar="NAME", each=True, panel=OTHERS)] = ()
+    baseline: Annotated[tuple[Literal["ridge"], ...], Option(metavar="NAME", each=True, panel=OTHERS)] = ()
     gtf: Annotated[Path | None, Option(metavar="FILE", panel=RUN)] = None
     figures: Annotated[Literal["svg", "png", "none"], Option(panel=RUN)] = "svg"
     resamples: Annotated[int, Option(metavar="N", low=0, high=MOST, panel=RUN)] = 1000
