@@ -43,8 +43,8 @@ def main() -> None:
         "data": "GEUVADIS chromosome 22 (lymphoblastoid cell lines, Europeans)",
         "genes": sum(len(table.genes) for table in tables),
         "people": 358,
-        "transform": settings["transform"],
-        "residualize": settings["residualize"],
+        "transform": settings["--transform"],
+        "residualize": settings["--residualize"],
         "made_by": "benchmarks/data/stack_weights.py",
     }
     weights = fit_weights([of(fold) for fold in range(5)], origin)
