@@ -249,8 +249,8 @@ def page(card: dict[str, Any]) -> str:
         "A network of Enformer's shape, small, trained by us on real human data. It is the default of `genopred "
         "features`, `genopred effects` and `genopred stack --features enformer-small`, so that all of genopred can be "
         "tried without downloading weights. It is no replacement for Enformer. This page is written by "
-        f"`{card['command']}`; the same card is in the file's metadata (`load_enformer` of",
-        "`genopred.sequence.models.enformer.checkpoint`).",
+        f"`{card['command']}`; the same card is in the file's metadata "
+        "(`genopred.sequence.models.enformer.checkpoint.load_enformer`).",
         "",
         "## What it is",
         f"- {card['weights']:,} weights in half precision, enformer-pytorch's class: input {split['margin']:,} bp, "

@@ -186,11 +186,12 @@ class Declared:
             made = _made(value, kind)
             if made is not None and _inside(made, option):
                 return made
-        if self.choices:
+        if self.choices and not {int, float} & set(kinds):
             guess = did_you_mean(str(value), self.choices)
             are = "is" if len(self.choices) == 1 else "are"
             raise GenopredError(f"{said}: there {are} {', '.join(self.choices)}.{guess}")
-        raise GenopredError(f"{said}: needed {_needed(kinds, option)}.")
+        needed = " or ".join((_needed(kinds, option), *self.choices))
+        raise GenopredError(f"{said}: needed {needed}.")
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
