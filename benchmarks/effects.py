@@ -35,13 +35,14 @@ from enformer_pytorch import Enformer
 
 from genopred.io.fasta import open_fasta
 from genopred.io.vcf import read_vcf
-from genopred.pipelines.effects import EffectsConfig, run
+from genopred.pipelines.effects import run
 from genopred.sequence.effects import EffectSettings, SnpWindow, snp_window, window_effects
 from genopred.sequence.models.enformer.checkpoint import CheckpointInfo
 from genopred.sequence.models.enformer.model import EnformerModel, naive_operations
 from genopred.sequence.models.enformer.tower import Counter, ExactTower
 from genopred.sequence.models.enformer.transformer import Transformer
 from genopred.sequence.onehot import onehot
+from genopred.settings import Effects
 from genopred.types import Interval
 
 HERE = Path(__file__).parent
@@ -229,11 +230,11 @@ def real(out: Path, n: int = 50) -> str:
         listed = Path(scratch) / "genes.txt"
         listed.write_text("\n".join(top["gene"].to_list()) + "\n")
         done = run(
-            EffectsConfig(
+            Effects(
                 fasta=SHARED / "reference" / "chr22.b37.fa.gz",
                 model=f"xpresso:{SHARED / 'xpresso' / 'GM12878_trainepoch.06-0.5062.h5'}",
                 out=Path(scratch) / "effects",
-                genotypes=("vcf", SHARED / "geuvadis_chr22" / "genotypes.chr22.vcf.gz"),
+                vcf=SHARED / "geuvadis_chr22" / "genotypes.chr22.vcf.gz",
                 expression=SHARED / "geuvadis_chr22" / "genes.50percent.chr22.bed.gz",
                 genes=listed,
                 device="cpu",

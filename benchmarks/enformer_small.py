@@ -55,6 +55,7 @@ from genopred.sequence.features import central_bins, gene_sequences, predict_tra
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.models.enformer.checkpoint import embedded_file, load_enformer
 from genopred.sequence.models.registry import load_model
+from genopred.settings import Features
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -291,8 +292,8 @@ def compute_features(setting: Setting, wanted: Sequence[str]) -> dict[str, float
         return spent
     setting.folder.mkdir(parents=True, exist_ok=True)
     before, cpu, wall = dict(spent), time.process_time(), time.perf_counter()
-    config = features.FeaturesConfig(
-        genotypes=("vcf", GENOTYPES),
+    settings = Features(
+        vcf=GENOTYPES,
         fasta=FASTA,
         model=setting.spec,
         out=setting.features,
@@ -309,7 +310,7 @@ def compute_features(setting: Setting, wanted: Sequence[str]) -> dict[str, float
             write_json(cost, spent)  # a killed run's seconds count as well
             step(done, total, label)
 
-        done = features.run(config, count)
+        done = features.run(settings, count)
     spent["predicting"] = before["predicting"] + float(done.genes["predicting"].sum())
     write_json(cost, spent)
     setting.ready()
@@ -359,8 +360,8 @@ def time_passes(setting: Setting) -> dict[str, float]:
 def check_passes(setting: Setting, wanted: Sequence[str]) -> dict[str, float]:
     """`--self-check` on every 30th gene: two haplotypes each through plain passes."""
     run = features.run(
-        features.FeaturesConfig(
-            genotypes=("vcf", GENOTYPES),
+        Features(
+            vcf=GENOTYPES,
             fasta=FASTA,
             model=setting.spec,
             out=setting.folder / "checked",
@@ -438,14 +439,14 @@ def xpresso(setting: Setting, table: pl.DataFrame) -> pl.DataFrame:
     wanted = table["gene_id"].to_list()
     if not (out / REFERENCE).is_file() or not set(wanted) <= set(feature_genes(out)):
         features.run(
-            features.FeaturesConfig(
-                genotypes=("vcf", GENOTYPES),
+            Features(
+                vcf=GENOTYPES,
                 fasta=FASTA,
                 model=f"xpresso:{XPRESSO}",
                 out=out,
                 expression=EXPRESSION,
                 gene=tuple(wanted),
-                settings={"mode": "reference"},
+                mode="reference",
                 device="cpu",
                 threads=1,
             )

@@ -21,6 +21,7 @@ from genopred.cli.progress import progress
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import features, stack
 from genopred.pipelines.cohort import CohortInputs
+from genopred.settings import Features
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(os.environ.get("GENOPRED_SHARED", Path(__file__).parents[2] / "shared"))
@@ -39,8 +40,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     listed.write_text("\n".join(genes) + "\n")
     features.run(
-        features.FeaturesConfig(
-            genotypes=("vcf", data / "genotypes.chr22.vcf.gz"),
+        Features(
+            vcf=data / "genotypes.chr22.vcf.gz",
             fasta=SHARED / "data" / "reference" / "chr22.b37.fa.gz",
             model=f"xpresso:{SHARED / 'data' / 'xpresso' / 'GM12878_trainepoch.06-0.5062.h5'}",
             out=args.out / "features",

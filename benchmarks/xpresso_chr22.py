@@ -29,6 +29,7 @@ from genopred.io.vcf import read_vcf
 from genopred.pipelines import features
 from genopred.sequence.features import features_for_gene
 from genopred.sequence.models.registry import load_model
+from genopred.settings import Features
 from genopred.types import Covariates, Expression
 
 HERE = Path(__file__).parent
@@ -53,12 +54,13 @@ def main() -> None:
             where = (args.features or Path(scratch)) / weights.split("_")[0]
             started = time.perf_counter()
             run = features.run(
-                features.FeaturesConfig(
-                    genotypes=("vcf", folder / "genotypes.chr22.vcf.gz"),
+                Features(
+                    vcf=folder / "genotypes.chr22.vcf.gz",
                     fasta=data / "reference" / "chr22.b37.fa.gz",
                     model=f"xpresso:{data / 'xpresso' / weights}",
                     out=where,
                     expression=folder / "genes.50percent.chr22.bed.gz",
+                    all_genes=True,
                     device="cpu",
                     threads=1,
                     self_check=True,
@@ -139,7 +141,7 @@ def phase_report(table: pl.DataFrame) -> str:
 
 
 def evaluate(
-    where: Path, run: features.FeaturesRun, expression: Expression, covariates: Covariates, coding: set[str]
+    where: Path, run: features.FeaturesResult, expression: Expression, covariates: Covariates, coding: set[str]
 ) -> pl.DataFrame:
     """One row a gene: reference prediction, mean expression, and the correlation over people."""
     samples = np.array(run.manifest["samples"])
@@ -182,7 +184,7 @@ def evaluate(
     return table.with_columns(pl.Series("fdr", q).fill_nan(None))
 
 
-def summarise(name: str, table: pl.DataFrame, run: features.FeaturesRun, seconds: float) -> dict[str, object]:
+def summarise(name: str, table: pl.DataFrame, run: features.FeaturesResult, seconds: float) -> dict[str, object]:
     out: dict[str, object] = {"weights": name, "genes": table.height, "seconds": seconds}
     for label, part in (("all", table), ("coding", table.filter("protein_coding"))):
         reference = part["reference_prediction"].to_numpy()

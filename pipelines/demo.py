@@ -33,7 +33,7 @@ from genopred.genetics.overlap.nulls import NULLS
 from genopred.io.example import Example, load_example
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import summarise
-from genopred.pipelines import stack
+from genopred.pipelines import stack, stack_genes
 from genopred.pipelines.run import Progress
 from genopred.report.pages import demo as page
 from genopred.report.pages.demo import FDR, REACH, TOP, TRACK, Found, Locus
@@ -221,7 +221,7 @@ def _features(settings: Demo, progress: Progress | None) -> Any:
 
     genes = settings.gene or tuple(_example().expression.genes["gene_id"].to_list())
     out = settings.out / "sequence" / "features"
-    return features.run(Features(**_on_the_model(settings, gene=genes, out=out)), progress)
+    return features.run(Features(**_on_the_model(settings, gene=genes, out=out, seed=0)), progress)
 
 
 def _spread(settings: Demo, run: Any) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -296,7 +296,7 @@ def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
         if of_second["skipped"]:  # then a run on both leaves the gene out as well
             write_json(target, of_second)
             continue
-        a, b = stack.read_base(first, gene), stack.read_base(second, gene)
+        a, b = stack_genes.read_base(first, gene), stack_genes.read_base(second, gene)
         if not a.select(same).equals(b.select(same)):
             raise GenopredError(f"{first} and {second}: {gene} has other people or folds; start over with --no-resume.")
         table = a.hstack(b.drop(same).get_columns())

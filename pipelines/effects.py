@@ -7,10 +7,10 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,19 +18,13 @@ from numpy.typing import NDArray
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
-from genopred.files import atomic, lock_output, safe_name, write_files, write_json
+from genopred.files import atomic, safe_name, write_files, write_json
+from genopred.io.lists import read_ids, read_patterns
 from genopred.io.text import PathLike
 from genopred.io.variants import check_unique, extract_variants, named, read_variants
-from genopred.pipelines.run import identity, sweep
-from genopred.pipelines.sequence_inputs import (
-    SequenceConfig,
-    genome_build,
-    load_models,
-    named_genes,
-    open_genotypes,
-    read_track_file,
-    with_strands,
-)
+from genopred.pipelines.inputs import open_genotypes
+from genopred.pipelines.run import Progress, Run, identity, say
+from genopred.pipelines.sequence_inputs import genome_build, load_models, named_genes, with_strands
 from genopred.sequence.effects import (
     EFFECT_SCHEMA,
     MATCH,
@@ -46,11 +40,17 @@ from genopred.sequence.effects import (
     windows_of,
 )
 from genopred.sequence.models.base import SequenceModel
+from genopred.settings import Effects
+from genopred.settings.effects import Region
 from genopred.types import VARIANT_SCHEMA, Interval, MatchReport, plain_chrom
+
+if TYPE_CHECKING:
+    from genopred.sequence.attribution import Mutagenesis
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int, str], None]
+#: Everything that is written after `<out>.`; what a stopped run has is in parts until the table is whole.
+OUTPUTS = ("parquet", "tsv", "matched.tsv", "json", "*png", "*svg", "parts/*")
 
 #: SNPs around a gene when each has its own window and nothing else is said.
 FLANK = 500_000
@@ -62,32 +62,8 @@ BLOCK = 200_000
 USED = (MATCH, SWAPPED, STRAND)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EffectsConfig(SequenceConfig):
-    """What `genopred effects` was asked for; the fields are its options, those of `SequenceConfig` among them.
-
-    SNPs come from `snps` (a table) or `genotypes` ((kind, path) with kind bfile, pfile or vcf), genes from
-    `expression` or `gtf`. `settings` are those of `genopred.sequence.effects.EffectSettings` beside tracks and bins.
-    With `ism`, every base of that stretch is changed instead, and SNPs are only marked in the picture.
-    """
-
-    snps: Path | None = None
-    genotypes: tuple[str, Path] | None = None
-    all_genes: bool = False
-    upstream: int | None = None
-    downstream: int | None = None
-    region: Interval | None = None
-    extract: Path | None = None
-    exclude: Path | None = None
-    center: str | None = None
-    share: int = 0
-    bins: int | str = "all"
-    ism: Interval | None = None
-    gradients: bool = False
-
-
 @dataclass(frozen=True)
-class EffectsRun:
+class EffectsResult:
     """What a run did.
 
     Attributes
@@ -131,15 +107,15 @@ class _Job:
     windows: list[tuple[Interval, NDArray[np.int64]]]  # into `index`
 
 
-def run(config: EffectsConfig, progress: Progress | None = None) -> EffectsRun:
-    """Compute the effects and write `<out>.parquet`, `<out>.tsv`, `<out>.counts.tsv` and `<out>.json`.
+def run(settings: Effects, progress: Progress | None = None) -> EffectsResult:
+    """Compute the effects and write `<out>.parquet`, `<out>.tsv`, `<out>.matched.tsv` and `<out>.json`.
 
     Parts that an earlier run of the same command computed are not computed again; they are in `<out>.parts` until
     the table is whole.
 
     Parameters
     ----------
-    config : EffectsConfig
+    settings : genopred.settings.Effects
     progress : callable, optional
         `progress(done, total, label)`.
 
@@ -148,84 +124,65 @@ def run(config: EffectsConfig, progress: Progress | None = None) -> EffectsRun:
     GenopredError
         On bad input of any kind, before the first SNP where possible.
     """
-    step = progress or (lambda done, total, label: None)
-    if config.ism is not None:
-        return _mutagenesis(config, config.ism, step)
-    _check(config)
+    with Run(settings, OUTPUTS, progress, own_threads=True) as job:
+        job.sweep()
+        return _snp_effects(job, settings) if settings.ism is None else _mutagenesis(job, settings, settings.ism)
+
+
+def _snp_effects(job: Run, settings: Effects) -> EffectsResult:
     from genopred.io.fasta import open_fasta
 
     tally = align.Tally()
-    snps = _snps(config, tally)
-    genes = _genes(config)
-    fasta = open_fasta(config.fasta)
-    snps, genes = _on_known_chromosomes(config, snps, genes, fasta, tally)
-    model = load_models(config)[0]
-    settings = _settings(config, model)
-    genes = None if genes is None else with_strands(config, model, genes)
-    center = config.center or ("tss" if genes is not None else "snp")
+    snps = _snps(settings, tally)
+    genes = _genes(settings)
+    fasta = open_fasta(settings.fasta)
+    snps, genes = _on_known_chromosomes(settings, snps, genes, fasta, tally)
+    model = load_models(settings)[0]
+    chosen = _settings(settings, model)
+    genes = None if genes is None else with_strands(settings, model, genes)
+    center = settings.centre
     if center == "snp" and not model.reads_either_strand:
         log.warning(
             "%s reads a gene from its TSS; with --center snp the SNP stands where it has the TSS, which it was not "
             "trained for.",
             model.name,
         )
-    snps, chosen = _around_genes(config, snps, genes, model, center, tally)
-    snps, chosen = _compare_reference(config, snps, chosen, fasta, tally)
-    jobs, distance = _jobs(config, model, snps, chosen, center, tally)
+    snps, around = _around_genes(settings, snps, genes, model, center, tally)
+    snps, around = _compare_reference(settings, snps, around, fasta, tally)
+    parts, distance = _jobs(settings, model, snps, around, center, tally)
     report = tally.report()
-    for line in report.lines():
-        log.info(line)
-    if not jobs:
+    say(report)
+    if not parts:
         raise AlignmentError(_nothing_to_score(model, center, tally, distance))
-    manifest = _manifest(config, model, settings, center, fasta, snps)
-    with lock_output(config.out):
-        _clear(config)
-        manifest["request"] = _request(config, manifest, snps, chosen)
-        former = _former(config, manifest["request"])
-        if former is not None:
-            step(len(jobs), len(jobs), "there already")
-            return EffectsRun(former, report, manifest, _names(config), reused=True)
-        folder = Path(f"{config.out}.parts")
-        tables = []
-        for i, job in enumerate(jobs):
-            tables.append(_part(config, model, settings, snps, fasta, job, folder))
-            step(i + 1, len(jobs), job.gene["gene_id"] if job.gene else f"window {i + 1}")
-        table = pl.concat(tables)
-        _write(config, table, report, manifest)
-        shutil.rmtree(folder, ignore_errors=True)
+    manifest = _manifest(settings, model, chosen, center, fasta, snps)
+    manifest["request"] = _request(settings, manifest, snps, around)
+    former = _former(job, manifest["request"])
+    if former is not None:
+        job.step(len(parts), len(parts), "there already")
+        return EffectsResult(former, report, manifest, _files(job), reused=True)
+    folder = job.path("parts")
+    tables = []
+    for i, part in enumerate(parts):
+        tables.append(_part(settings, model, chosen, snps, fasta, part, folder))
+        job.step(i + 1, len(parts), part.gene["gene_id"] if part.gene else f"window {i + 1}")
+    table = pl.concat(tables)
+    _write(job, table, report, manifest)
+    shutil.rmtree(folder, ignore_errors=True)
     undefined = int(table["log_fc"].null_count())
     if undefined and not model.log_scale:
         log.warning(
             "log_fc: undefined in %d of %d rows, where a prediction is not above -pseudocount", undefined, len(table)
         )
-    return EffectsRun(table, report, manifest, _names(config))
+    return EffectsResult(table, report, manifest, _files(job))
 
 
-def _check(config: EffectsConfig) -> None:
-    if (config.snps is None) == (config.genotypes is None):
-        raise GenopredError(
-            f"SNPs: {'--snps and genotypes' if config.snps else 'none'} given; give one of --snps TABLE, --vcf, "
-            "--bfile and --pfile."
-        )
-    if config.gradients:
-        raise GenopredError("--gradients belongs to --ism; for SNPs there is --mode linear.")
-    named_genes = bool(config.gene or config.genes or config.all_genes)
-    if config.center == "tss" and not named_genes:
-        raise GenopredError("--center tss needs genes: give --gene ID, --genes FILE or --all, or use --center snp.")
-    for name in ("upstream", "downstream"):
-        if getattr(config, name) is not None and not named_genes:
-            raise GenopredError(f"--{name} needs genes to count from: give --gene ID, --genes FILE or --all.")
-    if config.share and (config.center or ("tss" if named_genes else "snp")) == "tss":
-        raise GenopredError("--share is for --center snp; with --center tss all SNPs of a gene share its window.")
-
-
-def _snps(config: EffectsConfig, tally: align.Tally) -> pl.DataFrame:
+def _snps(settings: Effects, tally: align.Tally) -> pl.DataFrame:
     """The SNPs on offer, after --extract, --exclude and --region."""
-    if config.snps is not None:
-        source: PathLike = config.snps
-        table, notes = read_variants(config.snps), ()
+    if settings.snps is not None:
+        source: PathLike = settings.snps
+        table, notes = read_variants(settings.snps), ()
     else:
-        genotypes = open_genotypes(*config.genotypes)  # type: ignore[misc]
+        genotypes = open_genotypes(settings, split=True)
         source, table = genotypes.source, named(genotypes.variants)
         notes = genotypes.notes
     tally.opened("variants", str(source), table.height, notes)
@@ -234,25 +191,22 @@ def _snps(config: EffectsConfig, tally: align.Tally) -> pl.DataFrame:
         tally.drop("variants", reason, table.height - kept.height)
         return kept
 
-    if config.extract is not None or config.exclude is not None:
-        from genopred.io.lists import read_ids
-
-        if config.extract is not None:
-            wanted = read_ids(config.extract).tolist()
-            kept = extract_variants(table, wanted, source, config.extract)
-            absent = sorted(set(wanted) - set(kept["id"].to_list()))
-            tally.note("variants", f"in {config.extract} but not in {source}", absent)
-            table = keep(kept, "not in --extract")
-        if config.exclude is not None:
-            unwanted = read_ids(config.exclude).tolist()
-            table = keep(table.filter(~pl.col("id").is_in(unwanted)), "in --exclude")
-    if config.region is not None:
-        kept = table.filter(_inside(table, config.region))
+    if settings.extract is not None:
+        wanted = read_ids(settings.extract).tolist()
+        kept = extract_variants(table, wanted, source, settings.extract)
+        absent = sorted(set(wanted) - set(kept["id"].to_list()))
+        tally.note("variants", f"in {settings.extract} but not in {source}", absent)
+        table = keep(kept, "not in --extract")
+    if settings.exclude is not None:
+        unwanted = read_ids(settings.exclude).tolist()
+        table = keep(table.filter(~pl.col("id").is_in(unwanted)), "in --exclude")
+    if settings.region is not None:
+        kept = table.filter(_inside(table, settings.region))
         if not kept.height:
             chroms = examples(table["chrom"].unique(maintain_order=True).to_list())
             raise AlignmentError(
-                f"--region {_said(config.region)}: none of the {table.height:,} SNPs of {source} is there (they are on "
-                f"{chroms}); check the build and the chromosome."
+                f"--region {_said(settings.region)}: none of the {table.height:,} SNPs of {source} is there (they "
+                f"are on {chroms}); check the build and the chromosome."
             )
         table = keep(kept, "outside --region")
     if not table.height:
@@ -263,39 +217,37 @@ def _snps(config: EffectsConfig, tally: align.Tally) -> pl.DataFrame:
     return table.with_columns(order.alias("order")).sort("order", "pos", maintain_order=True).drop("order")
 
 
-def _inside(table: pl.DataFrame, region: Interval) -> pl.Expr:
+def _inside(table: pl.DataFrame, region: Region) -> pl.Expr:
     names = [name for name in table["chrom"].unique().to_list() if plain_chrom(name) == plain_chrom(region.chrom)]
     return pl.col("chrom").is_in(names) & (pl.col("pos") > region.start) & (pl.col("pos") <= region.end)
 
 
-def _said(region: Interval) -> str:
+def _said(region: Region) -> str:
     return f"{region.chrom}:{region.start + 1:,}-{region.end:,}"
 
 
-def _genes(config: EffectsConfig) -> pl.DataFrame | None:
+def _genes(settings: Effects) -> pl.DataFrame | None:
     """The genes asked for: gene_id, gene, chrom, tss, strand, far (the gene's other end where known)."""
-    if not (config.gene or config.genes or config.all_genes):
+    if not settings.names_genes:
         return None
-    if config.gtf is not None:
+    if settings.gtf is not None:
         from genopred.io.annotation import read_gtf
 
-        table = read_gtf(config.gtf)
+        table = read_gtf(settings.gtf)
         far = pl.when(pl.col("strand") == "-").then(pl.col("start")).otherwise(pl.col("end"))
-    elif config.expression is not None:
+    elif settings.expression is not None:
         from genopred.io.expression import read_expression
 
-        table = read_expression(config.expression).genes
+        table = read_expression(settings.expression).genes
         far = pl.col("tss")
     else:
         raise GenopredError("Genes: neither --gtf nor --expression given; one of them must say where the TSSs are.")
     table = table.with_columns(far.alias("far")).select("gene_id", "gene", "chrom", "tss", "strand", "far")
-    if config.all_genes:
-        return table
-    return named_genes(config, table, config.gtf or config.expression)
+    return named_genes(settings, table, settings.gtf or settings.expression)
 
 
 def _on_known_chromosomes(
-    config: EffectsConfig, snps: pl.DataFrame, genes: pl.DataFrame | None, fasta: Any, tally: align.Tally
+    settings: Effects, snps: pl.DataFrame, genes: pl.DataFrame | None, fasta: Any, tally: align.Tally
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """SNPs and genes whose chromosome is in the FASTA, and none beyond its end."""
     have = {plain_chrom(name) for name in fasta.chroms}
@@ -303,12 +255,12 @@ def _on_known_chromosomes(
     kept = snps.filter(there)
     if not kept.height:
         fasta.length(snps["chrom"][0])  # its own error
-    tally.drop("variants", f"chromosome not in {config.fasta}", snps.height - kept.height)
+    tally.drop("variants", f"chromosome not in {settings.fasta}", snps.height - kept.height)
     for what, table, column in (("SNP", kept, "pos"), ("TSS", genes, "tss")):
         for chrom, last in [] if table is None else table.group_by("chrom").agg(pl.col(column).max()).iter_rows():
             if plain_chrom(chrom) in have and last > fasta.length(chrom):
                 raise AlignmentError(
-                    f"{config.fasta}: {chrom} has {fasta.length(chrom):,} bases, and a {what} is at {last:,}; the "
+                    f"{settings.fasta}: {chrom} has {fasta.length(chrom):,} bases, and a {what} is at {last:,}; the "
                     f"FASTA is of another genome build than the {what}s. Give the reference of their build."
                 )
     if genes is None:
@@ -316,7 +268,7 @@ def _on_known_chromosomes(
     chroms = {plain_chrom(name) for name in kept["chrom"].unique().to_list()}
     with_snps = pl.col("chrom").map_elements(lambda name: plain_chrom(name) in chroms, return_dtype=pl.Boolean)
     near = genes.filter(with_snps)
-    tally.come("genes", str(config.gtf or config.expression), genes.height)
+    tally.come("genes", str(settings.gtf or settings.expression), genes.height)
     tally.drop("genes", "on a chromosome without SNPs", genes.height - near.height)
     if not near.height:
         raise AlignmentError(
@@ -327,7 +279,7 @@ def _on_known_chromosomes(
 
 
 def _around_genes(
-    config: EffectsConfig,
+    settings: Effects,
     snps: pl.DataFrame,
     genes: pl.DataFrame | None,
     model: SequenceModel,
@@ -349,9 +301,9 @@ def _around_genes(
         minus = gene["strand"] == "-"
         if center == "tss" and minus and not model.strand_aware:
             before, after = after, before
-        up = before if config.upstream is None else config.upstream
-        down = after if config.downstream is None else config.downstream
-        far = gene["tss"] if config.downstream is None else gene["far"]
+        up = before if settings.upstream is None else settings.upstream
+        down = after if settings.downstream is None else settings.downstream
+        far = gene["tss"] if settings.downstream is None else gene["far"]
         low, high = (far - down, gene["tss"] + up) if minus else (gene["tss"] - up, far + down)
         index = np.flatnonzero((chrom == plain_chrom(gene["chrom"])) & (pos >= low) & (pos <= high))
         touched[index] = True
@@ -362,7 +314,7 @@ def _around_genes(
 
 
 def _compare_reference(
-    config: EffectsConfig,
+    settings: Effects,
     snps: pl.DataFrame,
     chosen: list[tuple[dict[str, Any] | None, NDArray[np.int64]]],
     fasta: Any,
@@ -374,11 +326,11 @@ def _compare_reference(
     for part in _blocks(snps):
         end = int((part["pos"] + part["ref"].str.len_chars().cast(pl.Int64)).max())  # type: ignore[arg-type]
         interval = Interval(part["chrom"][0], int(part["pos"][0]) - 1, end - 1)
-        window = snp_window(part, fasta, interval, allow_swapped=config.allow_swapped)
+        window = snp_window(part, fasta, interval, allow_swapped=settings.allow_swapped)
         status += window.status
         shown += window.mismatched
-    source = str(config.snps or config.genotypes[1])  # type: ignore[index]
-    check_reference_alleles(status, shown, source, config.max_ref_mismatch, config.allow_swapped)
+    source = str(settings.snps or settings.genotypes[1])  # type: ignore[index]
+    check_reference_alleles(status, shown, source, settings.max_ref_mismatch, settings.allow_swapped)
     ids = np.array(snps["id"].to_list(), dtype=object)
     kinds = np.array(status, dtype=object)
     for kind in dict.fromkeys(status):
@@ -407,7 +359,7 @@ def _blocks(snps: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _jobs(
-    config: EffectsConfig,
+    settings: Effects,
     model: SequenceModel,
     snps: pl.DataFrame,
     chosen: list[tuple[dict[str, Any] | None, NDArray[np.int64]]],
@@ -423,7 +375,7 @@ def _jobs(
         some = snps[index]
         windows: list[tuple[Interval, NDArray[np.int64]]] = []
         where = {} if gene is None else {"tss": gene["tss"], "strand": gene["strand"]}
-        for interval, members in windows_of(model, some, center=center, share=config.share, **where):
+        for interval, members in windows_of(model, some, center=center, share=settings.share, **where):
             pos = some["pos"].to_numpy()[members]
             last = pos + some["ref"].str.len_chars().to_numpy()[members].astype(np.int64) - 1
             fits = (pos > interval.start) & (last <= interval.end)
@@ -461,18 +413,17 @@ def _nothing_to_score(model: SequenceModel, center: str, tally: align.Tally, nea
     return text
 
 
-def _settings(config: EffectsConfig, model: SequenceModel) -> EffectSettings:
+def _settings(settings: Effects, model: SequenceModel) -> EffectSettings:
+    """What decides the numbers; a file of tracks is a group called as the file."""
     files = []
-    if config.tracks_file is not None:
-        name = re.sub(r"\.(gz|tsv|txt|csv)$", "", re.sub(r"\.gz$", "", config.tracks_file.name))
-        files.append((name, read_track_file(config.tracks_file)))
-    return EffectSettings.of(
-        model, tracks=list(config.tracks) or None, files=files, bins=config.bins, **config.settings
-    )
+    if settings.tracks_file is not None:
+        name = re.sub(r"\.(gz|tsv|txt|csv)$", "", re.sub(r"\.gz$", "", settings.tracks_file.name))
+        files.append((name, read_patterns(settings.tracks_file)))
+    return EffectSettings.of(model, tracks=settings.tracks or None, files=files, **settings.shared(EffectSettings))
 
 
 def _manifest(
-    config: EffectsConfig, model: SequenceModel, settings: EffectSettings, center: str, fasta: Any, snps: pl.DataFrame
+    settings: Effects, model: SequenceModel, chosen: EffectSettings, center: str, fasta: Any, snps: pl.DataFrame
 ) -> dict[str, Any]:
     return {
         "model": model.name,
@@ -482,46 +433,40 @@ def _manifest(
         "tss_offset": model.tss_offset,
         "bin_size": model.bin_size,
         "log_scale": model.log_scale,
-        "fasta": str(config.fasta),
+        "fasta": str(settings.fasta),
         "build": genome_build(fasta.length(chrom) for chrom in snps["chrom"].unique().to_list()),
-        "snps": str(config.snps or (config.genotypes or ("", ""))[1]),
+        "snps": str(settings.snps or (settings.genotypes or ("", ""))[1]),
         "center": center,
-        "share": config.share,
-        "groups": {name: len(tracks) for name, tracks in settings.groups},
-        "settings": {key: value for key, value in settings.key().items() if key != "groups"},
+        "share": settings.share,
+        "groups": {name: len(tracks) for name, tracks in chosen.groups},
+        "settings": {key: value for key, value in chosen.key().items() if key != "groups"},
         "columns": list(EFFECT_SCHEMA),
     }
 
 
 def _request(
-    config: EffectsConfig,
+    settings: Effects,
     manifest: dict[str, Any],
     snps: pl.DataFrame,
     chosen: list[tuple[dict[str, Any] | None, NDArray[np.int64]]],
 ) -> str:
     """Hash of all that a run depends on; of a large FASTA some stretches, as its bases are many."""
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
-    digest.update(f"{identity(config.fasta)} {config.tracks}".encode())
+    digest.update(f"{identity(settings.fasta)} {settings.tracks}".encode())
     digest.update(snps.write_csv().encode())
     for gene, index in chosen:
         digest.update(json.dumps(gene).encode() + index.tobytes())
     return digest.hexdigest()
 
 
-def _names(config: EffectsConfig) -> list[Path]:
-    return [Path(f"{config.out}.{end}") for end in ("parquet", "tsv", "counts.tsv", "json")]
+def _files(job: Run) -> list[Path]:
+    return [job.path(name) for name in OUTPUTS[:4]]
 
 
-def _clear(config: EffectsConfig) -> None:
-    """Remove what a killed run was writing."""
-    ends = [str(file)[len(str(config.out)) + 1 :] for file in _names(config)]
-    sweep(config.out, [*ends, "*png", "*svg", "parts/*"], prefix=True)
-
-
-def _former(config: EffectsConfig, request: str) -> pl.DataFrame | None:
+def _former(job: Run, request: str) -> pl.DataFrame | None:
     """The table of an earlier run that was asked for the same."""
-    files = _names(config)
-    if not config.resume or not all(file.is_file() for file in files):
+    files = _files(job)
+    if not job.settings.resume or not all(file.is_file() for file in files):
         return None
     try:
         if json.loads(files[-1].read_text()).get("request") != request:
@@ -533,9 +478,9 @@ def _former(config: EffectsConfig, request: str) -> pl.DataFrame | None:
 
 
 def _part(
-    config: EffectsConfig,
+    settings: Effects,
     model: SequenceModel,
-    settings: EffectSettings,
+    chosen: EffectSettings,
     snps: pl.DataFrame,
     fasta: Any,
     job: _Job,
@@ -549,11 +494,11 @@ def _part(
     digest = hashlib.sha256(json.dumps([gene["gene_id"], gene["tss"], gene["strand"]]).encode())
     for interval, members in job.windows:
         table = some[members]
-        window = snp_window(table, fasta, interval, reverse=reverse, allow_swapped=config.allow_swapped)
-        digest.update(window.key(model, settings).encode() + table.write_csv().encode())
+        window = snp_window(table, fasta, interval, reverse=reverse, allow_swapped=settings.allow_swapped)
+        digest.update(window.key(model, chosen).encode() + table.write_csv().encode())
         windows.append((window, table))
     path = folder / f"{digest.hexdigest()}.parquet"
-    if config.resume and path.is_file():
+    if settings.resume and path.is_file():
         try:
             return pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError):
@@ -562,8 +507,8 @@ def _part(
         effect_rows(
             table,
             window,
-            window_effects(model, window, settings, batch_size=config.batch_size),
-            settings,
+            window_effects(model, window, chosen, batch_size=settings.batch_size),
+            chosen,
             gene=gene["gene_id"],
             tss=gene["tss"],
             strand=gene["strand"],
@@ -576,95 +521,86 @@ def _part(
     return out
 
 
-def _write(config: EffectsConfig, table: pl.DataFrame, report: MatchReport, manifest: dict[str, Any]) -> None:
-    parquet, tsv, counts, manifest_path = _names(config)
+def _write(job: Run, table: pl.DataFrame, report: MatchReport, manifest: dict[str, Any]) -> None:
     write_files(
         {
-            parquet: lambda path: table.write_parquet(path),
-            tsv: lambda path: table.write_csv(path, separator="\t"),
-            counts: lambda path: report.table.write_csv(path, separator="\t"),
+            job.path("parquet"): lambda path: table.write_parquet(path),
+            job.path("tsv"): lambda path: table.write_csv(path, separator="\t"),
         }
     )
-    write_json(manifest_path, manifest)
+    job.matched(report)
+    write_json(job.path("json"), manifest)
 
 
-def _mutagenesis(config: EffectsConfig, region: Interval, step: Progress) -> EffectsRun:
+def _mutagenesis(job: Run, settings: Effects, region: Region) -> EffectsResult:
     """`--ism`: the table of all changes of a stretch, and a picture of each track group."""
     from genopred.io.fasta import open_fasta
-    from genopred.report.figures import save_figure
-    from genopred.report.figures_ism import mutagenesis
     from genopred.sequence.attribution import gradients, in_silico_mutagenesis
 
-    if config.snps is not None and config.genotypes is not None:
-        raise GenopredError("SNPs: --snps and genotypes given; give one of them.")
     tally = align.Tally()
-    genes = _genes(config)
+    genes = _genes(settings)
     if genes is not None and genes.height != 1:
         raise GenopredError(f"--ism: {genes.height} genes were chosen; give one --gene, or none.")
     gene = None if genes is None else genes.row(0, named=True)
     if gene is not None and plain_chrom(gene["chrom"]) != plain_chrom(region.chrom):
         raise GenopredError(f"--ism {_said(region)}: {gene['gene_id']} is on {gene['chrom']}.")
-    fasta = open_fasta(config.fasta)
+    fasta = open_fasta(settings.fasta)
     if region.end > fasta.length(region.chrom):
         raise AlignmentError(
-            f"--ism {_said(region)}: {config.fasta} has {fasta.length(region.chrom):,} bases of {region.chrom}."
+            f"--ism {_said(region)}: {settings.fasta} has {fasta.length(region.chrom):,} bases of {region.chrom}."
         )
     marks: list[tuple[int, str]] = []
-    if config.snps is not None or config.genotypes is not None:
-        known = read_variants(config.snps) if config.snps else open_genotypes(*config.genotypes).variants  # type: ignore[misc]
+    if settings.snps is not None or settings.genotypes is not None:
+        known = read_variants(settings.snps) if settings.snps else open_genotypes(settings, split=True).variants
         here = known.filter(_inside(known, region))
         marks = list(zip(here["pos"].to_list(), here["id"].to_list()))
         tally.note("variants", "marked in the picture", here["id"].to_list())
-    model = load_models(config)[0]
-    settings = _settings(config, model)
-    genes = None if genes is None else with_strands(config, model, genes)
-    tss, strand = (None, "+") if gene is None else (gene["tss"], gene["strand"])
-    with lock_output(config.out):
-        _clear(config)
-        step(0, 1, _said(region))
-        found = in_silico_mutagenesis(
-            model, fasta, region, settings, tss=tss, strand=strand, batch_size=config.batch_size
+    model = load_models(settings)[0]
+    chosen = _settings(settings, model)
+    genes = None if genes is None else with_strands(settings, model, genes)
+    place = {"tss": None, "strand": "+"} if gene is None else {"tss": gene["tss"], "strand": gene["strand"]}
+    job.step(0, 1, _said(region))
+    found = in_silico_mutagenesis(model, fasta, Interval(*region), chosen, **place, batch_size=settings.batch_size)
+    gene_id = None if gene is None else gene["gene_id"]
+    table = effect_rows(found.snps, found.window, found.effects, chosen, gene=gene_id, **place)
+    if settings.gradients:
+        reverse = found.window.sequences.reverse
+        slope = gradients(model, fasta, found.window.interval, chosen, reverse=reverse)
+        table = table.with_columns(gradient=_first_order(slope, found.window.interval, table, chosen))
+    tally.come("variants", "changes of the stretch", found.snps.height)
+    tally.use("variants", "scored", found.snps.height)
+    report = tally.report()
+    manifest = _manifest(settings, model, chosen, "tss" if gene else "region", fasta, found.snps)
+    manifest["ism"] = _said(region)
+    _write(job, table, report, manifest)
+    about = f", {gene_id} ({place['strand']})" if gene else ""
+    pictures = _pictures(job, found, model, chosen, about, marks)
+    job.step(1, 1, _said(region))
+    return EffectsResult(table, report, manifest, [*_files(job), *pictures])
+
+
+def _pictures(
+    job: Run, found: Mutagenesis, model: SequenceModel, chosen: EffectSettings, about: str, marks: list[tuple[int, str]]
+) -> list[Path]:
+    """Draw what the changes do, a picture a track group, each as PNG and SVG."""
+    from genopred.report.figures import save_figure
+    from genopred.report.figures_ism import mutagenesis
+
+    files = []
+    tails = [""] if len(chosen.names) == 1 else [f".{name}" for name in _file_names(chosen.names)]
+    for g, (name, tail) in enumerate(zip(chosen.names, tails)):
+        group = "" if len(model.tracks) == 1 else f", tracks: {name}"
+        figure = mutagenesis(
+            found.matrix(g),
+            found.sequence,
+            chrom=found.interval.chrom,
+            start=found.interval.start + 1,
+            title=f"In-silico mutagenesis with {model.name}{group}{about}",
+            label="effect" if model.log_scale else f"effect ({chosen.aggregate} over bins)",
+            marks=marks,
         )
-        table = effect_rows(
-            found.snps,
-            found.window,
-            found.effects,
-            settings,
-            gene=None if gene is None else gene["gene_id"],
-            tss=tss,
-            strand=strand,
-        )
-        if config.gradients:
-            reverse = found.window.sequences.reverse
-            slope = gradients(model, fasta, found.window.interval, settings, reverse=reverse)
-            table = table.with_columns(gradient=_first_order(slope, found.window.interval, table, settings))
-        tally.come("variants", "changes of the stretch", found.snps.height)
-        tally.use("variants", "scored", found.snps.height)
-        report = tally.report()
-        manifest = _manifest(config, model, settings, "tss" if gene else "region", fasta, found.snps)
-        manifest["ism"] = _said(region)
-        _write(config, table, report, manifest)
-        files = _names(config)
-        unit = "effect" if model.log_scale else f"effect ({settings.aggregate} over bins)"
-        tails = [""] if len(settings.names) == 1 else [f".{name}" for name in _file_names(settings.names)]
-        for g, name in enumerate(settings.names):
-            tail = tails[g]
-            group = "" if len(model.tracks) == 1 else f", tracks: {name}"
-            title = f"In-silico mutagenesis with {model.name}{group}" + (
-                f", {gene['gene_id']} ({strand})" if gene else ""
-            )
-            figure = mutagenesis(
-                found.matrix(g),
-                found.sequence,
-                chrom=region.chrom,
-                start=region.start + 1,
-                title=title,
-                label=unit,
-                marks=marks,
-            )
-            files += [save_figure(figure, Path(f"{config.out}{tail}.{kind}")) for kind in ("png", "svg")]
-        step(1, 1, _said(region))
-    return EffectsRun(table, report, manifest, files)
+        files += [save_figure(figure, Path(f"{job.out}{tail}.{kind}")) for kind in ("png", "svg")]
+    return files
 
 
 def _file_names(groups: Sequence[str]) -> list[str]:

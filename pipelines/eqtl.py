@@ -45,7 +45,7 @@ from genopred.genetics.eqtl.scan import (
     residual_dosage,
 )
 from genopred.genetics.eqtl.signals import INDEPENDENT_SCHEMA, independent_signals
-from genopred.pipelines.inputs import open_cohort
+from genopred.pipelines.inputs import chosen_genes, open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Eqtl
 from genopred.types import Cohort, MatchReport, Note, plain_chrom
@@ -167,7 +167,7 @@ class _Work:
 
     def run(self) -> EqtlResult:
         settings, step = self.settings, self.job.step
-        self.job.settle()
+        self.job.settle(gene=chosen_genes(settings))  # parts are of whole chromosomes, so which genes matters
         chromosomes = list(self._chromosomes())
         notes: dict[tuple[str, str], list[Any]] = {}
         untested: list[str] = []

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
-from genopred.files import lock_output, write_files
+from genopred.files import write_files
 from genopred.io.features import (
     MANIFEST,
     REFERENCE,
@@ -28,17 +28,11 @@ from genopred.io.features import (
     write_features,
     write_manifest,
 )
-from genopred.pipelines.run import sweep
-from genopred.pipelines.sequence_inputs import (
-    SequenceConfig,
-    compare_tss,
-    genome_build,
-    load_models,
-    named_genes,
-    open_genotypes,
-    read_track_file,
-    with_strands,
-)
+from genopred.io.lists import read_patterns, read_samples
+from genopred.io.text import bounded
+from genopred.pipelines.inputs import open_genotypes
+from genopred.pipelines.run import Progress, Run, say
+from genopred.pipelines.sequence_inputs import compare_tss, genome_build, load_models, named_genes, with_strands
 from genopred.sequence.features import (
     FeatureSettings,
     backward_passes,
@@ -50,9 +44,13 @@ from genopred.sequence.features import (
 from genopred.sequence.haplotypes import PersonalSequences, check_reference
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import onehot
-from genopred.types import Genotypes, plain_chrom
+from genopred.settings import Features
+from genopred.types import Genotypes, MatchReport, plain_chrom
 
 log = logging.getLogger(__name__)
+
+#: Everything in the folder is this workflow's.
+OUTPUTS = ("*",)
 
 #: A row a gene: what it is; and what this run did for it and how long that took, in which two equal runs differ.
 GENES, TIMING = "genes.tsv", "timing.tsv"
@@ -65,25 +63,8 @@ AGREEMENT_SAMPLE = 20
 PRECISION_SAMPLE = 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeaturesConfig(SequenceConfig):
-    """What `genopred features` was asked for; the fields are its options, those of `SequenceConfig` among them.
-
-    `genotypes` is (kind, path) with kind bfile, pfile or vcf. Genes come from `expression` or `gtf`; with
-    expression, people without it are left out unless `all_samples`; where it has no strands, those of `gtf` are taken.
-    `settings` are those of `genopred.sequence.features.FeatureSettings` beside tracks and bins.
-    """
-
-    genotypes: tuple[str, Path]
-    bins: int | str = 3
-    keep: Path | None = None
-    remove: Path | None = None
-    all_samples: bool = False
-    self_check: bool = False
-
-
 @dataclass(frozen=True)
-class FeaturesRun:
+class FeaturesResult:
     """What a run did.
 
     Attributes
@@ -209,17 +190,18 @@ class _Inputs:
     settings: FeatureSettings
     build: str
     counts: dict[str, int]
+    tally: align.Tally
 
 
-def run(config: FeaturesConfig, progress: Callable[..., None] | None = None) -> FeaturesRun:
-    """Compute the features of every gene.
+def run(settings: Features, progress: Progress | None = None) -> FeaturesResult | Estimate:
+    """Compute the features of every gene; with `dry_run`, only say what that would cost.
 
     A gene whose file is there with the same content hash is not computed again. A run that was killed goes on
     where it was.
 
     Parameters
     ----------
-    config : FeaturesConfig
+    settings : genopred.settings.Features
     progress : callable, optional
         `progress(done, total, label)`.
 
@@ -228,27 +210,29 @@ def run(config: FeaturesConfig, progress: Callable[..., None] | None = None) -> 
     GenopredError
         On bad input of any kind, before the first gene where possible.
     """
-    inputs = _open(config)
-    model = inputs.models[0]
-    intervals = [model.gene_window(*row) for row in inputs.genes.select("chrom", "tss", "strand").iter_rows()]
-    checked = check_reference(
-        inputs.genotypes,
-        inputs.fasta,
-        intervals,
-        max_mismatch=config.max_ref_mismatch,
-        allow_swapped=config.allow_swapped,
-    )
-    log.info(
-        "REF against FASTA: %d checked, %d swapped, %d on the other strand, %d other, %d where the FASTA has N",
-        *(checked[key] for key in ("checked", "swapped", "strand", "other", "reference_n")),
-    )
-    _make_folder(config.out)
-    with lock_output(config.out):
-        sweep(config.out, ["*"])
-        manifest = _manifest(config, inputs, checked)
-        _check_former(config, manifest)
-        write_manifest(config.out, manifest)
-        rows, references = _all_genes(config, inputs, progress or (lambda *_: None))
+    if settings.dry_run:  # leaves nothing behind
+        with bounded(settings.max_bytes):
+            return _estimate(settings, _open(settings), progress or (lambda done, total, name: None))
+    with Run(settings, OUTPUTS, progress, own_threads=True) as job:
+        inputs = _open(settings)
+        model = inputs.models[0]
+        intervals = [model.gene_window(*row) for row in inputs.genes.select("chrom", "tss", "strand").iter_rows()]
+        checked = check_reference(
+            inputs.genotypes,
+            inputs.fasta,
+            intervals,
+            max_mismatch=settings.max_ref_mismatch,
+            allow_swapped=settings.allow_swapped,
+        )
+        log.info(
+            "REF against FASTA: %d checked, %d swapped, %d on the other strand, %d other, %d where the FASTA has N",
+            *(checked[key] for key in ("checked", "swapped", "strand", "other", "reference_n")),
+        )
+        job.sweep()
+        manifest = _manifest(settings, inputs, checked)
+        _check_former(settings, manifest)
+        write_manifest(settings.out, manifest)
+        rows, references = _all_genes(settings, inputs, job.step)
         manifest["genes"] = {row["gene_id"]: row.pop("key") for row in rows}
         manifest["complete"] = True
         manifest["counts"] |= _totals(rows)
@@ -256,25 +240,22 @@ def run(config: FeaturesConfig, progress: Callable[..., None] | None = None) -> 
         reference = pl.DataFrame(references, infer_schema_length=None)
         write_files(
             {
-                config.out / REFERENCE: lambda path: reference.write_parquet(path),
-                config.out / GENES: lambda path: table.drop(_OF_THIS_RUN).write_csv(path, separator="\t"),
-                config.out / TIMING: lambda path: table.select("gene_id", *_OF_THIS_RUN).write_csv(
-                    path, separator="\t"
-                ),
+                job.path(REFERENCE): lambda path: reference.write_parquet(path),
+                job.path(GENES): lambda path: table.drop(_OF_THIS_RUN).write_csv(path, separator="\t"),
+                job.path(TIMING): lambda path: table.select("gene_id", *_OF_THIS_RUN).write_csv(path, separator="\t"),
             }
         )
-        write_manifest(config.out, manifest)
-    return FeaturesRun(table, manifest)
+        job.matched(_report(inputs, manifest["counts"]))
+        write_manifest(settings.out, manifest)
+    return FeaturesResult(table, manifest)
 
 
-def estimate(config: FeaturesConfig, progress: Callable[..., None] | None = None) -> Estimate:
-    """Count the work of every gene and time one pass, without computing features (`--dry-run`)."""
-    inputs = _open(config)
+def _estimate(settings: Features, inputs: _Inputs, step: Progress) -> Estimate:
+    """Count the work of every gene and time one pass, without computing features."""
     model = inputs.models[0]
-    step = progress or (lambda *_: None)
     rows = []
     for i, gene in enumerate(inputs.genes.iter_rows(named=True)):
-        rows.append({"gene_id": gene["gene_id"], **work(model, _sequences(config, inputs, gene))})
+        rows.append({"gene_id": gene["gene_id"], **work(model, _sequences(settings, inputs, gene))})
         step(i + 1, inputs.genes.height, gene["gene_id"])
     table = pl.DataFrame(rows, infer_schema_length=None)
     one, memory = _time_pass(model)
@@ -320,7 +301,7 @@ def estimate(config: FeaturesConfig, progress: Callable[..., None] | None = None
 
 
 def _all_genes(
-    config: FeaturesConfig, inputs: _Inputs, progress: Callable[..., None]
+    settings: Features, inputs: _Inputs, progress: Callable[..., None]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     genes = inputs.genes.to_dicts()
     done: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
@@ -332,7 +313,7 @@ def _all_genes(
     def one(gene: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         model = free.get()
         try:
-            return _gene(config, inputs, model, gene, reading)
+            return _gene(settings, inputs, model, gene, reading)
         finally:
             free.put(model)
 
@@ -358,18 +339,18 @@ def _all_genes(
 
 
 def _gene(
-    config: FeaturesConfig, inputs: _Inputs, model: SequenceModel, gene: dict[str, Any], reading: threading.Lock
+    settings: Features, inputs: _Inputs, model: SequenceModel, gene: dict[str, Any], reading: threading.Lock
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     started = time.perf_counter()
     with reading:
-        sequences = _sequences(config, inputs, gene)
+        sequences = _sequences(settings, inputs, gene)
     key = content_key(model, sequences, inputs.settings)
-    path = feature_path(config.out, gene["gene_id"])
-    origin, predicting = read_origin(path) if config.resume else None, 0.0
+    path = feature_path(settings.out, gene["gene_id"])
+    origin, predicting = read_origin(path) if settings.resume else None, 0.0
     # a check or an agreement that was asked for now and not made then is a reason to compute again
     needed = (
         ["constant"]
-        + (["self_check"] if config.self_check and inputs.settings.mode == "exact" else [])
+        + (["self_check"] if settings.self_check and inputs.settings.mode == "exact" else [])
         + (["linear_agreement"] if inputs.settings.mode == "linear" else [])
     )
     if inputs.settings.mode == "exact" and inputs.settings.dtype != "fp32":
@@ -381,8 +362,8 @@ def _gene(
             model,
             sequences,
             inputs.settings,
-            batch_size=config.batch_size,
-            check=2 if config.self_check else 0,
+            batch_size=settings.batch_size,
+            check=2 if settings.self_check else 0,
             agreement=AGREEMENT_SAMPLE if inputs.settings.mode == "linear" else PRECISION_SAMPLE,
         )
         predicting = time.perf_counter() - begun
@@ -392,7 +373,7 @@ def _gene(
             "build": inputs.build,
             "gene": {k: gene[k] for k in ("chrom", "tss", "strand")},
         }
-        write_features(config.out, gene["gene_id"], features, **extra)
+        write_features(settings.out, gene["gene_id"], features, **extra)
         origin = {**features.origin, **extra}
     counts, names = origin["counts"], feature_names(path)
     row: dict[str, Any] = {
@@ -424,7 +405,7 @@ def _gene(
     return row, {"gene_id": gene["gene_id"], **dict(zip(names, origin["reference"]))}
 
 
-def _sequences(config: FeaturesConfig, inputs: _Inputs, gene: dict[str, Any]) -> PersonalSequences:
+def _sequences(settings: Features, inputs: _Inputs, gene: dict[str, Any]) -> PersonalSequences:
     # the limit on mismatches was held over all windows together
     return gene_sequences(
         inputs.models[0],
@@ -437,28 +418,24 @@ def _sequences(config: FeaturesConfig, inputs: _Inputs, gene: dict[str, Any]) ->
         unphased=inputs.settings.unphased,
         seed=inputs.settings.seed,
         max_mismatch=1.0,
-        allow_swapped=config.allow_swapped,
+        allow_swapped=settings.allow_swapped,
     )
 
 
-def _open(config: FeaturesConfig) -> _Inputs:
+def _open(settings: Features) -> _Inputs:
     from genopred.io.fasta import open_fasta
 
-    genotypes = open_genotypes(*config.genotypes)
-    counts = {"samples_in_genotypes": genotypes.n_samples}
-    genes, people = _genes(config)
-    genotypes = _people(config, genotypes, people, counts)
-    fasta = open_fasta(config.fasta)
-    genes = _chosen(config, genes, genotypes, counts)
-    build = _check_chromosomes(config, genes, fasta)
-    models = load_models(config, several=True)
-    genes = with_strands(config, models[0], genes)
-    settings = FeatureSettings.of(models[0], tracks=_patterns(config), bins=config.bins, **config.settings)
-    if config.self_check and settings.mode != "exact":
-        raise GenopredError(
-            f"--self-check holds the exact mode against plain passes; leave it out with --mode {settings.mode}"
-            f"{', which reports how well it agrees with exact on its own' if settings.mode == 'linear' else ''}."
-        )
+    genotypes = open_genotypes(settings, split=True)
+    counts, tally = {"samples_in_genotypes": genotypes.n_samples}, align.Tally()
+    tally.come("samples", f"in genotypes {genotypes.source}", genotypes.n_samples)
+    genes, people = _genes(settings, tally)
+    genotypes = _people(settings, genotypes, people, counts, tally)
+    fasta = open_fasta(settings.fasta)
+    genes = _chosen(settings, genes, genotypes, counts, tally)
+    build = _check_chromosomes(settings, genes, fasta)
+    models = load_models(settings, several=True)
+    genes = with_strands(settings, models[0], genes)
+    chosen = FeatureSettings.of(models[0], **settings.shared(FeatureSettings) | {"tracks": _patterns(settings)})
     if not genotypes.phased:
         if settings.unphased == "error":
             raise GenopredError(
@@ -473,60 +450,71 @@ def _open(config: FeaturesConfig) -> _Inputs:
             settings.unphased,
         )
     counts |= {"samples": genotypes.n_samples, "genes": genes.height}
-    for name, count in counts.items():
-        log.info("%s: %d", name.replace("_", " "), count)
-    return _Inputs(genotypes, fasta, genes, models, settings, build, counts)
+    say(tally.report())
+    return _Inputs(genotypes, fasta, genes, models, chosen, build, counts, tally)
 
 
-def _genes(config: FeaturesConfig) -> tuple[pl.DataFrame, set[str] | None]:
+def _genes(settings: Features, tally: align.Tally) -> tuple[pl.DataFrame, set[str] | None]:
     """The genes on offer, and the people with expression."""
-    if config.expression is not None:
+    if settings.expression is not None:
         from genopred.io.expression import read_expression
 
-        expression = read_expression(config.expression)
-        if config.gtf is not None:
-            compare_tss(expression.genes, config.expression, config.gtf)
+        expression = read_expression(settings.expression)
+        if settings.gtf is not None:
+            compare_tss(expression.genes, settings.expression, settings.gtf)
+        tally.opened("genes", expression.source, expression.genes.height, expression.notes)
         return expression.genes, set(expression.samples.tolist())
-    if config.gtf is None:
+    if settings.gtf is None:
         raise GenopredError("Genes: neither --expression nor --gtf given; one of them must say where the TSSs are.")
     from genopred.io.annotation import read_gtf
 
-    return read_gtf(config.gtf), None
+    genes = read_gtf(settings.gtf)
+    tally.opened("genes", str(settings.gtf), genes.height, ())
+    return genes, None
 
 
 def _people(
-    config: FeaturesConfig, genotypes: Genotypes, expressed: set[str] | None, counts: dict[str, int]
+    settings: Features, genotypes: Genotypes, expressed: set[str] | None, counts: dict[str, int], tally: align.Tally
 ) -> Genotypes:
-    from genopred.io.lists import read_samples
-
     names = genotypes.samples.tolist()
-    if expressed is not None and not config.all_samples:
-        kept = [name for name in names if name in expressed]
-        counts["samples_without_expression"] = len(names) - len(kept)
-        if not kept:
+
+    def leave_out(key: str, reason: str, gone: list[str]) -> None:
+        nonlocal names
+        counts[key] = len(gone)
+        tally.drop("samples", reason, gone)
+        without = set(gone)
+        names = [name for name in names if name not in without]
+
+    if expressed is not None and not settings.all_samples:
+        leave_out("samples_without_expression", "no expression", [name for name in names if name not in expressed])
+        if not names:
+            people = genotypes.samples.tolist()
             raise AlignmentError(
-                f"None of the {len(names):,} people of {genotypes.source} ({examples(names)}) has expression in "
-                f"{config.expression} ({examples(sorted(expressed))}); check the ids, or use --all-samples."
+                f"None of the {len(people):,} people of {genotypes.source} ({examples(people)}) has expression in "
+                f"{settings.expression} ({examples(sorted(expressed))}); check the ids, or use --all-samples."
             )
-        names = kept
-    for flag, path in (("keep", config.keep), ("remove", config.remove)):
-        if path is not None:
-            listed = set(read_samples(path).tolist())
-            kept = [name for name in names if (name in listed) == (flag == "keep")]
-            counts[f"samples_left_out_by_{flag}"] = len(names) - len(kept)
-            names = kept
+    if settings.keep is not None:
+        kept = set(read_samples(settings.keep).tolist())
+        leave_out("samples_left_out_by_keep", "not in --keep", [name for name in names if name not in kept])
+    if settings.remove is not None:
+        removed = set(read_samples(settings.remove).tolist())
+        leave_out("samples_left_out_by_remove", "in --remove", [name for name in names if name in removed])
     if not names:
         raise AlignmentError("No people are left after --keep and --remove; check the ids in those files.")
     return genotypes.select(samples=names)
 
 
-def _chosen(config: FeaturesConfig, genes: pl.DataFrame, genotypes: Genotypes, counts: dict[str, int]) -> pl.DataFrame:
-    if config.gene or config.genes is not None:
-        genes = named_genes(config, genes, config.expression or config.gtf or "")
+def _chosen(
+    settings: Features, genes: pl.DataFrame, genotypes: Genotypes, counts: dict[str, int], tally: align.Tally
+) -> pl.DataFrame:
+    offered = genes.height
+    genes = named_genes(settings, genes, settings.expression or settings.gtf or "")
+    tally.drop("genes", "not asked for", offered - genes.height)
     chroms = {plain_chrom(name) for name in genotypes.variants["chrom"].unique().to_list()}
     here = pl.col("chrom").map_elements(lambda name: plain_chrom(name) in chroms, return_dtype=pl.Boolean)
     kept = genes.filter(here)
     counts["genes_on_chromosomes_without_genotypes"] = genes.height - kept.height
+    tally.drop("genes", "chromosome not in genotypes", genes.filter(~here)["gene_id"].to_list())
     if not kept.height:
         raise AlignmentError(
             f"None of the {genes.height:,} genes is on a chromosome of {genotypes.source} "
@@ -535,35 +523,28 @@ def _chosen(config: FeaturesConfig, genes: pl.DataFrame, genotypes: Genotypes, c
     return kept
 
 
-def _check_chromosomes(config: FeaturesConfig, genes: pl.DataFrame, fasta: Any) -> str:
+def _check_chromosomes(settings: Features, genes: pl.DataFrame, fasta: Any) -> str:
     """Every gene's chromosome must be in the FASTA; which build it is."""
     lengths = []
     for chrom, tss in genes.group_by("chrom").agg(pl.col("tss").max()).sort("chrom").iter_rows():
         length = fasta.length(chrom)  # its own error where the chromosome is missing
         if tss > length:
             raise AlignmentError(
-                f"{config.fasta}: {chrom} has {length:,} bases, and a TSS is at {tss:,}; the FASTA is of another "
+                f"{settings.fasta}: {chrom} has {length:,} bases, and a TSS is at {tss:,}; the FASTA is of another "
                 "genome build than the genes."
             )
         lengths.append(length)
     return genome_build(lengths)
 
 
-def _patterns(config: FeaturesConfig) -> list[str] | None:
-    patterns = list(config.tracks)
-    if config.tracks_file is not None:
-        patterns += read_track_file(config.tracks_file)
+def _patterns(settings: Features) -> list[str] | None:
+    patterns = list(settings.tracks)
+    if settings.tracks_file is not None:
+        patterns += read_patterns(settings.tracks_file)
     return patterns or None
 
 
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as bad:
-        raise GenopredError(f"--out {out}: cannot make this folder ({bad.strerror}); choose another.") from None
-
-
-def _manifest(config: FeaturesConfig, inputs: _Inputs, checked: dict[str, int]) -> dict[str, Any]:
+def _manifest(settings: Features, inputs: _Inputs, checked: dict[str, int]) -> dict[str, Any]:
     model = inputs.models[0]
     return {
         "complete": False,
@@ -574,7 +555,7 @@ def _manifest(config: FeaturesConfig, inputs: _Inputs, checked: dict[str, int]) 
         "tss_offset": model.tss_offset,
         "bin_size": model.bin_size,
         "build": inputs.build,
-        "fasta": str(config.fasta),
+        "fasta": str(settings.fasta),
         "genotypes": inputs.genotypes.source,
         "phased": inputs.genotypes.phased,
         "samples": inputs.genotypes.samples.tolist(),
@@ -585,18 +566,32 @@ def _manifest(config: FeaturesConfig, inputs: _Inputs, checked: dict[str, int]) 
     }
 
 
-def _check_former(config: FeaturesConfig, manifest: dict[str, Any]) -> None:
+def _check_former(settings: Features, manifest: dict[str, Any]) -> None:
     """Refuse to mix with features of another model or other settings."""
-    if not (config.out / MANIFEST).exists() or not config.resume:
+    if not (settings.out / MANIFEST).exists() or not settings.resume:
         return
-    former = read_manifest(config.out)
+    former = read_manifest(settings.out)
     differs = [key for key in ("model", "checkpoint_hash", "build") if former.get(key) != manifest[key]]
     differs += [key for key, value in manifest["settings"].items() if former["settings"].get(key, value) != value]
     if differs:
         raise GenopredError(
-            f"--out {config.out} holds features made with another {', '.join(differs)}; choose another folder, or "
+            f"--out {settings.out} holds features made with another {', '.join(differs)}; choose another folder, or "
             "--no-resume to replace them."
         )
+
+
+def _report(inputs: _Inputs, counts: dict[str, int]) -> MatchReport:
+    """What became of people and genes, and of the variants in the genes' windows."""
+    pairs, where = "gene-variant pairs", "in the windows of all genes together"
+    inputs.tally.come(pairs, where, counts["windows_variants"])
+    for key, reason in (
+        ("indels_skipped", "indel"),
+        ("symbolic_skipped", "symbolic or missing allele"),
+        ("other", "REF is not the FASTA's base"),
+    ):
+        inputs.tally.drop(pairs, reason, counts[f"windows_{key}"])
+    inputs.tally.use(pairs, where, counts["windows_used"])
+    return inputs.tally.report()
 
 
 def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:

@@ -47,7 +47,7 @@ from genopred.io.folds import read_folds
 from genopred.io.lists import read_samples
 from genopred.learning.evaluate import Outcome, outer_folds
 from genopred.learning.genescores import Gene, GeneScores
-from genopred.pipelines.inputs import open_cohort
+from genopred.pipelines.inputs import chosen_genes, open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Prs
 from genopred.types import Genotypes, Interval, MatchReport, Note
@@ -137,7 +137,7 @@ def _genes(settings: Prs, job: Run) -> PrsResult:
     scores = _scores(settings, cohort.samples, None if cohort.covariates is None else cohort.covariates.values)
     genes, values = cohort.expression.genes, cohort.expression.values
     values = quantile_normalise(values) if settings.transform == "quantile" else values
-    job.settle()
+    job.settle(gene=chosen_genes(settings))  # parts are numbered, so which genes there are matters
     # absolute, because a worker may have been started in another folder
     names = [job.path("parts").absolute() / f"{i:06d}.json" for i in range(genes.height)]
     todo = [i for i, name in enumerate(names) if not name.is_file()]
@@ -206,7 +206,8 @@ def _gather(names: list[Path], tally: align.Tally) -> PrsResult:
         for table in gene["tables"]:
             parts.setdefault(table, []).append(pl.read_parquet(_table_part(name, table)))
     if not parts:
-        raise ModelError(f"none of {len(names)} genes could be used: {examples(skipped)}.")
+        why = examples(skipped).rstrip(".")
+        raise ModelError(f"none of {len(names)} genes could be used: {why}.")
     tables = {name: pl.concat(tables, rechunk=True) for name, tables in parts.items()}
     return PrsResult(tables, tally.report(), _gene_lines(tables["accuracy"]))
 

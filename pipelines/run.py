@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +76,7 @@ class Run:
         self.step: Progress = progress or (lambda done, total, name: None)
         self._own_threads = own_threads
         self._held = ExitStack()
+        self._made = False
 
     @cached_property
     def threads(self) -> int:
@@ -84,6 +85,7 @@ class Run:
     def __enter__(self) -> Run:
         with ExitStack() as held:
             if not self.prefix:
+                self._made = not self.out.exists()
                 make_folder(self.out)
             held.enter_context(bounded(self.settings.max_bytes))
             held.enter_context(lock_output(self.out))
@@ -96,6 +98,9 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
+        if self._made:
+            with suppress(OSError):  # a run that was refused leaves no folder; one that wrote leaves its files
+                self.out.rmdir()
 
     def path(self, name: str) -> Path:
         """Where an output of this name lies."""
@@ -118,6 +123,10 @@ class Run:
         if going_on:
             log.info(f"going on with what an earlier run of the same settings left at {self.out}")
         return going_on
+
+    def sweep(self) -> None:
+        """Remove what a killed run was writing; `settle` does so as well."""
+        sweep(self.out, self.outputs, prefix=self.prefix)
 
     def clear(self) -> None:
         """Remove what the run wrote, and its settings."""

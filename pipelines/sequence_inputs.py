@@ -1,21 +1,22 @@
-"""What `genopred features` and `genopred effects` share: settings, and models, genes, tracks and build from them."""
+"""What features and effects open alike: models on their devices, genes and their strands, the build."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
+import joblib
+import numpy as np
 import polars as pl
 
+from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.io.text import PathLike
-from genopred.sequence.haplotypes import MAX_MISMATCH
+from genopred.pipelines.inputs import chosen_genes
 from genopred.sequence.models.base import SequenceModel, devices
-from genopred.sequence.models.registry import DEFAULT_MODEL, load_model
-from genopred.types import CHROM_LENGTHS, Genotypes, plain_chrom, plain_gene
+from genopred.sequence.models.registry import load_model
+from genopred.settings import Effects, Features, parts
+from genopred.types import CHROM_LENGTHS, plain_chrom
 
 log = logging.getLogger(__name__)
 
@@ -23,76 +24,18 @@ log = logging.getLogger(__name__)
 FAR = 10_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class SequenceConfig:
-    """Options of both commands.
-
-    Attributes
-    ----------
-    fasta, out : Path
-    model : str
-        See `genopred.sequence.models.registry.load_model`.
-    expression, gtf : Path, optional
-        Where the genes are.
-    gene, genes : tuple of str, Path
-        Ids of genes, and a file of them.
-    tracks, tracks_file : tuple of str, Path
-        Patterns of tracks, and a file of them.
-    settings : dict
-        Fields of the command's own settings.
-    max_ref_mismatch, allow_swapped
-        See `genopred.sequence.haplotypes.personal_sequences`.
-    batch_size, device, threads, model_options
-        How the model runs.
-    resume : bool
-    """
-
-    fasta: Path
-    out: Path
-    model: str = DEFAULT_MODEL
-    expression: Path | None = None
-    gtf: Path | None = None
-    gene: tuple[str, ...] = ()
-    genes: Path | None = None
-    tracks: tuple[str, ...] = ()
-    tracks_file: Path | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    max_ref_mismatch: float = MAX_MISMATCH
-    allow_swapped: bool = False
-    batch_size: int | None = None
-    device: str = "auto"
-    threads: int | None = None
-    model_options: dict[str, Any] = field(default_factory=dict)
-    resume: bool = True
-
-
-def open_genotypes(kind: str, path: PathLike) -> Genotypes:
-    """Genotypes of any of the three formats (bfile, pfile, vcf), with several ALT alleles a record split."""
-    if kind == "vcf":
-        from genopred.io.vcf import read_vcf
-
-        return read_vcf(path, multiallelic="split")
-    if kind == "pfile":
-        from genopred.io.pgen import read_pgen
-
-        return read_pgen(path)
-    from genopred.io.plink import read_plink
-
-    return read_plink(path)
-
-
-def load_models(config: SequenceConfig, *, several: bool = False) -> list[SequenceModel]:
+def load_models(settings: Features | Effects, *, several: bool = False) -> list[SequenceModel]:
     """The model on each device of `--device`, on one only unless `several`."""
     import torch
 
-    names = devices(config.device, several=several)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    return [load_model(config.model, device=name, **config.model_options) for name in names]
+    names = devices(settings.device, several=several)
+    if settings.threads is not None:
+        torch.set_num_threads(min(settings.threads, joblib.cpu_count()))
+    return [load_model(settings.model, device=name, **settings.model_options) for name in names]
 
 
-def named_genes(config: SequenceConfig, table: pl.DataFrame, source: PathLike) -> pl.DataFrame:
-    """The genes of `--gene` and `--genes`; versions do not matter.
+def named_genes(settings: parts.Genes, table: pl.DataFrame, source: PathLike) -> pl.DataFrame:
+    """The genes of `--gene` and `--genes`, in the table's order; versions do not matter.
 
     Parameters
     ----------
@@ -103,26 +46,14 @@ def named_genes(config: SequenceConfig, table: pl.DataFrame, source: PathLike) -
 
     Raises
     ------
-    GenopredError
+    AlignmentError
         If some are not in the table.
     """
-    wanted = list(config.gene)
-    if config.genes is not None:
-        from genopred.io.lists import read_ids
-
-        wanted += read_ids(config.genes, "a list of genes").tolist()
-    bare = {plain_gene(name) for name in wanted}
-    known = set(table["gene"].to_list()) | set(table["gene_id"].to_list())
-    absent = [name for name in wanted if name not in known and plain_gene(name) not in known]
-    if absent:
-        raise GenopredError(
-            f"{len(absent):,} of {len(wanted):,} genes are not in {source} ({examples(absent)}); check the ids, "
-            "versions do not matter."
-        )
-    return table.filter(pl.col("gene").is_in(bare) | pl.col("gene_id").is_in(wanted))
+    wanted = chosen_genes(settings)
+    return table if wanted is None else table[np.sort(align.find_genes(table, wanted, str(source)))]
 
 
-def with_strands(config: SequenceConfig, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
+def with_strands(settings: Features | Effects, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
     """The genes with their strands, which a model that reads in a gene's direction must know.
 
     Where the expression file has none, those of the GTF are taken.
@@ -135,18 +66,18 @@ def with_strands(config: SequenceConfig, model: SequenceModel, genes: pl.DataFra
     known = pl.col("strand").is_in(["+", "-"])
     if not model.strand_aware or genes.select(known.all()).item():
         return genes
-    if config.expression is not None and config.gtf is not None:
+    if settings.expression is not None and settings.gtf is not None:
         from genopred.io.annotation import read_gtf
 
-        strands = dict(read_gtf(config.gtf).select("gene", "strand").iter_rows())
+        strands = dict(read_gtf(settings.gtf).select("gene", "strand").iter_rows())
         of_gtf = pl.col("gene").replace_strict(strands, default=pl.col("strand"), return_dtype=pl.String)
         genes = genes.with_columns(strand=pl.when(known).then(pl.col("strand")).otherwise(of_gtf))
     unknown = genes.filter(~known.fill_null(False))["gene_id"].to_list()
     if unknown:
         raise GenopredError(
-            f"{model.name} reads each gene in its own direction, and {config.gtf or config.expression} has no strand "
-            f"for {len(unknown):,} of {genes.height:,} genes ({examples(unknown)}); give --gtf FILE, or an expression "
-            "file with a strand column (QTLtools' six)."
+            f"{model.name} reads each gene in its own direction, and {settings.gtf or settings.expression} has "
+            f"no strand for {len(unknown):,} of {genes.height:,} genes ({examples(unknown)}); give --gtf FILE, or "
+            "an expression file with a strand column (QTLtools' six)."
         )
     return genes
 
@@ -203,17 +134,3 @@ def genome_build(lengths: Iterable[int]) -> str:
     """
     builds = {name for length in lengths for name, known in CHROM_LENGTHS.items() if length in known.values()}
     return builds.pop() if len(builds) == 1 else "unknown"
-
-
-def read_track_file(path: PathLike) -> list[str]:
-    """Patterns of `--tracks-file`: one a line, or the column `index` (else `description`) of a table with a header."""
-    from genopred.io.text import read_bytes
-
-    text = read_bytes(path, "a list of tracks").decode("utf-8", "replace")
-    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip() and not line.startswith("#")]
-    header = lines[0].split("\t") if lines else []
-    for name in ("index", "description"):
-        if name in header:
-            at = header.index(name)
-            return [line.split("\t")[at] for line in lines[1:]]
-    return [line.strip() for line in lines]

@@ -201,7 +201,7 @@ def _compare(job: Run, config: TrainConfig, task: TrackTask, done: TrainingRun) 
         log.warning("%s; by how much is not measured (split.compare = false).", warning)
         return None
     log.warning("%s; a second network is trained on the block split to say by how much.", warning)
-    second = replace(config, split=replace(config.split.part(ByBlock), margin=config.data.window))
+    second = replace(config, split=ByBlock(**config.split.shared(ByBlock), margin=config.data.window))
     beside = make_split(second, task.data)
     other = _train(job, second, _task(second, task.data, beside), job.path(BESIDE))
     table = inflation(

@@ -62,7 +62,7 @@ class TrainConfig:
     @property
     def shape(self) -> WindowShape:
         """Of the windows."""
-        return self.data.part(WindowShape)
+        return WindowShape(**self.data.shared(WindowShape))
 
     @property
     def written(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def parse_config(raw: Mapping[str, Any], folder: PathLike, source: str, **change
 
 def _check_window(data: Data, split: Split, training: Training) -> None:
     """Refuse a window that does not go with the rest."""
-    check_window(data.part(WindowShape))
+    check_window(WindowShape(**data.shared(WindowShape)))
     if split.block < data.window:
         raise GenopredError(
             f"split.block = {split.block:,}: needed at least data.window, {data.window:,} bp: a smaller block holds no "

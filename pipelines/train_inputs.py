@@ -51,7 +51,7 @@ def load_data(config: TrainConfig) -> SequenceData:
     signals = [read_signal(file, lengths, config.data.step) for file in config.files]
     sums = {chrom: np.stack([signal.pop(chrom) for signal in signals]) for chrom in lengths}
     log.info("%d tracks of %s, %s bp", len(signals), examples(list(lengths)), f"{sum(lengths.values()):,}")
-    return SequenceData(codes, sums, config.data.step, tuple(track.part(Track) for track in config.tracks))
+    return SequenceData(codes, sums, config.data.step, tuple(Track(**track.shared(Track)) for track in config.tracks))
 
 
 def make_split(config: TrainConfig, data: SequenceData) -> Split:

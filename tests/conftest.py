@@ -36,7 +36,7 @@ def shared() -> Path:
 @pytest.fixture
 def failing_write(monkeypatch):
     """Call it with n: the n-th output from now on finds no space left. What it returns counts them."""
-    from genopred.io import writing
+    from genopred import files
 
     replace = os.replace
 
@@ -49,7 +49,7 @@ def failing_write(monkeypatch):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             replace(source, target)
 
-        monkeypatch.setattr(writing.os, "replace", full)
+        monkeypatch.setattr(files.os, "replace", full)
         return count
 
     return install

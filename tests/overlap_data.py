@@ -6,6 +6,16 @@ import numpy as np
 
 from genopred.genetics.overlap.rankings import rankings
 
+#: A model's table of three SNPs.
+MODEL = "id\tchrom\tpos\tref\talt\teffect\nrs1\t1\t10\tA\tC\t1\nrs2\t1\t20\tA\tC\t2\nrs3\t1\t30\tA\tC\t3\n"
+
+
+def write(folder, name, text):
+    """A file of this text."""
+    path = folder / name
+    path.write_text(text)
+    return path
+
 
 def two(m=200, seed=1, groups=1, **more):
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genopred.errors import FormatError
-from genopred.io.lists import read_ids, read_samples
+from genopred.io.lists import read_ids, read_patterns, read_samples
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,14 @@ def test_variants(tmp_path):
     path.write_text("#nothing\n")
     with pytest.raises(FormatError, match="names nothing; needed a list of variants"):
         read_ids(path)
+
+
+def test_files_of_tracks(tmp_path):
+    (tmp_path / "tracks.txt").write_text("# a comment\nDNASE:x\r\n\nz$\n")
+    assert read_patterns(tmp_path / "tracks.txt") == ["DNASE:x", "z$"]
+    (tmp_path / "table.txt").write_text("name\tdescription\tindex\na\tCAGE:z\t2\n")
+    assert read_patterns(tmp_path / "table.txt") == ["2"]
+    (tmp_path / "table.txt").write_text("name\tdescription\na\tCAGE:z\n")
+    assert read_patterns(tmp_path / "table.txt") == ["CAGE:z"]
+    with pytest.raises(FormatError, match="absent.txt"):
+        read_patterns(tmp_path / "absent.txt")

@@ -18,10 +18,11 @@ from test_pipelines_features import GENES, SEQUENCE, SITES, Toy, write_vcf
 
 from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError
 from genopred.pipelines import effects
-from genopred.pipelines.effects import EffectsConfig, run
+from genopred.pipelines.effects import run
 from genopred.sequence.effects import EFFECT_SCHEMA
 from genopred.sequence.models import registry
 from genopred.sequence.onehot import encode, onehot
+from genopred.settings import Effects
 from genopred.types import Interval
 
 embedded = toy_files.embedded
@@ -66,7 +67,7 @@ def files(tmp_path):
     return tmp_path
 
 
-def config(files, **changes):
+def settings(files, **changes):
     base = {
         "fasta": files / "ref.fa",
         "model": "toy:1",
@@ -76,7 +77,7 @@ def config(files, **changes):
         "all_genes": True,
         "device": "cpu",
     }
-    return EffectsConfig(**{**base, **changes})
+    return Effects(**{**base, **changes})
 
 
 def by_hand(model, row, centre, strand):
@@ -96,7 +97,7 @@ def by_hand(model, row, centre, strand):
 @pytest.mark.parametrize("name", ["toy", "forward"])
 def test_every_snp_in_the_window_of_every_gene(files, name):
     steps = []
-    done = run(config(files, model=f"{name}:1", tracks=("all", "cage=CAGE")), lambda *args: steps.append(args))
+    done = run(settings(files, model=f"{name}:1", tracks=("all", "cage=CAGE")), lambda *args: steps.append(args))
     table, model = done.table, {"toy": Toy, "forward": Forward}[name]()
     assert steps[-1][:2] == (4, 4) and dict(table.schema) == {k: v() for k, v in EFFECT_SCHEMA.items()}
     strands = {gene: (tss, strand) for gene, tss, strand in GENES}
@@ -125,8 +126,8 @@ def test_every_snp_in_the_window_of_every_gene(files, name):
 
 
 def test_snps_from_genotypes_are_the_same(files):
-    one = run(config(files, out=files / "a")).table
-    other = run(config(files, snps=None, genotypes=("vcf", files / "people.vcf"), out=files / "b")).table
+    one = run(settings(files, out=files / "a")).table
+    other = run(settings(files, snps=None, vcf=files / "people.vcf", out=files / "b")).table
     assert other.drop("chrom").equals(one.drop("chrom"))
 
 
@@ -138,7 +139,7 @@ def test_a_window_of_snps_around_a_gene(files):
     }
     for (source, _), inside in expected.items():
         changes = {"expression": None, "gtf": files / "genes.gtf"} if source == "gtf" else {}
-        done = run(config(files, upstream=100, downstream=60, center="snp", model="forward:1", **changes))
+        done = run(settings(files, upstream=100, downstream=60, center="snp", model="forward:1", **changes))
         for gene, tss, strand in GENES[:3]:
             found = done.table.filter(pl.col("gene") == gene)["pos"].to_list()
             sign = 1 if strand == "+" else -1
@@ -148,7 +149,7 @@ def test_a_window_of_snps_around_a_gene(files):
 
 
 def test_snps_outside_the_models_window_are_counted(files):
-    done = run(config(files, upstream=300, downstream=300, all_genes=False, gene=("ENSG00000000002",)))
+    done = run(settings(files, upstream=300, downstream=300, all_genes=False, gene=("ENSG00000000002",)))
     counts = {(row["item"], row["reason"]): row["n"] for row in done.report.table.iter_rows(named=True)}
     near = [s for s in SITES if 200 <= s + 1 <= 800]
     inside = [s for s in SITES if 469 <= s + 1 <= 532]
@@ -158,9 +159,9 @@ def test_snps_outside_the_models_window_are_counted(files):
 
 
 def test_regions_without_genes(files):
-    done = run(config(files, region=Interval("chr1", 300, 420), all_genes=False, model="forward:1", share=6))
+    done = run(settings(files, region=Interval("chr1", 300, 420), all_genes=False, model="forward:1", share=6))
     assert done.table["gene"].null_count() == done.table.height == len([s for s in SITES if 300 <= s < 420])
-    alone = run(config(files, region=Interval("1", 300, 420), all_genes=False, model="forward:1", out=files / "b"))
+    alone = run(settings(files, region=Interval("1", 300, 420), all_genes=False, model="forward:1", out=files / "b"))
     for row in alone.table.iter_rows(named=True):
         difference = by_hand(Forward(), row, row["pos"], "+")
         assert row["effect"] == pytest.approx(difference.sum(axis=0).mean(), abs=3e-6)
@@ -169,7 +170,9 @@ def test_regions_without_genes(files):
 def test_extract_and_exclude(files):
     (files / "some.txt").write_text("v1\nv2\nv3\nnothing\n")
     (files / "not.txt").write_text("v2\n")
-    done = run(config(files, extract=files / "some.txt", exclude=files / "not.txt", all_genes=False, model="forward:1"))
+    done = run(
+        settings(files, extract=files / "some.txt", exclude=files / "not.txt", all_genes=False, model="forward:1")
+    )
     assert done.table["id"].to_list() == ["v1", "v3"]
     notes = done.report.table.filter(pl.col("status") == "note")
     assert notes["examples"].to_list() == ["nothing"] and done.report.count("variants", "dropped") == 78
@@ -177,7 +180,7 @@ def test_extract_and_exclude(files):
 
 def test_a_stopped_run_goes_on_where_it_was(files):
     Forward.calls = 0
-    whole = run(config(files, model="forward:1", out=files / "whole")).table
+    whole = run(settings(files, model="forward:1", out=files / "whole")).table
     once = Forward.calls
 
     def stop(done, total, label):
@@ -186,18 +189,18 @@ def test_a_stopped_run_goes_on_where_it_was(files):
 
     Forward.calls = 0
     with pytest.raises(KeyboardInterrupt):
-        run(config(files, model="forward:1"), stop)
+        run(settings(files, model="forward:1"), stop)
     assert not (files / "out.parquet").exists() and len(list((files / "out.parts").iterdir())) == 2
     halfway = Forward.calls
-    result = run(config(files, model="forward:1"))
+    result = run(settings(files, model="forward:1"))
     assert Forward.calls == once and 0 < halfway < once
     assert result.table.equals(whole) and not result.reused
-    third = run(config(files, model="forward:1"))
+    third = run(settings(files, model="forward:1"))
     assert third.reused and third.table.equals(whole) and Forward.calls == once
     assert "there already" in third.lines()[0]
-    run(config(files, model="forward:1", resume=False))
+    run(settings(files, model="forward:1", resume=False))
     assert Forward.calls == 2 * once
-    assert not run(config(files, model="forward:1", bins=1)).reused
+    assert not run(settings(files, model="forward:1", bins=1)).reused
 
 
 def test_a_damaged_part_is_computed_again(files):
@@ -205,10 +208,10 @@ def test_a_damaged_part_is_computed_again(files):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(config(files), stop)
+        run(settings(files), stop)
     (part,) = (files / "out.parts").iterdir()
     part.write_bytes(b"PAR1 half")
-    assert run(config(files)).table.equals(run(config(files, out=files / "b")).table)
+    assert run(settings(files)).table.equals(run(settings(files, out=files / "b")).table)
 
 
 def spoil(files, how):
@@ -232,8 +235,8 @@ def elsewhere(rows):
 
 
 def test_swapped_alleles_are_put_right_and_negate(files):
-    plain = run(config(files)).table
-    swapped = run(config(files, snps=spoil(files, turned), allow_swapped=True, out=files / "b"))
+    plain = run(settings(files)).table
+    swapped = run(settings(files, snps=spoil(files, turned), allow_swapped=True, out=files / "b"))
     np.testing.assert_allclose(swapped.table["effect"], -plain["effect"], atol=1e-12)
     notes = swapped.report.table.filter(pl.col("status") == "note")["reason"].to_list()
     assert len(notes) == 1 and "swapped" in notes[0]
@@ -259,7 +262,7 @@ def test_swapped_alleles_are_put_right_and_negate(files):
         ({"bins": 9}, GenopredError, "--bins 9"),
         ({"tracks": ("ATACC",)}, ModelError, "matches none"),
         ({"gradients": True}, GenopredError, "--gradients belongs to --ism"),
-        ({"settings": {"strands": "both"}}, ModelError, "--strands both"),
+        ({"strands": "both"}, ModelError, "--strands both"),
         ({"device": "nowhere"}, GenopredError, "--device nowhere"),
     ],
 )
@@ -267,17 +270,17 @@ def test_bad_input(files, changes, error, message):
     if callable(changes.get("snps")):
         changes = {**changes, "snps": spoil(files, changes["snps"])}
     with pytest.raises(error, match=message):
-        run(config(files, **changes))
+        run(settings(files, **changes))
     assert not (files / "out.parquet").exists()
 
 
 def test_nothing_in_the_window_says_how_far_it_is(files):
     (files / "one.txt").write_text("v0\n")
     with pytest.raises(AlignmentError, match="No SNP can be scored: 79 not in --extract, 1 in no gene's window"):
-        run(config(files, extract=files / "one.txt", gene=("ENSG00000000003",), all_genes=False))
+        run(settings(files, extract=files / "one.txt", gene=("ENSG00000000003",), all_genes=False))
     far = int(830 - (SITES[0] + 1))
     with pytest.raises(AlignmentError, match=f"nearest SNP is {far} bp away.*--center snp"):
-        run(config(files, extract=files / "one.txt", gene=("ENSG00000000003",), all_genes=False, upstream=900))
+        run(settings(files, extract=files / "one.txt", gene=("ENSG00000000003",), all_genes=False, upstream=900))
 
 
 def test_genes_without_strand_are_refused_where_it_matters(files):
@@ -285,22 +288,22 @@ def test_genes_without_strand_are_refused_where_it_matters(files):
     short = "\n".join("\t".join(row[:4] + row[6:]) for row in lines) + "\n"
     (files / "gtex.bed").write_text(short)
     with pytest.raises(GenopredError, match="no strand for 4 of 4 genes"):
-        run(config(files, expression=files / "gtex.bed"))
-    assert run(config(files, expression=files / "gtex.bed", model="forward:1")).table.height
+        run(settings(files, expression=files / "gtex.bed"))
+    assert run(settings(files, expression=files / "gtex.bed", model="forward:1")).table.height
 
 
 def test_indels_and_symbolic_alleles_are_counted(files):
     text = (files / "snps.tsv").read_text()
     text += f"chr1\t500\tdel\t{SEQUENCE[499:502]}\t{SEQUENCE[499]}\nchr1\t505\tsv\t{SEQUENCE[504]}\t<DEL>\n"
     (files / "more.tsv").write_text(text)
-    done = run(config(files, snps=files / "more.tsv"))
+    done = run(settings(files, snps=files / "more.tsv"))
     counts = {row["reason"]: (row["n"], row["examples"]) for row in done.report.table.iter_rows(named=True)}
     assert counts["indel"] == (1, "del") and counts["symbolic or missing allele"] == (1, "sv")
-    assert done.table.equals(run(config(files, out=files / "b")).table)
+    assert done.table.equals(run(settings(files, out=files / "b")).table)
 
 
 def test_mutagenesis_writes_a_table_and_pictures(files):
-    base = config(files, ism=Interval("chr1", 480, 510), all_genes=False, gene=("ENSG00000000002",))
+    base = settings(files, ism=Interval("chr1", 480, 510), all_genes=False, gene=("ENSG00000000002",))
     done = run(replace(base, tracks=("DNASE", "CAGE")))
     assert done.table.height == 30 * 3 * 2
     for row in done.table.sample(20, seed=1).iter_rows(named=True):
@@ -324,32 +327,32 @@ def test_mutagenesis_writes_a_table_and_pictures(files):
 
 def test_groups_of_odd_names_have_pictures_of_their_own(files):
     groups = ("CAGE:y", "CAGE[:]y", "cage:y", "DNASE:x")
-    done = run(config(files, ism=Interval("chr1", 480, 490), all_genes=False, tracks=groups))
+    done = run(settings(files, ism=Interval("chr1", 480, 490), all_genes=False, tracks=groups))
     pictures = {file.name for file in done.files if file.suffix == ".svg"}
     assert len({name.lower() for name in pictures}) == 4 and "out.DNASE_x.svg" in pictures
     assert all((files / name).is_file() for name in pictures)
 
 
 def test_a_reference_that_was_copied_back_is_the_same(files):
-    run(config(files))
+    run(settings(files))
     later = (files / "ref.fa").stat().st_mtime + 100
     for name in ("ref.fa", "ref.fa.fai"):
         os.utime(files / name, (later, later))
-    assert run(config(files)).reused
+    assert run(settings(files)).reused
     (files / "ref.fa.fai").unlink()
     (files / "ref.fa").write_text((files / "ref.fa").read_text().replace(">1", ">chr1"))
-    assert not run(config(files)).reused
+    assert not run(settings(files)).reused
 
 
 def test_what_a_killed_run_was_writing_goes_at_the_next_start(files):
     (files / "out.parts").mkdir()
-    mine = [".out.abcd1234.part.parquet", ".out.counts.abcd1234.part.tsv", ".out.abcd1234.part.svg"]
+    mine = [".out.abcd1234.part.parquet", ".out.matched.abcd1234.part.tsv", ".out.abcd1234.part.svg"]
     mine += ["out.parts/.0f0f.abcd1234.part.parquet"]
     # of another run in the same folder
     other = [".outer.abcd1234.part.parquet", ".b.abcd1234.part.tsv"]
     for name in (*mine, *other):
         (files / name).write_text("half")
-    run(config(files))
+    run(settings(files))
     assert not any((files / name).exists() for name in mine) and all((files / name).exists() for name in other)
 
 
@@ -367,11 +370,11 @@ def test_xpresso_on_real_genes(shared, tmp_path):
     data = shared / "data"
     weights = data / "xpresso" / "GM12878_trainepoch.06-0.5062.h5"
     done = run(
-        EffectsConfig(
+        Effects(
             fasta=data / "reference" / "chr22.b37.fa.gz",
             model=f"xpresso:{weights}",
             out=tmp_path / "out",
-            genotypes=("vcf", data / "geuvadis_chr22" / "genotypes.chr22.vcf.gz"),
+            vcf=data / "geuvadis_chr22" / "genotypes.chr22.vcf.gz",
             expression=data / "geuvadis_chr22" / "genes.50percent.chr22.bed.gz",
             gene=("ENSG00000100376", "ENSG00000184674"),
             device="cpu",
@@ -397,9 +400,9 @@ def test_xpresso_on_real_genes(shared, tmp_path):
 
 
 def test_without_a_name_it_is_the_embedded_model(files, embedded, caplog):
-    base = {key: value for key, value in vars(config(files)).items() if key != "model"}
-    done = run(EffectsConfig(**base | {"bins": 1, "settings": {"over_tracks": "each"}}))
-    assert done.manifest["model"] == EffectsConfig.model == "enformer-small"
+    base = {key: value for key, value in vars(settings(files)).items() if key != "model"}
+    done = run(Effects(**base | {"bins": 1, "over_tracks": "each"}))
+    assert done.manifest["model"] == Effects.model == "enformer-small"
     model = registry.load_model("enformer-small")
     strands = {gene: (tss, strand) for gene, tss, strand in GENES}
     for row in done.table.sample(12, seed=3).iter_rows(named=True):
@@ -416,8 +419,8 @@ def test_without_a_name_it_is_the_embedded_model(files, embedded, caplog):
         assert row["effect"] == pytest.approx((values[0] - values[1])[track], abs=3e-5)
     # it predicts along any stretch: a window around each SNP is nothing unusual, and both strands mean something
     caplog.clear()
-    around = {"center": "snp", "all_genes": False, "expression": None, "settings": {"strands": "both"}}
-    assert run(EffectsConfig(**base | around | {"out": files / "snp"})).table.height == 80
+    around = {"center": "snp", "all_genes": False, "expression": None, "strands": "both"}
+    assert run(Effects(**base | around | {"out": files / "snp"})).table.height == 80
     assert "was not trained for" not in caplog.text
-    run(config(files, center="snp", all_genes=False, out=files / "toy"))
+    run(settings(files, center="snp", all_genes=False, out=files / "toy"))
     assert "was not trained for" in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import replace
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +16,24 @@ from genopred.errors import AlignmentError, GenopredError
 from genopred.genetics.eqtl.beta import PERMUTATION_SCHEMA
 from genopred.genetics.eqtl.scan import NOMINAL_SCHEMA
 from genopred.genetics.eqtl.signals import INDEPENDENT_SCHEMA
-from genopred.pipelines import eqtl
-from genopred.pipelines.cohort import CohortInputs
-from genopred.pipelines.run import digest
+from genopred.pipelines import eqtl, run
+from genopred.settings import Eqtl
 
 GOLDEN = Path(__file__).parent / "golden" / "eqtl"
 
 
-def inputs(**other):
-    base = CohortInputs(
-        expression=GOLDEN / "tiny.bed.gz", vcf=GOLDEN / "tiny.vcf.gz", covar=GOLDEN / "tiny.cov.txt", window=150_000
-    )
-    return replace(base, **other)
-
-
 def config(tmp_path, **other):
-    cohort = other.pop("cohort", inputs())
-    return eqtl.EqtlConfig(cohort, tmp_path / "run", permutations=other.pop("permutations", 200), **other)
+    given = {
+        "expression": GOLDEN / "tiny.bed.gz",
+        "vcf": GOLDEN / "tiny.vcf.gz",
+        "covar": GOLDEN / "tiny.cov.txt",
+        "window": 150_000,
+        "all_genes": True,
+        "permute": 200,
+        "out": tmp_path / "run",
+        "threads": 1,
+    }
+    return Eqtl(**(given | other))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_killed_and_resumed_gives_the_same_files(full, tmp_path, monkeypatch, vi
         elif victim == "permutation_table":
             patch.setattr(eqtl, "permutation_table", die)
         elif victim == "write_table":
-            patch.setattr(eqtl, "write_table", die)
+            patch.setattr(run, "write_table", die)
         else:
             patch.setattr(eqtl._Work, f"_{victim}", die)
         with pytest.raises(Killed):
@@ -165,10 +166,10 @@ def test_other_settings_do_not_mix_with_old_parts(tmp_path, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(eqtl, "write_table", die)
+        patch.setattr(run, "write_table", die)
         with pytest.raises(Killed):
             eqtl.run(config(tmp_path))
-    with pytest.raises(GenopredError, match=r"other settings \(seed\)"):
+    with pytest.raises(GenopredError, match=r"other settings \(--seed\)"):
         eqtl.run(config(tmp_path, seed=2))
     eqtl.run(config(tmp_path, seed=2, resume=False))
     assert not (tmp_path / "run.parts").exists()
@@ -180,31 +181,30 @@ def test_a_finished_run_is_not_replaced_by_another_nor_mixed_with_it(tmp_path):
     eqtl.run(config(tmp_path, independent=True, susie=True))
     assert read_all(tmp_path) == before
     with pytest.raises(GenopredError, match=r"other settings \(--covar\).*--no-resume"):
-        eqtl.run(config(tmp_path, cohort=inputs(covar=None), independent=True, susie=True))
+        eqtl.run(config(tmp_path, covar=None, independent=True, susie=True))
     assert read_all(tmp_path) == before
     neighbour = tmp_path / "run.other.cis_qtl.tsv"
     neighbour.write_text("")
-    eqtl.run(config(tmp_path, cohort=inputs(covar=None), permutations=0, resume=False))
+    eqtl.run(config(tmp_path, covar=None, permute=0, resume=False))
     assert set(read_all(tmp_path)) == {"run.cis_qtl_pairs.chr22.parquet", "run.matched.tsv", neighbour.name}
     (tmp_path / "run.run.json").unlink()
     with pytest.raises(GenopredError, match="settings are not known"):
-        eqtl.run(config(tmp_path, permutations=0))
+        eqtl.run(config(tmp_path, permute=0))
 
 
 def test_version_and_compressed_variants_count(tmp_path, monkeypatch):
     """Their change went unnoticed, and parts of both runs were put together."""
-    from genopred.pipelines import run
-
-    eqtl.run(config(tmp_path, permutations=0))
+    eqtl.run(config(tmp_path, permute=0))
     monkeypatch.setattr(run, "versions", lambda: {"genopred": "0.0.1"})
     with pytest.raises(GenopredError, match=r"other settings \(version\)"):
-        eqtl.run(config(tmp_path, permutations=0))
+        eqtl.run(config(tmp_path, permute=0))
     prefix = tmp_path / "people"
     for end in (".pgen", ".pvar.zst", ".psam"):
         Path(f"{prefix}{end}").write_text("1")
-    one = run.fingerprint(config(tmp_path, cohort=inputs(vcf=None, pfile=prefix)))
+    one = run.fingerprint(config(tmp_path, vcf=None, pfile=prefix).that_matter())
     Path(f"{prefix}.pvar.zst").write_text("2")
-    assert run.difference(one, run.fingerprint(config(tmp_path, cohort=inputs(vcf=None, pfile=prefix)))) == ["--pfile"]
+    two = run.fingerprint(config(tmp_path, vcf=None, pfile=prefix).that_matter())
+    assert run.difference(one, two) == ["--pfile"]
 
 
 def blank(path, target, wanted, cell):
@@ -221,12 +221,12 @@ def blank(path, target, wanted, cell):
     return target
 
 
-@pytest.mark.parametrize("permutations", [0, 200])
+@pytest.mark.parametrize("permute", [0, 200])
 @pytest.mark.parametrize(("cell", "reason"), [("./.", "missing"), ("0/0", "monomorphic")])
-def test_nothing_to_test_is_said_and_leaves_no_empty_tables(tmp_path, permutations, cell, reason):
+def test_nothing_to_test_is_said_and_leaves_no_empty_tables(tmp_path, permute, cell, reason):
     vcf = blank(GOLDEN / "tiny.vcf.gz", tmp_path / "blank.vcf", lambda pos: True, cell)
     with pytest.raises(AlignmentError, match=rf"nothing was tested: none of 4 genes .*{reason}.*--window"):
-        eqtl.run(config(tmp_path, cohort=inputs(vcf=vcf), permutations=permutations))
+        eqtl.run(config(tmp_path, vcf=vcf, permute=permute))
     assert [path.name for path in tmp_path.iterdir()] == ["blank.vcf"]
 
 
@@ -235,7 +235,7 @@ def test_genes_with_nothing_to_test_are_counted(full, tmp_path):
     tss = [int(line.split("\t")[2]) for line in lines[1:]]
     far = max(tss)
     vcf = blank(GOLDEN / "tiny.vcf.gz", tmp_path / "blank.vcf", lambda pos: pos >= far - 10_000, "0/0")
-    result = eqtl.run(config(tmp_path, cohort=inputs(vcf=vcf, window=10_000)))
+    result = eqtl.run(config(tmp_path, vcf=vcf, window=10_000))
     table = pl.read_csv(tmp_path / "run.matched.tsv", separator="\t")
     assert table.drop("examples").equals(result.report.table.drop("examples"))
     dropped = table.filter(item="genes", status="dropped", reason=eqtl.NOTHING)
@@ -255,24 +255,23 @@ def test_plink_and_vcf_give_the_same(full, tmp_path):
 
     genotypes = read_vcf(GOLDEN / "tiny.vcf.gz")
     write_plink(tmp_path / "tiny", genotypes.dosage(), genotypes.samples, genotypes.variants)
-    cohort = inputs(vcf=None, bfile=tmp_path / "tiny")
     out = tmp_path / "out"
     out.mkdir()
-    eqtl.run(replace(config(out, cohort=cohort), independent=True, susie=True))
+    eqtl.run(config(out, vcf=None, bfile=tmp_path / "tiny", independent=True, susie=True))
     tables, others = read_all(out), read_all(full[0])
     assert tables.pop("run.matched.tsv") != others.pop("run.matched.tsv")  # it names the files
     assert tables == others
 
 
 def test_permutations_only_and_nominal_only(tmp_path):
-    one = eqtl.run(replace(config(tmp_path, nominal=False), out=tmp_path / "p"))
-    two = eqtl.run(replace(config(tmp_path, permutations=0), out=tmp_path / "n"))
+    one = eqtl.run(config(tmp_path, nominal=False, out=tmp_path / "p"))
+    two = eqtl.run(config(tmp_path, permute=0, out=tmp_path / "n"))
     assert {path.name for path in one.files} == {"p.cis_qtl.parquet", "p.cis_qtl.tsv"}
     assert [path.name for path in two.files] == ["n.cis_qtl_pairs.chr22.parquet"] and two.genes is None
 
 
 def test_maf_filter_is_counted(tmp_path):
-    result = eqtl.run(config(tmp_path, permutations=0, maf=0.2))
+    result = eqtl.run(config(tmp_path, permute=0, maf=0.2))
     pairs = pl.read_parquet(tmp_path / "run.cis_qtl_pairs.chr22.parquet")
     assert np.minimum(pairs["af"], 1 - pairs["af"].to_numpy()).min() >= 0.2 - 1e-6
     rows = result.report.table.filter((pl.col("item") == "variants") & (pl.col("reason") == "MAF below 0.2"))
@@ -290,8 +289,7 @@ def test_several_chromosomes(tmp_path):
     rows = gzip.decompress((GOLDEN / "tiny.bed.gz").read_bytes()).decode().splitlines()
     twin = [row.replace("chr22", "chr21", 1).replace("ENSG", "TWIN", 1) for row in rows[1:]]
     (tmp_path / "two.bed").write_text("\n".join([rows[0], *twin, *rows[1:]]) + "\n")
-    cohort = inputs(vcf=tmp_path / "two.vcf", expression=tmp_path / "two.bed")
-    result = eqtl.run(config(tmp_path, cohort=cohort))
+    result = eqtl.run(config(tmp_path, vcf=tmp_path / "two.vcf", expression=tmp_path / "two.bed"))
     assert {path.name for path in result.files} >= {f"run.cis_qtl_pairs.chr{c}.parquet" for c in (21, 22)}
     one, two = result.genes[:4], result.genes[4:]
     assert one["phenotype_id"].str.starts_with("TWIN").all()
@@ -302,30 +300,56 @@ def test_several_chromosomes(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"compat": "matrixeqtl"}, "--compat 'matrixeqtl' is unknown"),
-        ({"transform": "log"}, "--transform 'log'"),
-        ({"nominal": False, "permutations": 0}, "nothing to do"),
-        ({"permutations": 10}, "at least 100"),
-        ({"permutations": 0, "susie": True}, "--susie works on the genes of the permutation pass"),
+        ({"compat": "matrixeqtl"}, "--compat matrixeqtl: there are tensorqtl, qtltools"),
+        ({"transform": "log"}, "--transform log: there are inverse-normal, none"),
+        ({"nominal": False, "permute": 0}, "nothing to do"),
+        ({"permute": 10}, "at least 100"),
+        ({"permute": 0, "susie": True}, "--susie works on the genes of the permutation pass"),
         ({"compat": "qtltools", "independent": True}, "no QTLtools version"),
-        ({"fdr": 5.0}, "--fdr is 5.0"),
-        ({"coverage": 1.5}, "--coverage is 1.5"),
-        ({"min_abs_corr": 5.0}, "--min-abs-corr is 5.0"),
-        ({"maf": 0.6}, "--maf is 0.6"),
+        ({"fdr": 5.0}, "--fdr 5.0: needed a number from 0 to 1"),
+        ({"fdr": 0}, "--fdr 0.0: needed a rate between 0 and 1"),
+        ({"coverage": 1.5}, "--coverage 1.5: needed a number from 0.01 to 0.9999"),
+        ({"min_abs_corr": 5.0}, "--min-abs-corr 5.0: needed a number from 0 to 1"),
+        ({"maf": 0.6}, "--maf 0.6: needed a number from 0 to 0.5"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_read(tmp_path, options, message):
-    cohort = inputs(expression=tmp_path / "absent.bed")
     with pytest.raises(GenopredError, match=message):
-        eqtl.run(config(tmp_path, cohort=cohort, **options))
+        config(tmp_path, expression=tmp_path / "absent.bed", **options)
 
 
 def test_settings_know_their_files(tmp_path, monkeypatch):
     def die(*args, **kwargs):
         raise Killed
 
-    monkeypatch.setattr(eqtl, "write_table", die)
+    monkeypatch.setattr(run, "write_table", die)
     with pytest.raises(Killed):
         eqtl.run(config(tmp_path))
     settings = json.loads((tmp_path / "run.run.json").read_text())
-    assert settings["cohort"]["expression"] == [["tiny.bed.gz", digest(GOLDEN / "tiny.bed.gz")]]
+    assert settings["--expression"] == [["tiny.bed.gz", run.digest(GOLDEN / "tiny.bed.gz")]]
+
+
+def test_parts_of_other_genes_are_not_taken(tmp_path, monkeypatch):
+    """Parts are of a chromosome, whatever genes it had."""
+    ids = pl.read_csv(GOLDEN / "tiny.bed.gz", separator="\t").get_column("gene").to_list()
+
+    def die(*args, **kwargs):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "write_table", die)
+        with pytest.raises(Killed):
+            eqtl.run(config(tmp_path, gene=ids[:1], all_genes=False))
+    with pytest.raises(GenopredError, match=r"other settings \(--gene\)"):
+        eqtl.run(config(tmp_path, gene=ids[1:2], all_genes=False))
+    (tmp_path / "genes.txt").write_text(f"{ids[0]}\n")
+    assert eqtl.run(config(tmp_path, genes=tmp_path / "genes.txt", all_genes=False)).genes.height == 1
+
+
+def test_what_is_said_at_the_end(full):
+    _, result = full
+    lines = result.lines()
+    assert lines[0] == f"{result.pairs:,} gene-variant pairs tested"
+    assert re.fullmatch(r"\d of 4 genes with an eQTL at FDR 0.05 \(pi0 [01]\.\d{3}\)", lines[1])
+    assert lines[2] == f"{result.independent.height} independent signals" and "credible sets of" in lines[3]
+    assert lines[4:] == [f"  {file}" for file in result.files]

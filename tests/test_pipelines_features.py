@@ -18,10 +18,11 @@ from genopred.errors import AlignmentError, FormatError, GenopredError, ModelErr
 from genopred.files import lock_output
 from genopred.io.features import feature_path, read_features, read_manifest, read_origin
 from genopred.pipelines import sequence_inputs
-from genopred.pipelines.features import FeaturesConfig, estimate, run
+from genopred.pipelines.features import run
 from genopred.sequence.models import registry
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import encode, onehot
+from genopred.settings import Features
 
 RNG = np.random.default_rng(11)
 SEQUENCE = "".join(RNG.choice(list("ACGT"), 1200))
@@ -96,16 +97,17 @@ def write_vcf(path, mark="|", sequence=SEQUENCE):
     path.write_text("\n".join(lines) + "\n")
 
 
-def config(files, **changes):
+def settings(files, **changes):
     base = {
-        "genotypes": ("vcf", files / "people.vcf"),
+        "vcf": files / "people.vcf",
+        "all_genes": not changes.get("gene"),
         "fasta": files / "ref.fa",
         "model": "toy:1",
         "out": files / "out",
         "expression": files / "expression.bed",
         "device": "cpu",
     }
-    return FeaturesConfig(**{**base, **changes})
+    return Features(**{**base, **changes})
 
 
 def by_hand(gene, person):
@@ -128,7 +130,7 @@ def by_hand(gene, person):
 
 def test_files_hold_what_a_pass_a_haplotype_gives(files):
     steps = []
-    done = run(config(files, self_check=True), lambda *args: steps.append(args))
+    done = run(settings(files, self_check=True), lambda *args: steps.append(args))
     assert steps[-1] == (4, 4, "ENSG00000000004.1") and done.genes["status"].to_list() == ["computed"] * 4
     for g, (gene, _, _) in enumerate(GENES):
         found = read_features(files / "out", gene)
@@ -146,9 +148,9 @@ def test_files_hold_what_a_pass_a_haplotype_gives(files):
 
 
 def test_nothing_is_computed_twice_and_only_what_changed_again(files, monkeypatch):
-    run(config(files))
+    run(settings(files))
     stamps = {gene: feature_path(files / "out", gene).stat().st_mtime_ns for gene, _, _ in GENES}
-    again = run(config(files))
+    again = run(settings(files))
     assert again.genes["status"].to_list() == ["reused"] * 4
     assert stamps == {gene: feature_path(files / "out", gene).stat().st_mtime_ns for gene, _, _ in GENES}
     # a genotype of one gene changes, a file is damaged: those two and no others
@@ -157,27 +159,27 @@ def test_nothing_is_computed_twice_and_only_what_changed_again(files, monkeypatc
     globals()["ALLELES"][5, 0, near] ^= 1
     write_vcf(files / "people.vcf")
     feature_path(files / "out", "ENSG00000000003.1").write_bytes(b"damaged")
-    assert run(config(files)).genes["status"].to_list() == ["reused", "computed", "computed", "reused"]
+    assert run(settings(files)).genes["status"].to_list() == ["reused", "computed", "computed", "reused"]
     np.testing.assert_allclose(read_features(files / "out", "ENSG00000000002").values[4], by_hand(1, 5), rtol=1e-5)
 
 
 def test_other_settings_do_not_mix(files):
-    run(config(files))
+    run(settings(files))
     with pytest.raises(GenopredError, match="made with another bins.*--no-resume"):
-        run(config(files, bins=1))
+        run(settings(files, bins=1))
     with pytest.raises(GenopredError, match="another checkpoint_hash"):
-        run(config(files, model="toy:2"))
-    assert run(config(files, bins=1, resume=False)).manifest["settings"]["bins"] == [2]
+        run(settings(files, model="toy:2"))
+    assert run(settings(files, bins=1, resume=False)).manifest["settings"]["bins"] == [2]
 
 
 def in_a_process(folder):
     registry.entry_points = lambda group: [EntryPoint("toy", f"{__name__}:Toy", registry.GROUP)]
     Toy.pause = 0.05
-    run(config(Path(folder)))
+    run(settings(Path(folder)))
 
 
 def test_killed_and_resumed_it_is_the_same_file_for_file(files, tmp_path):
-    whole = run(config(files, out=tmp_path / "whole"))
+    whole = run(settings(files, out=tmp_path / "whole"))
     process = multiprocessing.get_context("spawn").Process(target=in_a_process, args=(str(files),))
     process.start()
     deadline = time.time() + 60
@@ -186,7 +188,7 @@ def test_killed_and_resumed_it_is_the_same_file_for_file(files, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert not read_manifest(files / "out")["complete"]
-    resumed = run(config(files))
+    resumed = run(settings(files))
     assert resumed.genes["status"][0] == "reused"
     assert resumed.manifest["genes"] == whole.manifest["genes"]
     for gene, _, _ in GENES:
@@ -205,7 +207,7 @@ def test_what_a_killed_run_was_writing_goes_at_the_next_start(files):
     left = files / "out" / ".ENSG00000000001.abcd1234.part.parquet"
     left.parent.mkdir()
     left.write_text("half")
-    run(config(files))
+    run(settings(files))
     assert not [path for path in (files / "out").iterdir() if path.name.startswith(".")]
 
 
@@ -213,24 +215,24 @@ def test_features_that_nobody_differs_in_are_counted(files, monkeypatch):
     sites = np.setdiff1d(SITES, np.arange(1100, 1200))
     monkeypatch.setitem(globals(), "SITES", sites)
     write_vcf(files / "people.vcf")
-    done = run(config(files))
+    done = run(settings(files))
     assert done.genes["constant"].to_list() == [0, 0, 0, 3] and done.genes["features"].to_list() == [3] * 4
     assert done.manifest["counts"]["features_constant"] == 3 and done.manifest["counts"]["features"] == 12
     said = "3 of 12 features are the same in everybody (column constant of genes.tsv); nothing varies in 1 of 4 genes"
     assert any(line.startswith(said) and "ENSG00000000004.1" in line for line in done.lines())
     # asked for one value a gene, there is nothing to say
-    done = run(config(files, settings={"mode": "reference"}, model="lin:1", out=files / "ref"))
+    done = run(settings(files, mode="reference", model="lin:1", out=files / "ref"))
     assert not any("same in everybody" in line for line in done.lines())
 
 
 def test_a_damaged_number_is_computed_again(files):
-    run(config(files))
+    run(settings(files))
     path = feature_path(files / "out", "ENSG00000000002.4")
     whole = path.read_bytes()
     # past the samples, within the numbers of the first track
     at = whole.index(b"\x28\xb5\x2f\xfd", 300) + 12
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-    assert run(config(files)).genes["status"].to_list() == ["reused", "computed", "reused", "reused"]
+    assert run(settings(files)).genes["status"].to_list() == ["reused", "computed", "reused", "reused"]
     assert path.read_bytes() == whole
 
 
@@ -251,24 +253,24 @@ def test_an_annotation_of_another_build_is_refused(files, caplog):
         r"expression.bed and .*genes.gtf are of different genome builds: the TSSs of 3 of 4 genes .*10,000 bp apart"
     )
     with pytest.raises(AlignmentError, match=wanted + r" \(ENSG00000000001.1 100 and 396,100, .*\.\.\.\)|" + wanted):
-        run(config(files, **both))
+        run(settings(files, **both))
     assert not (files / "out").exists()
     # some genes move between releases
     with caplog.at_level("WARNING", logger="genopred"):
-        run(config(files, gtf=gtf_of(files, [396_000, 20_000, 0, 900])))
+        run(settings(files, gtf=gtf_of(files, [396_000, 20_000, 0, 900])))
     assert "2 of 4 genes have their TSS more than 10,000 bp away" in caplog.text
 
 
 def test_two_runs_on_one_folder(files):
     (files / "out").mkdir()
     with lock_output(files / "out"), pytest.raises(GenopredError, match="another run writes to"):
-        run(config(files))
+        run(settings(files))
 
 
 def test_several_devices_give_the_same(files, monkeypatch):
-    one = run(config(files, out=files / "one"))
+    one = run(settings(files, out=files / "one"))
     monkeypatch.setattr(sequence_inputs, "devices", lambda device, several: ["cpu", "cpu", "cpu"])
-    three = run(config(files, out=files / "three"))
+    three = run(settings(files, out=files / "three"))
     assert one.manifest["genes"] == three.manifest["genes"]
     for gene, _, _ in GENES:
         assert (
@@ -277,84 +279,101 @@ def test_several_devices_give_the_same(files, monkeypatch):
 
 
 def test_tracks_by_pattern_and_file(files):
-    done = run(config(files, tracks=("cage",), settings={"aggregate": "sum"}))
+    done = run(settings(files, tracks=("cage",), aggregate="sum"))
     assert done.manifest["tracks"] == ["CAGE:y", "CAGE:z"]
     (files / "table.txt").write_text("index\tdescription\n2\tCAGE:z\n")
-    done = run(config(files, tracks_file=files / "table.txt", out=files / "other"))
+    done = run(settings(files, tracks_file=files / "table.txt", out=files / "other"))
     assert done.manifest["tracks"] == ["CAGE:z"]
     with pytest.raises(ModelError, match="matches none of the model's 3 tracks"):
-        run(config(files, tracks=("H3K27ac",), out=files / "none"))
+        run(settings(files, tracks=("H3K27ac",), out=files / "none"))
     assert not (files / "none").exists()
 
 
 def test_dry_run_counts_and_writes_nothing(files):
-    found = estimate(config(files))
+    found = run(settings(files, dry_run=True))
     assert not (files / "out").exists()
-    ran = run(config(files))
+    ran = run(settings(files))
     assert found.genes["distinct"].to_list() == ran.genes["distinct"].to_list()
     assert found.genes["haplotypes"].sum() == 4 * 18 and found.hours < found.naive_hours
     assert any("distinct windows" in line for line in found.lines())
 
 
 def test_a_lower_precision_says_what_it_costs(files):
-    done = run(config(files, model="lin:1", settings={"dtype": "bf16"}))
+    done = run(settings(files, model="lin:1", dtype="bf16"))
     assert done.genes["dtype_error"].max() < 1e-6 and done.genes["dtype_lowest_r"].min() == pytest.approx(1)
     assert any("bf16 against fp32 on 8 haplotypes a gene" in line for line in done.lines())
-    assert run(config(files, model="lin:1", settings={"dtype": "bf16"})).genes["status"].to_list() == ["reused"] * 4
+    assert run(settings(files, model="lin:1", dtype="bf16")).genes["status"].to_list() == ["reused"] * 4
     costs = [
-        estimate(config(files, model="lin:1", settings=settings)).genes["passes"].sum()
-        for settings in ({}, {"dtype": "bf16"}, {"mode": "linear"}, {"mode": "reference"})
+        run(settings(files, dry_run=True, model="lin:1", **more)).genes["passes"].sum()
+        for more in ({}, {"dtype": "bf16"}, {"mode": "linear"}, {"mode": "reference"})
     ]
     # 8 haplotypes a gene more; 1 + 2 x 9 backward passes and a sample of 18; one
     assert costs[0] < costs[1] <= costs[0] + 4 * 8 and costs[3] == 4 and costs[2] >= 4 * (1 + 2 * 9)
 
 
 def test_linear_mode_says_how_well_it_agrees(files):
-    done = run(config(files, model="lin:1", settings={"mode": "linear"}))
+    done = run(settings(files, model="lin:1", mode="linear"))
     assert done.genes["linear_median_r"].min() == pytest.approx(1)
     assert done.genes["linear_median_slope"].to_list() == pytest.approx([1] * 4)
     assert any("linear against exact" in line for line in done.lines())
     assert "linear_agreement" in read_origin(feature_path(files / "out", "ENSG00000000001.1"))
     with pytest.raises(GenopredError, match="--self-check holds the exact mode.*--mode linear, which reports"):
-        run(config(files, model="lin:1", settings={"mode": "linear"}, self_check=True))
+        run(settings(files, model="lin:1", mode="linear", self_check=True))
 
 
 def test_genes_by_name_and_from_a_gtf(files):
-    done = run(config(files, gene=("ENSG00000000002", "ENSG00000000003.9")))
+    done = run(settings(files, gene=("ENSG00000000002", "ENSG00000000003.9")))
     assert done.genes["gene_id"].to_list() == ["ENSG00000000002.4", "ENSG00000000003.1"]
     with pytest.raises(GenopredError, match=r"1 of 2 genes are not in .*expression.bed \(ENSG00000000099\)"):
-        run(config(files, gene=("ENSG00000000002", "ENSG00000000099")))
+        run(settings(files, gene=("ENSG00000000002", "ENSG00000000099")))
     line = (
         '1\tx\tgene\t500\t700\t.\t+\t.\tgene_id "ENSG00000000007.1"; gene_name "SEVEN"; gene_type "protein_coding";\n'
     )
     (files / "genes.gtf").write_text(line)
-    done = run(config(files, expression=None, gtf=files / "genes.gtf", out=files / "gtf"))
+    done = run(settings(files, expression=None, gtf=files / "genes.gtf", out=files / "gtf"))
     assert done.genes["tss"].to_list() == [500] and len(done.manifest["samples"]) == 10
     with pytest.raises(GenopredError, match="neither --expression nor --gtf"):
-        run(config(files, expression=None))
+        run(settings(files, expression=None))
 
 
 def test_people_kept_and_removed(files):
     (files / "keep.txt").write_text("P1\nP2\nP3\n")
     (files / "remove.txt").write_text("P2 P2\n")
-    done = run(config(files, keep=files / "keep.txt", remove=files / "remove.txt"))
+    done = run(settings(files, keep=files / "keep.txt", remove=files / "remove.txt"))
     assert done.manifest["samples"] == ["P1", "P3"]
-    done = run(config(files, all_samples=True, out=files / "all"))
+    done = run(settings(files, all_samples=True, out=files / "all"))
     assert len(done.manifest["samples"]) == 10
     (files / "keep.txt").write_text("nobody\n")
     with pytest.raises(AlignmentError, match="No people are left"):
-        run(config(files, keep=files / "keep.txt"))
+        run(settings(files, keep=files / "keep.txt"))
+
+
+def test_what_was_matched_is_written_and_adds_up(files):
+    text = (files / "people.vcf").read_text()
+    extra = "\t".join(["1", "105", "del", SEQUENCE[104:107], SEQUENCE[104], ".", ".", ".", "GT", *["0|1"] * 10])
+    (files / "people.vcf").write_text(text + extra + "\n")
+    (files / "keep.txt").write_text("P0\nP1\nP2\nP3\n")
+    done = run(settings(files, gene=("ENSG00000000001",), keep=files / "keep.txt"))
+    table = pl.read_csv(files / "out" / "matched.tsv", separator="\t")
+    totals = table.group_by("item", "status").agg(pl.col("n").sum())
+    counts = {(item, status): n for item, status, n in totals.iter_rows()}
+    for item, came, used in (("samples", 10, 3), ("genes", 4, 1), ("gene-variant pairs", None, None)):
+        assert counts[item, "in"] == counts[item, "used"] + counts[item, "dropped"]
+        assert came is None or (counts[item, "in"], counts[item, "used"]) == (came, used)
+    assert counts["gene-variant pairs", "dropped"] == 1 == done.manifest["counts"]["windows_indels_skipped"]
+    reasons = table.filter(pl.col("status") == "dropped")["reason"].to_list()
+    assert reasons == ["no expression", "not in --keep", "not asked for", "indel"]
 
 
 def test_unphased_genotypes(files):
     write_vcf(files / "people.vcf", mark="/")
-    soft = run(config(files))
+    soft = run(settings(files))
     assert soft.manifest["phased"] is False and soft.genes["haplotypes"].to_list() == [9] * 4
     with pytest.raises(GenopredError, match="carries no phase.*--unphased soft or random"):
-        run(config(files, settings={"unphased": "error"}, out=files / "no"))
+        run(settings(files, unphased="error", out=files / "no"))
     with pytest.raises(GenopredError, match="--per-haplotype needs two"):
-        run(config(files, settings={"per_haplotype": True}, out=files / "no"))
-    random = run(config(files, settings={"unphased": "random", "per_haplotype": True}, out=files / "random"))
+        run(settings(files, per_haplotype=True, out=files / "no"))
+    random = run(settings(files, unphased="random", per_haplotype=True, out=files / "random"))
     assert random.genes["haplotypes"].to_list() == [18] * 4
 
 
@@ -362,22 +381,22 @@ def test_files_that_do_not_belong_together(files):
     text = (files / "ref.fa").read_text()
     (files / "ref.fa").write_text(text.replace(">1", ">7"))
     with pytest.raises(FormatError, match="no sequence chr1"):
-        run(config(files, out=files / "a"))
+        run(settings(files, out=files / "a"))
     (files / "other").mkdir()
     (files / "other" / "ref.fa").write_text(">1\n" + SEQUENCE[1:] + "\n")
     with pytest.raises(AlignmentError, match="another genome build"):
-        run(config(files, fasta=files / "other" / "ref.fa", out=files / "b"))
+        run(settings(files, fasta=files / "other" / "ref.fa", out=files / "b"))
     (files / "short").mkdir()
     (files / "short" / "ref.fa").write_text(">1\n" + SEQUENCE[:600] + "\n")
     with pytest.raises(AlignmentError, match="chr1 has 600 bases, and a TSS is at 1,190"):
-        run(config(files, fasta=files / "short" / "ref.fa", out=files / "c"))
+        run(settings(files, fasta=files / "short" / "ref.fa", out=files / "c"))
     bed = (files / "expression.bed").read_text()
     (files / "expression.bed").write_text(bed.replace("chr1\t", "chr2\t"))
     with pytest.raises(AlignmentError, match="None of the 4 genes is on a chromosome"):
-        run(config(files, fasta=files / "other" / "ref.fa", out=files / "d"))
+        run(settings(files, fasta=files / "other" / "ref.fa", out=files / "d"))
     (files / "expression.bed").write_text("\n".join(line.replace("\tP", "\tQ") for line in bed.splitlines()) + "\n")
     with pytest.raises(AlignmentError, match=r"None of the 10 people.*has expression"):
-        run(config(files, out=files / "e"))
+        run(settings(files, out=files / "e"))
     assert not any((files / name).exists() for name in "abcde")
 
 
@@ -388,27 +407,27 @@ def test_ref_that_is_not_the_fastas_is_refused_or_counted_on_the_screen(files):
     # the FASTA has ALT where the genotypes have REF
     fasta.write_text(">1\n" + SEQUENCE[:near] + "CGTA"["ACGT".index(SEQUENCE[near])] + SEQUENCE[near + 1 :] + "\n")
     with pytest.raises(AlignmentError, match="the REF of 1 of"):
-        run(config(files, fasta=fasta))
-    done = run(config(files, fasta=fasta, max_ref_mismatch=0.5))
+        run(settings(files, fasta=fasta))
+    done = run(settings(files, fasta=fasta, max_ref_mismatch=0.5))
     counts = done.manifest["counts"]
     assert counts["windows_other"] + counts["windows_swapped"] == 1
     left = f"{counts['windows_other']} variants left out, {counts['windows_swapped']} swapped"
     assert any(line.startswith(f"REF unlike the FASTA: {left}") for line in done.lines())
-    assert not any("REF unlike" in line for line in run(config(files, out=files / "good")).lines())
+    assert not any("REF unlike" in line for line in run(settings(files, out=files / "good")).lines())
 
 
 def test_devices_and_folders_that_do_not_exist(files):
     with pytest.raises(GenopredError, match="--device tpu"):
-        run(config(files, device="tpu"))
+        run(settings(files, device="tpu"))
     with pytest.raises(GenopredError, match="--device cuda:99"):
-        run(config(files, device="cuda:99"))
+        run(settings(files, device="cuda:99"))
     (files / "file").write_text("")
-    with pytest.raises(GenopredError, match="cannot make this folder"):
-        run(config(files, out=files / "file" / "out"))
+    with pytest.raises(GenopredError, match="--out .*out: Not a directory; choose a folder that you may write"):
+        run(settings(files, out=files / "file" / "out"))
 
 
 def test_the_manifest_is_json_that_names_the_files(files):
-    run(config(files))
+    run(settings(files))
     manifest = json.loads((files / "out" / "manifest.json").read_text())
     assert set(manifest["genes"]) == {gene for gene, _, _ in GENES}
     assert manifest["genotypes"].endswith("people.vcf") and manifest["fasta"].endswith("ref.fa")
@@ -427,9 +446,9 @@ def embedded(tmp_path, monkeypatch):
 
 
 def test_without_a_name_it_is_the_embedded_model(files, embedded):
-    base = config(files, settings={"aggregate": "none"}, bins=1)
-    done = run(FeaturesConfig(**{key: value for key, value in vars(base).items() if key != "model"}))
-    assert done.manifest["model"] == FeaturesConfig.model == "enformer-small" and done.manifest["window"] == 2048
+    base = settings(files, aggregate="none", bins=1)
+    done = run(Features(**{key: value for key, value in vars(base).items() if key != "model"}))
+    assert done.manifest["model"] == Features.model == "enformer-small" and done.manifest["window"] == 2048
     model = registry.load_model("enformer-small")
     for gene, tss, strand in GENES[:2]:
         found = read_features(files / "out", gene)
@@ -454,14 +473,14 @@ def test_genes_without_strand_need_one_for_a_model_with_a_direction(files):
     short = "\n".join("\t".join(row[:4] + row[6:]) for row in lines) + "\n"
     (files / "gtex.bed").write_text(short)
     with pytest.raises(GenopredError, match=r"toy reads each gene.*gtex.bed has no strand for 4 of 4 genes.*--gtf"):
-        run(config(files, expression=files / "gtex.bed"))
+        run(settings(files, expression=files / "gtex.bed"))
     gtf = [f'1\tx\tgene\t{tss - 50}\t{tss + 50}\t.\t{strand}\t.\tgene_id "{gene}";' for gene, tss, strand in GENES]
     (files / "genes.gtf").write_text("\n".join(gtf) + "\n")
-    run(config(files, expression=files / "gtex.bed", gtf=files / "genes.gtf"))
-    run(config(files, out=files / "six"))
+    run(settings(files, expression=files / "gtex.bed", gtf=files / "genes.gtf"))
+    run(settings(files, out=files / "six"))
     for gene, _, _ in GENES:
         ours, theirs = read_features(files / "out", gene), read_features(files / "six", gene)
         np.testing.assert_array_equal(ours.values, theirs.values)
     (files / "genes.gtf").write_text("\n".join(gtf[:2]) + "\n")
     with pytest.raises(GenopredError, match=r"genes.gtf has no strand for 2 of 4 genes \(ENSG00000000003.1"):
-        run(config(files, expression=files / "gtex.bed", gtf=files / "genes.gtf", out=files / "no"))
+        run(settings(files, expression=files / "gtex.bed", gtf=files / "genes.gtf", out=files / "no"))

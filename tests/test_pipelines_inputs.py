@@ -12,10 +12,12 @@ import pytest
 from genopred.errors import AlignmentError, GenopredError
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
-from genopred.pipelines.cohort import CohortInputs, choose_covariates, open_cohort, open_genotypes
+from genopred.pipelines.inputs import chosen_genes, open_cohort, open_covariates, open_filtered, open_genotypes
+from genopred.settings import parts
 
 TINY = Path(__file__).parent / "data" / "tiny"
 BED = TINY / "expression.qtltools.bed"
+COVAR = TINY / "covariates.qtltools.txt"
 SOURCES = {"bfile": TINY / "genotypes", "pfile": TINY / "genotypes", "vcf": TINY / "genotypes.vcf.gz"}
 
 
@@ -26,11 +28,19 @@ def people():
 
 @pytest.fixture(scope="module")
 def covariates(people):
-    return read_covariates(TINY / "covariates.qtltools.txt", samples=people)
+    return read_covariates(COVAR, samples=people)
+
+
+def of(kind, **chosen):
+    return open_genotypes(parts.Genotypes(**{kind: SOURCES[kind]} if not chosen else chosen))
+
+
+def cohort_of(**chosen):
+    return parts.Cohort(**({"expression": BED, "bfile": SOURCES["bfile"]} | chosen))
 
 
 def test_the_same_genotypes_from_each_format():
-    opened = {kind: open_genotypes(**{kind: path}) for kind, path in SOURCES.items()}
+    opened = {kind: of(kind) for kind in SOURCES}
     first = opened["bfile"].dosage()
     for genotypes in opened.values():
         assert genotypes.samples.tolist() == opened["bfile"].samples.tolist()
@@ -47,14 +57,35 @@ def test_the_same_genotypes_from_each_format():
     ],
 )
 def test_one_source_of_genotypes_is_needed(given, words):
-    with pytest.raises(GenopredError, match=f"genotypes: {words}; give one of --bfile, --pfile, --vcf"):
-        open_genotypes(**{kind: SOURCES[kind] for kind in given})
+    with pytest.raises(GenopredError, match=f"Genotypes: {words}; give exactly one of --bfile, --pfile and --vcf"):
+        parts.Genotypes(**{kind: SOURCES[kind] for kind in given})
+
+
+def test_genotypes_that_can_be_left_out_are_missed_where_they_are_needed():
+    from genopred.settings import Overlap
+
+    without = Overlap(a=("a=x",), b="b=y")
+    with pytest.raises(GenopredError, match="Genotypes: none given; give exactly one of --bfile, --pfile and --vcf"):
+        open_genotypes(without)
+
+
+def test_alleles_of_a_vcf_are_split_on_request(tmp_path):
+    line = "22\t{}\tv{}\tA\t{}\t.\tPASS\t.\tGT\t0|1\t{}|1\n"
+    head = '##fileformat=VCFv4.2\n##contig=<ID=22>\n##FORMAT=<ID=GT,Number=1,Type=String,Description="">\n'
+    head += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta\tb\n"
+    vcf = tmp_path / "two.vcf"
+    vcf.write_text(head + line.format(10, 1, "C", 0) + line.format(20, 2, "C,G", 2))
+    asked = parts.Genotypes(vcf=vcf)
+    assert open_genotypes(asked).variants["pos"].to_list() == [10]
+    split = open_genotypes(asked, split=True)
+    assert split.variants.select("pos", "alt").rows() == [(10, "C"), (20, "C"), (20, "G")]
+    np.testing.assert_array_equal(split.dosage()[:, 1:], [[1, 0], [1, 1]])
 
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_a_file_that_is_not_there_is_named(kind, tmp_path):
     with pytest.raises(GenopredError, match=re.escape(str(tmp_path / "none"))):
-        open_genotypes(**{kind: tmp_path / "none"})
+        of(kind, **{kind: tmp_path / "none"})
 
 
 @pytest.mark.parametrize(
@@ -67,16 +98,18 @@ def test_a_file_that_is_not_there_is_named(kind, tmp_path):
         (("PC4", "PC2", "PC1"), 2, [3, 1]),
     ],
 )
-def test_covariates_by_name_and_number(covariates, names, first, left):
-    chosen = choose_covariates(covariates, names, first)
+def test_covariates_by_name_and_number(people, covariates, names, first, left):
+    chosen = open_covariates(parts.Covariates(covar=COVAR, covar_name=names, n_covariates=first), set(people))
     assert chosen.names == tuple(f"PC{i + 1}" for i in left)
     np.testing.assert_array_equal(chosen.values, covariates.values[:, left])
     assert chosen.samples.tolist() == covariates.samples.tolist()
 
 
-def test_no_covariates_are_none(covariates):
-    assert choose_covariates(covariates, None, 0) is None
-    assert choose_covariates(covariates, (), None) is None
+def test_no_covariates_are_none(people):
+    assert open_covariates(parts.Covariates(covar=COVAR, n_covariates=0), set(people)) is None
+    assert open_covariates(parts.Covariates(), set(people)) is None
+    with pytest.raises(GenopredError, match="--covar-name: names nothing"):
+        parts.Covariates(covar=COVAR, covar_name=())
 
 
 @pytest.mark.parametrize(
@@ -87,22 +120,21 @@ def test_no_covariates_are_none(covariates):
         (("PC1", "PC2"), 3, ("--n-covariates 3", "has only 2")),
     ],
 )
-def test_covariates_that_are_not_there(covariates, names, first, words):
+def test_covariates_that_are_not_there(people, names, first, words):
+    chosen = parts.Covariates(covar=COVAR, covar_name=names, n_covariates=first)
     with pytest.raises(AlignmentError) as caught:
-        choose_covariates(covariates, names, first)
-    for word in (*words, str(TINY / "covariates.qtltools.txt")):
+        open_covariates(chosen, set(people))
+    for word in (*words, str(COVAR)):
         assert word in str(caught.value)
 
 
 def test_a_cohort_with_lists_and_covariates(tmp_path, people):
     (tmp_path / "keep").write_text("".join(f"0 {name}\n" for name in people[:40]))
     (tmp_path / "remove").write_text("".join(f"{name}\n" for name in people[:5]))
-    variants = open_genotypes(bfile=SOURCES["bfile"]).variants["id"].to_list()
+    variants = of("bfile").variants["id"].to_list()
     (tmp_path / "extract").write_text("\n".join(variants[:90]))
     (tmp_path / "exclude").write_text("\n".join(variants[:10]))
-    inputs = CohortInputs(
-        expression=BED,
-        bfile=SOURCES["bfile"],
+    inputs = cohort_of(
         covar=TINY / "covariates.plink.txt",
         n_covariates=3,
         **{name: tmp_path / name for name in ("keep", "remove", "extract", "exclude")},
@@ -121,9 +153,72 @@ def test_a_cohort_with_lists_and_covariates(tmp_path, people):
 def test_the_fewest_people_as_a_share_or_a_number(tmp_path, people, floor, needed):
     """Of the 60 people with expression 30 are kept."""
     (tmp_path / "keep").write_text("\n".join(people[:30]))
-    inputs = CohortInputs(expression=BED, bfile=SOURCES["bfile"], keep=tmp_path / "keep", min_overlap=floor)
+    inputs = cohort_of(keep=tmp_path / "keep", min_overlap=floor)
     if needed <= 30:
         assert len(open_cohort(inputs).samples) == 30
     else:
         with pytest.raises(AlignmentError, match=f"only 30 samples are left .* the floor of {needed}"):
             open_cohort(inputs)
+
+
+def test_genes_by_name_from_a_file_or_all(tmp_path):
+    (tmp_path / "genes").write_text("g2\ng3\n")
+    assert chosen_genes(parts.Genes(all_genes=True)) is None
+    assert chosen_genes(parts.Genes(gene=("g1", "g2"))) == ("g1", "g2")
+    assert chosen_genes(parts.Genes(genes=tmp_path / "genes")) == ("g2", "g3")
+    with pytest.raises(GenopredError, match="no such file"):
+        chosen_genes(parts.Genes(genes=tmp_path / "absent"))
+
+
+def test_a_cohort_of_some_genes_within_a_window(people):
+    every = open_cohort(cohort_of())
+    ids = every.expression.genes["gene_id"].to_list()
+    some = open_cohort(cohort_of(gene=(ids[1].partition(".")[0],), window="100kb"))
+    assert len(ids) > 1 and some.expression.genes["gene_id"].to_list() == [ids[1]]
+
+
+@pytest.fixture
+def lists(tmp_path, people):
+    """Lists of people and variants, and what all of them leave."""
+    variants = of("bfile").variants["id"].to_list()
+    names = {"keep": people[:40], "remove": people[:5], "extract": variants[:40], "exclude": variants[:10]}
+    for name, listed in names.items():
+        (tmp_path / name).write_text("\n".join(listed) + "\n")
+    return {name: tmp_path / name for name in names}
+
+
+def test_genotypes_after_the_lists_of_people_and_variants(lists, people):
+    whole = of("bfile")
+    everything, fewer, tally = open_filtered(cohort_of(**lists))
+    kept = [name for name in whole.samples.tolist() if name in people[5:40]]
+    assert everything.samples.tolist() == fewer.samples.tolist() == kept
+    assert everything.variants.equals(whole.variants) and fewer.variants.equals(whole.variants[10:40])
+    assert [row[:2] for row in tally.dropped("samples")] == [
+        ("not in --keep", len(whole.samples) - 40),
+        ("in --remove", 5),
+    ]
+    assert [row[:2] for row in tally.dropped("variants")] == [
+        ("not in --extract", whole.n_variants - 40),
+        ("in --exclude", 10),
+    ]
+    everything, fewer, tally = open_filtered(cohort_of())
+    assert fewer is everything and not tally.dropped("samples") and not tally.dropped("variants")
+
+
+@pytest.mark.parametrize(
+    ("of_list", "words"),
+    [
+        ({"keep": ["x"]}, r"--keep \S* leaves none of \d+ samples \(HG"),
+        ({"keep": 5, "remove": 5}, r"--remove \S* leaves none of 5 samples"),
+        ({"extract": ["x"]}, r"--extract \S* leaves none of [\d,]+ variants"),
+        ({"extract": 3, "exclude": 3}, r"--exclude \S* leaves none of 3 variants"),
+    ],
+)
+def test_lists_that_leave_nothing_are_named(tmp_path, people, of_list, words):
+    variants = of("bfile").variants["id"].to_list()
+    for name, listed in of_list.items():
+        if isinstance(listed, int):
+            listed = (people if name in ("keep", "remove") else variants)[:listed]
+        (tmp_path / name).write_text("\n".join(listed) + "\n")
+    with pytest.raises(AlignmentError, match=words):
+        open_filtered(cohort_of(**{name: tmp_path / name for name in of_list}))

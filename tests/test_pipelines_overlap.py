@@ -8,18 +8,20 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from overlap_data import MODEL, write
 
-from genopred.errors import AlignmentError, GenopredError
+from genopred.errors import GenopredError
 from genopred.io.plink import write_plink
-from genopred.io.snptable import TableSpec
 from genopred.pipelines import overlap
+from genopred.settings import Overlap
+from genopred.settings.overlap import NamedFile
 from genopred.types import VARIANT_SCHEMA
 
 FEW = {"draws": 200, "resamples": 100, "figures": "none"}
 
 
 def config(folder, a, b, **more):
-    return overlap.OverlapConfig((TableSpec(a, "model"),), TableSpec(b, "eqtl"), folder / "out", **{**FEW, **more})
+    return Overlap(a=(NamedFile("model", a),), b=NamedFile("eqtl", b), out=folder / "out", **{**FEW, **more})
 
 
 def value(results, measure, **where):
@@ -34,13 +36,13 @@ def apoe(shared, tmp_path_factory):
     if not (folder / "eQTL_APOE_result.csv").is_file():
         pytest.skip("no tables of the founding study")
     return overlap.run(
-        overlap.OverlapConfig(
-            (
-                TableSpec(folder / "chr19_numer_1402_result.csv", "full"),
-                TableSpec(folder / "chr19_numer_1402_tracks_result.csv", "tracks"),
+        Overlap(
+            a=(
+                NamedFile("full", folder / "chr19_numer_1402_result.csv"),
+                NamedFile("tracks", folder / "chr19_numer_1402_tracks_result.csv"),
             ),
-            TableSpec(folder / "eQTL_APOE_result.csv", "eqtl"),
-            tmp_path_factory.mktemp("apoe") / "apoe",
+            b=NamedFile("eqtl", folder / "eQTL_APOE_result.csv"),
+            out=tmp_path_factory.mktemp("apoe") / "apoe",
             recipe="founding-study",
             draws=1400,  # all 1,396 shifts
             resamples=100,
@@ -144,9 +146,11 @@ def planted(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(planted):
     folder, _ = planted
-    sets = TableSpec(folder / "sets.tsv", "sets")
+    sets = NamedFile("sets", folder / "sets.tsv")
     return overlap.run(
-        config(folder, folder / "effects.tsv", folder / "eqtl.parquet", k=(2, 5), sets=sets, bfile=folder / "people")
+        config(
+            folder, folder / "effects.tsv", folder / "eqtl.parquet", k=(2, 5), set_file=sets, bfile=folder / "people"
+        )
     )
 
 
@@ -180,9 +184,11 @@ def test_ranks_are_those_of_each_gene(found):
 
 def test_the_same_seed_gives_the_same_tables(planted, found, tmp_path):
     folder, _ = planted
-    sets = TableSpec(folder / "sets.tsv", "sets")
+    sets = NamedFile("sets", folder / "sets.tsv")
     again = overlap.run(
-        config(tmp_path, folder / "effects.tsv", folder / "eqtl.parquet", k=(2, 5), sets=sets, bfile=folder / "people")
+        config(
+            tmp_path, folder / "effects.tsv", folder / "eqtl.parquet", k=(2, 5), set_file=sets, bfile=folder / "people"
+        )
     )
     assert again.results.equals(found.results)
 
@@ -190,55 +196,19 @@ def test_the_same_seed_gives_the_same_tables(planted, found, tmp_path):
 # --- bad input -------------------------------------------------------------------------------------------------
 
 
-def write(folder, name, text):
-    path = folder / name
-    path.write_text(text)
-    return path
-
-
-MODEL = "id\tchrom\tpos\tref\talt\teffect\nrs1\t1\t10\tA\tC\t1\nrs2\t1\t20\tA\tC\t2\nrs3\t1\t30\tA\tC\t3\n"
-
-
-@pytest.mark.parametrize(
-    ("other", "words"),
-    [
-        (
-            MODEL.replace("rs", "x").replace("\t10\t", "\t11\t").replace("20\tA", "21\tA").replace("30\tA", "31\tA"),
-            "builds",
-        ),
-        (MODEL.replace("rs", "x").replace("\t1\t", "\t2\t"), "chromosomes differ .1 against 2"),
-        ("id\teffect\n1:10\t1\n1:20\t2\n1:30\t3\n", "one names variants by rsID, the other by position"),
-        ("id\teffect\nrs7\t1\nrs8\t2\n", "share no variant"),
-    ],
-)
-def test_no_common_snps_says_why(tmp_path, other, words):
-    a, b = write(tmp_path, "a.tsv", MODEL), write(tmp_path, "b.tsv", other)
-    if words.startswith("one names"):
-        a = write(tmp_path, "a.tsv", "id\teffect\nrs1\t1\nrs2\t2\n")
-    with pytest.raises(AlignmentError, match=words):
-        overlap.run(config(tmp_path, a, b, k=(1,)))
-
-
-def test_chromosome_names_and_positions_match_where_ids_do_not(tmp_path):
-    a = write(tmp_path, "a.tsv", MODEL)
-    b = write(tmp_path, "b.tsv", MODEL.replace("rs", "x").replace("\t1\t", "\tchr1\t", 9).replace("effect", "beta"))
-    result = overlap.run(config(tmp_path, a, b, k=(1,)))
-    assert result.comparisons[0].snps.height == 3
-
-
 @pytest.mark.parametrize(
     ("model", "more", "words"),
     [
         (re.sub(r"\d$", "1", MODEL, flags=re.M), {}, "same score in model"),
         (MODEL, {"k": (9,)}, "only 3 SNPs are in both"),
-        (MODEL, {"k": (0,)}, "whole numbers from 1"),
-        (MODEL, {"recipe": "other"}, "--recipe 'other'"),
+        (MODEL, {"k": (0,)}, "--k: needed a whole number from 1"),
+        (MODEL, {"recipe": "other"}, "--recipe other: there are founding-study"),
         (MODEL, {"recipe": "founding-study", "k": (1,)}, "no p-value"),
-        (MODEL, {"nulls": ("blocks",), "k": (1,)}, "needs genotypes"),
-        (MODEL, {"nulls": ("jackknife",)}, "--null: jackknife"),
+        (MODEL, {"null": ("blocks",), "k": (1,)}, "needs genotypes"),
+        (MODEL, {"null": ("jackknife",)}, "--null: jackknife"),
         (MODEL, {"match": ("gc",)}, "--match: gc"),
         (MODEL, {"draws": 10}, "--draws 10"),
-        (MODEL, {"figures": "gif"}, "--figures 'gif'"),
+        (MODEL, {"figures": "gif"}, "--figures gif: there are (png, svg|svg, png), none"),
     ],
 )
 def test_bad_arguments(tmp_path, model, more, words):
@@ -248,17 +218,10 @@ def test_bad_arguments(tmp_path, model, more, words):
     assert not list(tmp_path.glob("out.*"))
 
 
-def test_genes_that_do_not_meet(tmp_path):
-    a = write(tmp_path, "a.tsv", "id\tgene\teffect\nrs1\tAPOE\t1\nrs2\tAPOE\t2\n")
-    b = write(tmp_path, "b.tsv", "id\tgene\tp\nrs1\tENSG00000130203\t0.1\nrs2\tENSG00000130203\t0.2\n")
-    with pytest.raises(AlignmentError, match="share no gene .APOE against ENSG00000130203"):
-        overlap.run(config(tmp_path, a, b, k=(1,)))
-
-
 def test_two_tables_of_one_name(tmp_path):
     a = write(tmp_path, "a.tsv", MODEL)
     with pytest.raises(GenopredError, match="two tables are called 'x'"):
-        overlap.run(overlap.OverlapConfig((TableSpec(a, "x"),), TableSpec(a, "x"), tmp_path / "o", **FEW))
+        Overlap(a=(NamedFile("x", a),), b=NamedFile("x", a), out=tmp_path / "o", **FEW)
 
 
 def balanced(report):
@@ -287,7 +250,7 @@ def test_counts_add_up_and_nothing_of_an_earlier_run_stays(tmp_path):
         tmp_path / "a.tsv",
         tmp_path / "b.tsv",
         k=(5,),
-        sets=TableSpec(tmp_path / "sets.tsv", "sets"),
+        set_file=NamedFile("sets", tmp_path / "sets.tsv"),
         min_pip=0.5,
     )
     found = overlap.run(replace(settings, figures="svg"))

@@ -1,50 +1,66 @@
-"""Resuming, refusing and starting over: the one rule of all workflows."""
+"""What surrounds a workflow: its output locked, resumed, refused or started over; its genes and tables."""
 
-from __future__ import annotations
-
+# Settings are made here: no `from __future__ import annotations`.
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import joblib
+import polars as pl
 import pytest
+from threadpoolctl import threadpool_info
 
+from genopred import files
+from genopred.align import Tally
 from genopred.errors import GenopredError
-from genopred.files import atomic
+from genopred.files import atomic, lock_output
+from genopred.io import text
 from genopred.pipelines import run
+from genopred.settings import Option, parts
+from genopred.settings.declare import settings
 
 OUTPUTS = ("table.tsv", "pairs.*.parquet", "parts/*.json")
 
 
-@dataclass(frozen=True)
-class Inputs:
-    bfile: Path | None = None
-    pfile: Path | None = None
-    covar: Path | None = None
-    window: int = 1
+@settings(out=Path("x"))
+class Small(parts.Genotypes, parts.Covariates, parts.Seeded):
+    """Little to say.
+
+    Attributes
+    ----------
+    width
+        Of what is looked at.
+    lists
+        Files by what they are for.
+    """
+
+    NEEDS_GENOTYPES = False
+
+    width: int = 1
+    lists: Annotated[tuple[str, ...], Option(flag="--list", each=True)] = ()
 
 
-@dataclass(frozen=True)
-class Config:
-    cohort: Inputs
-    out: Path = Path("x")
-    seed: int = 1
-    threads: int = 1
-    genotypes: tuple[str, Path] | None = None
+class Prefixed(Small):
+    FOLDER = False
+
+
+def known(**chosen):
+    return run.fingerprint(Small(**chosen).that_matter())
 
 
 def test_a_copied_file_is_the_same_and_a_changed_one_is_not(tmp_path):
     file = tmp_path / "covar.txt"
     file.write_text("abc")
-    one = run.fingerprint(Config(Inputs(covar=file)))
+    one = known(covar=file)
     (tmp_path / "back").mkdir()
     copy = Path(shutil.copy(file, tmp_path / "back"))
     os.utime(copy, ns=(1, 1))
-    assert run.fingerprint(Config(Inputs(covar=copy), out=Path("y"), threads=2)) == one
+    assert known(covar=copy, out=Path("y"), threads=2, resume=False, quiet=True, max_bytes=5, command="x") == one
     copy.write_text("abd")  # as long as before
     os.utime(copy, ns=(1, 1))
-    assert run.difference(one, run.fingerprint(Config(Inputs(covar=copy)))) == ["--covar"]
+    assert run.difference(one, known(covar=copy)) == ["--covar"]
 
 
 def test_of_a_large_file_stretches_all_over_it_count(tmp_path, monkeypatch):
@@ -70,20 +86,32 @@ def test_all_files_of_a_prefix_count_and_nothing_beside_them(tmp_path, option, s
     prefix = tmp_path / "geno.v2"
     for end in (*run.PREFIXES[option], ".log", ".parquet"):
         Path(f"{prefix}{end}").write_text(end)
-    one = run.fingerprint(Config(Inputs(**{option: prefix})))
-    pair = run.fingerprint(Config(Inputs(), genotypes=(option, prefix)))
+    one = known(**{option: prefix})
     Path(f"{prefix}.log").write_text("other")
     Path(f"{prefix}.pgi").write_text("an index")
-    assert run.fingerprint(Config(Inputs(**{option: prefix}))) == one
+    assert known(**{option: prefix}) == one
     Path(f"{prefix}{suffix}").write_text("OTHER")
-    assert run.difference(one, run.fingerprint(Config(Inputs(**{option: prefix})))) == [f"--{option}"]
-    assert run.difference(pair, run.fingerprint(Config(Inputs(), genotypes=(option, prefix)))) == ["genotypes"]
+    assert run.difference(one, known(**{option: prefix})) == [f"--{option}"]
+
+
+def test_files_count_inside_lists_and_by_name(tmp_path):
+    file = tmp_path / "table"
+    file.write_text("1")
+
+    def of_files():
+        return run.fingerprint({"--a": (("one", file),), "more": {"table": file}})
+
+    before = of_files()
+    assert before["--a"] == [["one", [["table", run.digest(file)]]]] and str(tmp_path) not in json.dumps(before)
+    file.write_text("2")
+    assert run.difference(before, of_files()) == ["--a", "more"]
 
 
 def test_the_version_counts(monkeypatch):
-    one = run.fingerprint(Config(Inputs()), folds="abc")
+    one = run.fingerprint(Small().that_matter() | {"folds": "abc"})
     monkeypatch.setattr(run, "versions", lambda: {"genopred": "99"})
-    assert run.difference(one, run.fingerprint(Config(Inputs(), seed=2), folds="abd")) == ["seed", "folds", "version"]
+    two = run.fingerprint(Small(seed=2).that_matter() | {"folds": "abd"})
+    assert run.difference(one, two) == ["--seed", "folds", "version"]
 
 
 @pytest.mark.parametrize("prefix", [False, True])
@@ -91,13 +119,14 @@ def test_same_goes_on_others_are_refused_and_no_resume_removes_them(tmp_path, pr
     out = tmp_path / "a[b]"
     (out if not prefix else tmp_path).mkdir(exist_ok=True)
     base = f"{out}." if prefix else f"{out}/"
-    settings = run.fingerprint(Config(Inputs()))
+    kind = Prefixed if prefix else Small
+    job = run.Run(kind(out=out), OUTPUTS)
 
     def settle(**changes):
-        return run.settle(out, settings | changes, OUTPUTS, resume=True, prefix=prefix)
+        return run.Run(kind(out=out, **changes), OUTPUTS).settle()
 
     assert not settle()
-    assert json.loads(Path(f"{base}run.json").read_text()) == settings
+    assert json.loads(Path(f"{base}run.json").read_text()) == known()
     assert not settle(seed=2)  # nothing had come of it
     assert not settle()
     written = [Path(f"{base}{name}") for name in ("table.tsv", "pairs.chr1.parquet", "parts/one.json")]
@@ -106,15 +135,19 @@ def test_same_goes_on_others_are_refused_and_no_resume_removes_them(tmp_path, pr
     for file in written + other:
         file.write_text("{}")
     assert settle()
-    with pytest.raises(GenopredError, match=r"other settings \(--window, seed\).*--no-resume"):
-        settle(seed=2, cohort={**settings["cohort"], "window": 5})
+    with pytest.raises(GenopredError, match=r"other settings \((--seed, --width|--width, --seed)\).*--no-resume"):
+        settle(seed=2, width=5)
     assert all(file.exists() for file in written)
     Path(f"{base}run.json").write_text("{half")
     with pytest.raises(GenopredError, match=r"settings are not known \(no (a\[b\]\.)?run\.json\)"):
         settle()
-    assert not run.settle(out, settings, OUTPUTS, resume=False, prefix=prefix)
+    assert not settle(resume=False)
     assert not any(file.exists() for file in written) and all(file.exists() for file in other)
     assert not settle()
+    for file in written:
+        file.write_text("{}")
+    assert settle() and not job.settle(anew=True)
+    assert not any(file.exists() for file in written)
 
 
 @pytest.mark.parametrize("prefix", [False, True])
@@ -127,3 +160,142 @@ def test_what_a_killed_run_was_writing_goes_and_a_neighbours_stays(tmp_path, pre
         run.sweep(out, OUTPUTS, prefix=prefix)
         assert not killed.exists() and alive.exists() and mine.exists()
         killed.touch()
+
+
+def test_what_was_computed_counts_by_its_name_or_in_place_of_a_setting(tmp_path):
+    def settle(seed=1, **computed):
+        return run.Run(Small(out=tmp_path, seed=seed), OUTPUTS).settle(**computed)
+
+    assert not settle(seed=1, lists=("a",), folds=[0, 1])
+    written = json.loads((tmp_path / "run.json").read_text())
+    assert (written["--list"], written["folds"]) == (["a"], [0, 1]) and "lists" not in written
+    (tmp_path / "table.tsv").touch()
+    assert settle(seed=1, lists=("a",), folds=[0, 1])
+    with pytest.raises(GenopredError, match=r"other settings \(--list, folds\)"):
+        settle(lists=("b",), folds=[1, 0])
+
+
+@pytest.mark.parametrize("prefix", [False, True])
+def test_clear_leaves_no_result_and_no_settings(tmp_path, prefix):
+    job = run.Run((Prefixed if prefix else Small)(out=tmp_path / "out"), OUTPUTS)
+    with job:
+        job.settle()
+        for name in ("table.tsv", "parts/one.json", "mine.tsv"):
+            job.path(name).parent.mkdir(exist_ok=True)
+            job.path(name).touch()
+        job.clear()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [job.path("mine.tsv").name]
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Small, "out/table.tsv"), (Prefixed, "out.table.tsv")])
+def test_while_a_run_lasts_its_output_is_its_own(tmp_path, monkeypatch, kind, name):
+    out = tmp_path / "new" / "out"
+    with run.Run(kind(out=out, max_bytes=1234), OUTPUTS) as job:
+        assert job.path("table.tsv") == tmp_path / "new" / name
+        assert out.is_dir() == kind.FOLDER
+        with pytest.raises(GenopredError, match="another run writes to"), lock_output(out):
+            pass
+        assert text._bound == 1234
+        assert {pool["num_threads"] for pool in threadpool_info()} <= {1}
+    assert text._bound != 1234
+    with lock_output(out):
+        pass
+    with pytest.raises(KeyboardInterrupt), run.Run(kind(out=out), OUTPUTS):
+        raise KeyboardInterrupt
+    with lock_output(out), pytest.raises(GenopredError, match="another run writes to"), run.Run(kind(out=out), ()):
+        pass
+    assert text._bound == text.MAX_BYTES
+
+
+def test_threads_of_the_numeric_libraries_are_left_alone_on_request(tmp_path, monkeypatch):
+    limited = []
+    monkeypatch.setattr(run, "threadpool_limits", lambda n: limited.append(n) or files.suppress())
+    for own in (True, False):
+        with run.Run(Small(out=tmp_path), OUTPUTS, own_threads=own):
+            pass
+    assert limited == [1]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(GenopredError, match=r"--out \S*file is a file; give a folder"):
+        run.make_folder(file)
+    with pytest.raises(GenopredError, match=r"--out \S*below: .*; choose a folder that you may write"):
+        run.make_folder(file / "below")
+    run.make_folder(tmp_path / "a" / "b")
+    run.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_no_more_cores_than_there_are(monkeypatch, caplog):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
+    assert (run.cores(None), run.cores(2), run.cores(3)) == (3, 2, 3) and not caplog.text
+    assert run.cores(10_000) == 3
+    assert "--threads 10000: this process may use 3 cores; using 3." in caplog.text
+    assert run.Run(Small(threads=2), ()).threads == 2
+
+
+def squared(x):
+    if x < 0:
+        raise ModuleNotFoundError("below")
+    return x * x
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_item_is_computed_and_said(tmp_path, monkeypatch, caplog, threads):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
+    seen, asked = [], []
+
+    def arguments(item):
+        asked.append(item)
+        return (ord(item) - ord("a"),)
+
+    job = run.Run(Small(out=tmp_path, threads=threads), (), lambda *step: seen.append(step))
+    with job:
+        found = list(job.each(squared, "abcdef", arguments, names=str.upper, ready=3, ordered=True))
+        assert found == [0, 1, 4, 9, 16, 25] and asked == list("abcdef")
+        assert seen == [(3, 9, ""), *((i, 9, name) for i, name in enumerate("ABCDEF", start=4))]
+        assert "3 of 9 genes were computed before; going on with the others" in caplog.text
+        caplog.clear()
+        assert sorted(job.each(squared, [3, 2], lambda x: (x,))) == [4, 9] and not caplog.text
+        assert {name for _, _, name in seen[-2:]} == {"2", "3"}
+        assert list(job.each(squared, [], arguments, ready=2)) == [] and seen[-1] == (2, 2, "")
+        with pytest.raises(ModuleNotFoundError):
+            list(job.each(squared, [1, -1], lambda x: (x,)))
+
+
+def test_arguments_are_made_shortly_before_they_are_needed(tmp_path):
+    made = []
+    job = run.Run(Small(out=tmp_path, threads=1), ())
+    results = job.each(squared, range(100), lambda x: made.append(x) or (x,))
+    for _ in range(3):
+        next(results)
+    assert len(made) <= 4
+
+
+@pytest.mark.parametrize("kind", [Small, Prefixed])
+def test_counts_and_tables_are_written(tmp_path, kind):
+    tally = Tally()
+    tally.come("samples", "in a file", 3)
+    tally.use("samples", "scored", 2)
+    tally.drop("samples", "no luck", ["x"])
+    table = pl.DataFrame({"a": [1.5, None]})
+    with run.Run(kind(out=tmp_path / "out"), OUTPUTS) as job:
+        job.matched(tally.report())
+        assert job.save(one=table, two=table) == [
+            job.path(f"{name}.{end}") for name in ("one", "two") for end in ("parquet", "tsv")
+        ]
+    assert pl.read_csv(job.path("matched.tsv"), separator="\t")["n"].to_list() == [3, 2, 1]
+    assert pl.read_parquet(job.path("one.parquet")).equals(table)
+    assert pl.read_csv(job.path("two.tsv"), separator="\t", null_values="NA").height == 2
+
+
+def test_counts_are_said(caplog):
+    caplog.set_level("INFO")
+    tally = Tally()
+    tally.come("samples", "in a file", 2)
+    tally.use("samples", "scored", 2)
+    run.say(tally.report())
+    assert "samples: 2 used: scored" in caplog.text

@@ -21,7 +21,7 @@ from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.models.registry import is_model, load_model, load_trained
 from genopred.sequence.models.trained import TrainedModel
 from genopred.sequence.onehot import encode, onehot
-from genopred.settings import Train
+from genopred.settings import Effects, Features, Train
 from genopred.training.store import load_network
 from genopred.types import Interval
 
@@ -92,8 +92,9 @@ def haplotype(person: int, hap: int) -> str:
 @pytest.mark.parametrize("spec", ["run", "run/model", "cnn:run"])
 def test_features_are_what_the_network_says_of_each_persons_haplotypes(files, tmp_path, spec, strands, monkeypatch):
     monkeypatch.chdir(files)
-    config = features.FeaturesConfig(
-        genotypes=("vcf", files / "people.vcf"),
+    settings = Features(
+        vcf=files / "people.vcf",
+        all_genes=True,
         fasta=files / "ref.fa",
         model=spec,
         out=tmp_path / "out",
@@ -101,9 +102,9 @@ def test_features_are_what_the_network_says_of_each_persons_haplotypes(files, tm
         bins=3,
         device="cpu",
         self_check=True,
-        settings={"strands": strands},
+        strands=strands,
     )
-    done = features.run(config)
+    done = features.run(settings)
     assert done.manifest["model"] == "cnn:run/model" and done.genes["self_check_error"].max() < 1e-5
     for gene, tss, strand in GENES:
         found = read_features(tmp_path / "out", gene)
@@ -120,18 +121,18 @@ def test_features_are_what_the_network_says_of_each_persons_haplotypes(files, tm
 
 
 def test_effects_are_what_the_network_says_of_both_alleles(files, tmp_path):
-    config = effects.EffectsConfig(
+    settings = Effects(
         fasta=files / "ref.fa",
         model=str(files / "run"),
         out=tmp_path / "out",
-        genotypes=("vcf", files / "people.vcf"),
+        vcf=files / "people.vcf",
         gtf=files / "genes.gtf",
         all_genes=True,
         bins=3,
         device="cpu",
-        settings={"over_tracks": "each"},
+        over_tracks="each",
     )
-    table = effects.run(config).table
+    table = effects.run(settings).table
     known = {gene: (tss, strand) for gene, tss, strand in GENES}
     assert set(table["gene"]) == set(known) and table.height > 60
     for row in table.sample(20, seed=1).iter_rows(named=True):

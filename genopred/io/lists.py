@@ -1,4 +1,4 @@
-"""Lists of samples, variants and genes: --keep, --remove, --extract, --exclude and --genes."""
+"""Lists of samples, variants and genes: --keep, --remove, --extract, --exclude, --genes and --tracks-file."""
 
 from __future__ import annotations
 
@@ -48,6 +48,18 @@ def read_samples(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
 def read_ids(path: PathLike, what: str = "a list of variants") -> NDArray[np.str_]:
     """Identifiers, one a line (further columns are not read): `--extract`, `--exclude`, `--genes`."""
     return _unique([cells[0] for cells in _lines(path, what) if not cells[0].startswith("#")], path, what)
+
+
+def read_patterns(path: PathLike) -> list[str]:
+    """Patterns of `--tracks-file`: one a line, or the column `index` (else `description`) of a table with a header."""
+    text = read_bytes(path, "a list of tracks").decode("utf-8", "replace")
+    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip() and not line.startswith("#")]
+    header = lines[0].split("\t") if lines else []
+    for name in ("index", "description"):
+        if name in header:
+            at = header.index(name)
+            return [line.split("\t")[at] for line in lines[1:]]
+    return [line.strip() for line in lines]
 
 
 def _lines(path: PathLike, what: str) -> list[list[str]]:

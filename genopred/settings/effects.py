@@ -7,7 +7,18 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from genopred.errors import GenopredError
 from genopred.settings.declare import MOST_BASES, Option, base_pairs, settings
-from genopred.settings.parts import FILTERS, GENES, GENOTYPES, MODEL, Genes, Genotypes, Output, SequenceModel, Variants
+from genopred.settings.parts import (
+    FILTERS,
+    GENES,
+    GENOTYPES,
+    MODEL,
+    Genes,
+    Genotypes,
+    Output,
+    SequenceModel,
+    Variants,
+    exactly_one,
+)
 
 SNPS = "SNPs (--snps or one of the genotype files)"
 EFFECTS = "Effects"
@@ -21,10 +32,10 @@ class Region(NamedTuple):
     end: int
 
 
-def region(text: Any) -> Region:
+def parse_region(text: Any) -> Region:
     """A stretch as people write it: 1-based, both ends inside.
 
-    >>> region("chr22:29,190,000-29,190,200")
+    >>> parse_region("chr22:29,190,000-29,190,200")
     Region(chrom='chr22', start=29189999, end=29190200)
     """
     if hasattr(text, "chrom"):
@@ -42,7 +53,7 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
     """Score SNPs with a sequence model: prediction with ALT minus prediction with REF.
 
     Writes <out>.parquet and <out>.tsv (chrom, pos, id, ref, alt, gene, track_group, effect, abs_effect, log_fc, ...),
-    <out>.counts.tsv (what was left out, and why) and <out>.json; with --ism also the picture.
+    <out>.matched.tsv (what was left out, and why) and <out>.json; with --ism also the picture.
 
     Attributes
     ----------
@@ -89,7 +100,7 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
     NEEDS_GENOTYPES: ClassVar[bool] = False
 
     snps: Annotated[Path | None, Option(metavar="FILE", panel=SNPS)] = None
-    region: Annotated[Region | None, Option(metavar="CHROM:A-B", read=region, panel=SNPS)] = None
+    region: Annotated[Region | None, Option(metavar="CHROM:A-B", read=parse_region, panel=SNPS)] = None
     expression: Annotated[Path | None, Option(metavar="FILE", panel=GENES)] = None
     gtf: Annotated[Path | None, Option(metavar="FILE", panel=GENES)] = None
     upstream: Annotated[int | None, Option(metavar="SIZE", low=1, high=MOST_BASES, read=base_pairs, panel=GENES)] = None
@@ -99,12 +110,12 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
     center: Literal["tss", "snp"] | None = None
     share: Annotated[int, Option(metavar="BP", low=0, high=MOST_BASES)] = 0
     tracks: Annotated[tuple[str, ...], Option(metavar="PATTERN", each=True)] = ()
-    bins: Annotated[str, Option(metavar="N")] = "all"
+    bins: Annotated[int | str, Option(metavar="N")] = "all"
     aggregate: Literal["sum", "mean"] = "sum"
     over_tracks: Literal["mean", "sum", "each"] = "mean"
     pseudocount: Annotated[float, Option(low=0, high=1e9)] = 1.0
     mode: Annotated[Literal["exact", "linear"], Option(panel=MODEL)] = "exact"
-    ism: Annotated[Region | None, Option(metavar="CHROM:A-B", read=region)] = None
+    ism: Annotated[Region | None, Option(metavar="CHROM:A-B", read=parse_region)] = None
     gradients: bool = False
 
     def check(self) -> None:
@@ -112,6 +123,28 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
             self.check_genes()
         if self.gtf is not None and self.expression is not None:
             raise GenopredError("Genes: --gtf and --expression given; give one of them.")
+        sources = [(f"--{kind}", getattr(self, kind)) for kind in ("snps", "vcf", "bfile", "pfile")]
+        if self.ism is None or any(path for _, path in sources):
+            exactly_one("SNPs", sources, "one of --snps TABLE, --vcf, --bfile and --pfile")
+        if self.ism is not None:  # the stretch is all that counts
+            return
+        if self.gradients:
+            raise GenopredError("--gradients belongs to --ism; for SNPs there is --mode linear.")
+        if not self.names_genes:
+            if self.center == "tss":
+                raise GenopredError(
+                    "--center tss needs genes: give --gene ID, --genes FILE or --all, or use --center snp."
+                )
+            for flag, size in (("--upstream", self.upstream), ("--downstream", self.downstream)):
+                if size is not None:
+                    raise GenopredError(f"{flag} needs genes to count from: give --gene ID, --genes FILE or --all.")
+        if self.share and self.centre == "tss":
+            raise GenopredError("--share is for --center snp; with --center tss all SNPs of a gene share its window.")
+
+    @property
+    def centre(self) -> str:
+        """What is in the middle of the sequence."""
+        return self.center or ("tss" if self.names_genes else "snp")
 
     @property
     def unit(self) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from genopred.errors import GenopredError
 from genopred.settings.declare import Option, settings
 from genopred.settings.parts import FILTERS, GENES, MODEL, RUN, Genes, Genotypes, People, Seeded, SequenceModel
 
@@ -14,8 +15,8 @@ FEATURES = "Features"
 class Features(SequenceModel, Genotypes, Genes, People, Seeded):
     """Predict, with a sequence model, from each person's own two sequences of every gene.
 
-    Writes one parquet file a gene (people x tracks), reference.parquet, genes.tsv and manifest.json into the folder
-    OUT, and timing.tsv. A gene whose file is there and fits is not computed again.
+    Writes one parquet file a gene (people x tracks), reference.parquet, genes.tsv, matched.tsv and manifest.json into
+    the folder OUT, and timing.tsv. A gene whose file is there and fits is not computed again.
 
     Attributes
     ----------
@@ -58,7 +59,7 @@ class Features(SequenceModel, Genotypes, Genes, People, Seeded):
     mode: Annotated[Literal["exact", "linear", "reference"], Option(panel=MODEL)] = "exact"
     self_check: Annotated[bool, Option(panel=MODEL)] = False
     tracks: Annotated[tuple[str, ...], Option(metavar="PATTERN", each=True)] = ()
-    bins: Annotated[str, Option(metavar="N")] = "3"
+    bins: Annotated[int | str, Option(metavar="N")] = 3
     aggregate: Literal["mean", "sum", "none"] = "mean"
     log1p: bool = False
     per_haplotype: bool = False
@@ -66,3 +67,8 @@ class Features(SequenceModel, Genotypes, Genes, People, Seeded):
 
     def check(self) -> None:
         self.check_genes()
+        if self.self_check and self.mode != "exact":
+            raise GenopredError(
+                f"--self-check holds the exact mode against plain passes; leave it out with --mode {self.mode}"
+                f"{', which reports how well it agrees with exact on its own' if self.mode == 'linear' else ''}."
+            )
