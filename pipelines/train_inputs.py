@@ -17,7 +17,7 @@ from genopred.errors import FormatError, GenopredError, examples, shortened
 from genopred.io.text import read_bytes, read_table
 from genopred.pipelines.train_config import TrainConfig, read_config
 from genopred.sequence.models.base import devices
-from genopred.sequence.models.config import WEIGHTS, network_folder
+from genopred.sequence.models.config import CONFIG, REGIONS, WEIGHTS, is_run, network_folder
 from genopred.sequence.models.registry import load_model, load_trained
 from genopred.settings import Evaluate
 from genopred.settings.declare import naming
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from genopred.io.fasta import Fasta
 
 log = logging.getLogger(__name__)
-
-#: Of a run: its configuration, and where it was trained, validated and is to be tested.
-CONFIG, REGIONS = "config.json", "regions.tsv"
 
 
 def load_data(config: TrainConfig) -> SequenceData:
@@ -116,12 +113,6 @@ def _refuse(
 
 def _gb(n: int) -> str:
     return f"{n / 1e9:,.2f} GB"
-
-
-def is_run(path: str | Path) -> bool:
-    """Whether this is the folder of a `genopred train` run."""
-    folder = Path(path)
-    return (folder / CONFIG).is_file() and (folder / REGIONS).is_file()
 
 
 def check_within(regions: pl.DataFrame, data: SequenceData, file: Path) -> None:
@@ -206,13 +197,12 @@ def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Entry:
     ModelError
         If there is no such model, or it cannot be read.
     """
-    place = devices(device)[0]
-    folder = Path(spec)
-    network = network_folder(folder) if is_run(folder) else None
-    if network is None and not _is_trained(folder):
+    folder, place = Path(spec), devices(device)[0]
+    network = network_folder(folder)
+    if network is None or not _is_trained(network):
         other = load_model(spec, said=said, device=place)
         return Entry(other, other.name, other.checkpoint_hash)
-    run_folder, network = (folder.resolve().parent, folder) if network is None else (folder, network)
+    run_folder = folder.resolve().parent if network == folder else folder
     digest = hashlib.sha256()
     for file in (WEIGHTS[0], CONFIG):
         digest.update((network / file).read_bytes())
