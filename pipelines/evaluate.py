@@ -18,6 +18,7 @@ from genopred.errors import FormatError, examples
 from genopred.files import atomic, write_files
 from genopred.io.text import read_bytes, read_table
 from genopred.pipelines.run import Progress, Run, sweep
+from genopred.pipelines.train_config import TrainConfig
 from genopred.pipelines.train_inputs import open_held, open_model
 from genopred.report.pages import evaluate as page
 from genopred.sequence.models.config import REGIONS
@@ -134,10 +135,19 @@ def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun:
 
             torch.set_num_threads(job.threads)
         first, *others = ([model.name, model.hash] for model in models)
-        files = [config.fasta, *config.files, *([folder / REGIONS] if folder else ())]
-        job.settle(model=first, against=others, config=[config.written, *files])
+        job.settle(model=first, against=others, config=_predicted(config, folder))
         sweep(job.out, [EVALUATIONS])
         return evaluate(job, held, models, models[0].folder or folder or job.out, genes, exons)
+
+
+def _predicted(config: TrainConfig, folder: Path | None) -> dict[str, Any]:
+    """What is predicted, for the fingerprint: files stand for what is in them, wherever they lie."""
+    written = config.written
+    return {
+        "data": written["data"] | {"fasta": config.fasta},
+        "tracks": [row | {"file": file} for row, file in zip(written["tracks"], config.files, strict=True)],
+        "split": written["split"] if folder is None else folder / REGIONS,
+    }
 
 
 def evaluate(

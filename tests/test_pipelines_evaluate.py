@@ -342,6 +342,7 @@ def test_a_damaged_part_of_a_killed_run_is_predicted_again(trained, looks, tmp_p
 
 def test_other_settings_are_not_mixed_with_what_is_there(trained, looks, no_page, tmp_path):
     run(settings(trained, tmp_path / "out", figures="none"))
+    assert str(trained) not in (tmp_path / "out" / "run.json").read_text()
     with pytest.raises(GenopredError, match=r"a run with other settings \(--strands\).*--no-resume"):
         run(settings(trained, tmp_path / "out", figures="none", strands="both"))
     with pytest.raises(GenopredError, match=r"a run with other settings \(--model\)"):
