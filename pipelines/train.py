@@ -25,7 +25,8 @@ from genopred import align
 from genopred.files import write_files, write_json, write_text
 from genopred.pipelines.run import Progress, Run, say, sweep
 from genopred.pipelines.train_config import TrainConfig, read_config
-from genopred.pipelines.train_inputs import CONFIG, REGIONS, load_data, make_split
+from genopred.pipelines.train_inputs import load_data, make_split
+from genopred.sequence.models.config import CONFIG, NETWORK, REGIONS
 from genopred.settings import Train
 from genopred.settings.training import ByBlock, ByRandom
 from genopred.training.dataset import SequenceData
@@ -37,9 +38,9 @@ from genopred.training.tasks.tracks import TrackTask
 
 log = logging.getLogger(__name__)
 
-MODEL, CHECKPOINT, HISTORY, CURVES, TIMING = "model", "last.pt", "history.tsv", "curves.svg", "timing.tsv"
+CHECKPOINT, HISTORY, CURVES, TIMING = "last.pt", "history.tsv", "curves.svg", "timing.tsv"
 INFLATION, BESIDE = "inflation.tsv", "block"
-_OF_EACH = (CHECKPOINT, HISTORY, CURVES, TIMING, REGIONS, CONFIG, f"{MODEL}/*")
+_OF_EACH = (CHECKPOINT, HISTORY, CURVES, TIMING, REGIONS, CONFIG, f"{NETWORK}/*")
 OUTPUTS = (*_OF_EACH, *(f"{BESIDE}/{name}" for name in _OF_EACH), INFLATION, "inflation.txt", "matched.tsv")
 
 
@@ -75,7 +76,7 @@ class TrainReport:
         for name in run.history.columns:
             if name.startswith("pearson_"):
                 out.append(f"  {name[8:]}: Pearson of log(1 + value) {best[name]:.3f} on validation windows")
-        out.append(f"network in {self.out / MODEL}, curves in {self.out / HISTORY} and {CURVES}")
+        out.append(f"network in {self.out / NETWORK}, curves in {self.out / HISTORY} and {CURVES}")
         if run.plateau:
             out.append(run.plateau)
         if self.inflation is not None:
@@ -161,7 +162,7 @@ def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> Trainin
         )
         if network is not None:
             row = history.row(best, named=True)
-            save_network(network, out / MODEL, task.data, written=config.written, best=row)
+            save_network(network, out / NETWORK, task.data, written=config.written, best=row)
         save_figure(training_curves(history, best=best), out / CURVES)
 
     if fresh:
@@ -201,7 +202,7 @@ def _compare(job: Run, config: TrainConfig, task: TrackTask, done: TrainingRun) 
         log.warning("%s; by how much is not measured (split.compare = false).", warning)
         return None
     log.warning("%s; a second network is trained on the block split to say by how much.", warning)
-    second = replace(config, split=replace(config.split.part(ByBlock), margin=config.data.window))
+    second = replace(config, split=ByBlock(**config.split.shared(ByBlock), margin=config.data.window))
     beside = make_split(second, task.data)
     other = _train(job, second, _task(second, task.data, beside), job.path(BESIDE))
     table = inflation(

@@ -15,7 +15,7 @@ from typing import Any
 from genopred.errors import FormatError, GenopredError, did_you_mean, examples, shortened
 from genopred.io.text import PathLike, regular
 from genopred.settings.declare import declared, from_table, known_keys, naming
-from genopred.settings.training import SPLITS, ByBlock, ByChromosome, Data, Split, TrackFile, Training
+from genopred.settings.training import SPLIT_KINDS, ByBlock, ByChromosome, Data, Split, TrackFile, Training
 from genopred.training.networks.enformer_small import SmallEnformer
 from genopred.training.networks.registry import all_sizes, check_window
 from genopred.training.splits import WindowShape
@@ -62,7 +62,7 @@ class TrainConfig:
     @property
     def shape(self) -> WindowShape:
         """Of the windows."""
-        return self.data.part(WindowShape)
+        return WindowShape(**self.data.shared(WindowShape))
 
     @property
     def written(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def parse_config(raw: Mapping[str, Any], folder: PathLike, source: str, **change
 
 def _check_window(data: Data, split: Split, training: Training) -> None:
     """Refuse a window that does not go with the rest."""
-    check_window(data.part(WindowShape))
+    check_window(WindowShape(**data.shared(WindowShape)))
     if split.block < data.window:
         raise GenopredError(
             f"split.block = {split.block:,}: needed at least data.window, {data.window:,} bp: a smaller block holds no "
@@ -180,11 +180,13 @@ def _split(table: Any, source: str) -> Split:
     by, keys = ByBlock.BY, table
     if isinstance(table, Mapping):
         by, keys = table.get("by", by), {key: value for key, value in table.items() if key != "by"}
-        if not isinstance(by, str) or by not in SPLITS:
-            guess = did_you_mean(str(by), SPLITS)
-            raise GenopredError(f"{source}: split.by = {shortened(repr(by))}: there are {', '.join(SPLITS)}.{guess}")
-        known_keys(keys, declared(SPLITS[by]), source, f"split (by = {by!r})")
-    return from_table(SPLITS[by], keys, source, "split")
+        if not isinstance(by, str) or by not in SPLIT_KINDS:
+            guess = did_you_mean(str(by), SPLIT_KINDS)
+            raise GenopredError(
+                f"{source}: split.by = {shortened(repr(by))}: there are {', '.join(SPLIT_KINDS)}.{guess}"
+            )
+        known_keys(keys, declared(SPLIT_KINDS[by]), source, f"split (by = {by!r})")
+    return from_table(SPLIT_KINDS[by], keys, source, "split")
 
 
 def _network(table: Any, source: str) -> tuple[str, dict[str, Any]]:

@@ -1,9 +1,12 @@
-"""The way in of `train` and `evaluate`: sequence and signal, their split, and what a former run says of it."""
+"""The way in of `train` and `evaluate`: sequence, signal and their split; runs and models that were trained."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +15,15 @@ import polars as pl
 
 from genopred.errors import FormatError, GenopredError, examples, shortened
 from genopred.io.text import read_bytes, read_table
-from genopred.pipelines.train_config import TrainConfig
+from genopred.pipelines.train_config import TrainConfig, read_config
+from genopred.sequence.models.base import devices
+from genopred.sequence.models.config import CONFIG, REGIONS, WEIGHTS, is_run, network_folder
+from genopred.sequence.models.registry import load_model, load_trained
+from genopred.settings import Evaluate
 from genopred.settings.declare import naming
 from genopred.settings.training import ByChromosome, ByRandom, Track
 from genopred.training.dataset import SequenceData, bytes_needed
+from genopred.training.heldout import Entry, Held, hold_out
 from genopred.training.loop import find_device
 from genopred.training.memory import free_memory, least_bytes, training_bytes
 from genopred.training.splits import REGION_SCHEMA, SPLITS, Split, split_blocks, split_chromosomes, split_random
@@ -25,9 +33,6 @@ if TYPE_CHECKING:
     from genopred.io.fasta import Fasta
 
 log = logging.getLogger(__name__)
-
-#: Of a run: its configuration, and where it was trained, validated and is to be tested.
-CONFIG, REGIONS = "config.json", "regions.tsv"
 
 
 def load_data(config: TrainConfig) -> SequenceData:
@@ -51,7 +56,7 @@ def load_data(config: TrainConfig) -> SequenceData:
     signals = [read_signal(file, lengths, config.data.step) for file in config.files]
     sums = {chrom: np.stack([signal.pop(chrom) for signal in signals]) for chrom in lengths}
     log.info("%d tracks of %s, %s bp", len(signals), examples(list(lengths)), f"{sum(lengths.values()):,}")
-    return SequenceData(codes, sums, config.data.step, tuple(track.part(Track) for track in config.tracks))
+    return SequenceData(codes, sums, config.data.step, tuple(Track(**track.shared(Track)) for track in config.tracks))
 
 
 def make_split(config: TrainConfig, data: SequenceData) -> Split:
@@ -110,12 +115,6 @@ def _gb(n: int) -> str:
     return f"{n / 1e9:,.2f} GB"
 
 
-def is_run(path: str | Path) -> bool:
-    """Whether this is the folder of a `genopred train` run."""
-    folder = Path(path)
-    return (folder / CONFIG).is_file() and (folder / REGIONS).is_file()
-
-
 def check_within(regions: pl.DataFrame, data: SequenceData, file: Path) -> None:
     """Refuse regions that the data do not have."""
     for chrom, end in regions.group_by("chrom", maintain_order=True).agg(pl.col("end").max()).iter_rows():
@@ -156,3 +155,71 @@ def read_regions(file: Path) -> pl.DataFrame:
                 "genopred train wrote, and is not to be changed."
             )
     return regions
+
+
+def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:
+    """What is to be predicted, the configuration that says so, and the run's folder that has it, if it was one.
+
+    Raises
+    ------
+    GenopredError
+        If there is no configuration, or what it names cannot be read.
+    """
+    place = settings.config if settings.config is not None else Path(settings.model)
+    run_folder = is_run(place)
+    if not run_folder and settings.config is None:
+        raise GenopredError(
+            f"{settings.model} is not a training run's folder, which would say what to predict; give --config with the "
+            "training's TOML file or with the folder of a run."
+        )
+    if not run_folder and place.is_dir():
+        raise GenopredError(
+            f"--config {place}: this folder holds no {CONFIG} and {REGIONS} of a run; give the --out of "
+            "`genopred train`, or its TOML file."
+        )
+    config = read_config(place / CONFIG if run_folder else place, device="cpu")
+    data = load_data(config)
+    split = make_split(config, data)
+    if run_folder:
+        # what the run trained on, whatever would be dealt today
+        regions = read_regions(place / REGIONS)
+        check_within(regions, data, place / REGIONS)
+        split = replace(split, regions=regions)
+    held = hold_out(data, split, config.shape, config.data.max_n, settings.split)
+    return held, config, place if run_folder else None
+
+
+def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Entry:
+    """A training run's folder, its `model` folder, or anything that `load_model` knows; `said` is for messages.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it cannot be read.
+    """
+    folder, place = Path(spec), devices(device)[0]
+    network = network_folder(folder)
+    if network is None or not _is_trained(network):
+        other = load_model(spec, said=said, device=place)
+        return Entry(other, other.name, other.checkpoint_hash)
+    run_folder = folder.resolve().parent if network == folder else folder
+    digest = hashlib.sha256()
+    for file in (WEIGHTS[0], CONFIG):
+        digest.update((network / file).read_bytes())
+    whole = is_run(run_folder)
+    return Entry(
+        load_trained(network, device=place),
+        (run_folder if whole else network).resolve().name,
+        digest.hexdigest(),
+        regions=read_regions(run_folder / REGIONS) if whole else None,
+        folder=run_folder if whole else None,
+    )
+
+
+def _is_trained(folder: Path) -> bool:
+    """Whether a folder holds a network of `genopred train`, of whatever kind."""
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and "training" in found and "track_names" in found

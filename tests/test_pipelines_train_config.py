@@ -54,7 +54,7 @@ def test_tracks_without_assay_or_cell_have_them_all_the_same(folder):
     assert [(t.assay, t.cell) for t in tracks] == [("signal", "a"), ("signal", "b"), *[("signal", "unknown")] * 2]
     assert [t.partner for t in tracks] == ["a", "b", "s-", "s+"]
     again = parse_config(config.resolved(), "elsewhere", "again")
-    assert [track.part(Track) for track in again.tracks] == [track.part(Track) for track in tracks]
+    assert [track.shared(Track) for track in again.tracks] == [track.shared(Track) for track in tracks]
     old = json.loads(json.dumps(config.resolved()))
     for row in old["tracks"]:
         row["assay"] = row["cell"] = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genopred.errors import GenopredError
-from genopred.settings.training import SPLITS, ByRandom, Data, Track, Training
+from genopred.settings.training import SPLIT_KINDS, ByRandom, Data, Track, Training
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_step_goes_into_the_bin():
 
 
 def test_splits_are_written_with_what_they_are_by():
-    assert list(SPLITS) == ["block", "chromosome", "random"]
+    assert list(SPLIT_KINDS) == ["block", "chromosome", "random"]
     assert ByRandom(seed=4).written == {
         "by": "random",
         "block": 500_000,

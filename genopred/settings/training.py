@@ -202,7 +202,7 @@ class ByRandom(Dealt):
 
 
 #: What a split can be by.
-SPLITS: dict[str, type[Split]] = {kind.BY: kind for kind in (ByBlock, ByChromosome, ByRandom)}
+SPLIT_KINDS: dict[str, type[Split]] = {kind.BY: kind for kind in (ByBlock, ByChromosome, ByRandom)}
 
 
 @settings()

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError, examples
 from genopred.sequence.onehot import N_CODE, reverse_complement
-from genopred.settings.training import Track
+from genopred.settings.training import Data, Track
 from genopred.training.splits import Split, Windows, WindowShape, tile
 
 
@@ -140,7 +140,7 @@ def drop_n(
     data: SequenceData,
     windows: tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]],
     shape: WindowShape,
-    max_n: float = 0.2,
+    max_n: float = Data.max_n,
 ) -> tuple[Windows, int]:
     """Leave out windows of which more than a share `max_n` is N.
 
