@@ -12,7 +12,6 @@ from cyclopts.exceptions import (
     CoercionError,
     CycloptsError,
     MissingArgumentError,
-    RepeatArgumentError,
     UnusedCliTokensError,
 )
 
@@ -25,6 +24,10 @@ _ABOUT = """Predict gene expression from genotype, and say honestly how well.
 
 `genopred demo` shows the main job on real people in a few minutes; `genopred COMMAND --help` says more.
 """
+
+
+#: cyclopts 4, the last one for Python 3.10, knows no metavar.
+_KNOWN = inspect.signature(Parameter).parameters
 
 
 class UsageError(GenopredError):
@@ -71,7 +74,10 @@ def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
         assert workflow is not None  # noqa: S101 - cyclopts calls the command that was chosen
         named = dict(zip((f.name for f in declared(workflow).values() if f.option.argument), arguments))
         values: dict[str, Any] = {"command": command_line, **named, **given}
-        asked.append((chosen, workflow(**values)))
+        try:
+            asked.append((chosen, workflow(**values)))
+        except GenopredError as wrong:
+            raise UsageError(str(wrong)) from None
 
     app = App(
         name="genopred", help=_ABOUT, help_format="plaintext", help_flags=("--help", "-h"), version_flags=(),
@@ -96,7 +102,7 @@ def _not_chosen() -> None:
 
 def _check_options(words: Sequence[str], workflow: type[Output]) -> None:
     """Name an unknown option first, whatever else is missing because of it."""
-    fields = [field for field in declared(workflow).values() if not field.option.argument]
+    fields = [f for f in declared(workflow).values() if not (f.option.argument or f.option.hidden)]
     known = [*(field.flag for field in fields), *(field.option.off for field in fields if field.option.off)]
     unknown = [word for word in (word.partition("=")[0] for word in words) if word.startswith("--") and word != "--"]
     unknown = [word for word in unknown if word not in known and word != "--help"]
@@ -124,11 +130,14 @@ def _parameters(workflow: type[Output]) -> list[inspect.Parameter]:
             "show_default": _default(field),
             "required": field.required,
             "negative": field.option.off or "",
+            # the last counts, so that a script's options can be overridden
+            "allow_repeating": True,
         }
         if not field.switch:
             spelt |= {"metavar": _metavar(field), "converter": _texts if field.option.each else _text, "n_tokens": 1}
         if field.option.argument:
             del spelt["name"], spelt["metavar"]
+        spelt = {key: value for key, value in spelt.items() if key in _KNOWN}
         kind = inspect.Parameter.POSITIONAL_ONLY if field.option.argument else inspect.Parameter.KEYWORD_ONLY
         hint = list[str] if field.option.each else field.hint if field.choices or field.switch else str
         default = inspect.Parameter.empty if field.required else field.default
@@ -159,7 +168,7 @@ def _default(field: Declared) -> Any:
 
 
 def _text(_: Any, tokens: Sequence[Token]) -> str:
-    return tokens[0].value
+    return tokens[-1].value
 
 
 def _texts(_: Any, tokens: Sequence[Token]) -> list[str]:
@@ -171,8 +180,6 @@ def _line(wrong: CycloptsError, words: Sequence[str]) -> str:
     said = " ".join(str(wrong).split())
     token = getattr(wrong, "token", None)
     flag = (token.keyword if token is not None else None) or ""
-    if isinstance(wrong, RepeatArgumentError):
-        return f"{flag} is given more than once; give it once."
     if isinstance(wrong, MissingArgumentError) and wrong.argument is not None:
         flag = next((name for name in wrong.argument.names if name.startswith("--")), "")
         if flag in words:

@@ -31,7 +31,7 @@ from genopred import align
 from genopred.errors import GenopredError
 from genopred.files import safe_name, write_files, write_text
 from genopred.learning.evaluate import fill_missing, scores, summarise
-from genopred.pipelines import stack
+from genopred.pipelines import stack, stack_genes
 from genopred.pipelines.inputs import open_cohort
 from genopred.pipelines.run import Progress, cores
 from genopred.pipelines.workers import workers
@@ -165,7 +165,7 @@ def _glmnet(settings: Benchmark, genes: Sequence[str], progress: Progress | None
 
 
 def _glmnet_gene(settings: Benchmark, cohort: Cohort, gene_id: str, script: Path) -> tuple[pl.DataFrame, float | None]:
-    base = stack.read_base(settings.out, gene_id)
+    base = stack_genes.read_base(settings.out, gene_id)
     people = cohort.samples.tolist()
     row = {name: i for i, name in enumerate(people)}
     held = base.filter(pl.col("inner_fold") < 0)

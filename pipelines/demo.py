@@ -33,7 +33,7 @@ from genopred.genetics.overlap.nulls import NULLS
 from genopred.io.example import Example, load_example
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import summarise
-from genopred.pipelines import stack
+from genopred.pipelines import stack, stack_genes
 from genopred.pipelines.run import Progress
 from genopred.report.pages import demo as page
 from genopred.report.pages.demo import FDR, REACH, TOP, TRACK, Found, Locus
@@ -300,7 +300,7 @@ def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
         if of_second["skipped"]:  # then a run on both leaves the gene out as well
             write_json(target, of_second)
             continue
-        a, b = stack.read_base(first, gene), stack.read_base(second, gene)
+        a, b = stack_genes.read_base(first, gene), stack_genes.read_base(second, gene)
         if not a.select(same).equals(b.select(same)):
             raise GenopredError(f"{first} and {second}: {gene} has other people or folds; start over with --no-resume.")
         table = a.hstack(b.drop(same).get_columns())

@@ -11,7 +11,7 @@ from genopred.pipelines.demo import example_inputs
 
 def words(out, *more):
     inputs = example_inputs()
-    given = ["--bfile", inputs.bfile, "--expression", inputs.expression, "--covar", inputs.covar, "--out", out]
+    given = [*(word for name in ("bfile", "expression", "covar") for word in (f"--{name}", inputs[name])), "--out", out]
     few = ["--gene", "ENSG00000172404", "--learners", "pt-prs,elastic-net", "--outer-folds", "2", "--threads", "1"]
     return ["benchmark", *map(str, given), *few, "--inner-folds", "3", "--stack-weights", "none", *more]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from genopred.cli import main
+from genopred.genetics.scores import P_THRESHOLDS, R2_THRESHOLDS
 from genopred.pipelines import prs
-from genopred.pipelines.cohort import CohortInputs
+from genopred.settings import Prs
 
 
 class Captured(Exception):
@@ -43,36 +44,32 @@ def test_every_option_reaches_the_settings(settings):
         "--clump-p1 1,5e-8 --clump-p2 0.5 --clump-r2 0.3 --clump-kb 100 --ld em --average --no-mean-imputation "
         "--center --ambiguous drop --min-match 0.5 --seed 9 --threads 2 --no-resume --out o"
     )
-    assert config == prs.PRSConfig(
-        cohort=CohortInputs(
-            expression=Path("e"),
-            pfile=Path("p"),
-            covar=Path("c"),
-            covar_names=("PC1", "PC2"),
-            n_covariates=2,
-            keep=Path("k"),
-            remove=Path("r"),
-            extract=Path("x"),
-            exclude=Path("y"),
-            genes=("ENSG1", "ENSG2"),
-            window=1_000_000,
-            min_overlap=0.5,
-            keep_overlap=True,
-        ),
-        out=Path("o"),
-        mode="genes",
-        source=Path("e"),
+    assert config == Prs(
+        expression="e",
+        pfile="p",
+        covar="c",
+        covar_name=("PC1", "PC2"),
+        n_covariates=2,
+        keep="k",
+        remove="r",
+        extract="x",
+        exclude="y",
+        genes="genes.txt",
+        window=1_000_000,
+        min_overlap=0.5,
+        keep_overlap=True,
+        out="o",
         average=True,
-        skip_missing=True,
+        no_mean_imputation=True,
         center=True,
         ambiguous="drop",
         min_match=0.5,
-        train=Path("t"),
-        folds=Path("f"),
-        p1=(1.0, 5e-8),
-        p2=0.5,
-        r2=(0.3,),
-        kb=100.0,
+        train="t",
+        folds="f",
+        clump_p1=(1.0, 5e-8),
+        clump_p2=0.5,
+        clump_r2=(0.3,),
+        clump_kb=100.0,
         ld="em",
         maf=0.01,
         outer_folds=3,
@@ -83,13 +80,15 @@ def test_every_option_reaches_the_settings(settings):
         threads=2,
         seed=9,
         resume=False,
+        command=config.command,
     )
+    assert config.mode == "expression" and config.source == Path("e")
 
 
-def test_defaults_are_those_of_the_pipeline(settings):
-    cohort = CohortInputs(expression=Path("e"), bfile=Path("b"))
-    expected = prs.PRSConfig(cohort=cohort, out=Path("genopred-prs"), mode="genes", source=Path("e"))
-    assert settings("--bfile b --expression e --all --threads 1") == expected
+def test_defaults_are_those_of_the_settings(settings):
+    config = settings("--bfile b --expression e --all")
+    assert config == Prs(expression="e", bfile="b", all_genes=True, command=config.command)
+    assert (config.clump_p1, config.clump_r2) == (P_THRESHOLDS, R2_THRESHOLDS)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +97,18 @@ def test_defaults_are_those_of_the_pipeline(settings):
         ("--pheno y.phe --pheno-name height", "pheno", {"pheno_name": "height"}),
         ("--sumstats g.tsv", "sumstats", {}),
         ("--score w.txt --score-columns 2,4,6", "score", {"score_columns": (2, 4, 6)}),
-        ("--score w --q-score-range r --q-score-file q", "score", {"ranges": Path("r"), "range_values": Path("q")}),
+        (
+            "--score w --q-score-range r --q-score-file q",
+            "score",
+            {"q_score_range": Path("r"), "q_score_file": Path("q")},
+        ),
     ],
 )
 def test_each_source_of_weights_has_its_mode(settings, words, mode, others):
     config = settings(f"--vcf v {words}")
     assert config.mode == mode and config.source == Path(words.split()[1])
     assert {name: getattr(config, name) for name in others} == others
-    assert config.cohort.genes is None and config.cohort.vcf == Path("v")
+    assert not config.names_genes and config.vcf == Path("v")
 
 
 @pytest.mark.parametrize(
@@ -116,9 +119,9 @@ def test_each_source_of_weights_has_its_mode(settings, words, mode, others):
         ("--score w", "give exactly one of --bfile, --pfile and --vcf"),
         ("--bfile b --expression e", "give --gene ID"),
         ("--bfile b --pheno y --all", "--gene, --genes and --all go with --expression, not with --pheno"),
-        ("--bfile b --pheno y --clump-r2 0.1;0.2", "--clump-r2 0.1;0.2: numbers between commas are needed"),
-        ("--bfile b --pheno y --clump-p1 ,", "--clump-p1: give at least one number"),
-        ("--bfile b --score w --score-columns 1.5,2,3", "--score-columns 1.5,2,3: whole numbers"),
+        ("--bfile b --pheno y --clump-r2 0.1;0.2", "--clump-r2 0.1;0.2: needed numbers between commas"),
+        ("--bfile b --pheno y --clump-p1 ,", "--clump-p1 ,: names nothing"),
+        ("--bfile b --score w --score-columns 1.5,2,3", "--score-columns 1.5,2,3: needed whole numbers"),
         ("--bfile b --score w --score-columns inf,2,3", "whole numbers"),
         ("--bfile b --pheno y --clump-kb 0", "--clump-kb"),
         ("--bfile b --pheno {tmp}/none.phe", "no such file"),

@@ -10,12 +10,17 @@ import pytest
 
 from genopred.cli.runlog import RunLog, peak_memory_mb
 from genopred.errors import FormatError
+from genopred.settings import Demo
 
 log = logging.getLogger("genopred.anything")
 
 
+def settings(out, **more) -> Demo:
+    return Demo(out=out, **more)
+
+
 def test_what_a_log_holds(tmp_path, capsys):
-    with RunLog("stack", {"out": tmp_path / "run", "seed": 7, "keep": None, "quiet": False}):
+    with RunLog("stack", settings(tmp_path / "run", seed=7, quiet=False)):
         log.info("3 people dropped")
         for _ in range(3):
             warnings.warn("close to\nsingular", stacklevel=1)
@@ -23,7 +28,7 @@ def test_what_a_log_holds(tmp_path, capsys):
     text = (tmp_path / "run.log").read_text()
     for part in ("genopred", "command:", "--seed 7", "versions:", "numpy", "3 people dropped", "only for the file"):
         assert part in text
-    assert "--keep" not in text
+    assert "--learners" not in text
     assert text.count("UserWarning: close to singular") == 1  # said once, however often it happens
     assert "done after" in text and "1 warnings" in text
     err = capsys.readouterr().err
@@ -31,7 +36,7 @@ def test_what_a_log_holds(tmp_path, capsys):
 
 
 def test_quiet_shows_warnings_only(tmp_path, capsys):
-    with RunLog("stack", {"out": tmp_path / "run", "quiet": True}):
+    with RunLog("stack", settings(tmp_path / "run", quiet=True)):
         log.info("3 people dropped")
         log.warning("watch out")
     assert capsys.readouterr().err == "Warning: watch out\n"
@@ -39,9 +44,9 @@ def test_quiet_shows_warnings_only(tmp_path, capsys):
 
 
 def test_runs_are_appended_and_errors_kept(tmp_path):
-    with RunLog("stack", {"out": tmp_path / "deep" / "run"}):
+    with RunLog("stack", settings(tmp_path / "deep" / "run")):
         pass
-    with pytest.raises(FormatError), RunLog("stack", {"out": tmp_path / "deep" / "run"}):
+    with pytest.raises(FormatError), RunLog("stack", settings(tmp_path / "deep" / "run")):
         raise FormatError("cov.txt line 3: no number.")
     text = (tmp_path / "deep" / "run.log").read_text()
     assert text.count("command:") == 2
@@ -51,13 +56,13 @@ def test_runs_are_appended_and_errors_kept(tmp_path):
 def test_nothing_is_left_behind(tmp_path):
     logger = logging.getLogger("genopred")
     before = (list(logger.handlers), logger.level, logger.propagate, warnings.showwarning)
-    with RunLog("stack", {"out": tmp_path / "run"}):
+    with RunLog("stack", settings(tmp_path / "run")):
         assert len(logger.handlers) == len(before[0]) + 2
     assert (list(logger.handlers), logger.level, logger.propagate, warnings.showwarning) == before
 
 
 def test_a_folder_with_a_slash_gets_its_log_beside_it(tmp_path):
-    with RunLog("stack", {"out": f"{tmp_path}/run/"}):
+    with RunLog("stack", settings(f"{tmp_path}/run/")):
         pass
     assert (tmp_path / "run.log").is_file()
 
@@ -72,7 +77,7 @@ def test_a_log_that_cannot_be_written_any_more_is_said_once(tmp_path, capsys, mo
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     (tmp_path / "run.log").symlink_to("/dev/full")
-    with RunLog("stack", {"out": tmp_path / "run"}):
+    with RunLog("stack", settings(tmp_path / "run")):
         log.info("3 people dropped")
         log.info("only for the file", extra={"file_only": True})
     err = capsys.readouterr().err

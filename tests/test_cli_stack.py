@@ -10,7 +10,7 @@ import pytest
 from genopred.cli import main
 from genopred.io.example import load_example
 from genopred.pipelines import benchmark, stack
-from genopred.pipelines.cohort import CohortInputs
+from genopred.settings import Stack
 
 
 class Captured(Exception):
@@ -49,33 +49,31 @@ def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
     )
     config = settings(*words.split())
     assert config.command.split()[0] == "genopred"
-    assert config == stack.StackConfig(
-        cohort=CohortInputs(
-            expression=Path("e.bed"),
-            pfile=Path("p"),
-            covar=Path("c.txt"),
-            covar_names=("PC1", "PC2"),
-            n_covariates=2,
-            keep=Path("k"),
-            remove=Path("r"),
-            extract=Path("x"),
-            exclude=Path("y"),
-            genes=("ENSG1", "ENSG2"),
-            window=1_000_000,
-            min_overlap=0.5,
-            keep_overlap=True,
-        ),
-        out=Path("o"),
+    assert config == Stack(
+        expression="e.bed",
+        pfile="p",
+        covar="c.txt",
+        covar_name=("PC1", "PC2"),
+        n_covariates=2,
+        keep="k",
+        remove="r",
+        extract="x",
+        exclude="y",
+        genes="genes.txt",
+        window=1_000_000,
+        min_overlap=0.5,
+        keep_overlap=True,
+        out="o",
         learners=("susie", "ridge"),
         meta="nnls",
         maf=0.01,
-        folds=Path("f"),
-        stratify=Path("s"),
+        folds="f",
+        stratify="s",
         outer_folds=3,
         inner_folds=4,
         transform="zscore",
         residualize="global",
-        features=Path("d"),
+        features="d",
         inputs="both",
         feature_transform="quantile",
         feature_components=7,
@@ -84,31 +82,28 @@ def test_every_option_reaches_the_settings(settings, tmp_path, monkeypatch):
         seed=9,
         resume=False,
         command=config.command,
-        symbols=Path("t"),
+        symbols="t",
     )
 
 
-def test_defaults_are_those_of_the_pipeline(settings, tmp_path):
-    config = settings("stack", "--vcf", "v", "--expression", "e", "--all", "--threads", "1", "--out", f"{tmp_path}/o")
-    cohort = CohortInputs(expression=Path("e"), vcf=Path("v"))
-    assert config == stack.StackConfig(cohort=cohort, out=tmp_path / "o", command=config.command)
+def test_defaults_are_those_of_the_settings(settings, tmp_path):
+    config = settings("stack", "--vcf", "v", "--expression", "e", "--all", "--out", f"{tmp_path}/o")
+    assert config == Stack(expression="e", vcf="v", all_genes=True, out=tmp_path / "o", command=config.command)
 
 
 def test_features_of_a_model_are_used_beside_genotypes_by_default(settings, tmp_path):
     words = f"--vcf v --expression e --all --features enformer-small --fasta ref.fa --out {tmp_path}/o".split()
     for name in ("stack", "benchmark"):
         config = settings(name, *words)
-        config = config.stack if name == "benchmark" else config
-        assert (str(config.features), config.fasta, config.inputs) == ("enformer-small", Path("ref.fa"), "both")
+        assert (config.features, config.fasta, config.inputs) == ("enformer-small", Path("ref.fa"), "both")
     assert settings("stack", *words, "--inputs", "sequence").inputs == "sequence"
 
 
 def test_benchmark_takes_the_same_options_and_peers(settings, tmp_path):
     words = ["--vcf", "v", "--expression", "e", "--gene", "a", "--gene", "b", "--out", f"{tmp_path}/o"]
-    plain = settings("stack", *words)
     done = settings("benchmark", *words)
-    assert done == benchmark.BenchmarkConfig(plain, ("glmnet",))
-    assert plain.cohort.genes == ("a", "b")
+    assert isinstance(done, Stack) and done.gene == ("a", "b") and done.peers == ("glmnet",)
+    assert done.given() == settings("stack", *words).given() | {"--peers": ("glmnet",)}
     assert settings("benchmark", *words, "--peers", "none").peers == ()
 
 
@@ -119,7 +114,7 @@ def test_benchmark_takes_the_same_options_and_peers(settings, tmp_path):
         ("--expression e --vcf v --bfile b --all", "--bfile and --vcf given"),
         ("--expression e --vcf v", "give --gene ID (as often as you like), --genes FILE or --all"),
         ("--expression e --vcf v --gene a --all", "--gene and --all given"),
-        ("--vcf v --all", "UsageError: Missing option '--expression'"),
+        ("--vcf v --all", "UsageError: --expression is missing"),
         ("--expression e --vcf v --genes {tmp}/none.txt", "none.txt"),
         ("--expression e --vcf v --all --meta magic", "--meta magic"),
         ("--expression e --vcf v --all --learners elastik-net", "Did you mean 'elastic-net'?"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,22 +11,24 @@ import pytest
 from sklearn.metrics import r2_score
 
 from genopred.errors import GenopredError
-from genopred.pipelines import benchmark, stack
+from genopred.pipelines import benchmark, stack, stack_genes
 from genopred.pipelines.demo import example_inputs
+from genopred.pipelines.inputs import open_cohort
+from genopred.settings import Benchmark
 
 GENES = ("ENSG00000172404.4", "ENSG00000100387.8")
 
 
 def settings(out, **others):
     base = {"learners": ("pt-prs", "elastic-net"), "stack_weights": "none", "outer_folds": 2, "inner_folds": 3}
-    return stack.StackConfig(cohort=example_inputs(GENES), out=out, **{**base, **others})
+    return Benchmark(**example_inputs(GENES) | base | {"out": out, "threads": 1} | others)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """Without a peer."""
     out = tmp_path_factory.mktemp("benchmark") / "run"
-    return out, benchmark.run(benchmark.BenchmarkConfig(settings(out), ()))
+    return out, benchmark.run(settings(out, peers=()))
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +40,14 @@ def beside(alone, tmp_path_factory):
     out = tmp_path_factory.mktemp("glmnet") / "run"
     shutil.copytree(alone[0], out)
     steps = []
-    done = benchmark.run(benchmark.BenchmarkConfig(settings(out)), lambda *step: steps.append(step))
+    done = benchmark.run(settings(out), lambda *step: steps.append(step))
     return out, done, steps
 
 
 def test_the_cost_of_each_part(alone):
     out, done = alone
     cost = dict(zip(done.cost["what"], done.cost["seconds"]))
-    parts = ["pt-prs", "elastic-net", stack.REST, stack.METAS_COST]
+    parts = ["pt-prs", "elastic-net", stack_genes.REST, stack.METAS_COST]
     assert list(cost) == [*parts, "the stack, all of it"] and done.notes == ()
     assert all(cost[part] > 0 for part in parts)
     assert cost["the stack, all of it"] == pytest.approx(sum(cost[part] for part in parts))
@@ -72,7 +73,7 @@ def test_glmnet_among_the_methods(beside):
     scores = pl.read_csv(out / "benchmark_scores.tsv", separator="\t")
     r2 = {(row["gene_id"], row["method"]): row["r2"] for row in scores.iter_rows(named=True)}
     for gene in GENES:
-        held = stack.read_base(out, gene).filter(pl.col("inner_fold") < 0)
+        held = stack_genes.read_base(out, gene).filter(pl.col("inner_fold") < 0)
         [file] = (out / "glmnet").glob(f"{gene}.*tsv")  # its name has a digest of what R was given
         table = pl.read_csv(file, separator="\t")
         predicted = dict(zip(table["sample"], table["predicted"]))
@@ -92,7 +93,7 @@ def test_glmnet_among_the_methods(beside):
 def test_a_second_run_takes_glmnets_predictions_from_its_files(beside, monkeypatch):
     out, done, _ = beside
     monkeypatch.setattr(benchmark, "GLMNET", "stop('called again')")
-    again = benchmark.run(benchmark.BenchmarkConfig(settings(out)))
+    again = benchmark.run(settings(out))
     assert again.result.scores.equals(done.result.scores)
     assert again.cost.height == 0  # nothing was computed, so nothing is said of its cost
 
@@ -104,7 +105,7 @@ def test_what_r_says_when_it_fails_is_passed_on(beside, monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "GLMNET", "stop('x should be a matrix')")
     monkeypatch.setattr(benchmark.tempfile, "tempdir", str(tmp_path))
     with pytest.raises(GenopredError, match=r"glmnet failed on ENSG00000172404.4: .*x should be a matrix"):
-        benchmark.run(benchmark.BenchmarkConfig(settings(out)))
+        benchmark.run(settings(out))
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("genopred-")] == []
 
 
@@ -126,11 +127,11 @@ def test_r_sees_of_each_fold_only_training_people(alone, monkeypatch, tmp_path):
 
     monkeypatch.setattr(benchmark.shutil, "which", lambda name: name)
     monkeypatch.setattr(benchmark.subprocess, "run", rscript)
-    done = benchmark.run(benchmark.BenchmarkConfig(settings(out)))
+    done = benchmark.run(settings(out))
     assert len(seen) == 2
     for (fold, y, x), gene in zip(seen, GENES):
-        base = stack.read_base(out, gene)
-        people = stack.open_cohort(settings(out).cohort).samples.tolist()
+        base = stack_genes.read_base(out, gene)
+        people = open_cohort(settings(out)).samples.tolist()
         for f in range(2):
             assert not y[f, fold == f].any()
             of = base.filter((pl.col("outer_fold") == f) & (pl.col("inner_fold") >= 0))
@@ -151,7 +152,7 @@ def test_without_glmnet_the_rest_is_done_and_the_reason_is_said(which, alone, mo
         monkeypatch.setattr(benchmark.shutil, "which", lambda name: name)
         failed = subprocess.CompletedProcess([], 1, b"", b"there is no package called 'glmnet'")
         monkeypatch.setattr(benchmark.subprocess, "run", lambda *args, **kwargs: failed)
-    done = benchmark.run(benchmark.BenchmarkConfig(settings(out)))
+    done = benchmark.run(settings(out))
     reason = "Rscript is not installed" if which == "no R" else "R has no package glmnet"
     assert done.notes[-1] == f"glmnet was not run: {reason}."
     assert done.notes[-1] in (out / "report.html").read_text(encoding="utf-8")
@@ -159,7 +160,6 @@ def test_without_glmnet_the_rest_is_done_and_the_reason_is_said(which, alone, mo
 
 
 def test_an_unknown_peer_is_refused_before_any_work(tmp_path):
-    config = benchmark.BenchmarkConfig(replace(settings(tmp_path / "run")), ("glmnet", "fusion"))
     with pytest.raises(GenopredError, match="--peers fusion: there is glmnet"):
-        benchmark.run(config)
+        settings(tmp_path / "run", peers=("glmnet", "fusion"))
     assert not (tmp_path / "run").exists()

@@ -27,8 +27,10 @@ from genopred.io.plink import write_plink
 from genopred.learning import stack as pooled
 from genopred.learning.learners import DEFAULT_LEARNERS
 from genopred.learning.stack import METAS, MIN_GENES_POOLED
-from genopred.pipelines import stack
+from genopred.pipelines import stack, stack_genes
 from genopred.pipelines.demo import example_inputs
+from genopred.settings import Features as FeatureSettings
+from genopred.settings import Stack
 from genopred.types import PREDICTION_SCHEMA, SCORE_SCHEMA, Features
 
 FEW = ("elastic-net", "susie-tss", "pt-prs", "xgboost")
@@ -41,11 +43,8 @@ def example():
 
 def settings(out, genes=3, **others):
     names = load_example().expression.genes["gene_id"].to_list()[:genes]
-    return stack.StackConfig(
-        cohort=example_inputs(tuple(names)),
-        out=out,
-        **{"learners": FEW, "stack_weights": "none", "outer_folds": 3, "inner_folds": 3, **others},
-    )
+    few = {"learners": FEW, "stack_weights": "none", "outer_folds": 3, "inner_folds": 3, "threads": 1}
+    return Stack(**example_inputs(names) | few | {"out": out} | others)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -72,7 +71,7 @@ def test_files_and_numbers_of_a_run(tmp_path):
     compared = pl.read_parquet(tmp_path / "run" / "comparisons.parquet")
     assert compared.height == 3 * (len(methods) - 1) and compared["reference"].unique().to_list() == ["elastic-net"]
     assert compared.select((pl.col("delta_low") <= pl.col("delta_r2")).all()).item() and compared["qval"].max() <= 1
-    assert result.cost["elastic-net"] > 0 and stack.REST in result.cost
+    assert result.cost["elastic-net"] > 0 and stack_genes.REST in result.cost
     assert {"report.html", "matched.tsv", "weights.json", "run.json", "summary.tsv"} <= set(contents(tmp_path / "run"))
     example = load_example()
     pos, dosage = example.genotypes.variants["pos"].to_numpy(), example.genotypes.dosage()
@@ -100,7 +99,7 @@ def test_results_do_not_depend_on_threads_or_on_the_genes_beside(tmp_path, monke
 def test_format_of_the_genotypes_does_not_matter(tmp_path):
     bed = stack.run(settings(tmp_path / "bed"))
     config = settings(tmp_path / "pgen")
-    pgen = stack.run(replace(config, cohort=replace(config.cohort, bfile=None, pfile=load_example().pfile)))
+    pgen = stack.run(replace(config, bfile=None, pfile=load_example().pfile))
     assert bed.scores.equals(pgen.scores)
 
 
@@ -136,14 +135,14 @@ def test_killed_and_resumed_is_the_same_file_for_file(tmp_path):
 
 def test_other_settings_are_not_mixed(tmp_path):
     stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",)))
-    with pytest.raises(GenopredError, match=r"run with other settings \(folds, maf, seed\).*--no-resume"):
+    with pytest.raises(GenopredError, match=r"run with other settings \(--maf, --folds, --seed\).*--no-resume"):
         stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, maf=0.1))
     same = settings(tmp_path / "run", genes=1, learners=("ridge",))
     for change, named in (
-        ({"cohort": replace(same.cohort, window=50_000)}, "--window"),
-        ({"cohort": replace(same.cohort, covar=None)}, "--covar"),
-        ({"cohort": replace(same.cohort, bfile=None, pfile=load_example().pfile)}, "--bfile, --pfile"),
-        ({"inner_folds": 4}, "inner_folds"),
+        ({"window": 50_000}, "--window"),
+        ({"covar": None}, "--covar"),
+        ({"bfile": None, "pfile": load_example().pfile}, "--bfile, --pfile"),
+        ({"inner_folds": 4}, "--inner-folds"),
     ):
         with pytest.raises(GenopredError, match=rf"other settings \({named}\)"):
             stack.run(replace(same, **change))
@@ -156,7 +155,7 @@ def test_other_settings_are_not_mixed(tmp_path):
 def test_changed_genotypes_are_noticed(tmp_path, example):
     prefix = copied_bfile(example, tmp_path)
     config = settings(tmp_path / "copy_run", genes=1, learners=("ridge",))  # beside the prefix, and named like it
-    config = replace(config, cohort=replace(config.cohort, bfile=prefix))
+    config = replace(config, bfile=prefix)
     stack.run(config)
     stack.run(config)  # its own output beside the prefix does not count as a change
     os.utime(f"{prefix}.bed", ns=(1, 1))  # copied back: the same
@@ -178,7 +177,7 @@ def test_starting_over_removes_what_the_earlier_run_wrote(tmp_path):
     for file in (*old, mine):
         file.write_text("")
     first = contents(tmp_path / "run")
-    stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, resume=False, page=False))
+    stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, resume=False), page=lambda _: None)
     left = contents(tmp_path / "run")
     assert mine.exists() and not any(file.exists() for file in old) and "report.html" in first
     assert set(first) - set(left) == {
@@ -210,10 +209,10 @@ def test_bad_weights_are_refused_before_anything_is_learned(tmp_path, monkeypatc
 
 
 def test_no_learner_is_not_all_of_them(tmp_path, example, capsys):
-    with pytest.raises(GenopredError, match="--learners names none"):
-        stack.run(settings(tmp_path / "run", learners=()))
+    with pytest.raises(GenopredError, match="--learners: names nothing"):
+        settings(tmp_path / "run", learners=())
     code, err = _run(command(example, tmp_path / "run", learners=","), capsys)
-    assert code == 2 and "',' names nothing" in err
+    assert code == 2 and "--learners ,: names nothing" in err
 
 
 def test_quantile_normalisation_is_over_all_genes_and_only_without_folds(tmp_path):
@@ -249,14 +248,14 @@ def test_unusable_genes_are_counted_and_the_others_go_on(tmp_path, example):
         for gene_id, _, chrom, tss, _, values in sorted(rows, key=lambda row: row[3]):
             file.write("\t".join([chrom, str(tss - 1), str(tss), gene_id, *map(repr, values.tolist())]) + "\n")
     config = settings(tmp_path / "run", learners=("ridge",), transform="zscore", residualize="none")
-    cohort = replace(config.cohort, expression=path, covar=None, genes=None)
-    result = stack.run(replace(config, cohort=cohort))
+    config = replace(config, expression=path, covar=None, gene=(), all_genes=True)
+    result = stack.run(config)
     dropped = result.report.table.filter(item="genes", status="dropped")
     assert dropped["reason"].to_list() == ["expression does not vary among the training people."]
     assert dropped["examples"].to_list() == [genes["gene_id"][1]]
     assert result.report.count("genes", "used") == 1
     with pytest.raises(GenopredError, match="none of 2 genes could be used.*no usable variant"):
-        stack.run(replace(config, out=tmp_path / "rare", maf=0.5, cohort=cohort))
+        stack.run(replace(config, out=tmp_path / "rare", maf=0.5))
 
 
 def test_sequence_features_are_a_second_block(tmp_path, example):
@@ -301,7 +300,7 @@ def embedded(tmp_path, monkeypatch):
 def with_model(out, **others):
     few = {"genes": 2, "learners": ("ridge", "pt-prs"), "features": "enformer-small", "inputs": "both"}
     config = settings(out, **few | {"fasta": load_example().reference_file} | others)
-    return replace(config, cohort=replace(config.cohort, bfile=None, pfile=load_example().pfile))
+    return replace(config, bfile=None, pfile=load_example().pfile)
 
 
 def test_features_of_a_model_are_computed_first(tmp_path, embedded):
@@ -317,8 +316,8 @@ def test_features_of_a_model_are_computed_first(tmp_path, embedded):
     manifest = read_manifest(tmp_path / "one" / "features")
     assert manifest["model"] == "enformer-small" and list(manifest["genes"]) == genes and manifest["phased"]
     example = load_example()
-    apart = features.FeaturesConfig(
-        genotypes=("pfile", example.pfile),
+    apart = FeatureSettings(
+        pfile=example.pfile,
         fasta=example.reference_file,
         out=tmp_path / "apart",
         expression=example.expression_file,
@@ -354,7 +353,7 @@ def test_features_of_another_model_or_reference_do_not_mix(tmp_path, embedded):
     stack.run(with_model(tmp_path / "run", fasta=tmp_path / fasta.name))  # a copy is the same
     with (tmp_path / fasta.name).open("ab") as file:
         file.write(EMPTY_BGZF)
-    with pytest.raises(GenopredError, match=r"results of a run with other settings \(features\)"):
+    with pytest.raises(GenopredError, match=r"results of a run with other settings \(--fasta\)"):
         stack.run(with_model(tmp_path / "run", fasta=tmp_path / fasta.name))
     # the weights behind the name are others now
     write_small(embedded, window=2048, target=8, seed=1)

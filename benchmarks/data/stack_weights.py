@@ -17,8 +17,9 @@ from pathlib import Path
 import polars as pl
 
 from genopred.io.example import load_example
+from genopred.learning.pooled import BaseTables
 from genopred.learning.stack import GeneFold, fit_weights
-from genopred.pipelines.stack import BaseTables
+from genopred.pipelines.stack_genes import base_path
 
 TARGET = Path(__file__).parents[2] / "genopred" / "data" / "stack_weights.json"
 
@@ -33,7 +34,7 @@ def main() -> None:
     for run in args.runs:
         genes = pl.read_parquet(run / "scores.parquet", columns=["gene_id"])["gene_id"].unique(maintain_order=True)
         kept = [gene for gene in genes.to_list() if gene.split(".")[0] not in left_out]
-        tables.append(BaseTables(run, kept))
+        tables.append(BaseTables(kept, lambda gene, run=run: pl.scan_parquet(base_path(run, gene))))
 
     def of(fold: int) -> Callable[[], Iterator[GeneFold]]:
         return lambda: (gene for table in tables for gene in table.fold(fold)())

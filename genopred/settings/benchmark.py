@@ -1,12 +1,17 @@
 """Settings of `genopred benchmark`."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from genopred.errors import GenopredError
 from genopred.settings.declare import Option, names, settings
 from genopred.settings.parts import LEARNING
 from genopred.settings.stack import Stack
+
+
+def _peers(text: Any) -> tuple[str, ...]:
+    """Programs by name; `none` is none of them."""
+    return tuple(name for name in (names(text) if isinstance(text, str) else text) if name != "none")
 
 
 @settings(out=Path("genopred-benchmark"))
@@ -24,10 +29,9 @@ class Benchmark(Stack):
 
     PANEL: ClassVar[str] = LEARNING
 
-    peers: Annotated[tuple[str, ...], Option(metavar="A,B,...", read=names, matters=False)] = ("glmnet",)
+    peers: Annotated[tuple[str, ...], Option(metavar="A,B,...", read=_peers, matters=False)] = ("glmnet",)
 
     def check(self) -> None:
-        object.__setattr__(self, "peers", tuple(peer for peer in self.peers if peer != "none"))
         unknown = [peer for peer in self.peers if peer != "glmnet"]
         if unknown:
             raise GenopredError(f"--peers {', '.join(unknown)}: there is glmnet.")

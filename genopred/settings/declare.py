@@ -5,7 +5,7 @@ the docstring of its class. Parts that several workflows share are classes that 
 files and the command line all make the same objects, so that the checks and their messages stand here alone.
 """
 
-# Annotations are read when the classes are made: no `from __future__ import annotations` in this package.
+# Defaults are given to fields of other modules' classes: no `from __future__ import annotations` in this package.
 import dataclasses
 import math
 import re
@@ -15,7 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from genopred.errors import FormatError, GenopredError, did_you_mean, repeated, shortened
 
@@ -243,8 +254,9 @@ def _declared(settings: Any) -> Mapping[str, Declared]:
         panel_of |= dict.fromkeys(_own(part), part.__dict__.get("PANEL", ""))
     order = [name for part in (*settings.__mro__[1:], settings) for name in _own(part)]
     found = {}
+    hints = get_type_hints(settings, include_extras=True)
     for field in sorted(dataclasses.fields(settings), key=lambda field: order.index(field.name)):
-        hint, option = field.type, Option()
+        hint, option = hints[field.name], Option()
         if get_origin(hint) is Annotated:
             hint, option = get_args(hint)[:2]
         panel = option.panel or panel_of[field.name]
@@ -254,9 +266,9 @@ def _declared(settings: Any) -> Mapping[str, Declared]:
 
 
 def _own(part: type) -> list[str]:
-    """Names that a class annotates itself, without those to which it only gives another default."""
+    """Fields that a class has itself (constants are in capitals), but not those to which it only gives a default."""
     others = part.__dict__.get("_OTHER_DEFAULTS", ())
-    return [name for name in part.__dict__.get("__annotations__", {}) if name not in others]
+    return [name for name in part.__dict__.get("__annotations__", {}) if name not in others and name.islower()]
 
 
 def described(docstring: str) -> dict[str, str]:
@@ -476,7 +488,8 @@ def numbers(text: Any) -> tuple[float, ...]:
     >>> numbers("1, 0.05")
     (1.0, 0.05)
     """
+    words = names(text)
     try:
-        return tuple(float(word) for word in names(text))
+        return tuple(float(word) for word in words)
     except ValueError:
         raise GenopredError("needed numbers between commas.") from None

@@ -1,27 +1,17 @@
 """Settings of `genopred demo`."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
 
-from genopred.settings.declare import Option, settings
-from genopred.settings.parts import GENES, Learners, Seeded
+from genopred.settings.declare import settings
+from genopred.settings.parts import Learners, NamedGenes, Seeded
 
 
 @settings(out=Path("genopred-demo"))
-class Demo(Learners, Seeded):
+class Demo(NamedGenes, Learners, Seeded):
     """Run all of genopred on real people and genes that come with the package, with no network.
 
     358 people of the GEUVADIS study and 28 genes in 2 Mb of chromosome 22: polygenic scores, base learners and the
     stack in nested cross-validation; where torch is installed also sequence features, SNP effects and their overlap
     with eQTLs, by the sequence model that comes with genopred. Ends with the table and the short answers on the
     screen, and one page in the folder OUT.
-
-    Attributes
-    ----------
-    gene
-        A gene id, with or without version; repeatable.
     """
-
-    PANEL: ClassVar[str] = GENES
-
-    gene: Annotated[tuple[str, ...], Option(metavar="ID", each=True, matters=False)] = ()

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from genopred.settings.declare import MOST, Option, settings
-from genopred.settings.parts import RUN, Seeded
+from genopred.settings.parts import RUN, Drawn, Seeded
 
 HELD = "What is predicted"
 OTHERS = "What it is held against"
 
 
 @settings(out=Path("evaluation"))
-class Evaluate(Seeded):
+class Evaluate(Drawn, Seeded):
     """Score a trained sequence model on tracks that it has not seen, beside other models and a ridge.
 
     Writes into the folder OUT: scores.tsv (each track and metric with its interval over blocks), differences.tsv,
@@ -32,10 +32,6 @@ class Evaluate(Seeded):
         Another model, on the same bins; repeatable.
     baseline
         ridge: on GC content and k-mers, fitted on the training windows.
-    gtf
-        Genes to draw under the tracks.
-    figures
-        Their format.
     resamples
         Draws of blocks for the intervals.
     device
@@ -51,7 +47,5 @@ class Evaluate(Seeded):
     strands: Literal["forward", "both"] = "forward"
     against: Annotated[tuple[str, ...], Option(metavar="MODEL", each=True, panel=OTHERS)] = ()
     baseline: Annotated[tuple[Literal["ridge"], ...], Option(metavar="NAME", each=True, panel=OTHERS)] = ()
-    gtf: Annotated[Path | None, Option(metavar="FILE", panel=RUN)] = None
-    figures: Annotated[Literal["svg", "png", "none"], Option(panel=RUN)] = "svg"
     resamples: Annotated[int, Option(metavar="N", low=0, high=MOST, panel=RUN)] = 1000
     device: Annotated[str, Option(panel=RUN, matters=False)] = "auto"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from genopred.errors import GenopredError, examples, repeated
 from genopred.settings.declare import MOST, Option, names, settings
-from genopred.settings.parts import RUN, Genotypes, Seeded
+from genopred.settings.parts import Drawn, Genotypes, Seeded
 
 TABLES = "Tables of SNPs (TSV, CSV, parquet)"
 TESTS = "What is tested"
@@ -46,8 +46,8 @@ def named_files(texts: Any) -> tuple[NamedFile, ...]:
     return tuple(map(named_file, [texts] if isinstance(texts, (str, Path, NamedFile)) else texts))
 
 
-@settings(out=Path("genopred"))
-class Overlap(Genotypes, Seeded):
+@settings(figures="png", out=Path("genopred"))
+class Overlap(Genotypes, Drawn, Seeded):
     """Ask whether two rankings of SNPs agree more than chance and LD make them.
 
     Writes <out>.overlap (every question and its answer), <out>.curves, <out>.snps, figures and the page <out>.html.
@@ -100,10 +100,6 @@ class Overlap(Genotypes, Seeded):
         Reach of a locus; without genotypes all of it.
     recipe
         Also rank by normalised |effect| + normalised -log10 p, marked as circular.
-    gtf
-        Genes to draw under the SNPs.
-    figures
-        Their format.
     """
 
     PANEL: ClassVar[str] = TABLES
@@ -135,8 +131,6 @@ class Overlap(Genotypes, Seeded):
     clump_r2: Annotated[float, Option(low=0, high=1, panel=TESTS)] = 0.5
     clump_kb: Annotated[float, Option(low=0, high=1e6, panel=TESTS)] = 250.0
     recipe: Annotated[Literal["founding-study"] | None, Option(panel=TESTS)] = None
-    gtf: Annotated[Path | None, Option(metavar="FILE", panel=RUN)] = None
-    figures: Annotated[Literal["png", "svg", "none"], Option(panel=RUN)] = "png"
 
     def check(self) -> None:
         if not self.a:

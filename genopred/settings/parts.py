@@ -148,13 +148,26 @@ class Frequency(Variants):
 
 
 @settings()
-class Genes(Settings):
-    """Which genes.
+class NamedGenes(Settings):
+    """Which genes, one by one.
 
     Attributes
     ----------
     gene
         A gene id, with or without version; repeatable.
+    """
+
+    PANEL: ClassVar[str] = GENES
+
+    gene: Annotated[tuple[str, ...], Option(metavar="ID", each=True, matters=False)] = ()
+
+
+@settings()
+class Genes(NamedGenes):
+    """Which genes.
+
+    Attributes
+    ----------
     genes
         A file with one gene id a line.
     all_genes
@@ -163,7 +176,6 @@ class Genes(Settings):
 
     PANEL: ClassVar[str] = GENES
 
-    gene: Annotated[tuple[str, ...], Option(metavar="ID", each=True, matters=False)] = ()
     genes: Annotated[Path | None, Option(metavar="FILE", matters=False)] = None
     all_genes: Annotated[bool, Option(flag="--all", matters=False)] = False
 
@@ -339,6 +351,24 @@ class SequenceModel(Settings):
     def model_options(self) -> dict[str, Any]:
         """What the model's loader is told beside its device."""
         return {} if self.tf_gamma is None else {"tf_gamma": self.tf_gamma}
+
+
+@settings()
+class Drawn(Settings):
+    """What draws figures.
+
+    Attributes
+    ----------
+    gtf
+        Genes to draw under SNPs or tracks.
+    figures
+        Their format.
+    """
+
+    PANEL: ClassVar[str] = RUN
+
+    gtf: Annotated[Path | None, _FILE] = None
+    figures: Literal["svg", "png", "none"] = "svg"
 
 
 @settings()

@@ -1,0 +1,153 @@
+"""Base predictions of the stack, gene by gene: genotypes and expression in, a table of a gene out."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from genopred import align
+from genopred.errors import ModelError
+from genopred.files import safe_name, write_files, write_json
+from genopred.genetics.transform import quantile_normalise
+from genopred.io.expression import read_expression
+from genopred.learning import learners as registry
+from genopred.learning.evaluate import Block, Outcome, Preparation, nested_base
+from genopred.pipelines.run import Run
+from genopred.settings import Stack
+from genopred.types import Cohort, Features, Genotypes, Interval
+
+#: Name of what a gene costs besides its learners: reading, filtering, writing.
+REST = "reading and writing"
+
+
+@dataclass(frozen=True)
+class _Gene:
+    """What a worker needs to know of one gene."""
+
+    gene: dict[str, Any]
+    genotypes: Genotypes
+    expression: NDArray[np.float64]
+    features: Features | None
+
+
+def compute_genes(
+    job: Run, settings: Stack, cohort: Cohort, folds: NDArray[np.int64], chosen: tuple[registry.Learner, ...]
+) -> list[dict[str, float]]:
+    """Base predictions of every gene that has none yet, in parallel, each written as it comes.
+
+    Returns the CPU seconds of each gene computed, by learner.
+    """
+    genes = cohort.expression.genes
+    todo = [i for i, gene in enumerate(genes["gene_id"].to_list()) if not info_path(settings.out, gene).is_file()]
+    values = _expression_values(settings, cohort)
+    covariates = None if cohort.covariates is None else cohort.covariates.values
+
+    def arguments(i: int) -> tuple[Any, ...]:
+        gene = genes.row(i, named=True)
+        window = cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], settings.window))
+        one = _Gene(gene, window, values[:, i], _features(settings, cohort, gene["gene_id"]))
+        return settings, one, covariates, folds, chosen
+
+    each = job.each(_one_gene, todo, arguments, names=lambda i: genes["gene_id"][i], ready=genes.height - len(todo))
+    return [taken for taken in each if taken]
+
+
+def _features(settings: Stack, cohort: Cohort, gene_id: str) -> Features | None:
+    if settings.features is None:
+        return None
+    from genopred.io.features import read_features
+
+    return read_features(settings.features, gene_id).select(cohort.samples)
+
+
+def _one_gene(
+    settings: Stack,
+    one: _Gene,
+    covariates: NDArray[np.float64] | None,
+    folds: NDArray[np.int64],
+    chosen: tuple[registry.Learner, ...],
+) -> dict[str, float]:
+    """Compute and write one gene; its info file comes last and says that the gene is done.
+
+    Returns the CPU seconds of each part.
+    """
+    gene_id, started = one.gene["gene_id"], time.process_time()
+    with threadpool_limits(1):
+        dosage = one.genotypes.dosage()
+        use, notes = align.usable_variants(dosage, one.genotypes.variants, maf=settings.maf)
+        info: dict[str, Any] = {
+            "gene_id": gene_id,
+            "variants_in_window": int(len(use)),
+            "variants_used": int(use.sum()),
+            "dropped": [list(note) for note in notes],
+            "skipped": None,
+        }
+        blocks = []
+        if settings.inputs != "sequence":
+            blocks.append(Block("genotype", np.ascontiguousarray(dosage[:, use]), chosen))
+        if one.features is not None:
+            able = tuple(learner for learner in chosen if not learner.genotype_only)
+            preparation = Preparation(settings.feature_transform, settings.feature_components)
+            blocks.append(Block("sequence", one.features.values, able, preparation))
+        try:
+            if settings.inputs != "sequence" and not use.any():
+                raise ModelError("no usable variant in the cis window")
+            # the gene's own seed, so that it does not matter which genes run beside it
+            own = int.from_bytes(hashlib.sha256(f"{settings.seed} {gene_id}".encode()).digest()[:4], "little")
+            context = registry.GeneContext(one.genotypes.variants["pos"].to_numpy()[use], one.gene["tss"], own)
+            outcome = Outcome(settings.transform, settings.residualize)
+            result = nested_base(
+                blocks, one.expression, covariates, folds, context, outcome=outcome, inner_folds=settings.inner_folds
+            )
+        except ModelError as problem:
+            info["skipped"] = str(problem)
+            write_json(info_path(settings.out, gene_id), info)
+            return {}
+    samples = one.genotypes.samples[result.person]
+    table = pl.DataFrame(
+        {
+            "outer_fold": pl.Series(result.fold, dtype=pl.Int32),
+            "inner_fold": pl.Series(result.inner, dtype=pl.Int32),
+            "sample": samples.tolist(),
+            "observed": result.observed,
+            **{name: pl.Series(column, dtype=pl.Float32) for name, column in zip(result.names, result.base.T)},
+        }
+    )
+    write_files({base_path(settings.out, gene_id): lambda path: table.write_parquet(path)})
+    write_json(info_path(settings.out, gene_id), info)
+    assert result.seconds is not None  # noqa: S101 - nested_base always measures
+    seconds = dict(zip(result.names, result.seconds.tolist()))
+    return {**seconds, REST: time.process_time() - started - sum(seconds.values())}
+
+
+def read_base(out: Path, gene_id: str) -> pl.DataFrame:
+    """The base predictions of one gene: outer_fold, inner_fold, sample, observed, and a column per base learner."""
+    return pl.read_parquet(base_path(out, gene_id))
+
+
+def base_path(out: Path, gene_id: str) -> Path:
+    """Where the base predictions of a gene are."""
+    return out / "genes" / f"{safe_name(gene_id)}.parquet"
+
+
+def info_path(out: Path, gene_id: str) -> Path:
+    """What is known of a gene once it is done: how many variants it had, which were dropped, why it was skipped."""
+    return out / "genes" / f"{safe_name(gene_id)}.json"
+
+
+def _expression_values(settings: Stack, cohort: Cohort) -> NDArray[np.float64]:
+    """Expression (N, G); with `--transform quantile` normalised over all genes of the file, used or not."""
+    if settings.transform != "quantile":
+        return cohort.expression.values
+    whole = read_expression(settings.expression).select(cohort.samples)
+    place = {gene: i for i, gene in enumerate(whole.genes["gene_id"].to_list())}
+    columns = [place[gene] for gene in cohort.expression.genes["gene_id"].to_list()]
+    return quantile_normalise(whole.values)[:, columns]

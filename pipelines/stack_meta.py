@@ -1,0 +1,104 @@
+"""Meta-learners of the stack over the genes' base predictions: their held-out predictions, scores and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from genopred.files import safe_name, write_files, write_json, write_table
+from genopred.learning.evaluate import add_fdr, compare, scores
+from genopred.learning.pooled import BaseTables, Pooled
+from genopred.learning.stack import MIN_GENES_POOLED, Shipped, fit_weights
+from genopred.pipelines.stack_genes import base_path
+from genopred.report.provenance import versions
+from genopred.settings import Stack
+from genopred.types import PREDICTION_SCHEMA, Cohort
+
+
+def combine(
+    settings: Stack, cohort: Cohort, done: Sequence[str], prior: Shipped | None, threads: int
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Fit every meta-learner per outer fold over all genes, predict, score; returns scores and notes."""
+    bases = BaseTables(done, lambda gene: pl.scan_parquet(base_path(settings.out, gene)))
+    pooled = Pooled(bases, settings.seed, prior)
+    tables, comparisons, files = [], [], []
+    # threads, not processes: the time goes into XGBoost, which lets others run meanwhile
+    threads = min(threads, len(done))
+    parallel = joblib.Parallel(threads, backend="threading", return_as="generator", pre_dispatch="2*n_jobs")
+    for gene, predicted in zip(done, parallel(joblib.delayed(pooled.predict)(gene) for gene in done)):
+        held = bases.held_out(gene)
+        observed = held["observed"].to_numpy()
+        tables.append(scores(gene, observed, predicted, seed=settings.seed))
+        comparisons.append(compare(gene, observed, predicted, reference(settings, predicted), seed=settings.seed))
+        files.append(_write_predictions(settings.out, gene, held, predicted))
+    _join_predictions(settings.out, files)
+    write_table(add_fdr(pl.concat(comparisons)), settings.out / "comparisons")
+    every = [bases.fold(fold) for fold in bases.folds]
+    weights = fit_weights(every, _origin(settings, cohort, len(done)), seed=settings.seed)
+    write_json(settings.out / "weights.json", weights)
+    return pl.concat(tables), _notes(settings, len(done), pooled.names, prior)
+
+
+def reference(settings: Stack, methods: Collection[str]) -> str:
+    """What the others are compared with: the elastic net where it was trained."""
+    return "elastic-net" if "elastic-net" in methods else f"stack-{settings.meta}"
+
+
+def _notes(settings: Stack, genes: int, names: Sequence[str], prior: Shipped | None) -> tuple[str, ...]:
+    notes = []
+    if prior is not None:
+        notes.append(
+            f"The stack's weights start from those learned on {prior.origin.get('data', 'other data')} "
+            f"({prior.origin.get('genes', '?')} genes, {prior.origin.get('people', '?')} people). If your people are "
+            "among them, use --stack-weights none."
+        )
+    if genes < MIN_GENES_POOLED:
+        what = "the shipped trees" if prior is not None and tuple(names) == prior.moments.names else "no trees"
+        notes.append(
+            f"{genes} genes are too few to grow the pooled XGBoost meta-learner ({MIN_GENES_POOLED} needed); "
+            f"it used {what} on top of the NNLS weights."
+        )
+    if settings.residualize == "global":
+        notes.append(
+            "--residualize global: transform and covariates were applied to everyone at once, held-out people "
+            "included, as is usual in TWAS; --residualize fold keeps them apart."
+        )
+    return tuple(notes)
+
+
+def _origin(settings: Stack, cohort: Cohort, genes: int) -> dict[str, Any]:
+    return {
+        "data": cohort.expression.source,
+        "genes": genes,
+        "people": len(cohort.samples),
+        "residualize": settings.residualize,
+        "transform": settings.transform,
+        "version": versions()["genopred"],
+    }
+
+
+def _write_predictions(out: Path, gene: str, held: pl.DataFrame, predicted: dict[str, NDArray[np.float64]]) -> Path:
+    base = held.select(pl.lit(gene).alias("gene_id"), "sample", pl.col("outer_fold").alias("fold"), "observed")
+    parts = [
+        base.with_columns(pl.lit(name).alias("method"), pl.Series("predicted", v, dtype=pl.Float64))
+        for name, v in predicted.items()
+    ]
+    table = pl.concat(parts).select(list(PREDICTION_SCHEMA)).cast(PREDICTION_SCHEMA)  # type: ignore[arg-type]
+    path = out / "genes" / f"{safe_name(gene)}.predictions.parquet"
+    write_files({path: lambda temporary: table.write_parquet(temporary)})
+    return path
+
+
+def _join_predictions(out: Path, files: Sequence[Path]) -> None:
+    """One file from the genes' own, streamed."""
+    write_files(
+        {out / "predictions.parquet": lambda path: pl.scan_parquet(list(files)).sink_parquet(path, maintain_order=True)}
+    )
+    for file in files:
+        file.unlink()
