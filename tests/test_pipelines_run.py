@@ -202,9 +202,28 @@ def test_while_a_run_lasts_its_output_is_its_own(tmp_path, monkeypatch, kind, na
         pass
     with pytest.raises(KeyboardInterrupt), run.Run(kind(out=out), OUTPUTS):
         raise KeyboardInterrupt
-    with lock_output(out), pytest.raises(GenopredError, match="another run writes to"), run.Run(kind(out=out), ()):
+    second = run.Run(kind(out=out), ())
+    with run.Run(kind(out=out), ()), pytest.raises(GenopredError, match="another run writes to"), second:
         pass
     assert text._bound == text.MAX_BYTES
+
+
+def test_a_run_that_was_refused_leaves_no_folder(tmp_path):
+    out = tmp_path / "new"
+
+    def refused(write=False):
+        with pytest.raises(GenopredError), run.Run(Small(out=out), OUTPUTS) as job:
+            if write:
+                job.settle()
+            raise GenopredError("bad input")
+
+    refused()
+    assert not out.exists()
+    refused(write=True)
+    assert [path.name for path in out.iterdir()] == ["run.json"]
+    (out / "run.json").unlink()
+    refused()  # it was there before
+    assert out.is_dir() and not list(out.iterdir())
 
 
 def test_threads_of_the_numeric_libraries_are_left_alone_on_request(tmp_path, monkeypatch):
