@@ -150,7 +150,7 @@ def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun:
 
             torch.set_num_threads(job.threads)
         first, *others = ([model.name, model.hash] for model in models)
-        files = [config.fasta, *(item.file for item in config.tracks), *([folder / REGIONS] if folder else ())]
+        files = [config.fasta, *config.files, *([folder / REGIONS] if folder else ())]
         job.settle(model=first, against=others, config=[config.written, *files])
         sweep(job.out, [EVALUATIONS])
         return evaluate(job, held, models, models[0].folder or folder or job.out, genes, exons)
@@ -348,7 +348,7 @@ def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:
         regions = read_regions(place / REGIONS)
         check_within(regions, data, place / REGIONS)
         split = replace(split, regions=regions)
-    held = hold_out(data, split, config.shape, config.max_n, settings.split)
+    held = hold_out(data, split, config.shape, config.data.max_n, settings.split)
     return held, config, place if run_folder else None
 
 

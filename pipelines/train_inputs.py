@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, GenopredError, examples, shortened
 from genopred.io.text import read_bytes, read_table
-from genopred.pipelines.train_config import SPLIT_KEYS, TrainConfig, naming
+from genopred.pipelines.train_config import TrainConfig
+from genopred.settings.declare import naming
+from genopred.settings.training import ByChromosome, ByRandom, Track
 from genopred.training.dataset import SequenceData, bytes_needed
 from genopred.training.loop import find_device
 from genopred.training.memory import free_memory, least_bytes, training_bytes
@@ -46,54 +48,36 @@ def load_data(config: TrainConfig) -> SequenceData:
     codes = {}
     for chrom, length in lengths.items():
         codes[chrom] = encode(fasta.fetch(Interval(chrom, 0, length))).astype(np.uint8)
-    signals = [read_signal(item.file, lengths, config.step) for item in config.tracks]
+    signals = [read_signal(file, lengths, config.data.step) for file in config.files]
     sums = {chrom: np.stack([signal.pop(chrom) for signal in signals]) for chrom in lengths}
     log.info("%d tracks of %s, %s bp", len(signals), examples(list(lengths)), f"{sum(lengths.values()):,}")
-    return SequenceData(codes, sums, config.step, tuple(item.track for item in config.tracks))
+    return SequenceData(codes, sums, config.data.step, tuple(track.part(Track) for track in config.tracks))
 
 
-def make_split(config: TrainConfig, data: SequenceData, by: str | None = None) -> Split:
-    """The split that a configuration asks for; with `by`, another one of the same fractions, blocks and seed."""
-    of = config.split if by in (None, config.split["by"]) else SPLIT_KEYS[str(by)] | {"by": by} | dealt(config.split)
+def make_split(config: TrainConfig, data: SequenceData) -> Split:
+    """The split that a configuration asks for."""
+    of, shape = config.split, config.shape
     with naming(config.source):
-        if of["by"] == "chromosome":
-            lists = {name: of[name] for name in SPLITS}
-            return split_chromosomes(data.lengths, lists, block=of["block"], usable=data.codes, shape=config.shape)
-        if of["by"] == "random":
-            return split_random(
-                data.lengths,
-                config.shape,
-                fractions=of["fractions"],
-                seed=of["seed"],
-                block=of["block"],
-                usable=data.codes,
-            )
-        return split_blocks(
-            data.lengths,
-            block=of["block"],
-            fractions=of["fractions"],
-            margin=config.shape.window if of["margin"] is None else of["margin"],
-            seed=of["seed"],
-            usable=data.codes,
-            shape=config.shape,
-        )
-
-
-def dealt(split: Mapping[str, Any]) -> dict[str, Any]:
-    """What a random split and one by blocks have in common."""
-    return {key: split[key] for key in ("block", "fractions", "seed") if key in split}
+        if isinstance(of, ByChromosome):
+            lists = {name: getattr(of, name) for name in SPLITS}
+            return split_chromosomes(data.lengths, lists, block=of.block, usable=data.codes, shape=shape)
+        dealt = {"block": of.block, "fractions": of.fractions, "seed": of.seed, "usable": data.codes}
+        if isinstance(of, ByRandom):
+            return split_random(data.lengths, shape, **dealt)
+        margin = shape.window if of.margin is None else of.margin
+        return split_blocks(data.lengths, margin=margin, shape=shape, **dealt)
 
 
 def _lengths(config: TrainConfig, fasta: Fasta) -> dict[str, int]:
-    return {chrom: fasta.length(chrom) for chrom in config.chromosomes or fasta.chroms}
+    return {chrom: fasta.length(chrom) for chrom in config.data.chromosomes or fasta.chroms}
 
 
 def _check_memory(config: TrainConfig, lengths: Mapping[str, int]) -> None:
     """Refuse what does not fit, before the files are read."""
-    device = find_device(config.settings.device)
-    held = bytes_needed(lengths, len(config.tracks), config.step)
+    device = find_device(config.training.device)
+    held = bytes_needed(lengths, len(config.tracks), config.data.step)
     # while it is stacked, a chromosome's signal is there twice
-    held += max(4 * len(config.tracks) * -(-length // config.step) for length in lengths.values())
+    held += max(4 * len(config.tracks) * -(-length // config.data.step) for length in lengths.values())
     free = {"host": free_memory()}
     if device.type == "cuda":
         import torch
@@ -101,8 +85,8 @@ def _check_memory(config: TrainConfig, lengths: Mapping[str, int]) -> None:
         free[str(device)] = torch.cuda.mem_get_info(device)[0]
     network = (config.kind, len(config.tracks), config.shape)
     # to know it exactly takes a pass of one window: not of a network that cannot fit
-    _refuse(config, lengths, held, least_bytes(*network, config.settings.batch, **config.sizes), free)
-    _refuse(config, lengths, held, training_bytes(*network, config.settings.batch, config.sizes), free)
+    _refuse(config, lengths, held, least_bytes(*network, config.training.batch, **config.sizes), free)
+    _refuse(config, lengths, held, training_bytes(*network, config.training.batch, config.sizes), free)
 
 
 def _refuse(
@@ -115,9 +99,10 @@ def _refuse(
         if left is not None and needed > left:
             raise GenopredError(
                 f"too little memory on {place}: about {_gb(needed)} are needed ({_gb(held)} for {len(config.tracks)} "
-                f"tracks of {sum(lengths.values()):,} bp in steps of {config.step} bp, {_gb(work)} for training with "
-                f"batches of {config.settings.batch}), {_gb(left)} are free. Use a larger data.step (up to data.bin, "
-                f"{config.shape.bin}), fewer data.chromosomes or tracks, or a smaller training.batch or network."
+                f"tracks of {sum(lengths.values()):,} bp in steps of {config.data.step} bp, {_gb(work)} for training "
+                f"with batches of {config.training.batch}), {_gb(left)} are free. Use a larger data.step (up to "
+                f"data.bin, {config.shape.bin}), fewer data.chromosomes or tracks, or a smaller training.batch or "
+                "network."
             )
 
 

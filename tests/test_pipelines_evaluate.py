@@ -190,7 +190,7 @@ def test_everything_that_is_written(trained, looks, tmp_path):
     # scores are those of the predictions written
     measured = table.select(f"measured {t}" for t in TRACKS).to_numpy()
     predicted = table.select(f"predicted {t}" for t in TRACKS).to_numpy()
-    tracks = [item.track for item in read_config(trained / "train.toml").tracks]
+    tracks = read_config(trained / "train.toml").tracks
     wanted = track_scores(measured, predicted, table["block"].to_numpy(), tracks, resamples=50)
     scores = pl.read_csv(out / "scores.tsv", separator="\t")
     assert scores.columns == ["model", "split", *TRACK_SCORE_SCHEMA]

@@ -17,13 +17,12 @@ from genopred.errors import ModelError, examples
 from genopred.sequence.onehot import reverse_complement
 from genopred.training.baselines import RidgeBaseline
 from genopred.training.dataset import SequenceData, drop_n, inputs, window_targets, windows_of
+from genopred.training.loop import Progress
 from genopred.training.scores import TRACK_SCORE_SCHEMA, track_differences, track_scores
 from genopred.training.splits import SPLITS, Split, Windows, WindowShape, tile
 
 log = logging.getLogger(__name__)
 
-#: Called as `step(done, total, label)`.
-Step = Callable[[int, int, str], None]
 Array = NDArray[np.float32]
 
 #: Inputs that are made at a time.
@@ -95,7 +94,7 @@ def hold_out(data: SequenceData, split: Split, shape: WindowShape, max_n: float,
     return Held(data, split, shape, max_n, name, windows, dropped)
 
 
-def predict(model: Predictor, held: Held, *, both_strands: bool, step: Step | None = None) -> Array:
+def predict(model: Predictor, held: Held, *, both_strands: bool, step: Progress | None = None) -> Array:
     """A model's values of every bin of the windows, (B, n_bins, its tracks).
 
     A model whose windows are of another size than the evaluation's is given windows of its own around the same bins;
@@ -205,7 +204,7 @@ def seen_bases(held: Held, model: Predictor) -> str | None:
     return text
 
 
-def fitted_ridge(held: Held, step: Step) -> Predictor:
+def fitted_ridge(held: Held, step: Progress) -> Predictor:
     """The ridge on GC content and k-mers, fitted on the training windows."""
     parts = [drop_n(held.data, tile(held.split, name, held.shape), held.shape, held.max_n)[0] for name in SPLITS[:2]]
     step(0, 1, "ridge")
