@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +89,15 @@ def test_every_part_is_there(done):
     assert found.locus.mutations.height == 3 * demo.MUTATED
     assert list(result.lines) == ["Sequence features", "What they add", "SNP effects and eQTLs"]
     assert result.stack.page == config.out / "report.html" and result.stack.page.is_file()
+    assert [path.relative_to(config.out).as_posix() for path in config.out.rglob("report.html")] == ["report.html"]
+
+
+def test_eqtls_are_looked_for_as_far_as_the_stack_looks(done):
+    config, _ = done
+    windows = [json.loads(path.read_text()).get("--window") for path in config.out.rglob("*run.json")]
+    assert windows.count(500_000) == 4  # three stacks and the eQTLs
+    pairs = pl.read_parquet(config.out / "eqtl" / "geuvadis.cis_qtl_pairs.chr22.parquet")
+    assert pairs["start_distance"].abs().max() <= 500_000
 
 
 def test_features_are_of_everyone_and_counted_as_a_plain_count_does(done):
