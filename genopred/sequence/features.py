@@ -30,6 +30,12 @@ DTYPES = ("fp32", "tf32", "bf16")
 AGGREGATES = ("mean", "sum", "none")
 STRANDS = ("model", "both")
 
+#: Distinct haplotypes a gene on which the linear mode is held against the exact one.
+AGREEMENT_SAMPLE = 20
+
+#: Distinct haplotypes a gene on which a lower precision is held against fp32.
+PRECISION_SAMPLE = 8
+
 #: Largest error of `self_check`, relative to the largest naive value.
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 1e-1}
 
@@ -450,7 +456,7 @@ def linear_agreement(
     sequences: PersonalSequences,
     settings: FeatureSettings,
     *,
-    n: int = 20,
+    n: int = AGREEMENT_SAMPLE,
     seed: int = 0,
     linear: NDArray[np.float32] | None = None,
     batch_size: int | None = None,
@@ -483,7 +489,7 @@ def precision_agreement(
     sequences: PersonalSequences,
     settings: FeatureSettings,
     *,
-    n: int = 8,
+    n: int = PRECISION_SAMPLE,
     seed: int = 0,
     predicted: NDArray[np.float32] | None = None,
     batch_size: int | None = None,
@@ -559,39 +565,6 @@ def _correlation(
     return together / spread[varies], together / (ours**2).sum(axis=0)[varies]
 
 
-def work(model: SequenceModel, sequences: PersonalSequences) -> dict[str, int | float]:
-    """What a gene will cost, counted without running the model.
-
-    Returns
-    -------
-    dict
-        haplotypes (H), distinct (whole windows), tokens (distinct local inputs of the model's tower, where it has
-        one, as `token_size` and `token_reach` say) and naive_tokens (H × tokens a window).
-    """
-    out: dict[str, int | float] = {
-        "haplotypes": sequences.n_haplotypes,
-        "distinct": len(sequences.distinct[0]),
-        "tokens": 0,
-        "naive_tokens": 0,
-    }
-    size = model.token_size
-    if size is None or sequences.whole is not None:
-        return out
-    before, after = model.token_reach
-    n = model.window // size
-    out["naive_tokens"] = n * sequences.n_haplotypes
-    out["tokens"] = n
-    alleles = sequences.alleles[sequences.distinct[0]]
-    starts = np.arange(n) * size
-    low = np.searchsorted(sequences.sites, starts - before, side="left")
-    high = np.searchsorted(sequences.sites, starts + after, side="right")
-    for a, b in {(int(a), int(b)) for a, b in zip(low, high) if b > a}:
-        places = int(((low == a) & (high == b)).sum())
-        distinct = len({row.tobytes() for row in np.ascontiguousarray(alleles[:, a:b])} - {bytes(b - a)})
-        out["tokens"] += places * distinct
-    return out
-
-
 def _aggregate(raw: NDArray[np.float32], how: str) -> NDArray[np.float32]:
     """(H, bins, tracks) -> (H, features)."""
     if how == "mean":
@@ -599,12 +572,6 @@ def _aggregate(raw: NDArray[np.float32], how: str) -> NDArray[np.float32]:
     if how == "sum":
         return raw.sum(axis=1)
     return raw.transpose(0, 2, 1).reshape(len(raw), -1)
-
-
-def backward_passes(model: SequenceModel, settings: FeatureSettings) -> int:
-    """How many backward passes a gene takes in linear mode, one strand."""
-    one = settings.aggregate != "none" and model.aggregates
-    return len(settings.tracks) * (1 if one else len(settings.bins))
 
 
 def _names(model: SequenceModel, settings: FeatureSettings) -> tuple[str, ...]:
