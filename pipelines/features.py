@@ -43,6 +43,15 @@ OUTPUTS = ("*",)
 GENES, TIMING = "genes.tsv", "timing.tsv"
 _OF_THIS_RUN = ("status", "seconds", "predicting")
 
+#: What was checked on the way, and where its numbers stand in the table.
+_CHECKS = {
+    "self_check": {"self_check_error": "error"},
+    "linear_agreement": {
+        "linear_median_r": "median_r", "linear_lowest_r": "lowest_r", "linear_median_slope": "median_slope",
+    },
+    "precision": {"dtype_error": "error", "dtype_median_r": "median_r", "dtype_lowest_r": "lowest_r"},
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class FeaturesResult:
@@ -188,15 +197,16 @@ def _gene(
     path = feature_path(settings.out, gene["gene_id"])
     origin, predicting = read_origin(path) if settings.resume else None, 0.0
     # a check or an agreement that was asked for now and not made then is a reason to compute again
-    needed = (
-        ["constant"]
-        + (["self_check"] if settings.self_check and inputs.settings.mode == "exact" else [])
-        + (["linear_agreement"] if inputs.settings.mode == "linear" else [])
-    )
-    if inputs.settings.mode == "exact" and inputs.settings.dtype != "fp32":
-        needed.append("precision")
+    mode = inputs.settings.mode
+    wanted = {
+        "constant": True,
+        "self_check": settings.self_check,
+        "linear_agreement": mode == "linear",
+        "precision": mode == "exact" and inputs.settings.dtype != "fp32",
+    }
+    needed = {name for name, on in wanted.items() if on}
     status = "reused"
-    if origin is None or origin.get("key") != key or any(name not in origin for name in needed):
+    if origin is None or origin.get("key") != key or not needed <= origin.keys():
         status, begun = "computed", time.perf_counter()
         features = features_from_sequences(
             model,
@@ -204,7 +214,7 @@ def _gene(
             inputs.settings,
             batch_size=settings.batch_size,
             check=2 if settings.self_check else 0,
-            agreement=AGREEMENT_SAMPLE if inputs.settings.mode == "linear" else PRECISION_SAMPLE,
+            agreement=AGREEMENT_SAMPLE if mode == "linear" else PRECISION_SAMPLE,
         )
         predicting = time.perf_counter() - begun
         extra: dict[str, Any] = {
@@ -217,10 +227,7 @@ def _gene(
         origin = {**features.origin, **extra}
     counts, names = origin["counts"], feature_names(path)
     row: dict[str, Any] = {
-        "gene_id": gene["gene_id"],
-        "chrom": gene["chrom"],
-        "tss": gene["tss"],
-        "strand": gene["strand"],
+        **{name: gene[name] for name in ("gene_id", "chrom", "tss", "strand")},
         "haplotypes": origin["haplotypes"],
         "distinct": origin["distinct"],
         "variants": counts["used"],
@@ -232,16 +239,9 @@ def _gene(
         "key": key,
         "counts": counts,
     }
-    if "self_check" in origin:
-        row["self_check_error"] = origin["self_check"]["error"]
-    if "linear_agreement" in origin:
-        row["linear_median_r"] = origin["linear_agreement"]["median_r"]
-        row["linear_lowest_r"] = origin["linear_agreement"]["lowest_r"]
-        row["linear_median_slope"] = origin["linear_agreement"]["median_slope"]
-    if "precision" in origin:
-        row["dtype_error"] = origin["precision"]["error"]
-        row["dtype_median_r"] = origin["precision"]["median_r"]
-        row["dtype_lowest_r"] = origin["precision"]["lowest_r"]
+    for check, columns in _CHECKS.items():
+        if check in origin:
+            row |= {column: origin[check][name] for column, name in columns.items()}
     return row, {"gene_id": gene["gene_id"], **dict(zip(names, origin["reference"]))}
 
 

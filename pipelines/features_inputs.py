@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from genopred import align
-from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.errors import AlignmentError, examples
 from genopred.io.fasta import open_fasta
 from genopred.io.lists import read_patterns, read_samples
 from genopred.pipelines.inputs import open_genotypes
@@ -23,8 +23,8 @@ from genopred.pipelines.sequence_inputs import (
     open_genes,
     with_strands,
 )
-from genopred.sequence.features import FeatureSettings, gene_sequences
-from genopred.sequence.haplotypes import PersonalSequences
+from genopred.sequence.features import FeatureSettings, check_per_haplotype, gene_sequences
+from genopred.sequence.haplotypes import PersonalSequences, averaged
 from genopred.sequence.models.base import SequenceModel
 from genopred.settings import Features
 from genopred.types import Genotypes
@@ -105,14 +105,8 @@ def open_inputs(settings: Features) -> FeatureInputs:
     models = load_models(settings, several=True)
     genes = with_strands(settings, models[0], genes)
     chosen = FeatureSettings.of(models[0], **settings.shared(FeatureSettings) | {"tracks": _patterns(settings)})
+    check_per_haplotype(chosen, averaged=averaged(genotypes.haplotypes(), chosen.indels, chosen.unphased))
     if not genotypes.phased:
-        if settings.unphased == "error":
-            raise GenopredError(
-                f"{genotypes.source} carries no phase, and --unphased error was asked for. Give phased genotypes "
-                "(VCF/BCF with 0|1, or .pgen with phase), or choose --unphased soft or random."
-            )
-        if settings.unphased == "soft" and settings.per_haplotype:
-            raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
         log.warning(
             "%s carries no phase: --unphased %s. What this costs in accuracy is in docs/features.md.",
             genotypes.source,

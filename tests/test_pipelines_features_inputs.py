@@ -87,6 +87,9 @@ def test_unphased_genotypes(files):
         run(settings(files, unphased="error", out=files / "no"))
     with pytest.raises(GenopredError, match="--per-haplotype needs two"):
         run(settings(files, per_haplotype=True, out=files / "no"))
+    with pytest.raises(GenopredError, match="--indels apply needs two sequences a person"):
+        run(settings(files, indels="apply", out=files / "no"))
+    assert not (files / "no").exists()
     random = run(settings(files, unphased="random", per_haplotype=True, out=files / "random"))
     assert random.genes["haplotypes"].to_list() == [18] * 4
 

@@ -114,6 +114,12 @@ def check_strands(model: SequenceModel, strands: str) -> None:
         )
 
 
+def check_per_haplotype(settings: FeatureSettings, *, averaged: bool) -> None:
+    """Refuse `--per-haplotype` where a person has one sequence only."""
+    if settings.per_haplotype and averaged:
+        raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
+
+
 def central_bins(model: SequenceModel, bins: int | str) -> NDArray[np.int64]:
     """The bins around the TSS: `bins` of them, an odd number centred on the TSS's own, or all.
 
@@ -218,22 +224,15 @@ def predict_tracks(
 
     # exact values are aggregated here, whatever the model; a model is told nothing unless it gains by it
     inside = mode == "linear" and aggregate != "none" and model.aggregates
-    within = {"aggregate": aggregate} if inside else {}
+    how: dict[str, Any] = {"bins": which_bins, "tracks": which_tracks, "dtype": dtype, "mode": mode}
+    how |= {"aggregate": aggregate} if inside else {}
     first, inverse = sequences.distinct
     if sequences.whole is not None and (mode != "exact" or dtype != "fp32"):
         raise ModelError("--indels apply runs each haplotype by itself: only --mode exact and --dtype fp32.")
 
     def run(batch: int | None) -> NDArray[np.float32]:
         if sequences.whole is None:
-            return model.predict_haplotypes(
-                sequences.window.take(first),
-                bins=which_bins,
-                tracks=which_tracks,
-                batch_size=batch,
-                dtype=dtype,
-                mode=mode,
-                **within,
-            )
+            return model.predict_haplotypes(sequences.window.take(first), batch_size=batch, **how)
         step = batch or model.default_batch
         parts = [model.predict_onehot(sequences.onehot(first[i : i + step])) for i in range(0, len(first), step)]
         return np.concatenate([part[:, which_bins][:, :, which_tracks] for part in parts])
@@ -323,8 +322,7 @@ def features_from_sequences(
     `check` haplotypes go through `self_check` in exact mode; `agreement` through `linear_agreement` in linear mode, and
     through `precision_agreement` in another dtype than fp32. What they say is in `origin`.
     """
-    if settings.per_haplotype and sequences.ploidy == 1:
-        raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
+    check_per_haplotype(settings, averaged=sequences.ploidy == 1)
     options: dict[str, Any] = {
         "bins": settings.bins,
         "tracks": settings.tracks,
