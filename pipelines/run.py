@@ -98,8 +98,8 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
-        if self._made:
-            with suppress(OSError):  # a run that was refused leaves no folder; one that wrote leaves its files
+        if self._made and error is not None:
+            with suppress(OSError):  # refused before it wrote anything
                 self.out.rmdir()
 
     def path(self, name: str) -> Path:
