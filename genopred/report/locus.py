@@ -42,7 +42,6 @@ def locus_plot(
     lead: int | None = None,
     genes: pl.DataFrame | None = None,
     exons: pl.DataFrame | None = None,
-    recombination: tuple[ArrayLike, ArrayLike] | None = None,
     chrom: str = "",
     ylabel: str = "\N{MINUS SIGN}log10 p",
     title: str = "",
@@ -66,8 +65,6 @@ def locus_plot(
         `gene_name`, `start`, `end`, `strand` (`genopred.io.annotation.read_gtf`), of this chromosome.
     exons : polars.DataFrame, optional
         `gene_id`, `start`, `end` of the same genes.
-    recombination : (array, array), optional
-        Positions and cM/Mb, drawn as a line against its own axis.
     chrom, ylabel, title : str
     width : float
         In pixels.
@@ -99,10 +96,8 @@ def locus_plot(
             _draw_genes(below, rows, exons, lanes)
         else:
             ax = below = figure.subplots()
-        if recombination is not None:
-            _recombination(ax, recombination, span)
         if ld is not None:
-            _by_ld(ax, x, value, np.asarray(ld, dtype=np.float64), ids, width)
+            _by_ld(ax, x, value, np.asarray(ld, dtype=np.float64), ids)
         elif sets is not None:
             _by_set(ax, x, value, sets, set_names, ids)
         else:
@@ -181,7 +176,7 @@ def _points(
 
 
 def _by_ld(
-    ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], ld: NDArray[np.float64], ids: Sequence[str], width: float
+    ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], ld: NDArray[np.float64], ids: Sequence[str]
 ) -> None:
     below = 0.0
     for limit, role in LD_BINS:
@@ -209,18 +204,6 @@ def _by_set(
             label = f"{words} ({int(which.sum()):,})"
             tips = 40 if role == "baseline" else 120
             _points(ax, x, y, which, role, ids, label, tips, 4.5 if role == "baseline" else 6.5, extra)
-
-
-def _recombination(ax: Axes, line: tuple[ArrayLike, ArrayLike], span: tuple[float, float]) -> None:
-    where, rate = (np.asarray(v, dtype=np.float64) for v in line)
-    here = (where >= span[0]) & (where <= span[1])
-    other = ax.twinx()
-    other.plot(where[here], rate[here], color=COLOURS["rule"], linewidth=1.5, zorder=0)
-    other.set_ylabel("recombination (cM/Mb)")
-    other.set_ylim(bottom=0)
-    other.spines["right"].set_visible(True)
-    ax.set_zorder(other.get_zorder() + 1)
-    ax.patch.set_visible(False)
 
 
 def _gene_rows(
@@ -401,7 +384,6 @@ def founding_panels(
     ids: Sequence[str],
     k: int,
     chrom: str = "",
-    effect_name: str = "|effect|",
     width: float = 1000,
 ) -> Figure:
     """The founding study's four views of a locus: eQTL, model, their sum, and model against eQTL.
@@ -414,7 +396,7 @@ def founding_panels(
         Position, -log10 p, |effect|, and the sum of both after min-max normalisation.
     ids : sequence of str, length M
     k : int
-    chrom, effect_name : str
+    chrom : str
     width : float
 
     Returns
@@ -434,7 +416,7 @@ def founding_panels(
         built = int(np.sum(top_s & top_p))
         views = (
             (x, p, "A  eQTL", minus, (top_s, top_p)),
-            (x, e, "B  model", effect_name, (top_s, top_p)),
+            (x, e, "B  model", "|effect|", (top_s, top_p)),
             (x, s, f"C  sum of both: {built} of {k} shared (circular)", "score", (top_s, top_p)),
             (e, p, f"D  model against eQTL: {shared} of {k} shared", minus, (top_e, top_p)),
         )
@@ -445,7 +427,7 @@ def founding_panels(
             ax.set_ylabel(label)
             ax.set_ylim(bottom=min(0.0, float(up.min())))
             if title[0] == "D":
-                ax.set_xlabel(effect_name)
+                ax.set_xlabel("|effect|")
             else:
                 _megabases(ax, chrom, width / (1 if narrow else 2))
             ax.legend(
