@@ -45,10 +45,13 @@ MAY_IMPORT = {
 }
 
 #: Single modules beside that: lists of samples, genes and SNPs are values of options, as is the bound on text; and
-#: there is one way to write a file whole or not at all.
+#: there is one Pearson.
 ALSO = {
     "cli": {"genopred.io.lists", "genopred.io.text"},
+    "sequence": {"genopred.genetics.correlation"},
+    "report": {"genopred.genetics.correlation"},
     "training": {
+        "genopred.genetics.correlation",
         "genopred.sequence.onehot",
         "genopred.sequence.models.base",
         "genopred.sequence.models.config",

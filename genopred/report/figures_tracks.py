@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
+from genopred.genetics.correlation import pearson
 from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip, _wrapped
 from genopred.report.locus import _draw_genes, _gene_rows, _megabases
 from genopred.report.tables import interval, number
@@ -105,7 +106,7 @@ def predicted_density(
             )
             ax.plot([0, top], [0, top], color=COLOURS["soft"], linewidth=1, linestyle="--", zorder=3)
             strands = " (both strands)" if len(which) > 1 and not narrow else ""
-            r = _correlation(a, b)
+            r = float(pearson(a, b))
             ax.text(0.04, 0.96, f"r = {number(r, 2)}", transform=ax.transAxes, ha="left", va="top", zorder=4)
             title = _wrapped(f"{cell}, {assay}{strands}", side + 30)
             ax.set_title(title, fontsize=SMALL if narrow else 12)
@@ -308,12 +309,6 @@ def _groups(tracks: pl.DataFrame) -> list[tuple[str, str, list[int]]]:
         found.setdefault((row["assay"], row["cell"]), []).append(i)
     assays = list(dict.fromkeys(assay for assay, _ in found))
     return [(assay, cell, which) for a in assays for (assay, cell), which in found.items() if assay == a]
-
-
-def _correlation(a: Floats, b: Floats) -> float:
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return math.nan
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _pooled(values: Floats, fold: int) -> Floats:
