@@ -26,8 +26,8 @@ from genopred.align import count_cis
 from genopred.cli.progress import progress
 from genopred.io.expression import read_expression
 from genopred.io.vcf import read_vcf
-from genopred.pipelines import benchmark, stack
-from genopred.pipelines.cohort import CohortInputs
+from genopred.pipelines import benchmark
+from genopred.settings import Benchmark
 
 RESULTS = Path(__file__).parent / "results" / "accuracy"
 #: What the peers reached on the 120 genes (README of the shared data): mean R².
@@ -54,24 +54,23 @@ def main() -> None:
             table = read_expression(expression).genes
             enough = count_cis(read_vcf(data / "genotypes.chr22.vcf.gz"), table, 500_000) >= 50
             genes = [gene for gene, good in zip(table["gene_id"].to_list(), enough) if good and gene not in looked_at]
-        config = stack.StackConfig(
-            cohort=CohortInputs(
-                expression=expression,
-                vcf=data / "genotypes.chr22.vcf.gz",
-                covar=data / "genes.covariates.pc50.txt.gz",
-                n_covariates=18,
-                genes=tuple(genes),
-                window=500_000,
-            ),
+        settings = Benchmark(
+            expression=expression,
+            vcf=data / "genotypes.chr22.vcf.gz",
+            covar=data / "genes.covariates.pc50.txt.gz",
+            n_covariates=18,
+            gene=tuple(genes),
+            window=500_000,
             out=args.out / f"genes-{name}",
             folds=peers / "folds.tsv",
             residualize="global",
             stack_weights="none",
             threads=args.threads,
             command=f"python benchmarks/accuracy.py --set {name}",
+            peers=("glmnet" if name == "120" else "none",),
         )
         with progress("genes") as step:
-            done = benchmark.run(benchmark.BenchmarkConfig(config, ("glmnet",) if name == "120" else ()), step)
+            done = benchmark.run(settings, step)
         text = report(name, done)
         print(text)
         if args.record:

@@ -49,13 +49,12 @@ from genopred.io.features import MANIFEST, REFERENCE, feature_genes, read_featur
 from genopred.io.vcf import read_vcf
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import features, stack
-from genopred.pipelines.cohort import CohortInputs
 from genopred.report.provenance import machine, versions
 from genopred.sequence.features import central_bins, gene_sequences, predict_tracks
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.models.enformer.checkpoint import embedded_file, load_enformer
 from genopred.sequence.models.registry import load_model
-from genopred.settings import Features
+from genopred.settings import Features, Stack
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -212,17 +211,15 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 # --- genotype ---------------------------------------------------------------------------------------------------
 
 
-def stack_config(setting: Setting, name: str, out: Path, **changes: Any) -> stack.StackConfig:
+def stack_config(setting: Setting, name: str, out: Path, **changes: Any) -> Stack:
     """The protocol of benchmarks/accuracy.py for one set of genes."""
-    config = stack.StackConfig(
-        cohort=CohortInputs(
-            expression=EXPRESSION,
-            vcf=GENOTYPES,
-            covar=COVARIATES,
-            n_covariates=N_COVARIATES,
-            genes=tuple(setting.sets[name]),
-            window=500_000,
-        ),
+    settings = Stack(
+        expression=EXPRESSION,
+        vcf=GENOTYPES,
+        covar=COVARIATES,
+        n_covariates=N_COVARIATES,
+        gene=tuple(setting.sets[name]),
+        window=500_000,
         out=out,
         learners=LEARNERS,
         folds=SHARED / "peers" / "folds.tsv",
@@ -231,7 +228,7 @@ def stack_config(setting: Setting, name: str, out: Path, **changes: Any) -> stac
         threads=setting.threads,
         command="python benchmarks/enformer_small.py",
     )
-    return replace(config, **changes)
+    return replace(settings, **changes)
 
 
 def step_genotype(setting: Setting) -> list[Path]:

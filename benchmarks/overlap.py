@@ -24,9 +24,10 @@ from genopred.genetics import loci
 from genopred.genetics.overlap.nulls import NULLS, null_draws
 from genopred.genetics.overlap.rankings import Rankings, hypergeometric, rank_correlation, rankings, shared_at
 from genopred.genetics.simulate import simulate_alleles
-from genopred.io.snptable import TableSpec
 from genopred.pipelines import overlap
 from genopred.report.pages.overlap import reading
+from genopred.settings import Overlap
+from genopred.settings.overlap import NamedFile
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get("GENOPRED_SHARED", HERE.parent.parent / "shared"))
@@ -57,15 +58,14 @@ def apoe(work: Path, args: argparse.Namespace) -> str:
     """The founding study: its 41, 33 and 40, and what is left of them."""
     folder = SHARED / "data" / "apoe"
     result = overlap.run(
-        overlap.OverlapConfig(
-            (
-                TableSpec(folder / "chr19_numer_1402_result.csv", "full"),
-                TableSpec(folder / "chr19_numer_1402_tracks_result.csv", "tracks"),
+        Overlap(
+            a=(
+                NamedFile("full", folder / "chr19_numer_1402_result.csv"),
+                NamedFile("tracks", folder / "chr19_numer_1402_tracks_result.csv"),
             ),
-            TableSpec(folder / "eQTL_APOE_result.csv", "eqtl"),
-            work / "apoe",
+            b=NamedFile("eqtl", folder / "eQTL_APOE_result.csv"),
+            out=work / "apoe",
             recipe="founding-study",
-            title="APOE: the founding study's tables",
         )
     )
     result.results.write_csv(RESULTS / "overlap_apoe.tsv", separator="\t", float_precision=5)
@@ -194,15 +194,15 @@ def chr22(work: Path, args: argparse.Namespace) -> str:
         pl.col("phenotype_id").is_in(seen["gene"].to_list())
     ).write_parquet(work / "sets.parquet")
     result = overlap.run(
-        overlap.OverlapConfig(
-            (TableSpec(work / "seen.parquet", "xpresso", "abs:effect"),),
-            TableSpec(work / "map.cis_qtl_pairs.*.parquet", "eqtl"),
-            work / "chr22",
+        Overlap(
+            a=(NamedFile("xpresso", work / "seen.parquet"),),
+            a_score="abs:effect",
+            b=NamedFile("eqtl", work / "map.cis_qtl_pairs.*.parquet"),
+            out=work / "chr22",
             k=(3, 5, 10),
-            sets=TableSpec(work / "sets.parquet", "credible-sets"),
+            set_file=NamedFile("credible-sets", work / "sets.parquet"),
             vcf=vcf,
             draws=5000,
-            title="Xpresso (GM12878) against chr22's eQTLs",
         )
     )
     result.results.write_csv(RESULTS / "overlap_chr22.tsv", separator="\t", float_precision=5)

@@ -20,8 +20,7 @@ import polars as pl
 from genopred.cli.progress import progress
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import features, stack
-from genopred.pipelines.cohort import CohortInputs
-from genopred.settings import Features
+from genopred.settings import Features, Stack
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(os.environ.get("GENOPRED_SHARED", Path(__file__).parents[2] / "shared"))
@@ -49,14 +48,12 @@ def main() -> None:
             genes=listed,
         )
     )
-    config = stack.StackConfig(
-        cohort=CohortInputs(
-            expression=data / "genes.50percent.chr22.bed.gz",
-            vcf=data / "genotypes.chr22.vcf.gz",
-            covar=data / "genes.covariates.pc50.txt.gz",
-            n_covariates=18,
-            genes=tuple(genes),
-        ),
+    settings = Stack(
+        expression=data / "genes.50percent.chr22.bed.gz",
+        vcf=data / "genotypes.chr22.vcf.gz",
+        covar=data / "genes.covariates.pc50.txt.gz",
+        n_covariates=18,
+        gene=tuple(genes),
         out=args.out / "genotype",
         learners=LEARNERS,
         folds=SHARED / "peers" / "folds.tsv",
@@ -65,9 +62,9 @@ def main() -> None:
         threads=args.threads,
         command="python benchmarks/sequence_stack.py",
     )
-    both = replace(config, out=args.out / "both", inputs="both", features=args.out / "features")
+    both = replace(settings, out=args.out / "both", inputs="both", features=args.out / "features")
     with progress("genes") as step:
-        alone, together = stack.run(config, step), stack.run(both, step)
+        alone, together = stack.run(settings, step), stack.run(both, step)
     scores = pl.concat(
         [
             together.scores.with_columns(

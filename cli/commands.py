@@ -26,6 +26,10 @@ _ABOUT = """Predict gene expression from genotype, and say honestly how well.
 """
 
 
+#: cyclopts 4, the last one for Python 3.10, knows no metavar.
+_KNOWN = inspect.signature(Parameter).parameters
+
+
 class UsageError(GenopredError):
     """The command line itself cannot be understood."""
 
@@ -98,7 +102,7 @@ def _not_chosen() -> None:
 
 def _check_options(words: Sequence[str], workflow: type[Output]) -> None:
     """Name an unknown option first, whatever else is missing because of it."""
-    fields = [field for field in declared(workflow).values() if not field.option.argument]
+    fields = [f for f in declared(workflow).values() if not (f.option.argument or f.option.hidden)]
     known = [*(field.flag for field in fields), *(field.option.off for field in fields if field.option.off)]
     unknown = [word for word in (word.partition("=")[0] for word in words) if word.startswith("--") and word != "--"]
     unknown = [word for word in unknown if word not in known and word != "--help"]
@@ -133,6 +137,7 @@ def _parameters(workflow: type[Output]) -> list[inspect.Parameter]:
             spelt |= {"metavar": _metavar(field), "converter": _texts if field.option.each else _text, "n_tokens": 1}
         if field.option.argument:
             del spelt["name"], spelt["metavar"]
+        spelt = {key: value for key, value in spelt.items() if key in _KNOWN}
         kind = inspect.Parameter.POSITIONAL_ONLY if field.option.argument else inspect.Parameter.KEYWORD_ONLY
         hint = list[str] if field.option.each else field.hint if field.choices or field.switch else str
         default = inspect.Parameter.empty if field.required else field.default

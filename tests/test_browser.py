@@ -330,8 +330,9 @@ def overlap_page(folder: Path) -> str:
     """Two rankings of made-up SNPs, all measures, the founding study's recipe."""
     import numpy as np
 
-    from genopred.io.snptable import TableSpec
     from genopred.pipelines import overlap
+    from genopred.settings import Overlap
+    from genopred.settings.overlap import NamedFile
 
     rng = np.random.default_rng(1)
     n = 120
@@ -342,17 +343,17 @@ def overlap_page(folder: Path) -> str:
     pl.DataFrame(base | {"pval": rng.uniform(0.001, 1, n), "slope": -effect}).write_csv(
         folder / "b.tsv", separator="\t"
     )
-    a, b = TableSpec(folder / "a.tsv", "model"), TableSpec(folder / "b.tsv", "eqtl")
+    a, b = NamedFile("model", folder / "a.tsv"), NamedFile("eqtl", folder / "b.tsv")
     few = {"draws": 100, "resamples": 100, "figures": "none", "recipe": "founding-study", "k": (10,)}
-    done = overlap.run(overlap.OverlapConfig((a,), b, folder / "out", **few))
+    done = overlap.run(Overlap(a=(a,), b=b, out=folder / "out", **few))
     return next(path for path in done.files if path.suffix == ".html").read_text(encoding="utf-8")
 
 
 def evaluate_page(folder: Path) -> str:
     pytest.importorskip("torch")
-    from test_pipelines_evaluate_page import shown
+    from test_report_pages_evaluate import shown
 
-    from genopred.pipelines.evaluate_page import write
+    from genopred.report.pages.evaluate import write
 
     return write(folder, shown(), "none")[-1].read_text(encoding="utf-8")
 

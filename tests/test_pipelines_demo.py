@@ -13,6 +13,7 @@ import pytest
 from genopred.errors import GenopredError
 from genopred.io.example import load_example
 from genopred.pipelines import demo, stack
+from genopred.settings import Demo
 
 GENES = ("ENSG00000172404.4", "ENSG00000100147.9")
 LEARNERS = ("pt-prs", "ridge")
@@ -23,7 +24,7 @@ def ran(monkeypatch):
     """Stands in for the stack and the page; what they were given."""
     seen = SimpleNamespace(stack=[], pages=[])
 
-    def run(config, progress):
+    def run(config, progress, page):
         seen.stack.append((config, progress))
         return SimpleNamespace(scores=pl.DataFrame({"gene_id": [g for g in GENES for _ in "ab"]}))
 
@@ -38,7 +39,7 @@ def without(monkeypatch, *names):
 
 def test_it_is_the_stack_on_the_example_without_weights_learned_on_these_people(monkeypatch, tmp_path, ran):
     without(monkeypatch, "torch")
-    demo.run(demo.DemoConfig(out=tmp_path, learners=("ridge",), genes=("g",), threads=3, seed=5, resume=False), print)
+    demo.run(Demo(out=tmp_path, learners=("ridge",), gene=("g",), threads=3, seed=5, resume=False), print)
     [(config, progress)] = ran.stack
     assert config.stack_weights == "none" and progress is print
     assert (config.out, config.learners, config.threads, config.seed, config.resume) == (
@@ -48,7 +49,9 @@ def test_it_is_the_stack_on_the_example_without_weights_learned_on_these_people(
         5,
         False,
     )
-    assert config.cohort == demo.example_inputs(("g",))
+    inputs = demo.example_inputs(("g",))
+    assert inputs["gene"] == ("g",) and not inputs["all_genes"]
+    assert {name: getattr(config, name) for name in inputs} == inputs
     # the page's main table is of genotypes alone
     assert config.features is None and config.inputs == "genotype"
 
@@ -56,7 +59,7 @@ def test_it_is_the_stack_on_the_example_without_weights_learned_on_these_people(
 @pytest.mark.parametrize(("absent", "named"), [(["torch"], "torch"), (["enformer_pytorch"], "enformer-pytorch")])
 def test_without_torch_one_line_says_what_is_left_out(monkeypatch, tmp_path, ran, absent, named):
     without(monkeypatch, *absent)
-    result = demo.run(demo.DemoConfig(out=tmp_path))
+    result = demo.run(Demo(out=tmp_path))
     [(line,)] = result.lines.values()
     assert result.sequence is None
     assert named in line and "genopred[sequence]" in line and "\n" not in line
@@ -69,7 +72,7 @@ def done(tmp_path_factory):
     """A run on two genes and two learners with the model that comes with the package."""
     pytest.importorskip("enformer_pytorch")
     out = tmp_path_factory.mktemp("demo")
-    config = demo.DemoConfig(out=out, learners=LEARNERS, genes=GENES)
+    config = Demo(out=out, learners=LEARNERS, gene=GENES)
     return config, demo.run(config)
 
 
@@ -164,7 +167,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same_page(done):
 
 
 def test_learners_of_genotypes_alone_leave_the_features_out_of_the_stack(done, tmp_path):
-    result = demo.run(demo.DemoConfig(out=tmp_path, learners=("pt-prs",), genes=GENES[:1]))
+    result = demo.run(Demo(out=tmp_path, learners=("pt-prs",), gene=GENES[:1]))
     assert result.sequence.both is None and result.sequence.features.height == 1
     assert "None of the chosen learners" in result.lines["What they add"][0]
     assert "Too few" not in result.stack.page.read_text(encoding="utf-8")
@@ -172,6 +175,6 @@ def test_learners_of_genotypes_alone_leave_the_features_out_of_the_stack(done, t
 
 def test_the_example_files_are_there():
     inputs = demo.example_inputs()
-    assert inputs.genes is None and inputs.expression.is_file() and inputs.covar.is_file()
-    assert all(inputs.bfile.with_name(inputs.bfile.name + end).is_file() for end in (".bed", ".bim", ".fam"))
-    assert isinstance(inputs.bfile, Path)
+    assert inputs["all_genes"] and not inputs["gene"]
+    assert inputs["expression"].is_file() and inputs["covar"].is_file() and isinstance(inputs["bfile"], Path)
+    assert all(Path(f"{inputs['bfile']}{end}").is_file() for end in (".bed", ".bim", ".fam"))

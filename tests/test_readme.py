@@ -14,6 +14,7 @@ from genopred.cli import main
 from genopred.io.example import load_example
 from genopred.pipelines import eqtl
 from genopred.pipelines.demo import example_inputs
+from genopred.settings import Eqtl
 from genopred.types import MatchReport
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -92,7 +93,7 @@ def test_counts_of_features_add_up(ran):
 
 def test_variants_of_eqtl_are_those_that_it_tested(tmp_path):
     example = load_example()
-    found = eqtl.run(eqtl.EqtlConfig(example_inputs(None), tmp_path / "out", permutations=0, maf=0.2))
+    found = eqtl.run(Eqtl(**example_inputs(), out=tmp_path / "out", permute=0, window=500_000, maf=0.2))
     frequency = example.genotypes.dosage().mean(axis=0) / 2
     common = np.minimum(frequency, 1 - frequency) >= 0.2
     assert found.report.count("variants", "in") == 2951

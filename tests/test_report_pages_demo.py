@@ -166,9 +166,10 @@ def done_page(tmp_path_factory):
     import re
 
     from genopred.pipelines import demo
+    from genopred.settings import Demo
 
-    config = demo.DemoConfig(
-        out=tmp_path_factory.mktemp("demo"), learners=("pt-prs", "ridge"), genes=("ENSG00000172404", "ENSG00000100147")
+    config = Demo(
+        out=tmp_path_factory.mktemp("demo"), learners=("pt-prs", "ridge"), gene=("ENSG00000172404", "ENSG00000100147")
     )
     text = demo.run(config).stack.page.read_text(encoding="utf-8")
     assert "http://" not in re.sub(r"http://www\.w3\.org/\S+", "", text) and "https://" not in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.errors import FormatError, GenopredError, examples
+from genopred.errors import FormatError, GenopredError, examples, repeated
 from genopred.io.text import PathLike, name_array, read_bytes, read_table, regular, to_numbers
 from genopred.io.variants import screened
 from genopred.types import VARIANT_SCHEMA, Genotypes
@@ -135,7 +134,7 @@ def sample_names(
         seen[pair] = number
     if ids == "fid_iid":
         return name_array([f"{a}_{b}" for a, b in zip(fid, iid)], path)
-    twice = [name for name, n in Counter(iid).items() if n > 1]
+    twice = repeated(iid)
     if twice:
         raise FormatError(
             f"{path}: {len(twice)} IIDs occur in more than one family ({examples(twice)}), so an IID does not name one "
