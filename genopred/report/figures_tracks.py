@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from genopred.errors import GenopredError
 from genopred.genetics.correlation import pearson
 from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip, _wrapped
-from genopred.report.locus import _draw_genes, _gene_rows, _megabases
+from genopred.report.locus import GeneTrack, _megabases
 from genopred.report.tables import interval, number
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ def track_browser(
     chrom: str,
     start: int,
     bin_size: int,
-    genes: pl.DataFrame | None = None,
-    exons: pl.DataFrame | None = None,
+    genes: GeneTrack | None = None,
     width: float = 1000,
 ) -> Figure:
     """Measured and predicted tracks along a stretch of a chromosome, with the genes under them.
@@ -155,10 +154,8 @@ def track_browser(
         Of the first bin, 0-based.
     bin_size : int
         In bp.
-    genes : polars.DataFrame, optional
-        `gene_id`, `gene_name`, `start`, `end`, `strand` (`genopred.io.annotation.read_gtf`), of this chromosome.
-    exons : polars.DataFrame, optional
-        `gene_id`, `start`, `end` of the same genes.
+    genes : GeneTrack, optional
+        Of this chromosome.
     width : float
         In pixels.
 
@@ -180,7 +177,7 @@ def track_browser(
     span = (float(edges[0]), float(edges[-1]))
     strands = tracks["strand"].to_list()
     groups = _groups(tracks)
-    gene_rows = _gene_rows(genes, span, width) if genes is not None else []
+    gene_rows = genes.rows(span, width) if genes is not None else []
     gene_lanes = 1 + max((row[-1] for row in gene_rows), default=-1)
     heights: list[float] = []
     for _, _, which in groups:
@@ -210,8 +207,8 @@ def track_browser(
                     # left of the numbers, which take so many pixels at any width
                     ax.yaxis.set_label_coords(-_NUMBERS / (width - 150), -0.05)
         below = figure.add_subplot(grid[len(heights) - 1], sharex=shared)
-        if gene_rows:
-            _draw_genes(below, gene_rows, exons, gene_lanes)
+        if genes is not None and gene_rows:
+            genes.draw(below, gene_rows, gene_lanes)
         else:
             below.set_yticks([])
             below.spines["left"].set_visible(False)
