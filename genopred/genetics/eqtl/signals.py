@@ -19,6 +19,7 @@ INDEPENDENT_SCHEMA = {**PERMUTATION_SCHEMA, "rank": pl.Int32}
 MOST = 20
 
 
+# Eleven parameters: the arrays of one gene's window, its names, and how each scan of it is made.
 def independent_signals(
     dosage: ArrayLike,
     pos: ArrayLike,
