@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from bed_reader import to_bed
 
 from genopred.genetics.transform import inverse_normal
 from genopred.io.expression import read_expression
-from genopred.io.plink import write_plink
 from genopred.io.vcf import read_vcf
 
 HERE = Path(__file__).parent
@@ -80,7 +80,11 @@ def prepare(work: Path) -> list[str]:
     """The same data in each program's format; returns the samples."""
     expression = read_expression(BED)
     genotypes = read_vcf(VCF)
-    write_plink(work / "chr22", genotypes.dosage(), genotypes.samples, genotypes.variants)
+    dosage, names = genotypes.dosage(), {"chromosome": "chrom", "sid": "id", "bp_position": "pos"}
+    names |= {"allele_1": "alt", "allele_2": "ref"}
+    properties = {key: genotypes.variants[column].to_list() for key, column in names.items()}
+    calls = np.where(np.isnan(dosage), -127, dosage).astype(np.int8)
+    to_bed(work / "chr22.bed", calls, properties={"iid": genotypes.samples, **properties})
     with gzip.open(DATA / "genes.covariates.pc50.txt.gz", "rt") as handle:
         rows = [handle.readline().split() for _ in range(19)]
     rows = [rows[0], *([f"PC{i}", *row[1:]] for i, row in enumerate(rows[1:], start=1))]

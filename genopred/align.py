@@ -24,6 +24,7 @@ from genopred.types import (
 )
 
 
+# Eleven parameters: what plink's filters are called, one each; users call it by these names.
 def match(
     genotypes: Genotypes,
     expression: Expression,

@@ -6,7 +6,7 @@ import difflib
 import errno
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 #: Characters of one quoted item, and of a whole message: a header line may have ten million.
 _ITEM, _MESSAGE = 80, 2000
@@ -74,17 +74,26 @@ def examples(items: Sequence[object], limit: int = 3) -> str:
     return shown + (", ..." if len(items) > limit else "")
 
 
+def nearest(word: str, known: Mapping[str, str], limit: int, likeness: float = 0.5) -> list[str]:
+    """The values of at most so many keys that a word is closest to, whatever the case, each once, closest first.
+
+    >>> nearest("CAGE:lver", {"CAGE:liver": "a track", "liver": "a track", "DNASE": "another"}, 3)
+    ['a track']
+    """
+    lower: dict[str, str] = {}
+    for key, name in known.items():
+        lower.setdefault(key.lower(), name)
+    found = difflib.get_close_matches(word.lower(), lower, n=limit, cutoff=likeness)
+    return list(dict.fromkeys(lower[key] for key in found))
+
+
 def near(word: str, known: Iterable[str]) -> str | None:
     """The name that a word is closest to, whatever the case; None where none is close.
 
     >>> near("Elastik-net", ["ridge", "elastic-net"]), near("x", ["ridge"])
     ('elastic-net', None)
     """
-    lower: dict[str, str] = {}
-    for name in known:
-        lower.setdefault(name.lower(), name)
-    found = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
-    return lower[found[0]] if found else None
+    return next(iter(nearest(word, {name: name for name in known}, 1)), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

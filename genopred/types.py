@@ -22,21 +22,6 @@ VARIANT_SCHEMA = {"chrom": pl.String, "pos": pl.Int64, "id": pl.String, "ref": p
 #: Columns of `Expression.genes`. `gene_id` keeps its version, `gene` has none; `tss` is 1-based.
 GENE_SCHEMA = {"gene_id": pl.String, "gene": pl.String, "chrom": pl.String, "tss": pl.Int64, "strand": pl.String}
 
-#: Marginal association of one gene (or trait) with each variant. Effects count the ALT allele.
-ASSOCIATION_SCHEMA = {
-    "gene_id": pl.String,
-    "variant_id": pl.String,
-    "chrom": pl.String,
-    "pos": pl.Int64,
-    "ref": pl.String,
-    "alt": pl.String,
-    "af": pl.Float64,
-    "slope": pl.Float64,
-    "slope_se": pl.Float64,
-    "tstat": pl.Float64,
-    "pval": pl.Float64,
-}
-
 #: One held-out prediction: of `method`, for one person and gene, made when the person was in outer fold `fold`.
 PREDICTION_SCHEMA = {
     "gene_id": pl.String,

@@ -32,6 +32,7 @@ from genopred.io.snptable import SnpTable, TableSpec, read_snps
 from genopred.pipelines.inputs import open_genotypes
 from genopred.pipelines.overlap_tables import joined, with_alleles, with_dosage
 from genopred.pipelines.run import Progress, Run, say
+from genopred.report.locus import GeneTrack
 from genopred.report.pages import overlap as page
 from genopred.settings import Overlap
 from genopred.settings.overlap import NamedFile
@@ -288,9 +289,7 @@ def _write(
     curves = [_curve_table(c) for c in comparisons]
     files = job.save(overlap=results, snps=pl.concat(snps, how="diagonal"), curves=pl.concat(curves))
     job.matched(report)
-    genes = exons = None
-    if settings.gtf is not None:
-        genes, exons = read_gtf(settings.gtf), read_exons(settings.gtf)
+    genes = None if settings.gtf is None else GeneTrack(read_gtf(settings.gtf), read_exons(settings.gtf))
     info = {
         "command": settings.command,
         "seed": settings.seed,
@@ -303,7 +302,7 @@ def _write(
     pairs = [
         page.Pair(c.a, c.b, c.snps, table, c.rankings.dosage, _recall(c), name) for c, table in zip(comparisons, curves)
     ]
-    drawing = page.Drawing(settings.k, settings.figures, genes, exons)
+    drawing = page.Drawing(settings.k, settings.figures, genes)
     about: dict[str, Any] = {"report": report, "nulls": NULLS, "title": "genopred overlap", "info": info}
     return [*files, job.path("matched.tsv"), *page.write(settings.out, results, pairs, drawing, **about)]
 

@@ -93,7 +93,7 @@ def all_figures() -> tuple[tuple, ...]:
     pos = np.sort(rng.integers(41_000_000, 41_900_000, n))
     ids = [f"rs{i + 1_000_000}" for i in range(n)]
     p, effect = rng.exponential(3, n), rng.exponential(1, n)
-    tops = (effect > np.sort(effect)[-12], p > np.sort(p)[-12])
+    tops = (("top 50 of enformer-small", effect > np.sort(effect)[-12]), ("top 50 of eQTL", p > np.sort(p)[-12]))
     genes = pl.DataFrame(
         {
             "gene_id": [f"ENSG{i:011d}.1" for i in range(9)],
@@ -103,9 +103,7 @@ def all_figures() -> tuple[tuple, ...]:
             "strand": ["+", "-", "+"] * 3,
         }
     )
-    common = {"ids": ids, "chrom": "22", "genes": genes, "ylabel": "\N{MINUS SIGN}log10 p"}
-    long = "SNPs of a long name " * 3
-    names = ("top 50 of enformer-small", "top 50 of eQTL")
+    common = {"ids": ids, "chrom": "22", "genes": locus.GeneTrack(genes), "ylabel": "\N{MINUS SIGN}log10 p"}
     tracks = pl.DataFrame(
         [(f"{cell} {what} {strand}", what, cell, strand) for what in ("accessibility", "initiation")
          for cell in ("GM12878", "K562", "MCF7") for strand in ("+", "-")],
@@ -128,8 +126,8 @@ def all_figures() -> tuple[tuple, ...]:
     )
     kinds = {
         "locus": partial(locus.locus_plot, pos, p, ld=rng.random(n), **common),
-        "sets": partial(locus.locus_plot, pos, p, sets=tops, set_names=names, title=long, **common),
-        "effect": partial(locus.effect_against_p, effect, p, ids=ids, sets=tops, set_names=names),
+        "sets": partial(locus.locus_plot, pos, p, sets=tops, **common),
+        "effect": partial(locus.effect_against_p, effect, p, ids=ids, sets=tops),
         "curve": partial(locus.overlap_figure, k, k**2 / n, nulls, marks=(50,), total=n),
         "founding": partial(locus.founding_panels, pos, p, effect, effect + p, ids=ids, k=12, chrom="22"),
         "precision": partial(locus.precision_recall_figure, [0.1, 1.0], [1.0, 0.5], 0.1, name="credible sets"),
@@ -140,7 +138,7 @@ def all_figures() -> tuple[tuple, ...]:
         "density": partial(figures_tracks.predicted_density, measured, predicted, tracks),
         "browser": partial(
             figures_tracks.track_browser, measured, predicted, tracks, chrom="chr22", start=41_000_000, bin_size=128,
-            genes=genes,
+            genes=locus.GeneTrack(genes),
         ),
         "training": partial(figures_training.training_curves, history),
         "spreads": partial(figures.spreads, values, "GM12878 accessibility, percent"),

@@ -14,8 +14,9 @@ from test_io_vcf import write
 
 from genopred.errors import FormatError, GenopredError
 from genopred.io.example import load_example
-from genopred.io.pgen import read_pgen, read_psam, read_pvar, stored_bytes
+from genopred.io.pgen import _pvar, read_pgen, read_psam, stored_bytes
 from genopred.io.text import bounded
+from genopred.io.variants import named
 from genopred.io.vcf import read_vcf
 from genopred.types import Interval
 
@@ -88,12 +89,12 @@ def test_psam_and_pvar_layouts(tmp_path):
         read_psam(psam)
     pvar = tmp_path / "x.pvar"
     pvar.write_text("22\trs1\t0\t10\tG\tA\n")
-    assert read_pvar(pvar).rows() == [("22", 10, "rs1", "A", "G")]
+    assert named(_pvar(pvar)[0]).rows() == [("22", 10, "rs1", "A", "G")]
     pvar.write_text("##x\n#CHROM\tPOS\tID\tREF\n22\t1\t.\tA\n")
     with pytest.raises(FormatError, match="line 2: no column ALT"):
-        read_pvar(pvar)
+        _pvar(pvar)
     pvar.write_text("#CHROM\tPOS\tID\tREF\tALT\n22\t1\t.\tA\tG\n")
-    assert read_pvar(pvar)["id"].to_list() == ["22:1:A:G"]
+    assert named(_pvar(pvar)[0])["id"].to_list() == ["22:1:A:G"]
 
 
 def test_missing_file_and_option(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
-import shutil
 import subprocess
 import venv
 from pathlib import Path
@@ -15,9 +14,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plink_data import write_plink
 
 from genopred.errors import FormatError, GenopredError
-from genopred.io.plink import read_bim, read_fam, read_plink, write_plink
+from genopred.io.plink import read_bim, read_fam, read_plink
 from genopred.types import VARIANT_SCHEMA, Interval
 
 TINY = Path(__file__).parent / "data" / "tiny"
@@ -109,25 +109,6 @@ def test_written_is_read(tmp_path_factory, data):
     np.testing.assert_array_equal(back.dosage(), dosage)
     assert back.samples.tolist() == names and back.variants.equals(table(m))
     assert sorted(path.name for path in prefix.parent.iterdir()) == ["x.bed", "x.bim", "x.fam"]
-
-
-def test_only_whole_genotypes_are_written(tmp_path):
-    with pytest.raises(GenopredError, match="1 dosages are not 0, 1, 2 or NaN"):
-        write_plink(tmp_path / "x", [[0.5, 1]], ["a"], table(2))
-    with pytest.raises(GenopredError, match=r"shape \(1, 1\)"):
-        write_plink(tmp_path / "x", [[1]], ["a", "b"], table(2))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(shutil.which("plink1.9") is None, reason="plink1.9 is not installed")
-def test_plink_reads_what_we_write(tmp_path):
-    dosage = np.array([[0, 1, 2], [2, np.nan, 1], [1, 1, 0]], dtype=np.float32)
-    write_plink(tmp_path / "x", dosage, ["a", "b", "c"], table(3))
-    command = ["plink1.9", "--bfile", "x", "--keep-allele-order", "--recode", "A", "--out", "y", "--allow-no-sex"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    lines = [line.split() for line in (tmp_path / "y.raw").read_text().splitlines()]
-    assert lines[0][6:] == ["rs0_G", "rs1_G", "rs2_G"]
-    assert [line[6:] for line in lines[1:]] == [["0", "1", "2"], ["2", "NA", "1"], ["1", "1", "0"]]
 
 
 def test_blanks_tabs_and_missing_alleles(tmp_path):

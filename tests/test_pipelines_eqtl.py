@@ -250,7 +250,8 @@ def test_genes_with_nothing_to_test_are_counted(full, tmp_path):
 
 
 def test_plink_and_vcf_give_the_same(full, tmp_path):
-    from genopred.io.plink import write_plink
+    from plink_data import write_plink
+
     from genopred.io.vcf import read_vcf
 
     genotypes = read_vcf(GOLDEN / "tiny.vcf.gz")

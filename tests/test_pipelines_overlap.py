@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 from overlap_data import MODEL, write
+from plink_data import write_plink
 
 from genopred.errors import GenopredError
-from genopred.io.plink import write_plink
 from genopred.pipelines import overlap
 from genopred.settings import Overlap
 from genopred.settings.overlap import NamedFile

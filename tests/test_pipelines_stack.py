@@ -17,13 +17,13 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import resize_disk
+from plink_data import write_plink
 from sklearn.metrics import r2_score
 
 from genopred.cli import main
 from genopred.errors import GenopredError
 from genopred.io.example import load_example
 from genopred.io.features import write_features, write_manifest
-from genopred.io.plink import write_plink
 from genopred.learning import stack as pooled
 from genopred.learning.learners import DEFAULT_LEARNERS
 from genopred.learning.stack import METAS, MIN_GENES_POOLED

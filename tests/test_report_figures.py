@@ -24,12 +24,13 @@ def data():
 def drawn(data):
     predictions, scores, summary = data
     beside = figures.beside(summary["method"].to_list(), "stack-xgboost")
+    gene, r2 = figures.best_genes(scores, "stack-xgboost", 1)[0]
     return {
         "means": figures.method_means(summary),
         "means_narrow": figures.method_means(summary, width=340),
         "bars": figures.gene_bars(scores, beside),
         "bars_narrow": figures.gene_bars(scores, beside, max_genes=4, width=340, horizontal=True),
-        "scatter": figures.predicted_scatters(predictions, scores, "stack-xgboost", n_genes=4),
+        "scatter": figures.predicted_scatter(predictions, gene, "stack-xgboost", r2),
         "against": figures.r2_against_r2(scores, "elastic-net", "stack-xgboost"),
     }
 

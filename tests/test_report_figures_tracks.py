@@ -11,6 +11,7 @@ import pytest
 from genopred.errors import GenopredError
 from genopred.report import figures_tracks as draw
 from genopred.report.figures import COLOURS, save_figure, to_svg
+from genopred.report.locus import GeneTrack
 
 RNG = np.random.default_rng(1)
 N = 400
@@ -63,9 +64,8 @@ def test_density_of_tracks_without_any_signal():
 
 @pytest.mark.parametrize("width", [1000, 340])
 def test_browser_has_two_lanes_each_and_strands_mirrored(width):
-    figure = draw.track_browser(
-        MEASURED, PREDICTED, TRACKS, chrom="chr22", start=1_000_000, bin_size=128, genes=GENES, exons=EXONS, width=width
-    )
+    where = {"chrom": "chr22", "start": 1_000_000, "bin_size": 128}
+    figure = draw.track_browser(MEASURED, PREDICTED, TRACKS, **where, genes=GeneTrack(GENES, EXONS), width=width)
     *lanes, genes = figure.axes
     assert len(lanes) == 6
     labels = [ax.get_ylabel().replace("\n", ", ") + ax.get_title(loc="left") for ax in lanes[::2]]

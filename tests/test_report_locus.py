@@ -19,6 +19,7 @@ P = RNG.exponential(0.6, M)
 EFFECT = RNG.exponential(1, M)
 IDS = [f"rs{i}" for i in range(M)]
 TOPS = (np.argsort(np.argsort(-EFFECT)) < 20, np.argsort(np.argsort(-P)) < 20)
+TWO = (("top a", TOPS[0]), ("top b", TOPS[1]))
 GENES = pl.DataFrame(
     {
         "gene_id": ["ENSG1", "ENSG2", "ENSG3"],
@@ -40,10 +41,8 @@ def points(ax) -> int:
 @pytest.mark.parametrize("width", [1000, 340])
 @pytest.mark.parametrize("how", ["ld", "sets", "plain"])
 def test_locus_plot_shows_each_snp_once(width, how):
-    more = {"ld": {"ld": RNG.random(M)}, "sets": {"sets": TOPS}, "plain": {}}[how]
-    figure = draw.locus_plot(
-        POS, P, ids=IDS, genes=GENES, exons=EXONS, chrom="22", width=width, recombination=(POS, P), **more
-    )
+    more = {"ld": {"ld": RNG.random(M)}, "sets": {"sets": TWO}, "plain": {}}[how]
+    figure = draw.locus_plot(POS, P, ids=IDS, genes=draw.GeneTrack(GENES, EXONS), chrom="22", width=width, **more)
     ax, track = figure.axes[:2]
     assert points(ax) == M
     assert {text.get_text().strip("→← ") for text in track.texts} == {"ALPHA", "BETA", "GAMMA"}
@@ -51,12 +50,12 @@ def test_locus_plot_shows_each_snp_once(width, how):
     lead = next(line for line in ax.lines if line.get_marker() == "D")
     assert lead.get_xdata()[0] == POS[np.argmax(P)]
     svg = to_svg(figure, title="locus")
-    assert f"<title>{IDS[int(np.argmax(P))]}: " in svg and "chromosome 22" in svg and "cM/Mb" in svg
+    assert f"<title>{IDS[int(np.argmax(P))]}: " in svg and "chromosome 22" in svg
     assert "<title>ALPHA (ENSG1), +: 20,100,000 to 20,160,000</title>" in svg
 
 
 def test_genes_that_would_collide_get_lanes_of_their_own():
-    rows = draw._gene_rows(GENES, (20_000_000, 21_000_000), 1000)
+    rows = draw.GeneTrack(GENES).rows((20_000_000, 21_000_000), 1000)
     lanes = {name: lane for _, name, *_, lane in rows}
     assert lanes["ALPHA"] != lanes["BETA"] and lanes["GAMMA"] == 0
 
@@ -68,7 +67,7 @@ def test_ld_bins_hold_all_values():
 
 
 def test_effect_against_p_says_both_numbers_on_hover():
-    figure = draw.effect_against_p(EFFECT, P, ids=IDS, sets=TOPS, set_names=("top a", "top b"))
+    figure = draw.effect_against_p(EFFECT, P, ids=IDS, sets=TWO)
     assert points(figure.axes[0]) == M
     best = int(np.argmax(P))
     assert re.search(rf"<title>{IDS[best]}: effect [\d.]+, p [\d.e−]+</title>", to_svg(figure, title="x"))

@@ -103,7 +103,7 @@ def test_what_is_no_model_is_said_at_once(monkeypatch, tmp_path):
         load_model("twins")
     with pytest.raises(ModelError, match="could not be loaded.*no_such_module_anywhere"):
         load_model("absent")
-    with pytest.raises(ModelError, match="no model 'xpreso'.*Did you mean xpresso.*genopred.models"):
+    with pytest.raises(ModelError, match="no model 'xpreso'.*Did you mean 'xpresso'.*genopred.models"):
         load_model("xpreso:file.h5")
     with pytest.raises(ModelError, match="needs its weights"):
         load_model("xpresso")

@@ -118,6 +118,7 @@ def _shrinkage(z2, log_prior, alpha):  # type: ignore[no-untyped-def]  # noqa: C
     return best_w, 0.5 * math.log(1.0 - best_w) + peak + math.log(total)
 
 
+# Over 80 lines: one iteration whose dozen arrays are updated together; in parts they would all be handed on.
 def susie(
     x: ArrayLike,
     y: ArrayLike,

@@ -207,18 +207,11 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         return self
 
     def fit_oof(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike) -> Floats:
-        """`oof_predict` and `fit` with the same folds, in little more than the time of one."""
-        people = self._people(X, y, np.asarray(folds))
-        cache: dict[frozenset[int], Any] = {}
-        out = self._out_of_fold(people, cache)
-        self._finish(people, cache)
-        return out
-
-    def oof_predict(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike) -> Floats:
-        """Predictions of each person by a model that was fitted, tuned and calibrated on the other folds.
+        """`fit` with these folds, and predictions of each person by a model fitted, tuned and calibrated on the others.
 
         Those in fold k are predicted by weights from all other folds; thresholds and slope come from scores of fold
-        l by weights from all but k and l. Weights without {k, l} serve both, so K folds need K (K + 1) / 2 models.
+        l by weights from all but k and l. Weights without {k, l} serve both, so K folds need K (K + 1) / 2 models,
+        and the fit little more.
 
         Parameters
         ----------
@@ -231,7 +224,11 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         -------
         array, shape (N,)
         """
-        return self._out_of_fold(self._people(X, y, np.asarray(folds)), {})
+        people = self._people(X, y, np.asarray(folds))
+        cache: dict[frozenset[int], Any] = {}
+        out = self._out_of_fold(people, cache)
+        self._finish(people, cache)
+        return out
 
     def predict(self, X: ArrayLike) -> Floats:
         """Predicted phenotype (N,) of dosages `X` (N, M); missing ones count as the training people's mean."""
@@ -258,7 +255,7 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
 
     def _out_of_fold(self, people: _People, cache: dict[frozenset[int], Any]) -> Floats:
         if people.folds < 3:
-            raise GenopredError(f"oof_predict: folds have {people.folds} labels; at least 3 are needed.")
+            raise GenopredError(f"fit_oof: folds have {people.folds} labels; at least 3 are needed.")
         out = np.empty(len(people.y))
         for fold in range(people.folds):
             outside = frozenset([fold])

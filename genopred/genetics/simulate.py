@@ -222,6 +222,7 @@ def simulate_gene(
     return total - total.mean(), effects, float(np.var(value) / np.var(total))
 
 
+# Twelve parameters: what may be chosen of a cohort, each with a default; users call it by these names.
 def simulate_cohort(
     n_samples: int = 400,
     n_genes: int = 20,

@@ -143,27 +143,6 @@ def read_symbols(path: PathLike) -> dict[str, str]:
     return {gene: name for gene, name in found.items() if times[name] == 1}
 
 
-def exon_lengths(exons: pl.DataFrame) -> pl.DataFrame:
-    """Bases covered by any exon of each gene (`gene_id`, `length`), as TPM and FPKM need.
-
-    Overlapping exons of different transcripts count once.
-
-    Examples
-    --------
-    >>> exons = pl.DataFrame({"gene_id": ["a", "a"], "start": [1, 5], "end": [10, 12]})
-    >>> exon_lengths(exons).rows()
-    [('a', 12)]
-    """
-    ends = pl.col("end").cum_max().shift(1, fill_value=0).over("gene_id")
-    new = exons.sort("gene_id", "start").with_columns(covered=ends)
-    begin = pl.max_horizontal(pl.col("start"), pl.col("covered") + 1)
-    return (
-        new.with_columns(length=pl.max_horizontal(pl.col("end") - begin + 1, pl.lit(0)))
-        .group_by("gene_id", maintain_order=True)
-        .agg(pl.col("length").sum())
-    )
-
-
 def _finish(table: pl.DataFrame, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
     plain = {name: plain_gene(name) for name in table["gene_id"].unique().drop_nulls().to_list()}
     tss = pl.when(pl.col("strand") == "-").then(pl.col("end")).otherwise(pl.col("start"))

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, examples, repeated, shortened
-from genopred.files import write_text
 from genopred.io.text import PathLike, decode, find_separator, name_array, read_bytes, read_table, to_numbers
 from genopred.types import Covariates, Note
 
@@ -125,11 +124,3 @@ def _finish(values: np.ndarray, samples: list[str], names: list[str], path: Path
     notes: tuple[Note, ...] = (("note", f"covariates read in layout {layout}", len(names), ""),)
     values = np.ascontiguousarray(values, dtype=np.float64)
     return Covariates(values, name_array(samples, path), tuple(names), str(path), notes)
-
-
-def write_covariates(path: PathLike, covariates: Covariates) -> None:
-    """Write covariates as QTLtools and tensorQTL read them: a covariate a row, tab separated."""
-    table = pl.DataFrame({"id": list(covariates.names)}).hstack(
-        pl.DataFrame(covariates.values.T, schema=covariates.samples.tolist(), orient="row")
-    )
-    write_text(path, table.write_csv(separator="\t"))

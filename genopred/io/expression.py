@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import FormatError, examples, repeated, shortened
-from genopred.files import write_text
 from genopred.io.text import PathLike, after_comments, decode, name_array, read_bytes, read_table, to_numbers
 from genopred.types import GENE_SCHEMA, Expression, Note, plain_gene
 
@@ -152,18 +151,3 @@ def _tss(start: np.ndarray, end: np.ndarray, strand: pl.Series, gene: pl.Series)
         if mask.any():
             notes.append(("note", reason, int(mask.sum()), examples(gene.filter(pl.Series(mask)).to_list())))
     return tss, tuple(notes)
-
-
-def write_expression(path: PathLike, expression: Expression) -> None:
-    """Write an expression BED: four leading columns, or QTLtools' six where a strand is known; gzipped for `.gz`.
-
-    Values have the digits that bring the same number back.
-    """
-    genes = expression.genes
-    lead = {"#chr": genes["chrom"], "start": genes["tss"] - 1, "end": genes["tss"], "gene_id": genes["gene_id"]}
-    if genes["strand"].is_in(["+", "-"]).any():
-        lead |= {"group": genes["gene_id"], "strand": genes["strand"]}
-    names = expression.samples.tolist()
-    table = pl.DataFrame(lead).hstack(pl.DataFrame(expression.values.T, schema=names, orient="row"))
-    order = genes.with_row_index().sort("chrom", "tss", maintain_order=True)["index"]
-    write_text(path, table[order].write_csv(separator="\t"))

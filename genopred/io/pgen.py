@@ -117,11 +117,6 @@ def read_psam(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
     return sample_names(fid, iid, path, ids=ids, first_row=first_row)
 
 
-def read_pvar(path: PathLike) -> pl.DataFrame:
-    """Variants of a .pvar (or of a .bim under that name), columns of `VARIANT_SCHEMA`; `alt` may be a list."""
-    return named(_pvar(path)[0])
-
-
 def _pvar(path: PathLike) -> tuple[pl.DataFrame, str | None]:
     """The table as it is written, and the build that its header tells."""
     data = _decompress(path)

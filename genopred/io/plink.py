@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from genopred.errors import FormatError, GenopredError, examples
-from genopred.files import write_files
+from genopred.errors import FormatError, GenopredError, examples, repeated
 from genopred.io.text import PathLike, name_array, read_bytes, read_table, regular, to_numbers
 from genopred.io.variants import screened
 from genopred.types import VARIANT_SCHEMA, Genotypes
@@ -136,7 +134,7 @@ def sample_names(
         seen[pair] = number
     if ids == "fid_iid":
         return name_array([f"{a}_{b}" for a, b in zip(fid, iid)], path)
-    twice = [name for name, n in Counter(iid).items() if n > 1]
+    twice = repeated(iid)
     if twice:
         raise FormatError(
             f"{path}: {len(twice)} IIDs occur in more than one family ({examples(twice)}), so an IID does not name one "
@@ -238,65 +236,3 @@ def _import_pandas_plink() -> Any:
             "of its own (it pins numpy<2 and pandas<3), or keep the default engine, bed-reader."
         ) from None
     return read_plink1_bin
-
-
-def write_plink(
-    prefix: PathLike,
-    dosage: ArrayLike,
-    samples: Sequence[str],
-    variants: pl.DataFrame,
-    *,
-    fid: Sequence[str] | None = None,
-) -> None:
-    """Write a small PLINK 1 fileset; the three files appear whole or not at all.
-
-    Parameters
-    ----------
-    prefix : str
-        Name without extension.
-    dosage : array, shape (N, M)
-        Copies of ALT: 0, 1, 2, or NaN where missing. ALT becomes the .bim's allele 1.
-    samples : list of str
-    variants : polars.DataFrame
-        Columns of `VARIANT_SCHEMA`.
-    fid : list of str, optional
-        Family ids; 0 for everybody without it.
-
-    Raises
-    ------
-    GenopredError
-        If a dosage is not 0, 1, 2 or NaN: a .bed holds whole genotypes only.
-    """
-    from bed_reader import to_bed
-
-    values = np.asarray(dosage, dtype=np.float32)
-    if values.shape != (len(samples), variants.height):
-        raise GenopredError(
-            f"dosage has shape {values.shape}; samples and variants say {(len(samples), variants.height)}."
-        )
-    missing = np.isnan(values)
-    whole = np.isin(values, (0, 1, 2)) | missing
-    if not whole.all():
-        raise GenopredError(f"{int((~whole).sum())} dosages are not 0, 1, 2 or NaN; a .bed holds whole genotypes only.")
-    calls = np.where(missing, -127, values).astype(np.int8)
-    families = ["0"] * len(samples) if fid is None else list(fid)
-    fam = "".join(f"{a}\t{b}\t0\t0\t0\t-9\n" for a, b in zip(families, samples))
-    alleles = variants.select(pl.col("ref", "alt").replace(".", "0"))
-    bim = "".join(
-        f"{c}\t{i}\t0\t{p}\t{a}\t{r}\n"
-        for c, i, p, a, r in zip(variants["chrom"], variants["id"], variants["pos"], alleles["alt"], alleles["ref"])
-    )
-
-    def write_bed(path: Path) -> None:
-        # to_bed writes its own .fam and .bim beside; they go where nobody looks and ours are kept.
-        if min(calls.shape) == 0:
-            path.write_bytes(_MAGIC + b"\x01")
-            return
-        spare = path.with_name(path.name + ".spare")
-        try:
-            to_bed(path, calls, fam_filepath=spare, bim_filepath=f"{spare}2", num_threads=1)
-        finally:
-            spare.unlink(missing_ok=True)
-            Path(f"{spare}2").unlink(missing_ok=True)
-
-    write_files({f"{prefix}.bed": write_bed, f"{prefix}.bim": bim, f"{prefix}.fam": fam})

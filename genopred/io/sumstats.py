@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from genopred.errors import FormatError, GenopredError, examples
-from genopred.files import write_text
+from genopred.errors import FormatError, examples
 from genopred.io.scores import build_name
 from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
 
@@ -179,46 +177,3 @@ def _refuse(table: pl.DataFrame, bad: pl.Expr, path: PathLike, what: str, name: 
     if rows.height:
         shown = examples([f"line {line}: {value:g}" for line, value in zip(rows["line"], rows[name])])
         raise FormatError(f"{path}: {rows.height} rows have a {what} that is not {needed} ({shown}).")
-
-
-def write_sumstats(path: PathLike, table: pl.DataFrame, style: str = "gwas-ssf") -> None:
-    """Write summary statistics, tab separated, gzipped where the name ends in `.gz`.
-
-    Parameters
-    ----------
-    path : str
-    table : polars.DataFrame
-        Columns of `SUMSTATS_SCHEMA`; all-null columns are left out where the style allows.
-    style : {"gwas-ssf", "plink2"}
-    """
-    optional = {"gwas-ssf": {"n": "n", "id": "rsid"}, "plink2": {"n": "OBS_CT", "af": "A1_FREQ"}}
-    if style == "gwas-ssf":
-        names = {
-            "chrom": "chromosome",
-            "pos": "base_pair_location",
-            "alt": "effect_allele",
-            "ref": "other_allele",
-            "beta": "beta",
-            "se": "standard_error",
-            "af": "effect_allele_frequency",
-            "pval": "p_value",
-            "id": "rsid",
-            "n": "n",
-        }
-    elif style == "plink2":
-        names = {"chrom": "#CHROM", "pos": "POS", "id": "ID", "ref": "REF", "alt": "ALT", "af": "A1_FREQ"}
-        names |= {"test": "TEST", "n": "OBS_CT", "beta": "BETA", "se": "SE", "pval": "P"}
-        table = table.with_columns(test=pl.lit("ADD"))
-    else:
-        raise GenopredError(f"style {style!r} is unknown; choose 'gwas-ssf' or 'plink2'.")
-    table = table.with_columns(pl.col("n").cast(pl.Int64, strict=False)) if _whole(table["n"]) else table
-    kept = {a: b for a, b in names.items() if not (a in optional[style] and table[a].null_count() == table.height)}
-    out = table.select(pl.col(a).alias(b) for a, b in kept.items())
-    if style == "plink2":
-        out = out.insert_column(out.columns.index("ALT") + 1, out["ALT"].alias("A1"))
-    write_text(path, out.write_csv(separator="\t", null_value="NA" if style == "plink2" else "#NA"))
-
-
-def _whole(values: pl.Series) -> bool:
-    known = values.drop_nulls().to_numpy()
-    return bool(np.all(known == np.floor(known)))

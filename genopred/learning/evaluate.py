@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
 from genopred.errors import GenopredError, ModelError, examples
+from genopred.genetics.correlation import pearson
 from genopred.genetics.transform import Residualiser, inverse_normal, known_means
 from genopred.learning.elasticnet import assign_folds
 from genopred.learning.learners import GeneContext, Learner
@@ -380,7 +381,11 @@ def scores(
         r2 = 1.0 - float(error @ error) / sst if sst > 0 else 0.0
         boot = 1.0 - (weights @ error**2) / np.maximum(sst_boot, 1e-12)
         low, high = np.quantile(boot, [0.025, 0.975]) if resamples else (np.nan, np.nan)
-        r = correlation(observed, values)
+        # what does not vary is not correlated with anything
+        r, rho = (
+            float(pearson(a, b, constant=0.0, least=1e-12))
+            for a, b in ((observed, values), (rankdata(observed), rankdata(values)))
+        )
         rows.append(
             (
                 gene_id,
@@ -390,7 +395,7 @@ def scores(
                 float(low),
                 float(high),
                 r,
-                correlation(rankdata(observed), rankdata(values)),
+                rho,
                 float(np.sign(r) * r * r),
                 float((error**2).mean()),
                 float(np.abs(error).mean()),
@@ -459,13 +464,6 @@ def add_fdr(table: pl.DataFrame) -> pl.DataFrame:
         for part in table.partition_by("method", maintain_order=True)
     ]
     return pl.concat(parts) if parts else table.with_columns(pl.lit(None, pl.Float64).alias("qval"))
-
-
-def correlation(a: Array, b: Array) -> float:
-    """Pearson correlation; 0 where one side does not vary."""
-    a, b = a - a.mean(), b - b.mean()
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size > 1e-12 else 0.0
 
 
 def correlation_pvalue(r: ArrayLike, n: ArrayLike) -> Array:

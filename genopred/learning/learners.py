@@ -125,7 +125,7 @@ def register(learner: Learner) -> Learner:
     >>> from sklearn.linear_model import HuberRegressor
     >>> register(Learner("huber", lambda gene: HuberRegressor(), "Huber regression", calibrate=True)).name
     'huber'
-    >>> unregister("huber")
+    >>> del _REGISTRY["huber"]
     """
     if learner.name in _REGISTRY:
         raise ModelError(f"learner '{learner.name}' is already registered; choose another name.")
@@ -133,11 +133,6 @@ def register(learner: Learner) -> Learner:
         raise ModelError(f"learner name '{learner.name}': use letters, digits, '-' and '_' only.")
     _REGISTRY[learner.name] = learner
     return learner
-
-
-def unregister(name: str) -> None:
-    """Forget a learner."""
-    _REGISTRY.pop(find(name).name)
 
 
 def names() -> tuple[str, ...]:

@@ -7,7 +7,6 @@ smaller than `SMALL`; a page draws a figure anew for narrow screens rather than 
 from __future__ import annotations
 
 import io
-import math
 import os
 import re
 import textwrap
@@ -382,32 +381,26 @@ def predicted_scatter(
     GenopredError
         If there is no prediction of this gene by this method.
     """
+    of = predictions.filter((pl.col("gene_id") == gene_id) & (pl.col("method") == method))
+    if of.height == 0:
+        raise GenopredError(f"predictions: none of gene {gene_id!r} by method {method!r}.")
+    x, y = of["predicted"].to_numpy(), of["observed"].to_numpy()
     with _style():
         figure = _figure(width, width * 0.94)
-        _scatter(figure.subplots(), predictions, gene_id, method, r2, names)
-    return figure
-
-
-def predicted_scatters(
-    predictions: pl.DataFrame,
-    scores: pl.DataFrame,
-    method: str,
-    *,
-    n_genes: int = 6,
-    width: float = 960,
-    names: GeneNames = NO_NAMES,
-) -> Figure:
-    """Small multiples of `predicted_scatter` for the genes that the method predicts best."""
-    genes = best_genes(scores, method, n_genes)
-    columns = min(3, len(genes))
-    rows = math.ceil(len(genes) / columns)
-    with _style():
-        figure = _figure(width, rows * width / columns * 0.94)
-        grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-        for ax, (gene, r2) in zip(grid, genes):
-            _scatter(ax, predictions, gene, method, r2, names)
-        for ax in grid[len(genes) :]:
-            ax.set_visible(False)
+        ax = figure.subplots()
+        ax.scatter(x, y, s=16, color=COLOURS["main"], alpha=0.55, linewidths=0, zorder=2)
+        low, high = min(x.min(), y.min()), max(x.max(), y.max())
+        ax.axline((0, 0), slope=1, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        # Predictions shrink towards the mean, so each axis has its own range; the line says where both are equal.
+        pad = 0.06 * (x.max() - x.min() or high - low or 1.0)
+        ax.set_xlim(x.min() - pad, x.max() + pad)
+        pad = 0.06 * (y.max() - y.min() or 1.0)
+        ax.set_ylim(y.min() - pad, y.max() + pad)
+        ax.set_xlabel("predicted")
+        ax.set_ylabel("measured")
+        ax.locator_params(nbins=5)
+        tail = "" if r2 is None else f"  R² {number(r2, 3)}"
+        ax.set_title(f"{_label(gene_id, names)}{tail}", fontsize=11.5)
     return figure
 
 
@@ -418,28 +411,6 @@ def best_genes(scores: pl.DataFrame, method: str, n: int) -> list[tuple[str, flo
         raise GenopredError(f"scores: none of method {method!r}; there are {_listed(scores)}.")
     top = of.sort("r2", "gene_id", descending=[True, False]).head(n)
     return list(zip(top["gene_id"].to_list(), top["r2"].to_list()))
-
-
-def _scatter(
-    ax: Axes, predictions: pl.DataFrame, gene_id: str, method: str, r2: float | None, names: GeneNames
-) -> None:
-    of = predictions.filter((pl.col("gene_id") == gene_id) & (pl.col("method") == method))
-    if of.height == 0:
-        raise GenopredError(f"predictions: none of gene {gene_id!r} by method {method!r}.")
-    x, y = of["predicted"].to_numpy(), of["observed"].to_numpy()
-    ax.scatter(x, y, s=16, color=COLOURS["main"], alpha=0.55, linewidths=0, zorder=2)
-    low, high = min(x.min(), y.min()), max(x.max(), y.max())
-    ax.axline((0, 0), slope=1, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    # Predictions shrink towards the mean, so each axis has its own range; the line says where both are equal.
-    pad = 0.06 * (x.max() - x.min() or high - low or 1.0)
-    ax.set_xlim(x.min() - pad, x.max() + pad)
-    pad = 0.06 * (y.max() - y.min() or 1.0)
-    ax.set_ylim(y.min() - pad, y.max() + pad)
-    ax.set_xlabel("predicted")
-    ax.set_ylabel("measured")
-    ax.locator_params(nbins=5)
-    tail = "" if r2 is None else f"  R² {number(r2, 3)}"
-    ax.set_title(f"{_label(gene_id, names)}{tail}", fontsize=11.5)
 
 
 def r2_against_r2(

@@ -11,8 +11,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
+from genopred.genetics.correlation import pearson
 from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip, _wrapped
-from genopred.report.locus import _draw_genes, _gene_rows, _megabases
+from genopred.report.locus import GeneTrack, _megabases
 from genopred.report.tables import interval, number
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def predicted_density(
             )
             ax.plot([0, top], [0, top], color=COLOURS["soft"], linewidth=1, linestyle="--", zorder=3)
             strands = " (both strands)" if len(which) > 1 and not narrow else ""
-            r = _correlation(a, b)
+            r = float(pearson(a, b))
             ax.text(0.04, 0.96, f"r = {number(r, 2)}", transform=ax.transAxes, ha="left", va="top", zorder=4)
             title = _wrapped(f"{cell}, {assay}{strands}", side + 30)
             ax.set_title(title, fontsize=SMALL if narrow else 12)
@@ -134,8 +135,7 @@ def track_browser(
     chrom: str,
     start: int,
     bin_size: int,
-    genes: pl.DataFrame | None = None,
-    exons: pl.DataFrame | None = None,
+    genes: GeneTrack | None = None,
     width: float = 1000,
 ) -> Figure:
     """Measured and predicted tracks along a stretch of a chromosome, with the genes under them.
@@ -154,10 +154,8 @@ def track_browser(
         Of the first bin, 0-based.
     bin_size : int
         In bp.
-    genes : polars.DataFrame, optional
-        `gene_id`, `gene_name`, `start`, `end`, `strand` (`genopred.io.annotation.read_gtf`), of this chromosome.
-    exons : polars.DataFrame, optional
-        `gene_id`, `start`, `end` of the same genes.
+    genes : GeneTrack, optional
+        Of this chromosome.
     width : float
         In pixels.
 
@@ -179,7 +177,7 @@ def track_browser(
     span = (float(edges[0]), float(edges[-1]))
     strands = tracks["strand"].to_list()
     groups = _groups(tracks)
-    gene_rows = _gene_rows(genes, span, width) if genes is not None else []
+    gene_rows = genes.rows(span, width) if genes is not None else []
     gene_lanes = 1 + max((row[-1] for row in gene_rows), default=-1)
     heights: list[float] = []
     for _, _, which in groups:
@@ -209,8 +207,8 @@ def track_browser(
                     # left of the numbers, which take so many pixels at any width
                     ax.yaxis.set_label_coords(-_NUMBERS / (width - 150), -0.05)
         below = figure.add_subplot(grid[len(heights) - 1], sharex=shared)
-        if gene_rows:
-            _draw_genes(below, gene_rows, exons, gene_lanes)
+        if genes is not None and gene_rows:
+            genes.draw(below, gene_rows, gene_lanes)
         else:
             below.set_yticks([])
             below.spines["left"].set_visible(False)
@@ -308,12 +306,6 @@ def _groups(tracks: pl.DataFrame) -> list[tuple[str, str, list[int]]]:
         found.setdefault((row["assay"], row["cell"]), []).append(i)
     assays = list(dict.fromkeys(assay for assay, _ in found))
     return [(assay, cell, which) for a in assays for (assay, cell), which in found.items() if assay == a]
-
-
-def _correlation(a: Floats, b: Floats) -> float:
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return math.nan
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _pooled(values: Floats, fold: int) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip, _wrapped
+from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip
 from genopred.report.tables import number, p_value
+from genopred.types import plain_chrom
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,11 +26,91 @@ LD_BINS = ((0.2, "baseline"), (0.4, "learner"), (0.6, "main"), (0.8, "pt"), (1.0
 #: Membership: neither, first, second, both.
 SET_ROLES = ("baseline", "learner", "pt", "worse")
 
+#: Two sets of SNPs: of each its name and who is in it, an array of bool, shape (M,).
+TwoSets = tuple[tuple[str, ArrayLike], tuple[str, ArrayLike]]
+
 #: Pixels between a panel and its title, for a legend of two lines that covers no point.
 _LEGEND = 42
 
 #: Points with words of their own on hover; the others only colour the page's size.
 _TIPS = 400
+
+
+#: A gene to be drawn: id, name, start, end, strand, place of the name, lane.
+GeneRow = tuple[str, str, int, int, str, float, int]
+
+
+@dataclass(frozen=True)
+class GeneTrack:
+    """Genes to be drawn along a chromosome, under what lies there.
+
+    Attributes
+    ----------
+    genes : polars.DataFrame
+        `gene_id`, `gene_name`, `start`, `end`, `strand` (`genopred.io.annotation.read_gtf`).
+    exons : polars.DataFrame, optional
+        `gene_id`, `start`, `end` of the same genes.
+    """
+
+    genes: pl.DataFrame
+    exons: pl.DataFrame | None = None
+
+    def within(self, chrom: str, start: int, end: int) -> GeneTrack:
+        """Those that touch a 0-based stretch; both tables need `chrom`."""
+
+        def here(table: pl.DataFrame) -> pl.DataFrame:
+            names = [name for name in table["chrom"].unique().to_list() if plain_chrom(name) == plain_chrom(chrom)]
+            return table.filter(pl.col("chrom").is_in(names) & (pl.col("end") > start) & (pl.col("start") <= end))
+
+        return GeneTrack(here(self.genes), None if self.exons is None else here(self.exons))
+
+    def rows(self, span: tuple[float, float], width: float) -> list[GeneRow]:
+        """Genes in the span, in lanes in which no names collide."""
+        here = self.genes.filter((pl.col("end") >= span[0]) & (pl.col("start") <= span[1]))
+        if "gene_type" in here.columns and here.height > 12:
+            here = here.filter(pl.col("gene_type") == "protein_coding")
+        most = 14 if width < 500 else 60
+        if here.height > most:  # longest first
+            here = here.sort(pl.col("end") - pl.col("start"), descending=True).head(most)
+        per_letter = (span[1] - span[0]) / (width - 130) * 7.6
+        ends: list[float] = []
+        out = []
+        for row in here.sort("start").iter_rows(named=True):
+            name = row.get("gene_name") or row["gene_id"]
+            start, end = max(row["start"], span[0]), min(row["end"], span[1])
+            half = per_letter * (len(name) + 2) / 2
+            middle = min(max((start + end) / 2, span[0] + half), span[1] - half)
+            left, right = min(start, middle - half), max(end, middle + half)
+            lane = next((i for i, edge in enumerate(ends) if edge < left), len(ends))
+            if lane == len(ends):
+                if lane >= 6:
+                    continue
+                ends.append(right)
+            else:
+                ends[lane] = right
+            out.append((row["gene_id"], name, row["start"], row["end"], row["strand"] or "+", middle, lane))
+        return out
+
+    def draw(self, ax: Axes, rows: Sequence[GeneRow], lanes: int) -> None:
+        """Draw rows into so many lanes."""
+        for gene_id, name, start, end, strand, middle, lane in rows:
+            y = -lane
+            style: dict[str, Any] = {"color": COLOURS["soft"], "linewidth": 1.6, "solid_capstyle": "butt", "zorder": 1}
+            (line,) = ax.plot([start, end], [y, y], **style)
+            _tip(line, f"{name} ({gene_id}), {strand}: {start:,} to {end:,}")
+            if self.exons is not None:
+                of = self.exons.filter(pl.col("gene_id") == gene_id).select("start", "end").unique()
+                segments = [[(a, y), (max(b, a + 1), y)] for a, b in of.iter_rows()]
+                if segments:
+                    from matplotlib.collections import LineCollection
+
+                    ax.add_collection(LineCollection(segments, colors=COLOURS["learner"], linewidths=6, zorder=2))
+            words = f"{name} \N{RIGHTWARDS ARROW}" if strand == "+" else f"\N{LEFTWARDS ARROW} {name}"
+            text = ax.text(middle, y + 0.22, words, ha="center", va="bottom", fontsize=SMALL)
+            text.set_clip_on(True)
+        ax.set_ylim(-lanes + 0.6, 1.0)
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
 
 
 def locus_plot(
@@ -37,15 +119,11 @@ def locus_plot(
     *,
     ids: Sequence[str],
     ld: ArrayLike | None = None,
-    sets: tuple[ArrayLike, ArrayLike] | None = None,
-    set_names: tuple[str, str] = ("first", "second"),
+    sets: TwoSets | None = None,
     lead: int | None = None,
-    genes: pl.DataFrame | None = None,
-    exons: pl.DataFrame | None = None,
-    recombination: tuple[ArrayLike, ArrayLike] | None = None,
+    genes: GeneTrack | None = None,
     chrom: str = "",
     ylabel: str = "\N{MINUS SIGN}log10 p",
-    title: str = "",
     width: float = 1000,
 ) -> Figure:
     """SNPs by position, coloured by LD with the lead SNP or by membership in two sets, genes underneath.
@@ -57,18 +135,13 @@ def locus_plot(
     ids : sequence of str, length M
     ld : array, shape (M,), optional
         r² with the lead SNP; NaN where unknown.
-    sets : (array of bool, array of bool), optional
-        Two sets of SNPs; coloured as neither, first, second, both.
-    set_names : (str, str)
+    sets : TwoSets, optional
+        Coloured as neither, first, second, both.
     lead : int, optional
         Row of the SNP to mark with a diamond; the highest by default.
-    genes : polars.DataFrame, optional
-        `gene_name`, `start`, `end`, `strand` (`genopred.io.annotation.read_gtf`), of this chromosome.
-    exons : polars.DataFrame, optional
-        `gene_id`, `start`, `end` of the same genes.
-    recombination : (array, array), optional
-        Positions and cM/Mb, drawn as a line against its own axis.
-    chrom, ylabel, title : str
+    genes : GeneTrack, optional
+        Of this chromosome.
+    chrom, ylabel : str
     width : float
         In pixels.
 
@@ -88,23 +161,21 @@ def locus_plot(
     left, right = float(x.min()), float(x.max())
     pad = 0.02 * max(right - left, 1000)
     span = (left - pad, right + pad)
-    rows = _gene_rows(genes, span, width) if genes is not None else []
+    rows = genes.rows(span, width) if genes is not None else []
     lanes = 1 + max((row for *_, row in rows), default=-1)
     track = 18 + 24 * lanes
     with _style():
         height = (300 if width < 500 else 340) + (track if rows else 0)
         figure = _figure(width, height)
-        if rows:
+        if genes is not None and rows:
             ax, below = figure.subplots(2, 1, sharex=True, height_ratios=[height - track, track])
-            _draw_genes(below, rows, exons, lanes)
+            genes.draw(below, rows, lanes)
         else:
             ax = below = figure.subplots()
-        if recombination is not None:
-            _recombination(ax, recombination, span)
         if ld is not None:
-            _by_ld(ax, x, value, np.asarray(ld, dtype=np.float64), ids, width)
+            _by_ld(ax, x, value, np.asarray(ld, dtype=np.float64), ids)
         elif sets is not None:
-            _by_set(ax, x, value, sets, set_names, ids)
+            _by_set(ax, x, value, sets, ids)
         else:
             _points(ax, x, value, np.ones(len(x), dtype=bool), "learner", ids)
         (mark,) = ax.plot(
@@ -123,8 +194,6 @@ def locus_plot(
         ax.set_xlim(*span)
         ax.set_ylim(min(0.0, float(value.min())), float(value.max()) * 1.1 or 1.0)
         ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(_wrapped(title, width - 90))
         _megabases(below, chrom, width)
         if ax is not below:
             ax.tick_params(axis="x", length=0, labelbottom=False)
@@ -181,7 +250,7 @@ def _points(
 
 
 def _by_ld(
-    ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], ld: NDArray[np.float64], ids: Sequence[str], width: float
+    ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], ld: NDArray[np.float64], ids: Sequence[str]
 ) -> None:
     below = 0.0
     for limit, role in LD_BINS:
@@ -197,12 +266,12 @@ def _by_set(
     ax: Axes,
     x: NDArray[np.float64],
     y: NDArray[np.float64],
-    sets: tuple[ArrayLike, ArrayLike],
-    names: tuple[str, str],
+    sets: TwoSets,
     ids: Sequence[str],
     extra: Sequence[str] | None = None,
 ) -> None:
-    first, second = (np.asarray(s, dtype=bool) for s in sets)
+    names = [name for name, _ in sets]
+    first, second = (np.asarray(members, dtype=bool) for _, members in sets)
     groups = (~first & ~second, first & ~second, second & ~first, first & second)
     for which, role, words in zip(groups, SET_ROLES, ("neither", f"{names[0]} only", f"{names[1]} only", "both")):
         if which.any():
@@ -211,77 +280,12 @@ def _by_set(
             _points(ax, x, y, which, role, ids, label, tips, 4.5 if role == "baseline" else 6.5, extra)
 
 
-def _recombination(ax: Axes, line: tuple[ArrayLike, ArrayLike], span: tuple[float, float]) -> None:
-    where, rate = (np.asarray(v, dtype=np.float64) for v in line)
-    here = (where >= span[0]) & (where <= span[1])
-    other = ax.twinx()
-    other.plot(where[here], rate[here], color=COLOURS["rule"], linewidth=1.5, zorder=0)
-    other.set_ylabel("recombination (cM/Mb)")
-    other.set_ylim(bottom=0)
-    other.spines["right"].set_visible(True)
-    ax.set_zorder(other.get_zorder() + 1)
-    ax.patch.set_visible(False)
-
-
-def _gene_rows(
-    genes: pl.DataFrame, span: tuple[float, float], width: float
-) -> list[tuple[str, str, int, int, str, float, int]]:
-    """Genes in the span: id, name, start, end, strand, place of the name, lane in which no names collide."""
-    here = genes.filter((pl.col("end") >= span[0]) & (pl.col("start") <= span[1]))
-    if "gene_type" in here.columns and here.height > 12:
-        here = here.filter(pl.col("gene_type") == "protein_coding")
-    most = 14 if width < 500 else 60
-    if here.height > most:  # longest first
-        here = here.sort(pl.col("end") - pl.col("start"), descending=True).head(most)
-    per_letter = (span[1] - span[0]) / (width - 130) * 7.6
-    ends: list[float] = []
-    out = []
-    for row in here.sort("start").iter_rows(named=True):
-        name = row.get("gene_name") or row["gene_id"]
-        start, end = max(row["start"], span[0]), min(row["end"], span[1])
-        half = per_letter * (len(name) + 2) / 2
-        middle = min(max((start + end) / 2, span[0] + half), span[1] - half)
-        left, right = min(start, middle - half), max(end, middle + half)
-        lane = next((i for i, edge in enumerate(ends) if edge < left), len(ends))
-        if lane == len(ends):
-            if lane >= 6:
-                continue
-            ends.append(right)
-        else:
-            ends[lane] = right
-        out.append((row["gene_id"], name, row["start"], row["end"], row["strand"] or "+", middle, lane))
-    return out
-
-
-def _draw_genes(
-    ax: Axes, rows: Sequence[tuple[str, str, int, int, str, float, int]], exons: pl.DataFrame | None, lanes: int
-) -> None:
-    for gene_id, name, start, end, strand, middle, lane in rows:
-        y = -lane
-        (line,) = ax.plot([start, end], [y, y], color=COLOURS["soft"], linewidth=1.6, solid_capstyle="butt", zorder=1)
-        _tip(line, f"{name} ({gene_id}), {strand}: {start:,} to {end:,}")
-        if exons is not None:
-            of = exons.filter(pl.col("gene_id") == gene_id).select("start", "end").unique()
-            segments = [[(a, y), (max(b, a + 1), y)] for a, b in of.iter_rows()]
-            if segments:
-                from matplotlib.collections import LineCollection
-
-                ax.add_collection(LineCollection(segments, colors=COLOURS["learner"], linewidths=6, zorder=2))
-        words = f"{name} \N{RIGHTWARDS ARROW}" if strand == "+" else f"\N{LEFTWARDS ARROW} {name}"
-        text = ax.text(middle, y + 0.22, words, ha="center", va="bottom", fontsize=SMALL)
-        text.set_clip_on(True)
-    ax.set_ylim(-lanes + 0.6, 1.0)
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
-
-
 def effect_against_p(
     effect: ArrayLike,
     neglog: ArrayLike,
     *,
     ids: Sequence[str],
-    sets: tuple[ArrayLike, ArrayLike],
-    set_names: tuple[str, str],
+    sets: TwoSets,
     xlabel: str = "|effect|",
     ylabel: str = "\N{MINUS SIGN}log10 p",
     width: float = 520,
@@ -292,8 +296,7 @@ def effect_against_p(
     ----------
     effect, neglog : array, shape (M,)
     ids : sequence of str, length M
-    sets : (array of bool, array of bool)
-    set_names : (str, str)
+    sets : TwoSets
     xlabel, ylabel : str
     width : float
 
@@ -306,7 +309,7 @@ def effect_against_p(
     with _style():
         figure = _figure(width, min(width, 440) * 0.95)
         ax = figure.subplots()
-        _by_set(ax, x, y, sets, set_names, ids, words)
+        _by_set(ax, x, y, sets, ids, words)
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         ax.set_ylim(bottom=min(0.0, float(y.min())))
@@ -401,7 +404,6 @@ def founding_panels(
     ids: Sequence[str],
     k: int,
     chrom: str = "",
-    effect_name: str = "|effect|",
     width: float = 1000,
 ) -> Figure:
     """The founding study's four views of a locus: eQTL, model, their sum, and model against eQTL.
@@ -414,7 +416,7 @@ def founding_panels(
         Position, -log10 p, |effect|, and the sum of both after min-max normalisation.
     ids : sequence of str, length M
     k : int
-    chrom, effect_name : str
+    chrom : str
     width : float
 
     Returns
@@ -434,18 +436,18 @@ def founding_panels(
         built = int(np.sum(top_s & top_p))
         views = (
             (x, p, "A  eQTL", minus, (top_s, top_p)),
-            (x, e, "B  model", effect_name, (top_s, top_p)),
+            (x, e, "B  model", "|effect|", (top_s, top_p)),
             (x, s, f"C  sum of both: {built} of {k} shared (circular)", "score", (top_s, top_p)),
             (e, p, f"D  model against eQTL: {shared} of {k} shared", minus, (top_e, top_p)),
         )
         for ax, (across, up, title, label, sets) in zip(axes, views):
             names = ("top by |effect|" if title[0] == "D" else "top by sum", "top by p")
-            _by_set(ax, across, up, sets, names, ids)
+            _by_set(ax, across, up, ((names[0], sets[0]), (names[1], sets[1])), ids)
             ax.set_title(title, pad=_LEGEND)
             ax.set_ylabel(label)
             ax.set_ylim(bottom=min(0.0, float(up.min())))
             if title[0] == "D":
-                ax.set_xlabel(effect_name)
+                ax.set_xlabel("|effect|")
             else:
                 _megabases(ax, chrom, width / (1 if narrow else 2))
             ax.legend(

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.errors import AlignmentError, GenopredError, check_choice, examples
+from genopred.errors import AlignmentError, GenopredError, check_choice, examples, repeated
 from genopred.sequence.features import DTYPES, STRANDS, central_bins, check_strands, predict_tracks
 from genopred.sequence.haplotypes import (
     MAX_MISMATCH,
@@ -187,7 +187,7 @@ def track_groups(
         out.append((label, tuple(select_tracks(names, pattern).tolist())))
     out += [(label, tuple(select_tracks(names, list(several)).tolist())) for label, several in files]
     labels = [label for label, _ in out]
-    twice = sorted({label for label in labels if labels.count(label) > 1})
+    twice = sorted(repeated(labels))
     if twice:
         raise GenopredError(
             f"--tracks: the group {examples(twice)} is given more than once; name them apart, as in NAME=PATTERN."

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError, ModelError, check_choice
+from genopred.genetics.correlation import pearson
 from genopred.sequence.haplotypes import (
     INDELS,
     MAX_MISMATCH,
@@ -554,13 +555,12 @@ def _correlation(
     exact: NDArray[np.float64], ours: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pearson r and slope of exact on ours, of the columns that vary; NaN where too little does."""
-    exact, ours = (values - values.mean(axis=0) for values in (exact, ours))
-    spread = np.sqrt((exact**2).sum(axis=0) * (ours**2).sum(axis=0))
-    varies = spread > 1e-12
+    r = pearson(exact, ours, least=1e-12)
+    varies = np.isfinite(r)
     if len(exact) < 3 or not varies.any():
         return np.full(1, np.nan), np.full(1, np.nan)
-    together = (exact * ours).sum(axis=0)[varies]
-    return together / spread[varies], together / (ours**2).sum(axis=0)[varies]
+    exact, ours = (values - values.mean(axis=0) for values in (exact, ours))
+    return r[varies], (exact * ours).sum(axis=0)[varies] / (ours**2).sum(axis=0)[varies]
 
 
 def _aggregate(raw: NDArray[np.float32], how: str) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -12,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.errors import ModelError, examples
+from genopred.errors import ModelError, examples, nearest
 
 #: Named groups of tracks, as patterns on Enformer's descriptions. `founding` are the four assays that the study
 #: this project grew from looked at; which 168 tracks of them it took was not published.
@@ -104,10 +103,9 @@ def select_tracks(names: Sequence[str], patterns: Iterable[str] | str | None = N
 
 def _nearest(text: str, names: Sequence[str]) -> str:
     """At most three names like `text`, by whole names and by their parts between colons."""
-    lower: dict[str, str] = {}
+    known: dict[str, str] = {}
     for name in names:
         for part in (name, *name.split(":"), *re.split(r"[^\w]+", name)):
-            lower.setdefault(part.lower(), name)
-    close = difflib.get_close_matches(re.sub(r"[.*^$\\]+", " ", text).strip().lower(), lower, n=6, cutoff=0.3)
-    unique = list(dict.fromkeys(lower[item] for item in close)) or list(names)
-    return examples([repr(name) for name in unique])
+            known.setdefault(part, name)
+    close = nearest(re.sub(r"[.*^$\\]+", " ", text).strip(), known, 6, 0.3)
+    return examples([repr(name) for name in close or names])

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
+from genopred.genetics.correlation import pearson
 from genopred.sequence.onehot import N_CODE
 from genopred.training.dataset import SequenceData, batch
-from genopred.training.scores import correlation
 from genopred.training.splits import Windows, WindowShape
 
 #: Windows whose features are held at a time.
@@ -96,7 +96,7 @@ class RidgeBaseline:
         y = np.concatenate(observed)
         for penalty, found in zip(self.penalties, predicted, strict=True):
             # a track that does not vary counts as not predicted
-            r = np.nan_to_num(correlation(np.concatenate(found), y.astype(np.float64)))
+            r = np.nan_to_num(pearson(np.concatenate(found), y.astype(np.float64)))
             self.validation[penalty] = float(np.mean(r))
         self.penalty = max(self.validation, key=lambda penalty: self.validation[penalty])
         self.coef, self.intercept = fits[self.penalties.index(self.penalty)]

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError, examples
+from genopred.genetics.correlation import TINY, pearson
 
 Floats = NDArray[np.float64]
 
@@ -89,36 +90,23 @@ class BlockSums:
         # y and yy of the raw values
         sst = total[:, 3] - total[:, 1] ** 2 / n
         with np.errstate(divide="ignore", invalid="ignore"):
-            r2 = np.where(sst > _TINY * total[:, 3], 1 - sse / sst, np.nan)
+            r2 = np.where(sst > TINY * total[:, 3], 1 - sse / sst, np.nan)
         values = (*pearson, r2, sse / n, sae / n)
         return {name: value[0] if draws is None else value for name, value in zip(METRICS, values)}
 
 
-#: A variance below this share of the sum of squares is rounding.
-_TINY = 1e-12
-
-
 def _pearson(n: Floats, x: Floats, y: Floats, xx: Floats, yy: Floats, xy: Floats) -> Floats:
     var_x, var_y = xx - x**2 / n, yy - y**2 / n
-    varies = (var_x > _TINY * xx) & (var_y > _TINY * yy)
+    varies = (var_x > TINY * xx) & (var_y > TINY * yy)
     with np.errstate(divide="ignore", invalid="ignore"):
         r = (xy - x * y / n) / np.sqrt(var_x * var_y)
     return np.where(varies, np.clip(r, -1, 1), np.nan)
 
 
-def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> Floats:
-    """Pearson's of each column of two arrays (N, T), straight from the values; NaN where one does not vary."""
-    size = [(x**2).sum(axis=0) for x in (a, b)]
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    spread = [(x**2).sum(axis=0) for x in (a, b)]
-    varies = (spread[0] > _TINY * size[0]) & (spread[1] > _TINY * size[1])
-    return np.where(varies, (a * b).sum(axis=0) / np.sqrt(np.where(varies, spread[0] * spread[1], 1)), np.nan)
-
-
 def log_pearson(predicted: NDArray[np.floating], targets: NDArray[np.floating]) -> Floats:
     """Correlation of log(1 + value) of each track, (T,), of arrays (..., T); NaN where one of them does not vary."""
     a, b = (np.log1p(x.astype(np.float64)).reshape(-1, x.shape[-1]) for x in (predicted, targets))
-    return correlation(a, b)
+    return pearson(a, b)
 
 
 def block_sums(measured: ArrayLike, predicted: ArrayLike, blocks: ArrayLike) -> BlockSums:

@@ -15,7 +15,11 @@ from genopred.genetics.transform import mean_filled
 #: One row per independent signal, as tensorQTL's `cis_independent`.
 INDEPENDENT_SCHEMA = {**PERMUTATION_SCHEMA, "rank": pl.Int32}
 
+#: The forward selection stops at so many signals.
+MOST = 20
 
+
+# Eleven parameters: the arrays of one gene's window, its names, and how each scan of it is made.
 def independent_signals(
     dosage: ArrayLike,
     pos: ArrayLike,
@@ -29,7 +33,6 @@ def independent_signals(
     variant_ids: pl.Series | None = None,
     normalise: bool = True,
     maf: float = 0.0,
-    max_signals: int = 20,
 ) -> pl.DataFrame:
     """Conditionally independent signals of one gene by forward selection and backward checks, as GTEx did.
 
@@ -53,8 +56,6 @@ def independent_signals(
         Column numbers without it.
     normalise : bool
     maf : float
-    max_signals : int
-        Stop the forward selection there.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def independent_signals(
 
     forward: list[int] = []
     rows: list[dict[str, Any]] = []
-    while len(forward) < max_signals:
+    while len(forward) < MOST:
         found = best(forward)
         if found is None:
             break

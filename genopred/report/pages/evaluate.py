@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from genopred.report.locus import GeneTrack
 from genopred.report.tables import Cell, Grid, estimate
-from genopred.types import plain_chrom
 
 #: What the metrics of the tables are called.
 METRIC_NAMES = {
@@ -177,14 +177,8 @@ def _typed(genes: pl.DataFrame) -> bool:
     return "gene_type" in genes.columns and bool((genes["gene_type"] == "protein_coding").any())
 
 
-def _on(table: pl.DataFrame, chrom: str, start: int, end: int) -> pl.DataFrame:
-    """Rows of 1-based intervals that touch a 0-based one."""
-    names = [name for name in table["chrom"].unique().to_list() if plain_chrom(name) == plain_chrom(chrom)]
-    return table.filter(pl.col("chrom").is_in(names) & (pl.col("end") > start) & (pl.col("start") <= end))
-
-
 def _n_genes(genes: pl.DataFrame, chrom: str, start: int, end: int) -> int:
-    here = _on(genes, chrom, start, end)
+    here = GeneTrack(genes).within(chrom, start, end).genes
     return here.filter(pl.col("gene_type") == "protein_coding").height if _typed(genes) else here.height
 
 
@@ -248,8 +242,8 @@ def _figures(shown: Shown) -> list[tuple[str, tuple[Any, ...], str]]:
     out.append(("density", drawn, text))
     for stretch in choose_stretches(shown.chroms, shown.starts, shown.bin, shown.measured, shown.genes):
         part = slice(stretch.first, stretch.last)
-        genes = None if shown.genes is None else _on(shown.genes, stretch.chrom, stretch.start, stretch.end)
-        exons = None if shown.exons is None else _on(shown.exons, stretch.chrom, stretch.start, stretch.end)
+        every = None if shown.genes is None else GeneTrack(shown.genes, shown.exons)
+        genes = None if every is None else every.within(stretch.chrom, stretch.start, stretch.end)
         drawn = in_widths(
             partial(
                 draw.track_browser,
@@ -260,7 +254,6 @@ def _figures(shown: Shown) -> list[tuple[str, tuple[Any, ...], str]]:
                 start=stretch.start,
                 bin_size=shown.bin,
                 genes=genes,
-                exons=exons,
             )
         )
         under = " Under them the genes: exons are thick, arrows give the strand." if genes is not None else ""

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from genopred.report.locus import GeneTrack, TwoSets
 from genopred.report.tables import Cell, GeneNames, Grid, count, estimate, p_value
 from genopred.types import MatchReport
 
@@ -66,20 +67,19 @@ class Pair:
             return self.snps["score_b"].to_numpy(), f"score in {self.b}"
         return -np.log10(self.snps["p_b"].to_numpy()), f"{MINUS_LOG} p"
 
-    def top(self, k: int) -> tuple[tuple[Any, Any], tuple[str, str]]:
+    def top(self, k: int) -> TwoSets:
         """Which SNPs are among the first k of their gene in each ranking, and what to call them."""
-        sets = tuple((self.snps[rank] <= k).to_numpy() for rank in ("rank_a", "rank_b"))
-        return (sets[0], sets[1]), (f"top {k} of {self.a}", f"top {k} of {self.b}")
+        a, b = ((self.snps[rank] <= k).to_numpy() for rank in ("rank_a", "rank_b"))
+        return (f"top {k} of {self.a}", a), (f"top {k} of {self.b}", b)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What all figures of a run share: values of k, png or svg or none, genes and exons to draw under SNPs."""
+    """What all figures of a run share: values of k, png or svg or none, genes to draw under SNPs."""
 
     k: tuple[int, ...]
     kind: str = "png"
-    genes: pl.DataFrame | None = field(default=None, repr=False)
-    exons: pl.DataFrame | None = field(default=None, repr=False)
+    genes: GeneTrack | None = field(default=None, repr=False)
 
 
 def write(
@@ -229,14 +229,12 @@ def _figures(pair: Pair, drawing: Drawing) -> list[Drawn]:
     height, ylabel = pair.strength
     if snps["pos"].null_count() == 0:
         out += _locus(pair, drawing, k)
-    sets, names = pair.top(k)
     effect = partial(
         draw.effect_against_p,
         snps["score_a"].to_numpy(),
         height,
         ids=ids,
-        sets=sets,
-        set_names=names,
+        sets=pair.top(k),
         xlabel=f"score in {pair.a}",
         ylabel=ylabel,
     )
@@ -282,25 +280,22 @@ def _locus(pair: Pair, drawing: Drawing, k: int) -> list[Drawn]:
     snps = pair.snps[rows]
     if snps["chrom"].n_unique() > 1:
         return []
-    (height, ylabel), (sets, names) = pair.strength, pair.top(k)
+    height, ylabel = pair.strength
     chrom, pos = _chrom(snps), snps["pos"].to_numpy()
-    genes = exons = None
-    called = GeneNames()
-    if drawing.genes is not None and drawing.exons is not None and chrom:
-        low, high = int(pos.min()), int(pos.max())
-        here = (pl.col("end") >= low) & (pl.col("start") <= high) & pl.col("chrom").is_in([chrom, f"chr{chrom}"])
-        genes, exons = drawing.genes.filter(here), drawing.exons.filter(here)
-        called = GeneNames(dict(drawing.genes.select("gene", "gene_name").iter_rows()))
+    genes, called = None, GeneNames()
+    if drawing.genes is not None and chrom:
+        genes = drawing.genes.within(chrom, int(pos.min()) - 1, int(pos.max()))
+        called = GeneNames(dict(drawing.genes.genes.select("gene", "gene_name").iter_rows()))
     of = f" of {called.full(best)}" if best is not None else ""
     common: dict[str, Any] = {
         "ids": snps["id"].to_list(),
         "genes": genes,
-        "exons": exons,
         "chrom": chrom,
         "ylabel": ylabel,
     }
-    picked = (sets[0][rows], sets[1][rows])
-    drawn = in_widths(partial(draw.locus_plot, pos, height[rows], sets=picked, set_names=names, **common))
+    (a, in_a), (b, in_b) = pair.top(k)
+    picked = ((a, np.asarray(in_a)[rows]), (b, np.asarray(in_b)[rows]))
+    drawn = in_widths(partial(draw.locus_plot, pos, height[rows], sets=picked, **common))
     text = f"{ylabel} in {pair.b}{of} by position; colour: which top SNPs. Diamond: the lead SNP."
     out: list[Drawn] = [("locus", drawn, text)]
     if pair.dosage is not None:

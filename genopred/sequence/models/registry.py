@@ -6,7 +6,6 @@ what `genopred train` wrote; a package of the user's adds its own through the en
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genopred.errors import GenopredError, ModelError, examples, shortened
+from genopred.errors import GenopredError, ModelError, did_you_mean, examples, repeated, shortened
 from genopred.sequence.haplotypes import VariantWindow
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.models.config import is_cnn, network_folder
@@ -60,10 +59,9 @@ def load_model(spec: str, *, said: str = "--model", **options: Any) -> SequenceM
     loaders = _loaders()
     name, path = _split(spec, loaders)
     if name not in loaders:
-        near = difflib.get_close_matches(name, loaders, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
         raise ModelError(
-            f"{said} {shortened(spec)}: there is no model {shortened(repr(name))} and no such file or folder.{hint} "
+            f"{said} {shortened(spec)}: there is no model {shortened(repr(name))} and no such file or folder."
+            f"{did_you_mean(name, loaders)} "
             f"Known: {', '.join(sorted(loaders))}; your own come through the entry point group {GROUP}."
         )
     return _adapted(loaders[name](path, **options), f"{said} {spec}")
@@ -191,8 +189,8 @@ def _adapted(model: Any, named: str) -> SequenceModel:
         )
     if not isinstance(model, SequenceModel):
         model = _Adapted(model)
-    if len(set(model.tracks)) != len(model.tracks):
-        twice = sorted({name for name in model.tracks if model.tracks.count(name) > 1})
+    twice = sorted(repeated(model.tracks))
+    if twice:
         raise ModelError(f"{named}: track names occur twice ({examples(twice)}); they must be unique.")
     if not 0 <= model.tss_offset < model.window or model.n_bins * model.bin_size > model.window:
         raise ModelError(
