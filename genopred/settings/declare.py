@@ -357,10 +357,6 @@ class Settings:
         names = (field.name for field in dataclasses.fields(of))
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
-    def part(self, of: type[T]) -> T:
-        """Settings of a computing dataclass `of`, whose fields are among these."""
-        return of(**self.shared(of))
-
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=())
 def settings(**defaults: Any) -> Callable[[type[T]], type[T]]:
