@@ -12,7 +12,7 @@ import pytest
 
 from genopred.errors import GenopredError
 from genopred.io.example import load_example
-from genopred.pipelines import demo, stack
+from genopred.pipelines import demo, stack, stack_genes
 from genopred.settings import Demo
 
 GENES = ("ENSG00000172404.4", "ENSG00000100147.9")
@@ -111,14 +111,17 @@ def test_base_predictions_side_by_side_are_those_of_a_run_on_both(done, tmp_path
     together = demo._sequence_settings(config, out=tmp_path, inputs="both")
     stack.run(together)
     for gene in GENES:
-        joined, computed = stack.read_base(config.out / "with-sequence", gene), stack.read_base(tmp_path, gene)
+        joined, computed = (
+            stack_genes.read_base(config.out / "with-sequence", gene),
+            stack_genes.read_base(tmp_path, gene),
+        )
         assert joined.columns == computed.columns
         assert joined.equals(computed)
 
 
 def test_base_predictions_of_other_folds_are_not_joined(done, tmp_path):
     config, _ = done
-    other = stack.read_base(config.out / "sequence", GENES[0]).with_columns(pl.col("outer_fold").reverse())
+    other = stack_genes.read_base(config.out / "sequence", GENES[0]).with_columns(pl.col("outer_fold").reverse())
     (tmp_path / "genes").mkdir()
     (tmp_path / "genes" / f"{GENES[0]}.json").write_text('{"skipped": null}')
     other.write_parquet(tmp_path / "genes" / f"{GENES[0]}.parquet")

@@ -184,5 +184,4 @@ def test_a_computing_dataclass_takes_its_fields_from_the_settings():
         on: bool
         own: int = 3
 
-    assert Whole(file="x").part(Computing) == Computing(0.25, False, 3)
-    assert Whole(file="x").shared(Computing) == {"share": 0.25, "on": False}
+    assert Computing(**Whole(file="x").shared(Computing)) == Computing(0.25, False, 3)
