@@ -203,11 +203,21 @@ def test_while_a_run_lasts_its_output_is_its_own(tmp_path, monkeypatch, kind, na
         pass
     with pytest.raises(KeyboardInterrupt), run.Run(kind(out=out), OUTPUTS):
         raise KeyboardInterrupt
-    if kind.FOLDER:
-        out.mkdir()  # the run that was stopped had written nothing, and left no folder
     with lock_output(out), pytest.raises(GenopredError, match="another run writes to"), run.Run(kind(out=out), ()):
         pass
     assert text._bound == text.MAX_BYTES
+
+
+def test_a_run_that_is_refused_before_it_writes_leaves_no_folder(tmp_path):
+    for name in ("new", "old"):
+        (tmp_path / "old").mkdir(exist_ok=True)
+        with pytest.raises(GenopredError), run.Run(Small(out=tmp_path / name), OUTPUTS):
+            raise GenopredError("refused")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    with pytest.raises(GenopredError), run.Run(Small(out=tmp_path / "new"), OUTPUTS) as job:
+        job.path("table.tsv").touch()
+        raise GenopredError("later")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["table.tsv"]
 
 
 def test_threads_of_the_numeric_libraries_are_left_alone_on_request(tmp_path, monkeypatch):
