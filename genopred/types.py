@@ -326,15 +326,8 @@ class Genotypes:
         """
         out = self
         if samples is not None:
-            names = np.asarray(samples, dtype=str)
-            where = {name: i for i, name in enumerate(self.samples.tolist())}
-            absent = [name for name in names.tolist() if name not in where]
-            if absent:
-                raise AlignmentError(
-                    f"{len(absent)} of {len(names)} samples are not in {self.source} ({examples(absent)})."
-                )
-            take = np.array([where[name] for name in names.tolist()], dtype=np.int64)
-            out = replace(out, samples=names, rows=out._rows()[take])
+            take = _rows_of(self.samples, samples, self.source)
+            out = replace(out, samples=np.asarray(samples, dtype=str), rows=out._rows()[take])
         if variants is not None:
             picked = self.index(variants)
             out = replace(out, variants=self.variants[picked], columns=out._columns()[picked])

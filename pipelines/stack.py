@@ -298,7 +298,7 @@ def write_report(
 
     Nothing on it depends on when or how fast it ran, so that a resumed run writes the same page.
     """
-    from genopred.report.page import write_page
+    from genopred.report.page import render_page, write_page
     from genopred.report.tables import GeneNames
 
     best = result.scores.filter(pl.col("method") == result.stack).sort("r2", descending=True)["gene_id"].head(6)
@@ -317,8 +317,7 @@ def write_report(
         "notes": list(result.notes),
         "lead": list(lead),
     }
-    write_page(
-        result.page,
+    html = render_page(
         title=title,
         summary=result.summary,
         scores=result.scores,
@@ -329,3 +328,4 @@ def write_report(
         first=first,
         names=GeneNames(result.symbols),
     )
+    write_page(result.page, html)

@@ -71,8 +71,7 @@ window.addEventListener("load", function () {
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
     predictions, scores, summary = longer(*results(30))
-    return write_page(
-        tmp_path_factory.mktemp("page") / "report.html",
+    html = render_page(
         title="genopred stack",
         summary=summary,
         scores=scores,
@@ -80,6 +79,7 @@ def page(tmp_path_factory) -> Path:
         report=match_report(),
         info=INFO,
     )
+    return write_page(tmp_path_factory.mktemp("page") / "report.html", html)
 
 
 def longer(*tables: pl.DataFrame) -> tuple[pl.DataFrame, ...]:

@@ -250,11 +250,12 @@ def test_one_method_or_no_predictions_still_make_a_page(data):
 
 def test_written_whole_or_refused(tmp_path, data):
     predictions, scores, summary = data
-    path = write_page(tmp_path / "report.html", title="t", summary=summary, scores=scores, predictions=predictions)
+    html = render_page(title="t", summary=summary, scores=scores, predictions=predictions)
+    path = write_page(tmp_path / "report.html", html)
     assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     with pytest.raises(GenopredError, match="cannot be written"):
-        write_page(tmp_path / "no" / "report.html", title="t")
+        write_page(tmp_path / "no" / "report.html", html)
     with pytest.raises(GenopredError, match="scores: needed with summary"):
         render_page(title="t", summary=summary)
 

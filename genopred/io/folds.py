@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.errors import AlignmentError, FormatError, examples
+from genopred.errors import AlignmentError, FormatError, examples, repeated
 from genopred.io.text import PathLike, find_separator, name_array, read_bytes, read_table
 
 
@@ -43,8 +43,8 @@ def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.s
         raise FormatError(
             f"{path}: columns are {examples(table.columns)}; needed are 'sample' (or 'IID') and '{column}'."
         )
-    if table[key].is_duplicated().any():
-        twice = table.filter(table[key].is_duplicated())[key].unique(maintain_order=True).to_list()
+    twice = repeated(table[key].to_list())
+    if twice:
         raise FormatError(
             f"{path}: {len(twice)} samples are listed more than once ({examples(twice)}); keep one of each."
         )

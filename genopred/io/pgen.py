@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genopred.errors import FormatError, GenopredError, examples
 from genopred.io.plink import check_fileset, read_fam, sample_names
 from genopred.io.text import PathLike, after_comments, check_bound, read_bytes, read_table, to_numbers
-from genopred.io.variants import header_build, named, screened
+from genopred.io.variants import header_build, named, one_each, screened
 from genopred.types import VARIANT_SCHEMA, Genotypes, Note
 
 #: Variants of one block of a .pgen's index.
@@ -55,9 +55,7 @@ def read_pgen(
     n_alts = table["alt"].str.count_matches(",").to_numpy().astype(np.int64) + 1
     no_alt = (table["alt"] == ".").to_numpy()
     keep = ~no_alt & ((n_alts == 1) if multiallelic == "skip" else True)
-    record = np.repeat(np.flatnonzero(keep), n_alts[keep])
-    first = np.cumsum(n_alts[keep]) - n_alts[keep]
-    allele = np.arange(len(record)) - np.repeat(first, n_alts[keep]) + 1
+    record, allele = one_each(n_alts, keep)
     variants = _split(table, record, allele) if (n_alts[keep] > 1).any() else table[record]
     reader = PgenReader(pgen, len(samples), table.height, n_alts, record, allele)
     is_phased = reader.check() and phased is not False

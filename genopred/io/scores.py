@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.errors import FormatError, examples
-from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.errors import FormatError, examples, repeated
+from genopred.io.text import PathLike, by_spelling, read_bytes, read_table, to_numbers
 from genopred.types import Note
 
 #: Columns of `read_weights`. `alt` is the effect allele, `ref` the other one where the file has it; `score` names the
@@ -99,7 +99,7 @@ def read_weights(path: PathLike, columns: Sequence[int] | None = None) -> ScoreF
     header = data.partition(b"\n")[0]
     first = header.decode("utf-8", "replace").split()
     data = b"##\n" * len(comments) + data  # so that lines keep their numbers
-    known = _known(first) if columns is None else {}
+    known = by_spelling(first, _SPELLINGS) if columns is None else {}
     score: pl.Series | None = None
     dropped: list[Note] = []
     if {"alt", "weight"} <= set(known) and ("id" in known or {"chrom", "pos"} <= set(known)):
@@ -184,22 +184,12 @@ def build_name(text: str) -> str | None:
 def _intercepts(table: pl.DataFrame, score: pl.Series, path: PathLike) -> dict[str, float]:
     values = to_numbers(table.select("intercept"), ["intercept"], path, int(table["line"][0]), missing=_NUMBERS_MISSING)
     found = pl.DataFrame([score.alias("score"), values["intercept"]]).drop_nulls().unique(maintain_order=True)
-    several = found.filter(found["score"].is_duplicated())["score"].unique(maintain_order=True).to_list()
+    several = repeated(found["score"].to_list())
     if several:
         raise FormatError(
             f"{path}: {len(several)} scores have several intercepts ({examples(several)}); give each one."
         )
     return dict(found.iter_rows())
-
-
-def _known(names: Sequence[str]) -> dict[str, str]:
-    lower = {name.lower(): name for name in names}
-    found = {}
-    for name, spellings in _SPELLINGS.items():
-        match = next((lower[spelling] for spelling in spellings if spelling in lower), None)
-        if match is not None:
-            found[name] = match
-    return found
 
 
 def _by_number(data: bytes, path: PathLike, columns: Sequence[int], width: int) -> tuple[pl.DataFrame, dict[str, str]]:
@@ -312,8 +302,8 @@ def read_phenotype(path: PathLike, name: str | None = None) -> tuple[NDArray[np.
         data = b"##" + data  # skipped, so that lines keep their numbers
     table, first_row = read_table(data, path, columns=columns, comment=b"##" if header else None)
     table = to_numbers(table, [chosen], path, first_row, missing=_NUMBERS_MISSING)
-    if table["IID"].is_duplicated().any():
-        twice = table.filter(table["IID"].is_duplicated())["IID"].unique(maintain_order=True).to_list()
+    twice = repeated(table["IID"].to_list())
+    if twice:
         raise FormatError(f"{path}: {len(twice)} samples occur more than once ({examples(twice)}); keep one of each.")
     values = table[chosen].cast(pl.Float64).fill_null(np.nan).to_numpy()
     endless = np.flatnonzero(np.isinf(values))

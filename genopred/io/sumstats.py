@@ -9,7 +9,7 @@ import polars as pl
 
 from genopred.errors import FormatError, examples
 from genopred.io.scores import build_name
-from genopred.io.text import PathLike, read_bytes, read_table, to_numbers
+from genopred.io.text import PathLike, by_spelling, read_bytes, read_table, to_numbers
 
 #: Columns of `read_sumstats`. `alt` is the effect allele, `ref` the other one (null where unknown); `pos` is 1-based.
 SUMSTATS_SCHEMA = {
@@ -110,12 +110,8 @@ def sumstats_build(path: PathLike) -> str | None:
 
 
 def _columns(names: Sequence[str]) -> dict[str, str]:
-    lower = {name.lower(): name for name in names}
-    out = {}
-    for name, spellings in _SPELLINGS.items():
-        found = next((lower[spelling] for spelling in spellings if spelling in lower), None)
-        if found is not None:
-            out[name] = found
+    out = by_spelling(names, _SPELLINGS)
+    lower = [name.lower() for name in names]
     # plink2 has REF, ALT and A1: A1 is the effect allele, and the other one is whichever it is not.
     if out.get("ref", "").lower() == "ref" and "a1" in lower and "alt" in lower:
         del out["ref"]

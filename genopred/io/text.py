@@ -8,7 +8,7 @@ import math
 import re
 import stat
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -292,6 +292,17 @@ def after_comments(data: bytes, mark: bytes) -> tuple[bytes, int]:
     found = re.search(rb"\n(?!%b)" % re.escape(mark), data)
     end = found.end() if found else len(data)
     return data[end:], data.count(b"\n", 0, end)
+
+
+def by_spelling(names: Sequence[str], spellings: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The columns of a table that are known, whatever their case: our name -> the file's, by its first spelling there.
+
+    >>> by_spelling(["SNP", "P"], {"id": ("rsid", "snp"), "pos": ("bp",), "pval": ("p",)})
+    {'id': 'SNP', 'pval': 'P'}
+    """
+    lower = {name.strip().lower(): name for name in names}
+    found = {ours: [lower[word] for word in words if word in lower] for ours, words in spellings.items()}
+    return {ours: there[0] for ours, there in found.items() if there}
 
 
 def read_table(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, examples, shortened
-from genopred.io.text import PathLike, find_separator, read_bytes, read_table, to_numbers
+from genopred.io.text import PathLike, by_spelling, find_separator, read_bytes, read_table, to_numbers
 from genopred.types import CHROM_LENGTHS, VARIANT_SCHEMA, Genotypes, Note, plain_chrom
 
 #: The last position that a BAM, a VCF's index or plink can hold.
@@ -50,12 +52,8 @@ def read_variants(path: PathLike) -> pl.DataFrame:
     data = read_bytes(path, what)
     separator = find_separator(data, comment=b"##", commas=True)
     table, first_row = read_table(data, path, separator=separator, comment=b"##")
-    lower = {name.strip().lower(): name for name in table.columns}
-    at = {
-        name: next((lower[spelling] for spelling in spellings if spelling in lower), None)
-        for name, spellings in _SPELLINGS.items()
-    }
-    absent = [name for name, found in at.items() if found is None and name != "id"]
+    at = by_spelling(table.columns, _SPELLINGS)
+    absent = [name for name in _SPELLINGS if name not in at and name != "id"]
     if absent:
         raise FormatError(
             f"{path} has no column {', '.join(absent)} (it has {examples(table.columns, 12)}); needed {what} with "
@@ -63,7 +61,7 @@ def read_variants(path: PathLike) -> pl.DataFrame:
         )
     if not table.height:
         raise FormatError(f"{path} has a header and no variants; needed a line for each.")
-    table = table.select(pl.col(source).str.strip_chars().alias(name) for name, source in at.items() if source)
+    table = table.select(pl.col(source).str.strip_chars().alias(name) for name, source in at.items())
     table = to_numbers(table, ["pos"], path, first_row, kind=pl.Int64)
     low = table["pos"] < 1
     if low.any():
@@ -140,6 +138,17 @@ def screened(genotypes: Genotypes) -> Genotypes:
                 use = use & ~found
     genotypes = replace(genotypes, variants=table, notes=(*genotypes.notes, *notes))
     return genotypes if use.all() else genotypes.select(variants=use.to_numpy())
+
+
+def one_each(counts: NDArray[np.int64], keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of the records kept, with so many ALT alleles each, one variant an allele: its record, its allele from 1.
+
+    >>> one_each(np.array([1, 3, 2]), np.array([True, False, True]))
+    (array([0, 2, 2]), array([1, 1, 2]))
+    """
+    record = np.repeat(np.flatnonzero(keep), counts[keep])
+    first = np.cumsum(counts[keep]) - counts[keep]
+    return record, np.arange(len(record)) - np.repeat(first, counts[keep]) + 1
 
 
 def header_build(header: bytes) -> str | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from genopred.errors import FormatError, GenopredError, examples, repeated, shortened
 from genopred.io.bgzf import check_end
 from genopred.io.text import BOM, PathLike, name_array, regular
-from genopred.io.variants import header_build, screened
+from genopred.io.variants import header_build, one_each, screened
 from genopred.types import VARIANT_SCHEMA, Genotypes, Note, plain_chrom
 
 if TYPE_CHECKING:
@@ -122,14 +122,7 @@ def _of_scan(path: Path, samples: NDArray[np.str_], scan: Scan, phased: bool | N
     one = np.ones(n, dtype=np.int8)
     reader = VcfReader(path, len(samples), records, np.arange(n), one, field="GT", phased=is_phased)
     reader.keep(scan.alleles, np.flatnonzero(scan.unphased))
-    return Genotypes(
-        samples,
-        table.select(pl.col(name).cast(kind) for name, kind in VARIANT_SCHEMA.items()),
-        reader,
-        str(path),
-        phased=is_phased,
-        notes=_index_notes(path, n),
-    )
+    return Genotypes(samples, table, reader, str(path), phased=is_phased, notes=_index_notes(path, n))
 
 
 def _open(path: Path, **options: Any) -> Any:
@@ -260,9 +253,8 @@ def _variants(
 ) -> tuple[pl.DataFrame, NDArray[np.int64], NDArray[np.int8], tuple[Note, ...]]:
     counts = np.fromiter((len(row[3]) for row in records.rows), dtype=np.int64, count=len(records))
     keep = counts == 1 if multiallelic == "skip" else counts >= 1
-    record = np.repeat(np.flatnonzero(keep), counts[keep])
-    first = np.cumsum(counts[keep]) - counts[keep]
-    allele = (np.arange(len(record)) - np.repeat(first, counts[keep]) + 1).astype(np.int8)
+    record, number = one_each(counts, keep)
+    allele = number.astype(np.int8)
     rows = records.rows
     chrom = np.repeat(records.chroms, np.diff(records.starts))
     table = pl.DataFrame(

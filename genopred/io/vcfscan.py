@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from genopred.io.bgzf import block_size, is_block
 from genopred.io.text import PathLike
+from genopred.types import VARIANT_SCHEMA
 
 #: Compressed bytes taken at a time, some 3 MB of text.
 _CHUNK = 1 << 18
-
-_SCHEMA = {"chrom": pl.String, "pos": pl.Int64, "id": pl.String, "ref": pl.String, "alt": pl.String}
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def scan_vcf(path: PathLike, n_samples: int, limit: float) -> Scan | None:
             parts.append((alleles[:n].copy(), het[:n], unphased[:n]))
         if not held:
             return None
-        frame = pl.read_csv(b"".join(tables), has_header=False, separator="\t", quote_char=None, schema=_SCHEMA)
+        frame = pl.read_csv(b"".join(tables), has_header=False, separator="\t", quote_char=None, schema=VARIANT_SCHEMA)
     except (_NotPlain, zlib.error, pl.exceptions.PolarsError):
         return None
     columns = [np.concatenate(column) for column in zip(*parts)]

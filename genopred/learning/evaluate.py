@@ -342,6 +342,11 @@ def fill_missing(
 # --- what is said of predictions ------------------------------------------------------------------------------
 
 
+def _draws(n: int, resamples: int, seed: int) -> Array:
+    """How often each of n is in each bootstrap resample, shape (resamples, n)."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+
+
 def scores(
     gene_id: str, observed: Array, predicted: dict[str, Array], *, resamples: int = 1000, seed: int = 0
 ) -> pl.DataFrame:
@@ -373,7 +378,7 @@ def scores(
     n = len(observed)
     centred = observed - observed.mean()
     sst = float(centred @ centred)
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    weights = _draws(n, resamples, seed)
     sst_boot = weights @ centred**2 - (weights @ centred) ** 2 / n
     rows = []
     for method, values in predicted.items():
@@ -440,7 +445,7 @@ def compare(
     """
     n = len(observed)
     centred = observed - observed.mean()
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    weights = _draws(n, resamples, seed)
     sst = np.maximum(weights @ centred**2 - (weights @ centred) ** 2 / n, 1e-12)
     base = (observed - predicted[reference]) ** 2
     rows = []
@@ -514,7 +519,7 @@ def summarise(table: pl.DataFrame, reference: str, *, resamples: int = 10_000, s
     if np.isnan(values).any():
         raise GenopredError("scores: every method needs a score for every gene.")
     g = len(values)
-    weights = np.random.default_rng(seed).multinomial(g, np.full(g, 1 / g), size=resamples) / g
+    weights = _draws(g, resamples, seed) / g
     boot = weights @ values
     base = methods.index(reference)
     rows = []

@@ -96,7 +96,8 @@ def _loo_ratio(d: Array, u: Array, rotated: Array, y: Array) -> float:
 class _KernelLearner(RegressorMixin, BaseEstimator):
     """What ridge and GBLUP share: solve (K + delta I) a = y - mean(y), with delta found by `_ratio`."""
 
-    weights: ArrayLike | None
+    def __init__(self, weights: ArrayLike | None = None) -> None:
+        self.weights = weights
 
     def _ratio(self, d: Array, u: Array, rotated: Array, y: Array) -> float:
         raise NotImplementedError
@@ -175,9 +176,6 @@ class Ridge(_KernelLearner):
     1.0
     """
 
-    def __init__(self, weights: ArrayLike | None = None) -> None:
-        self.weights = weights
-
     def _ratio(self, d: Array, u: Array, rotated: Array, y: Array) -> float:
         return _loo_ratio(d, u, rotated, y)
 
@@ -201,9 +199,6 @@ class GBLUP(_KernelLearner):
     >>> bool(GBLUP().fit(x, x @ np.ones(20)).score(x, x @ np.ones(20)) > 0.95)
     True
     """
-
-    def __init__(self, weights: ArrayLike | None = None) -> None:
-        self.weights = weights
 
     def _ratio(self, d: Array, u: Array, rotated: Array, y: Array) -> float:
         return _reml_ratio(d, rotated, y)

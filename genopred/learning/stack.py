@@ -171,8 +171,14 @@ class Moments:
     rows: float
 
     @classmethod
-    def of(cls, genes: Iterable[GeneFold]) -> Moments | None:
-        """Accumulate over genes, each scaled to a phenotype variance of 1; None when there are none."""
+    def of(cls, genes: Iterable[GeneFold]) -> Moments:
+        """Accumulate over genes, each scaled to a phenotype variance of 1.
+
+        Raises
+        ------
+        ModelError
+            If there is no gene.
+        """
         total: Moments | None = None
         for gene in genes:
             scale = gene.y.std() or 1.0
@@ -183,6 +189,8 @@ class Moments:
             total.gram += p.T @ p
             total.cross += p.T @ y
             total.rows += len(y)
+        if total is None:
+            raise ModelError("the stack has no gene to learn from.")
         return total
 
     def plus_prior(self, prior: Moments | None, rows: float) -> Moments:
@@ -228,11 +236,11 @@ class NNLSMeta(Meta):
         self.prior_rows = prior_rows
 
     def fit(self, genes: Folds) -> NNLSMeta:
-        moments = Moments.of(genes())
-        if moments is None:
-            raise ModelError("the stack has no gene to learn from.")
-        self.weights_ = moments.plus_prior(self.prior, self.prior_rows).nnls()
+        self.weights_ = self._weights(Moments.of(genes()).plus_prior(self.prior, self.prior_rows))
         return self
+
+    def _weights(self, moments: Moments) -> Array:
+        return moments.nnls()
 
     def margin(self, p: Array) -> Array:
         """Weighted sum of centred base predictions."""
@@ -242,28 +250,16 @@ class NNLSMeta(Meta):
         return gene.mean + self.margin(gene.test)
 
 
-class RidgeMeta(Meta):
+class RidgeMeta(NNLSMeta):
     """Ridge weights of any sign, pooled over genes; the penalty is one hundredth of the mean spread."""
 
     name = "ridge"
     description = "ridge weights pooled over genes"
 
-    def __init__(self, prior: Moments | None = None, prior_rows: float = PRIOR_ROWS) -> None:
-        self.prior = prior
-        self.prior_rows = prior_rows
-
-    def fit(self, genes: Folds) -> RidgeMeta:
-        moments = Moments.of(genes())
-        if moments is None:
-            raise ModelError("the stack has no gene to learn from.")
-        moments = moments.plus_prior(self.prior, self.prior_rows)
+    def _weights(self, moments: Moments) -> Array:
         b = len(moments.names)
         penalty = 0.01 * float(np.trace(moments.gram)) / b
-        self.weights_ = np.linalg.solve(moments.gram + max(penalty, 1e-12) * np.eye(b), moments.cross)
-        return self
-
-    def predict(self, gene: GeneFold) -> Array:
-        return gene.mean + gene.test @ self.weights_
+        return np.asarray(np.linalg.solve(moments.gram + max(penalty, 1e-12) * np.eye(b), moments.cross))
 
 
 class NNLSPerGene(Meta):
@@ -273,9 +269,7 @@ class NNLSPerGene(Meta):
     description = "non-negative least squares weights of each gene alone"
 
     def predict(self, gene: GeneFold) -> Array:
-        moments = Moments.of([gene])
-        assert moments is not None  # noqa: S101 - one gene was given
-        return gene.mean + gene.test @ moments.nnls()
+        return gene.mean + gene.test @ Moments.of([gene]).nnls()
 
 
 class XGBoostPerGene(Meta):
@@ -448,8 +442,6 @@ def fit_weights(folds: Sequence[Folds], origin: dict[str, Any], seed: int = 0) -
             yield from fold()
 
     moments = Moments.of(everything())
-    if moments is None:
-        raise ModelError("the stack has no gene to learn from.")
     first = sum(1 for _ in folds[0]())
     booster = None
     if first >= MIN_GENES_POOLED:

@@ -27,7 +27,7 @@ class _Trees(RegressorMixin, BaseEstimator):
     n_trees: int
     random_state: int
 
-    def __init__(self, n_top: int = 100, n_trees: int = 100, random_state: int = 0) -> None:
+    def __init__(self, n_top: int = 100, n_trees: int = 60, random_state: int = 0) -> None:
         self.n_top = n_top
         self.n_trees = n_trees
         self.random_state = random_state
@@ -113,9 +113,6 @@ class XGBoostTrees(_XGBoost):
     True
     """
 
-    def __init__(self, n_top: int = 100, n_trees: int = 60, random_state: int = 0) -> None:
-        super().__init__(n_top, n_trees, random_state)
-
     def _settings(self) -> tuple[dict[str, Any], int]:
         return {
             "eta": 0.05,
@@ -137,9 +134,6 @@ class LightGBMTrees(_Trees):
     >>> bool(LightGBMTrees().fit(x, x[:, 0]).score(x, x[:, 0]) > 0.6)
     True
     """
-
-    def __init__(self, n_top: int = 100, n_trees: int = 60, random_state: int = 0) -> None:
-        super().__init__(n_top, n_trees, random_state)
 
     def _grow(self, x: NDArray[np.float32], y: NDArray[np.float64]) -> Any:
         import lightgbm

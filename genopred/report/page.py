@@ -86,8 +86,22 @@ class _Shown:
     wide: bool = True
 
 
-def write_page(
-    path: str | os.PathLike[str],
+def write_page(path: str | os.PathLike[str], html: str) -> Path:
+    """Write a page, whole or not at all.
+
+    Raises
+    ------
+    GenopredError
+        If there is no such folder.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise GenopredError(f"{target} cannot be written: there is no folder {target.parent}; choose another --out.")
+    write_text(target, html)
+    return target
+
+
+def render_page(
     *,
     title: str,
     summary: pl.DataFrame | None = None,
@@ -98,13 +112,11 @@ def write_page(
     sections: Sequence[Section] = (),
     first: Sequence[Section] = (),
     names: GeneNames = NO_NAMES,
-) -> Path:
-    """Write the page of a run, whole or not at all.
+) -> str:
+    """The page of a run as text.
 
     Parameters
     ----------
-    path : path
-        The HTML file.
     title : str
     summary : polars.DataFrame, optional
         Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
@@ -126,44 +138,13 @@ def write_page(
 
     Returns
     -------
-    pathlib.Path
+    str
 
     Raises
     ------
     GenopredError
-        If a table has not the columns that it needs, or the file cannot be written.
+        If a table has not the columns that it needs.
     """
-    html = render_page(
-        title=title,
-        summary=summary,
-        scores=scores,
-        predictions=predictions,
-        report=report,
-        info=info,
-        sections=sections,
-        first=first,
-        names=names,
-    )
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise GenopredError(f"{target} cannot be written: there is no folder {target.parent}; choose another --out.")
-    write_text(target, html)
-    return target
-
-
-def render_page(
-    *,
-    title: str,
-    summary: pl.DataFrame | None = None,
-    scores: pl.DataFrame | None = None,
-    predictions: pl.DataFrame | None = None,
-    report: MatchReport | None = None,
-    info: Mapping[str, Any] | None = None,
-    sections: Sequence[Section] = (),
-    first: Sequence[Section] = (),
-    names: GeneNames = NO_NAMES,
-) -> str:
-    """The page as text; parameters as in `write_page`."""
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 

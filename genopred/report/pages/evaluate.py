@@ -77,7 +77,7 @@ class Shown:
     genes, exons : polars.DataFrame or None
         Of a GTF.
     info : dict
-        For `genopred.report.page.write_page`.
+        For `genopred.report.page.render_page`.
     """
 
     title: str
@@ -190,7 +190,7 @@ def write(folder: Path, shown: Shown, figures: str = "svg") -> list[Path]:
     list of Path
     """
     from genopred.report.figures import save_figure
-    from genopred.report.page import Section, write_page
+    from genopred.report.page import Section, render_page, write_page
 
     drawn = _figures(shown)
     files = []
@@ -217,7 +217,7 @@ def write(folder: Path, shown: Shown, figures: str = "svg") -> list[Path]:
     if others:
         sections.append(Section("Scores of the others", tables=tuple(_score_table(shown, name) for name in others)))
     info = shown.info | {"notes": list(shown.notes)}
-    files.append(write_page(folder / "evaluate.html", title=shown.title, info=info, sections=sections))
+    files.append(write_page(folder / "evaluate.html", render_page(title=shown.title, info=info, sections=sections)))
     return files
 
 

@@ -115,7 +115,7 @@ def write(
     list of Path
     """
     from genopred.report.figures import save_figure
-    from genopred.report.page import Section, write_page
+    from genopred.report.page import Section, render_page, write_page
 
     files = []
     sections = [Section("What was found", text=tuple(reading(results, drawing.k)), tables=(_shown(results),))]
@@ -127,7 +127,8 @@ def write(
             for name, (wide, *_), _ in drawn:
                 files.append(save_figure(wide, Path(f"{out}.{_plain(pair.a)}.{name}.{drawing.kind}")))
     sections.append(Section("The nulls", text=tuple(f"{name}: {text}." for name, text in nulls.items())))
-    page = write_page(Path(f"{out}.html"), title=title, report=report, info=dict(info), sections=sections)
+    html = render_page(title=title, report=report, info=dict(info), sections=sections)
+    page = write_page(Path(f"{out}.html"), html)
     return [*files, page]
 
 
