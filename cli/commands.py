@@ -17,7 +17,7 @@ from cyclopts.exceptions import (
 
 from genopred.errors import GenopredError, did_you_mean, shortened
 from genopred.settings import WORKFLOWS, declared
-from genopred.settings.declare import Declared
+from genopred.settings.declare import Declared, as_text
 from genopred.settings.parts import RUN, Output
 
 _ABOUT = """Predict gene expression from genotype, and say honestly how well.
@@ -160,11 +160,9 @@ def _default(field: Declared) -> Any:
     value = field.default
     if field.required or field.switch or value in (None, (), ""):
         return False
-    if isinstance(value, tuple):
-        return lambda _: ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
     if isinstance(value, (int, float)):
         return lambda _: f"{value:,.12g}"
-    return lambda _: str(value)
+    return lambda _: as_text(value)
 
 
 def _text(_: Any, tokens: Sequence[Token]) -> str:

@@ -57,6 +57,7 @@ class RunLog:
 
     def _header(self) -> None:
         from genopred.report.provenance import versions
+        from genopred.settings.declare import as_text
 
         self._file_only(
             f"genopred {version('genopred')} {self.name}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
@@ -64,7 +65,7 @@ class RunLog:
         self._file_only(f"command: {command_line()}")
         for flag, value in self.settings.given().items():
             if value is not None and value is not False and value != ():
-                self._file_only(f"  {flag} {value}")
+                self._file_only(f"  {flag} {as_text(value)}")
         self._file_only("versions: " + ", ".join(f"{name} {number}" for name, number in versions().items()))
 
     def _file_only(self, text: str) -> None:

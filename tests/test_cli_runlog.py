@@ -10,7 +10,7 @@ import pytest
 
 from genopred.cli.runlog import RunLog, peak_memory_mb
 from genopred.errors import FormatError
-from genopred.settings import Demo
+from genopred.settings import Demo, Overlap
 
 log = logging.getLogger("genopred.anything")
 
@@ -33,6 +33,14 @@ def test_what_a_log_holds(tmp_path, capsys):
     assert "done after" in text and "1 warnings" in text
     err = capsys.readouterr().err
     assert err == "3 people dropped\nWarning: UserWarning: close to singular\n"
+
+
+def test_values_are_written_as_they_are_typed(tmp_path):
+    tables = Overlap(a=("one=a.tsv", "b.tsv"), b="eqtl=c.tsv", k=(5, 50), out=tmp_path / "run")
+    with RunLog("overlap", tables):
+        pass
+    lines = [line.partition(" INFO   ")[2] for line in (tmp_path / "run.log").read_text().splitlines()]
+    assert {"--a one=a.tsv,b=b.tsv", "--b eqtl=c.tsv", "--k 5,50", "--match maf,distance,ld"} <= set(lines)
 
 
 def test_quiet_shows_warnings_only(tmp_path, capsys):

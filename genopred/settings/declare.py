@@ -440,6 +440,17 @@ def naming(source: str) -> Iterator[None]:
         raise type(bad)(f"{source}: {bad}") from None
 
 
+def as_text(value: Any) -> str:
+    """A value as the command line takes it.
+
+    >>> as_text((1.0, 1e-05)), as_text(("maf", "ld")), as_text(0.5)
+    ('1,1e-05', 'maf,ld', '0.5')
+    """
+    if type(value) is tuple:
+        return ",".join(f"{one:g}" if isinstance(one, float) else str(one) for one in value)
+    return str(value)
+
+
 def base_pairs(text: Any) -> int:
     """Base pairs of a length such as `500kb`, `1Mb`, `0.5m` or `250000`.
 

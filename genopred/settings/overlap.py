@@ -25,6 +25,9 @@ class NamedFile(NamedTuple):
     name: str
     path: Path
 
+    def __str__(self) -> str:
+        return f"{self.name}={self.path}"
+
 
 def named_file(text: Any) -> NamedFile:
     """`NAME=FILE`, or a file that gives its own name.
