@@ -48,7 +48,7 @@ from genopred.io.fasta import open_fasta
 from genopred.io.features import MANIFEST, REFERENCE, feature_genes, read_features, read_manifest
 from genopred.io.vcf import read_vcf
 from genopred.learning.evaluate import summarise
-from genopred.pipelines import features, stack
+from genopred.pipelines import features, stack, stack_genes
 from genopred.report.provenance import machine, versions
 from genopred.sequence.features import central_bins, gene_sequences, predict_tracks
 from genopred.sequence.models.base import SequenceModel
@@ -771,7 +771,7 @@ def join_base(genotype: Path, sequence: Path, out: Path, gene: str) -> None:
     (out / "genes").mkdir(parents=True, exist_ok=True)
     skipped = next((info["skipped"] for info in infos if info["skipped"]), None)
     if skipped is None:
-        tables = [stack.read_base(folder, gene) for folder in (genotype, sequence)]
+        tables = [stack_genes.read_base(folder, gene) for folder in (genotype, sequence)]
         shared = ["outer_fold", "inner_fold", "sample", "observed"]
         assert tables[0].select(shared).equals(tables[1].select(shared)), f"{gene}: not the same people and folds"
         table = tables[0].hstack(tables[1].drop(shared))

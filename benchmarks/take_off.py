@@ -114,7 +114,9 @@ def on_chr22(seeds: list[int]) -> Iterator[dict[str, Any]]:
     data = load_data(config)
     split = make_split(config, data)
     shape = config.shape
-    windows = {part: drop_n(data, tile(split, part, shape), shape, config.max_n)[0] for part in ("train", "validation")}
+    windows = {
+        part: drop_n(data, tile(split, part, shape), shape, config.data.max_n)[0] for part in ("train", "validation")
+    }
     ridge = RidgeBaseline(shape, k=1).fit(data, windows["train"], windows["validation"])
     every = windows["validation"]
     looked = Windows(every.chroms[::SHARE], every.starts[::SHARE], every.blocks[::SHARE])
@@ -122,7 +124,7 @@ def on_chr22(seeds: list[int]) -> Iterator[dict[str, Any]]:
     codes, _ = batch(data, looked.chroms, looked.starts, shape)
     needed = float(np.mean(log_pearson(ridge.predict(codes), measured)))
     for seed in seeds:
-        settings = replace(config.settings, seed=seed, compile=False, device="cpu")
+        settings = replace(config.training, seed=seed, compile=False, device="cpu")
         row: dict[str, Any] = {"seed": seed, "took_off": False, "step": None, "r": 0.0}
         look_until_above(config, data, split, settings, looked, measured, needed, row)
         yield row | {"gc_alone": round(needed, 3), **machine()}
@@ -140,7 +142,7 @@ def look_until_above(
 ) -> None:
     """Train until the averaged weights correlate better than GC content alone, or to the first epoch's end."""
     with torch.random.fork_rng([]):
-        made = tracks.TrackTask(data, split, config.shape, config.kind, settings, config.sizes, config.max_n)
+        made = tracks.TrackTask(data, split, config.shape, config.kind, settings, config.sizes, config.data.max_n)
         trainer = loop._Trainer(made, torch.device("cpu"), None)
 
         def progress(done: int, total: int, label: str = "") -> None:

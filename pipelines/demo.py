@@ -120,7 +120,7 @@ def run(settings: Demo, progress: Progress | None = None) -> DemoResult:
     DemoResult
     """
     of_stack = _stack_settings(settings)
-    result = stack.run(of_stack, progress, page=lambda result: None)
+    result = stack.run(of_stack, progress, page=_no_page)
     absent = [name for name in ("torch", "enformer_pytorch") if find_spec(name) is None]
     if absent:
         lines: dict[str, tuple[str, ...]] = {"Sequence": (WITHOUT_TORCH.format(absent[0].replace("_", "-")),)}
@@ -140,6 +140,10 @@ def _page(
     first, last = page.sections(result, predictions, found, lines, NULLS)
     title = "genopred demo: gene expression from DNA"
     stack.write_report(settings, result, last, first=first, title=title, lead=page.lead(result, found))
+
+
+def _no_page(result: stack.StackResult) -> None:
+    """There is one page, of everything."""
 
 
 def _same(settings: Demo) -> dict[str, Any]:
@@ -252,7 +256,7 @@ def _with_sequence(
     if all(registry.find(name).genotype_only for name in names):
         return None, None
     alone = _sequence_settings(settings, out=settings.out / "sequence", inputs="sequence")
-    first = stack.run(alone, progress)
+    first = stack.run(alone, progress, page=_no_page)
     both = replace(alone, out=settings.out / "with-sequence", inputs="both", resume=True)
     if not settings.resume:
         shutil.rmtree(both.out, ignore_errors=True)
@@ -263,7 +267,7 @@ def _with_sequence(
             shutil.copytree(alone.out / "features", both.out / "features", ignore=shutil.ignore_patterns(".*"))
         join_base(settings.out, alone.out, both.out, genes)
 
-    return first, stack.run(both, progress, prepare)
+    return first, stack.run(both, progress, prepare, page=_no_page)
 
 
 def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
@@ -311,7 +315,8 @@ def _eqtl(settings: Demo, progress: Progress | None) -> tuple[pl.DataFrame, Path
 
     folder = settings.out / "eqtl"
     folder.mkdir(parents=True, exist_ok=True)
-    inputs = example_inputs(settings.gene)
+    # as far around each gene as the stack looks
+    inputs = {**example_inputs(settings.gene), "window": _stack_settings(settings).window}
     done = eqtl.run(Eqtl(**inputs, out=folder / "geuvadis", seed=settings.seed, **_same(settings)), progress)
     if done.genes is None:
         raise GenopredError("eqtl: no permutation pass was made.")

@@ -6,7 +6,7 @@ Files, each written whole or not at all:
 OUT.cis_qtl_pairs.CHROM.parquet         every gene and variant (`genopred.genetics.eqtl.scan.NOMINAL_SCHEMA`)
 OUT.cis_qtl.parquet, .tsv               every gene with its top variant, permutation p-value and q-value
 OUT.cis_independent_qtl.parquet, .tsv   conditionally independent signals
-OUT.SuSiE_summary.parquet, .tsv         variants of credible sets (`SUSIE_SCHEMA`)
+OUT.SuSiE_summary.parquet, .tsv         variants of credible sets (`CREDIBLE_SCHEMA`)
 OUT.matched.tsv                         what came in, was used and was dropped, and why (`genopred.types.MatchReport`)
 OUT.run.json                            the settings that the results depend on
 OUT.parts/                              what is done already, until all is
@@ -34,6 +34,7 @@ from genopred import align
 from genopred.errors import AlignmentError, examples
 from genopred.files import atomic, write_json
 from genopred.genetics.eqtl.beta import permutation_table
+from genopred.genetics.eqtl.credible import CREDIBLE_SCHEMA, credible_variants
 from genopred.genetics.eqtl.qvalues import add_qvalues
 from genopred.genetics.eqtl.scan import (
     CisModel,
@@ -42,7 +43,6 @@ from genopred.genetics.eqtl.scan import (
     cis_windows,
     nominal_table,
     permutation_indices,
-    residual_dosage,
 )
 from genopred.genetics.eqtl.signals import INDEPENDENT_SCHEMA, independent_signals
 from genopred.pipelines.inputs import chosen_genes, open_cohort
@@ -57,19 +57,6 @@ OUTPUTS = (
     "cis_qtl_pairs.*.parquet", "cis_qtl.parquet", "cis_qtl.tsv", "cis_independent_qtl.parquet",
     "cis_independent_qtl.tsv", "SuSiE_summary.parquet", "SuSiE_summary.tsv", "matched.tsv", "parts/*",
 )  # fmt: skip
-
-#: One row per variant of a credible set, as tensorQTL's SuSiE summary, with three columns more.
-SUSIE_SCHEMA = {
-    "phenotype_id": pl.String,
-    "variant_id": pl.String,
-    "pip": pl.Float64,
-    "af": pl.Float32,
-    "cs_id": pl.Int32,
-    "cs_size": pl.Int32,
-    "cs_coverage": pl.Float64,
-    "cs_min_abs_corr": pl.Float64,
-}
-
 
 #: Why a gene has no result.
 NOTHING = "no usable variant in the cis window"
@@ -341,7 +328,7 @@ class _Work:
                     except BaseException:  # an interrupt does not wait for the genes that are queued
                         pool.shutdown(wait=False, cancel_futures=True)
                         raise
-                schema = INDEPENDENT_SCHEMA if what == "independent" else SUSIE_SCHEMA
+                schema = INDEPENDENT_SCHEMA if what == "independent" else CREDIBLE_SCHEMA
                 with atomic(path) as temporary:
                     pl.concat([pl.DataFrame(schema=schema), *tables]).write_parquet(temporary)
             done += len(rows)
@@ -371,29 +358,8 @@ class _Work:
         )
 
     def _susie(self, chrom: _Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
-        from genopred.genetics.finemap import credible_sets, susie
-
+        settings = self.settings
         a, b, dosage = self._window(chrom, row)
         model = self._model(np.array([row]))
-        frequency = np.nanmean(np.where(np.isnan(dosage).all(axis=0), 0.0, dosage), axis=0) / 2
-        use = np.minimum(frequency, 1 - frequency) >= self.settings.maf
-        x = residual_dosage(dosage[:, use], model)
-        fit = susie(x, model.residuals[:, 0], self.settings.max_effects)
-        ids, af = chrom.ids[a:b].to_numpy()[use], frequency[use]
-        rows = []
-        sets = credible_sets(fit, x, self.settings.coverage, self.settings.min_abs_corr)
-        for number, found in enumerate(sets, start=1):
-            for variant in np.sort(found.variants).tolist():
-                rows.append(
-                    {
-                        "phenotype_id": self.gene_ids[row],
-                        "variant_id": ids[variant],
-                        "pip": float(fit.pip[variant]),
-                        "af": float(af[variant]),
-                        "cs_id": number,
-                        "cs_size": len(found.variants),
-                        "cs_coverage": found.coverage,
-                        "cs_min_abs_corr": found.min_abs_corr,
-                    }
-                )
-        return pl.DataFrame(rows, schema=SUSIE_SCHEMA, orient="row")
+        limits = settings.maf, settings.max_effects, settings.coverage, settings.min_abs_corr
+        return credible_variants(dosage, model, self.gene_ids[row], chrom.ids[a:b], *limits)

@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from genopred import align
-from genopred.errors import FormatError, GenopredError, examples
+from genopred.errors import FormatError, examples
 from genopred.files import atomic, write_files
 from genopred.io.text import read_bytes, read_table
 from genopred.pipelines.run import Progress, Run, sweep
-from genopred.pipelines.train_config import TrainConfig, read_config
-from genopred.pipelines.train_inputs import (
-    CONFIG,
-    REGIONS,
-    check_within,
-    is_run,
-    load_data,
-    make_split,
-    read_regions,
-)
+from genopred.pipelines.train_config import TrainConfig
+from genopred.pipelines.train_inputs import open_held, open_model
 from genopred.report.pages import evaluate as page
-from genopred.sequence.models.base import SequenceModel, devices
-from genopred.sequence.models.config import WEIGHTS, network_folder
-from genopred.sequence.models.registry import load_model, load_trained
-from genopred.sequence.onehot import onehot
+from genopred.sequence.models.config import REGIONS
 from genopred.settings import Evaluate
 from genopred.training.dataset import track_table
 from genopred.training.heldout import (
     Array,
+    Entry,
     Held,
-    Predictor,
     bin_table,
     compare,
     distinct,
     fitted_ridge,
-    hold_out,
     predict,
     seen_bases,
     shared_columns,
@@ -150,14 +135,23 @@ def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun:
 
             torch.set_num_threads(job.threads)
         first, *others = ([model.name, model.hash] for model in models)
-        files = [config.fasta, *(item.file for item in config.tracks), *([folder / REGIONS] if folder else ())]
-        job.settle(model=first, against=others, config=[config.written, *files])
+        job.settle(model=first, against=others, config=_predicted(config, folder))
         sweep(job.out, [EVALUATIONS])
         return evaluate(job, held, models, models[0].folder or folder or job.out, genes, exons)
 
 
+def _predicted(config: TrainConfig, folder: Path | None) -> dict[str, Any]:
+    """What is predicted, for the fingerprint: files stand for what is in them, wherever they lie."""
+    written = config.written
+    return {
+        "data": written["data"] | {"fasta": config.fasta},
+        "tracks": [row | {"file": file} for row, file in zip(written["tracks"], config.files, strict=True)],
+        "split": written["split"] if folder is None else folder / REGIONS,
+    }
+
+
 def evaluate(
-    job: Run, held: Held, models: Sequence[Predictor], folder: Path, genes: pl.DataFrame | None,
+    job: Run, held: Held, models: Sequence[Entry], folder: Path, genes: pl.DataFrame | None,
     exons: pl.DataFrame | None,
 ) -> EvaluateRun:  # fmt: skip
     """Score models on held-out windows, the first against the others, and write all of it.
@@ -166,7 +160,7 @@ def evaluate(
     ----------
     job : Run
     held : Held
-    models : sequence of Predictor
+    models : sequence of Entry
     folder : Path
         Where the look at the split is written down; it is in the folders of the other models' runs, too.
     genes, exons : polars.DataFrame, optional
@@ -237,7 +231,7 @@ def _count(job: Run, held: Held, used: Sequence[int]) -> None:
     job.matched(tally.report())
 
 
-def _kept(job: Run, held: Held, model: Predictor, which: list[int], file: Path) -> Array:
+def _kept(job: Run, held: Held, model: Entry, which: list[int], file: Path) -> Array:
     """Predictions of the tracks asked for; those that a killed run made are read."""
     if file.is_file():
         try:
@@ -254,7 +248,7 @@ def _kept(job: Run, held: Held, model: Predictor, which: list[int], file: Path) 
     return values
 
 
-def _look(folder: Path, out: Path, held: Held, model: Predictor) -> pl.DataFrame:
+def _look(folder: Path, out: Path, held: Held, model: Entry) -> pl.DataFrame:
     """Write down that a split was looked at; the looks at it before."""
     file = folder / EVALUATIONS
     former = pl.DataFrame(schema=EVALUATION_SCHEMA)
@@ -274,7 +268,7 @@ def _look(folder: Path, out: Path, held: Held, model: Predictor) -> pl.DataFrame
     return former.filter(pl.col("split") == held.name)
 
 
-def _reading(strands: str, held: Held, models: Sequence[Predictor]) -> list[str]:
+def _reading(strands: str, held: Held, models: Sequence[Entry]) -> list[str]:
     """What was evaluated, in sentences."""
     n, shape = len(held.windows.starts), held.shape
     blocks = len(np.unique(held.windows.blocks))
@@ -318,79 +312,3 @@ def _notes(held: Held, looks: pl.DataFrame, folder: Path) -> list[str]:
     if blocks < _FEW_BLOCKS:
         out.append(f"{blocks} block{'s are' if blocks != 1 else ' is'} few: intervals over them mean little.")
     return out
-
-
-def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:
-    """What is to be predicted, the configuration that says so, and the run's folder that has it, if it was one.
-
-    Raises
-    ------
-    GenopredError
-        If there is no configuration, or what it names cannot be read.
-    """
-    place = settings.config if settings.config is not None else Path(settings.model)
-    run_folder = is_run(place)
-    if not run_folder and settings.config is None:
-        raise GenopredError(
-            f"{settings.model} is not a training run's folder, which would say what to predict; give --config with the "
-            "training's TOML file or with the folder of a run."
-        )
-    if not run_folder and place.is_dir():
-        raise GenopredError(
-            f"--config {place}: this folder holds no {CONFIG} and {REGIONS} of a run; give the --out of "
-            "`genopred train`, or its TOML file."
-        )
-    config = read_config(place / CONFIG if run_folder else place, device="cpu")
-    data = load_data(config)
-    split = make_split(config, data)
-    if run_folder:
-        # what the run trained on, whatever would be dealt today
-        regions = read_regions(place / REGIONS)
-        check_within(regions, data, place / REGIONS)
-        split = replace(split, regions=regions)
-    held = hold_out(data, split, config.shape, config.max_n, settings.split)
-    return held, config, place if run_folder else None
-
-
-def open_model(spec: str, device: str = "auto", said: str = "MODEL") -> Predictor:
-    """A training run's folder, its `model` folder, or anything that `load_model` knows; `said` is for messages.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model, or it cannot be read.
-    """
-    place = devices(device)[0]
-    folder = Path(spec)
-    network = network_folder(folder) if is_run(folder) else None
-    if network is None and not _is_trained(folder):
-        return _predictor(load_model(spec, said=said, device=place))
-    run_folder, network = (folder.resolve().parent, folder) if network is None else (folder, network)
-    digest = hashlib.sha256()
-    for file in (WEIGHTS[0], CONFIG):
-        digest.update((network / file).read_bytes())
-    whole = is_run(run_folder)
-    return replace(
-        _predictor(load_trained(network, device=place)),
-        name=(run_folder if whole else network).resolve().name,
-        hash=digest.hexdigest(),
-        regions=read_regions(run_folder / REGIONS) if whole else None,
-        folder=run_folder if whole else None,
-    )
-
-
-def _predictor(model: SequenceModel) -> Predictor:
-    def predict(codes: NDArray[np.uint8]) -> Array:
-        return model.predict_onehot(onehot(codes.astype(np.int8)))
-
-    name, digest = model.name, model.checkpoint_hash
-    return Predictor(name, digest, tuple(model.tracks), model.window, model.bin_size, model.n_bins, predict)
-
-
-def _is_trained(folder: Path) -> bool:
-    """Whether a folder holds a network of `genopred train`, of whatever kind."""
-    try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and "training" in found and "track_names" in found

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
-import queue
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from genopred import align
-from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.errors import GenopredError, examples
 from genopred.files import write_files
 from genopred.io.features import (
     MANIFEST,
@@ -28,24 +23,16 @@ from genopred.io.features import (
     write_features,
     write_manifest,
 )
-from genopred.io.lists import read_patterns, read_samples
 from genopred.io.text import bounded
-from genopred.pipelines.inputs import open_genotypes
-from genopred.pipelines.run import Progress, Run, say
-from genopred.pipelines.sequence_inputs import compare_tss, genome_build, load_models, named_genes, with_strands
-from genopred.sequence.features import (
-    FeatureSettings,
-    backward_passes,
-    content_key,
-    features_from_sequences,
-    gene_sequences,
-    work,
-)
-from genopred.sequence.haplotypes import PersonalSequences, check_reference
+from genopred.pipelines.features_cost import Estimate, estimate
+from genopred.pipelines.features_inputs import FeatureInputs, open_inputs
+from genopred.pipelines.run import Progress, Run
+from genopred.pipelines.workers import share_out
+from genopred.sequence.features import AGREEMENT_SAMPLE, PRECISION_SAMPLE, content_key, features_from_sequences
+from genopred.sequence.haplotypes import check_reference
 from genopred.sequence.models.base import SequenceModel
-from genopred.sequence.onehot import onehot
 from genopred.settings import Features
-from genopred.types import Genotypes, MatchReport, plain_chrom
+from genopred.types import MatchReport
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +43,14 @@ OUTPUTS = ("*",)
 GENES, TIMING = "genes.tsv", "timing.tsv"
 _OF_THIS_RUN = ("status", "seconds", "predicting")
 
-#: Distinct haplotypes a gene on which the linear mode is held against the exact one.
-AGREEMENT_SAMPLE = 20
-
-#: Distinct haplotypes a gene on which a lower precision is held against fp32.
-PRECISION_SAMPLE = 8
+#: What was checked on the way, and where its numbers stand in the table.
+_CHECKS = {
+    "self_check": {"self_check_error": "error"},
+    "linear_agreement": {
+        "linear_median_r": "median_r", "linear_lowest_r": "lowest_r", "linear_median_slope": "median_slope",
+    },
+    "precision": {"dtype_error": "error", "dtype_median_r": "median_r", "dtype_lowest_r": "lowest_r"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,72 +117,6 @@ class FeaturesResult:
         return out
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a run would cost.
-
-    Attributes
-    ----------
-    genes : polars.DataFrame
-        gene_id, haplotypes, distinct, tokens, naive_tokens, passes (counted in whole windows), seconds.
-    seconds_per_pass, hours, naive_hours : float
-    memory_gb, output_gb : float
-    device : str
-    """
-
-    genes: pl.DataFrame
-    seconds_per_pass: float
-    hours: float
-    naive_hours: float
-    memory_gb: float
-    output_gb: float
-    device: str
-
-    def lines(self) -> list[str]:
-        """For the screen."""
-        t = self.genes
-        h, d = int(t["haplotypes"].sum()), int(t["distinct"].sum())
-        out = [
-            f"genes: {t.height:,}",
-            f"haplotypes: {h:,}, of which distinct windows: {d:,} ({d / max(h, 1):.1%})",
-        ]
-        if t["naive_tokens"].sum():
-            tokens, naive = int(t["tokens"].sum()), int(t["naive_tokens"].sum())
-            out.append(f"distinct tokens in the tower: {tokens:,} of {naive:,} ({tokens / naive:.2%})")
-        out += [
-            f"work: about {float(t['passes'].sum()):,.0f} passes, where one a haplotype would be {h:,}",
-            f"one pass: {1000 * self.seconds_per_pass:,.2f} ms on {self.device}; one a haplotype would take "
-            f"{_duration(self.naive_hours)}",
-            f"estimated: {_duration(self.hours)}, {_size(self.memory_gb)} of memory, {_size(self.output_gb)} on disk",
-        ]
-        return out
-
-
-def _duration(hours: float) -> str:
-    from genopred.report.tables import duration
-
-    return duration(3600 * hours) if 3600 * hours >= 1 else "less than 1 s"
-
-
-def _size(gb: float) -> str:
-    for factor, unit in ((1, "GB"), (1e3, "MB")):
-        if gb * factor >= 1:
-            return f"{gb * factor:,.1f} {unit}"
-    return f"{gb * 1e6:,.1f} kB"
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    genotypes: Genotypes
-    fasta: Any
-    genes: pl.DataFrame
-    models: list[SequenceModel]
-    settings: FeatureSettings
-    build: str
-    counts: dict[str, int]
-    tally: align.Tally
-
-
 def run(settings: Features, progress: Progress | None = None) -> FeaturesResult | Estimate:
     """Compute the features of every gene; with `dry_run`, only say what that would cost.
 
@@ -212,9 +136,9 @@ def run(settings: Features, progress: Progress | None = None) -> FeaturesResult 
     """
     if settings.dry_run:  # leaves nothing behind
         with bounded(settings.max_bytes):
-            return _estimate(settings, _open(settings), progress or (lambda done, total, name: None))
+            return estimate(open_inputs(settings), progress or (lambda done, total, name: None))
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
-        inputs = _open(settings)
+        inputs = open_inputs(settings)
         model = inputs.models[0]
         intervals = [model.gene_window(*row) for row in inputs.genes.select("chrom", "tss", "strand").iter_rows()]
         checked = check_reference(
@@ -250,113 +174,39 @@ def run(settings: Features, progress: Progress | None = None) -> FeaturesResult 
     return FeaturesResult(table, manifest)
 
 
-def _estimate(settings: Features, inputs: _Inputs, step: Progress) -> Estimate:
-    """Count the work of every gene and time one pass, without computing features."""
-    model = inputs.models[0]
-    rows = []
-    for i, gene in enumerate(inputs.genes.iter_rows(named=True)):
-        rows.append({"gene_id": gene["gene_id"], **work(model, _sequences(settings, inputs, gene))})
-        step(i + 1, inputs.genes.height, gene["gene_id"])
-    table = pl.DataFrame(rows, infer_schema_length=None)
-    one, memory = _time_pass(model)
-    share = model.tower_share
-    naive = table["naive_tokens"].to_numpy()
-    tower = np.divide(table["tokens"].to_numpy(), np.maximum(naive / np.maximum(table["haplotypes"].to_numpy(), 1), 1))
-    # shared tower: passes by tokens; what follows it: one for each distinct window
-    passes = np.where(
-        naive > 0, share * tower + (1 - share) * table["distinct"].to_numpy(), table["distinct"].to_numpy()
-    )
-    if inputs.settings.mode == "linear":
-        # twice the transformer backwards for each output, and exactly for the sample that is compared
-        sample = np.minimum(table["distinct"].to_numpy(), AGREEMENT_SAMPLE)
-        backward = 1 + 2 * backward_passes(model, inputs.settings)
-        linear = share * (tower + 1) + (1 - share) * (backward + sample)
-        if (linear > passes).all():
-            log.warning(
-                "--mode linear with %d tracks costs more than --mode exact here (about %.0f passes against %.0f); "
-                "choose fewer tracks, or exact.",
-                len(inputs.settings.tracks),
-                linear.sum(),
-                passes.sum(),
-            )
-        passes = linear
-    elif inputs.settings.mode == "exact" and inputs.settings.dtype != "fp32":
-        passes = passes + share + (1 - share) * np.minimum(table["distinct"].to_numpy(), PRECISION_SAMPLE)
-    elif inputs.settings.mode == "reference":
-        passes = np.ones(table.height)
-    strands = 2 if inputs.settings.strands == "both" else 1
-    table = table.with_columns(pl.Series("passes", passes * strands), pl.Series("seconds", passes * one * strands))
-    values = len(inputs.settings.tracks) * (1 if inputs.settings.aggregate != "none" else len(inputs.settings.bins))
-    people = inputs.genotypes.n_samples * (2 if inputs.settings.per_haplotype else 1)
-    raw = int(table["distinct"].max() or 0) * len(inputs.settings.tracks) * len(inputs.settings.bins) * 4  # type: ignore[arg-type]
-    return Estimate(
-        genes=table,
-        seconds_per_pass=one,
-        hours=float(table["seconds"].sum()) / 3600 / len(inputs.models),
-        naive_hours=float(table["haplotypes"].sum()) * one * strands / 3600,
-        memory_gb=(memory + 2 * raw) / 1e9,
-        output_gb=values * people * 4 * table.height / 1e9,
-        device=str(model.device),
-    )
-
-
 def _all_genes(
-    settings: Features, inputs: _Inputs, progress: Callable[..., None]
+    settings: Features, inputs: FeatureInputs, step: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    genes = inputs.genes.to_dicts()
-    done: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
-    free: queue.SimpleQueue[SequenceModel] = queue.SimpleQueue()
-    for model in inputs.models:
-        free.put(model)
-    reading = threading.Lock()
-
-    def one(gene: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        model = free.get()
-        try:
-            return _gene(settings, inputs, model, gene, reading)
-        finally:
-            free.put(model)
-
-    if len(inputs.models) == 1:
-        for gene in genes:
-            done[gene["gene_id"]] = one(gene)
-            progress(len(done), len(genes), gene["gene_id"])
-    else:
-        with ThreadPoolExecutor(len(inputs.models)) as pool:
-            waiting = {pool.submit(one, gene): gene["gene_id"] for gene in genes}
-            try:
-                while waiting:
-                    finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        name = waiting.pop(future)
-                        done[name] = future.result()
-                        progress(len(done), len(genes), name)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    rows, references = zip(*(done[gene["gene_id"]] for gene in genes))
+    """Rows and reference predictions of all genes, shared out among the devices."""
+    genes, reading = inputs.genes.to_dicts(), threading.Lock()
+    done: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+    for i, found in share_out(lambda gene, model: _gene(settings, inputs, model, gene, reading), genes, inputs.models):
+        done[i] = found
+        step(len(done), len(genes), genes[i]["gene_id"])
+    rows, references = zip(*(done[i] for i in range(len(genes))))
     return list(rows), list(references)
 
 
 def _gene(
-    settings: Features, inputs: _Inputs, model: SequenceModel, gene: dict[str, Any], reading: threading.Lock
+    settings: Features, inputs: FeatureInputs, model: SequenceModel, gene: dict[str, Any], reading: threading.Lock
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     started = time.perf_counter()
     with reading:
-        sequences = _sequences(settings, inputs, gene)
+        sequences = inputs.sequences(gene)
     key = content_key(model, sequences, inputs.settings)
     path = feature_path(settings.out, gene["gene_id"])
     origin, predicting = read_origin(path) if settings.resume else None, 0.0
     # a check or an agreement that was asked for now and not made then is a reason to compute again
-    needed = (
-        ["constant"]
-        + (["self_check"] if settings.self_check and inputs.settings.mode == "exact" else [])
-        + (["linear_agreement"] if inputs.settings.mode == "linear" else [])
-    )
-    if inputs.settings.mode == "exact" and inputs.settings.dtype != "fp32":
-        needed.append("precision")
+    mode = inputs.settings.mode
+    wanted = {
+        "constant": True,
+        "self_check": settings.self_check,
+        "linear_agreement": mode == "linear",
+        "precision": mode == "exact" and inputs.settings.dtype != "fp32",
+    }
+    needed = {name for name, on in wanted.items() if on}
     status = "reused"
-    if origin is None or origin.get("key") != key or any(name not in origin for name in needed):
+    if origin is None or origin.get("key") != key or not needed <= origin.keys():
         status, begun = "computed", time.perf_counter()
         features = features_from_sequences(
             model,
@@ -364,7 +214,7 @@ def _gene(
             inputs.settings,
             batch_size=settings.batch_size,
             check=2 if settings.self_check else 0,
-            agreement=AGREEMENT_SAMPLE if inputs.settings.mode == "linear" else PRECISION_SAMPLE,
+            agreement=AGREEMENT_SAMPLE if mode == "linear" else PRECISION_SAMPLE,
         )
         predicting = time.perf_counter() - begun
         extra: dict[str, Any] = {
@@ -377,10 +227,7 @@ def _gene(
         origin = {**features.origin, **extra}
     counts, names = origin["counts"], feature_names(path)
     row: dict[str, Any] = {
-        "gene_id": gene["gene_id"],
-        "chrom": gene["chrom"],
-        "tss": gene["tss"],
-        "strand": gene["strand"],
+        **{name: gene[name] for name in ("gene_id", "chrom", "tss", "strand")},
         "haplotypes": origin["haplotypes"],
         "distinct": origin["distinct"],
         "variants": counts["used"],
@@ -392,168 +239,17 @@ def _gene(
         "key": key,
         "counts": counts,
     }
-    if "self_check" in origin:
-        row["self_check_error"] = origin["self_check"]["error"]
-    if "linear_agreement" in origin:
-        row["linear_median_r"] = origin["linear_agreement"]["median_r"]
-        row["linear_lowest_r"] = origin["linear_agreement"]["lowest_r"]
-        row["linear_median_slope"] = origin["linear_agreement"]["median_slope"]
-    if "precision" in origin:
-        row["dtype_error"] = origin["precision"]["error"]
-        row["dtype_median_r"] = origin["precision"]["median_r"]
-        row["dtype_lowest_r"] = origin["precision"]["lowest_r"]
+    for check, columns in _CHECKS.items():
+        if check in origin:
+            row |= {column: origin[check][name] for column, name in columns.items()}
     return row, {"gene_id": gene["gene_id"], **dict(zip(names, origin["reference"]))}
 
 
-def _sequences(settings: Features, inputs: _Inputs, gene: dict[str, Any]) -> PersonalSequences:
-    # the limit on mismatches was held over all windows together
-    return gene_sequences(
-        inputs.models[0],
-        inputs.genotypes,
-        inputs.fasta,
-        gene["chrom"],
-        gene["tss"],
-        gene["strand"],
-        indels=inputs.settings.indels,
-        unphased=inputs.settings.unphased,
-        seed=inputs.settings.seed,
-        max_mismatch=1.0,
-        allow_swapped=settings.allow_swapped,
-    )
-
-
-def _open(settings: Features) -> _Inputs:
-    from genopred.io.fasta import open_fasta
-
-    genotypes = open_genotypes(settings, split=True)
-    counts, tally = {"samples_in_genotypes": genotypes.n_samples}, align.Tally()
-    tally.come("samples", f"in genotypes {genotypes.source}", genotypes.n_samples)
-    genes, people = _genes(settings, tally)
-    genotypes = _people(settings, genotypes, people, counts, tally)
-    fasta = open_fasta(settings.fasta)
-    genes = _chosen(settings, genes, genotypes, counts, tally)
-    build = _check_chromosomes(settings, genes, fasta)
-    models = load_models(settings, several=True)
-    genes = with_strands(settings, models[0], genes)
-    chosen = FeatureSettings.of(models[0], **settings.shared(FeatureSettings) | {"tracks": _patterns(settings)})
-    if not genotypes.phased:
-        if settings.unphased == "error":
-            raise GenopredError(
-                f"{genotypes.source} carries no phase, and --unphased error was asked for. Give phased genotypes "
-                "(VCF/BCF with 0|1, or .pgen with phase), or choose --unphased soft or random."
-            )
-        if settings.unphased == "soft" and settings.per_haplotype:
-            raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
-        log.warning(
-            "%s carries no phase: --unphased %s. What this costs in accuracy is in docs/features.md.",
-            genotypes.source,
-            settings.unphased,
-        )
-    counts |= {"samples": genotypes.n_samples, "genes": genes.height}
-    say(tally.report())
-    return _Inputs(genotypes, fasta, genes, models, chosen, build, counts, tally)
-
-
-def _genes(settings: Features, tally: align.Tally) -> tuple[pl.DataFrame, set[str] | None]:
-    """The genes on offer, and the people with expression."""
-    if settings.expression is not None:
-        from genopred.io.expression import read_expression
-
-        expression = read_expression(settings.expression)
-        if settings.gtf is not None:
-            compare_tss(expression.genes, settings.expression, settings.gtf)
-        tally.opened("genes", expression.source, expression.genes.height, expression.notes)
-        return expression.genes, set(expression.samples.tolist())
-    if settings.gtf is None:
-        raise GenopredError("Genes: neither --expression nor --gtf given; one of them must say where the TSSs are.")
-    from genopred.io.annotation import read_gtf
-
-    genes = read_gtf(settings.gtf)
-    tally.opened("genes", str(settings.gtf), genes.height, ())
-    return genes, None
-
-
-def _people(
-    settings: Features, genotypes: Genotypes, expressed: set[str] | None, counts: dict[str, int], tally: align.Tally
-) -> Genotypes:
-    names = genotypes.samples.tolist()
-
-    def leave_out(key: str, reason: str, gone: list[str]) -> None:
-        nonlocal names
-        counts[key] = len(gone)
-        tally.drop("samples", reason, gone)
-        without = set(gone)
-        names = [name for name in names if name not in without]
-
-    if expressed is not None and not settings.all_samples:
-        leave_out("samples_without_expression", "no expression", [name for name in names if name not in expressed])
-        if not names:
-            people = genotypes.samples.tolist()
-            raise AlignmentError(
-                f"None of the {len(people):,} people of {genotypes.source} ({examples(people)}) has expression in "
-                f"{settings.expression} ({examples(sorted(expressed))}); check the ids, or use --all-samples."
-            )
-    if settings.keep is not None:
-        kept = set(read_samples(settings.keep).tolist())
-        leave_out("samples_left_out_by_keep", "not in --keep", [name for name in names if name not in kept])
-    if settings.remove is not None:
-        removed = set(read_samples(settings.remove).tolist())
-        leave_out("samples_left_out_by_remove", "in --remove", [name for name in names if name in removed])
-    if not names:
-        raise AlignmentError("No people are left after --keep and --remove; check the ids in those files.")
-    return genotypes.select(samples=names)
-
-
-def _chosen(
-    settings: Features, genes: pl.DataFrame, genotypes: Genotypes, counts: dict[str, int], tally: align.Tally
-) -> pl.DataFrame:
-    offered = genes.height
-    genes = named_genes(settings, genes, settings.expression or settings.gtf or "")
-    tally.drop("genes", "not asked for", offered - genes.height)
-    chroms = {plain_chrom(name) for name in genotypes.variants["chrom"].unique().to_list()}
-    here = pl.col("chrom").map_elements(lambda name: plain_chrom(name) in chroms, return_dtype=pl.Boolean)
-    kept = genes.filter(here)
-    counts["genes_on_chromosomes_without_genotypes"] = genes.height - kept.height
-    tally.drop("genes", "chromosome not in genotypes", genes.filter(~here)["gene_id"].to_list())
-    if not kept.height:
-        raise AlignmentError(
-            f"None of the {genes.height:,} genes is on a chromosome of {genotypes.source} "
-            f"({examples(sorted(chroms))}); the genes are on {examples(sorted(set(genes['chrom'].to_list())))}."
-        )
-    return kept
-
-
-def _check_chromosomes(settings: Features, genes: pl.DataFrame, fasta: Any) -> str:
-    """Every gene's chromosome must be in the FASTA; which build it is."""
-    lengths = []
-    for chrom, tss in genes.group_by("chrom").agg(pl.col("tss").max()).sort("chrom").iter_rows():
-        length = fasta.length(chrom)  # its own error where the chromosome is missing
-        if tss > length:
-            raise AlignmentError(
-                f"{settings.fasta}: {chrom} has {length:,} bases, and a TSS is at {tss:,}; the FASTA is of another "
-                "genome build than the genes."
-            )
-        lengths.append(length)
-    return genome_build(lengths)
-
-
-def _patterns(settings: Features) -> list[str] | None:
-    patterns = list(settings.tracks)
-    if settings.tracks_file is not None:
-        patterns += read_patterns(settings.tracks_file)
-    return patterns or None
-
-
-def _manifest(settings: Features, inputs: _Inputs, checked: dict[str, int]) -> dict[str, Any]:
+def _manifest(settings: Features, inputs: FeatureInputs, checked: dict[str, int]) -> dict[str, Any]:
     model = inputs.models[0]
     return {
         "complete": False,
-        "model": model.name,
-        "model_origin": model.origin,
-        "checkpoint_hash": model.checkpoint_hash,
-        "window": model.window,
-        "tss_offset": model.tss_offset,
-        "bin_size": model.bin_size,
+        **model.about,
         "build": inputs.build,
         "fasta": str(settings.fasta),
         "genotypes": inputs.genotypes.source,
@@ -580,7 +276,7 @@ def _check_former(settings: Features, manifest: dict[str, Any]) -> None:
         )
 
 
-def _report(inputs: _Inputs, counts: dict[str, int]) -> MatchReport:
+def _report(inputs: FeatureInputs, counts: dict[str, int]) -> MatchReport:
     """What became of people and genes, and of the variants in the genes' windows."""
     pairs, where = "gene-variant pairs", "in the windows of all genes together"
     inputs.tally.come(pairs, where, counts["windows_variants"])
@@ -604,22 +300,3 @@ def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
         total["haplotypes"] = total.get("haplotypes", 0) + row["haplotypes"]
         total["distinct_haplotypes"] = total.get("distinct_haplotypes", 0) + row["distinct"]
     return total
-
-
-def _time_pass(model: SequenceModel) -> tuple[float, int]:
-    """Seconds of one whole window, and the peak memory of the process then, in bytes."""
-    import resource
-    import sys
-
-    rng = np.random.default_rng(0)
-    best, batch = math.inf, 1
-    for _ in range(3):
-        windows = np.stack([onehot(rng.integers(0, 4, model.window).astype(np.int8)) for _ in range(batch)])
-        started = time.perf_counter()
-        model.predict_onehot(windows)
-        best = min(best, (time.perf_counter() - started) / batch)
-        if best > 1:
-            break  # of a large model one pass says enough
-        batch = min(model.default_batch, 8)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return best, peak if sys.platform == "darwin" else peak * 1024

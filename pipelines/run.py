@@ -98,8 +98,8 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
-        if self._made:
-            with suppress(OSError):  # a run that was refused leaves no folder; one that wrote leaves its files
+        if self._made and error is not None:
+            with suppress(OSError):  # refused before it wrote anything
                 self.out.rmdir()
 
     def path(self, name: str) -> Path:
@@ -119,7 +119,9 @@ class Run:
         fields = declared(type(self.settings))
         spelt = {fields[name].flag if name in fields else name: value for name, value in computed.items()}
         known = fingerprint(self.settings.that_matter() | spelt)
-        going_on = settle(self.out, known, self.outputs, resume=self.settings.resume and not anew, prefix=self.prefix)
+        about = {"command": self.settings.command, "versions": versions()}
+        how: dict[str, Any] = {"resume": self.settings.resume and not anew, "prefix": self.prefix, "about": about}
+        going_on = settle(self.out, known, self.outputs, **how)
         if going_on:
             log.info(f"going on with what an earlier run of the same settings left at {self.out}")
         return going_on
@@ -268,7 +270,13 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def settle(
-    out: Path, settings: Mapping[str, Any], outputs: Sequence[str], *, resume: bool, prefix: bool = False
+    out: Path,
+    settings: Mapping[str, Any],
+    outputs: Sequence[str],
+    *,
+    resume: bool,
+    prefix: bool = False,
+    about: Mapping[str, Any] | None = None,
 ) -> bool:
     """Decide whether to go on with what is at `out`, refuse it, or remove it; and write the settings down.
 
@@ -285,6 +293,8 @@ def settle(
         Go on where the settings are the same; otherwise what the earlier run wrote is removed.
     prefix : bool
         `out` is the beginning of file names, not a folder.
+    about : dict, optional
+        What is written down beside the settings, and not held against those of a later run.
 
     Returns
     -------
@@ -313,7 +323,7 @@ def settle(
         raise GenopredError(
             f"{out} holds results of {what}; choose another --out, or start over there with --no-resume."
         )
-    write_json(record, settings)
+    write_json(record, {**settings, "about": about} if about else settings)
     return False
 
 
@@ -366,4 +376,4 @@ def _read(record: Path) -> dict[str, Any] | None:
         found = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return {key: value for key, value in found.items() if key != "about"} if isinstance(found, dict) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import joblib
 import numpy as np
@@ -11,12 +11,15 @@ import polars as pl
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.io.annotation import read_gtf
+from genopred.io.expression import read_expression
+from genopred.io.fasta import Fasta
 from genopred.io.text import PathLike
 from genopred.pipelines.inputs import chosen_genes
 from genopred.sequence.models.base import SequenceModel, devices
 from genopred.sequence.models.registry import load_model
-from genopred.settings import Effects, Features, parts
-from genopred.types import CHROM_LENGTHS, plain_chrom
+from genopred.settings import Effects, Features
+from genopred.types import CHROM_LENGTHS, Note, plain_chrom
 
 log = logging.getLogger(__name__)
 
@@ -34,23 +37,79 @@ def load_models(settings: Features | Effects, *, several: bool = False) -> list[
     return [load_model(settings.model, device=name, **settings.model_options) for name in names]
 
 
-def named_genes(settings: parts.Genes, table: pl.DataFrame, source: PathLike) -> pl.DataFrame:
-    """The genes of `--gene` and `--genes`, in the table's order; versions do not matter.
+def open_genes(settings: Features | Effects) -> tuple[pl.DataFrame, set[str] | None, Sequence[Note]]:
+    """All genes of the expression file, or of the GTF.
 
-    Parameters
-    ----------
-    table : polars.DataFrame
-        With columns gene_id and gene.
-    source : path
-        Its file, for messages.
+    Returns
+    -------
+    genes : polars.DataFrame
+        gene_id, gene, chrom, tss, strand, far (the gene's other end; the TSS where that is all that is known).
+    people : set of str or None
+        Who has expression.
+    notes : sequence
+        What the reader has to say.
+    """
+    columns = ("gene_id", "gene", "chrom", "tss", "strand")
+    if settings.expression is not None:
+        expression = read_expression(settings.expression)
+        if settings.gtf is not None:
+            compare_tss(expression.genes, settings.expression, settings.gtf)
+        return expression.genes.select(*columns, far="tss"), set(expression.samples.tolist()), expression.notes
+    if settings.gtf is None:
+        raise GenopredError("Genes: neither --expression nor --gtf given; one of them must say where the TSSs are.")
+    far = pl.when(pl.col("strand") == "-").then(pl.col("start")).otherwise(pl.col("end"))
+    return read_gtf(settings.gtf).select(*columns, far=far), None, ()
+
+
+def named_genes(settings: Features | Effects, genes: pl.DataFrame) -> pl.DataFrame:
+    """The genes of `--gene` and `--genes`, in the table's order; versions do not matter.
 
     Raises
     ------
     AlignmentError
         If some are not in the table.
     """
-    wanted = chosen_genes(settings)
-    return table if wanted is None else table[np.sort(align.find_genes(table, wanted, str(source)))]
+    wanted, source = chosen_genes(settings), f"{settings.expression or settings.gtf}"
+    return genes if wanted is None else genes[np.sort(align.find_genes(genes, wanted, source))]
+
+
+def on_chromosomes_of(genes: pl.DataFrame, variants: pl.DataFrame, source: str) -> pl.DataFrame:
+    """The genes that are on a chromosome of the variants; refused where none is."""
+    chroms = {plain_chrom(name) for name in variants["chrom"].unique().to_list()}
+    kept = genes.filter(is_on(chroms))
+    if not kept.height:
+        raise AlignmentError(
+            f"None of the {genes.height:,} genes is on a chromosome of {source} ({examples(sorted(chroms))}); the "
+            f"genes are on {examples(sorted(set(genes['chrom'].to_list())))}."
+        )
+    return kept
+
+
+def is_on(chroms: Collection[str]) -> pl.Expr:
+    """Whether the column `chrom` is one of these, whether `chr` is written or not."""
+    return pl.col("chrom").map_elements(lambda name: plain_chrom(name) in chroms, return_dtype=pl.Boolean)
+
+
+def check_ends(settings: Features | Effects, fasta: Fasta, table: pl.DataFrame, what: str) -> list[int]:
+    """Lengths of the table's chromosomes in the FASTA; refused where one is missing, or a position is beyond its end.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+    what : {"TSS", "SNP"}
+        What is there: of a TSS the column tss is held against the ends, of a SNP pos.
+    """
+    lengths = []
+    places = table.group_by("chrom").agg(pl.col("tss" if what == "TSS" else "pos").max()).sort("chrom")
+    for chrom, last in places.iter_rows():
+        length = fasta.length(chrom)  # its own error where the chromosome is missing
+        if last > length:
+            raise AlignmentError(
+                f"{settings.fasta}: {chrom} has {length:,} bases, and a {what} is at {last:,}; the FASTA is of another "
+                f"genome build than the {what}s. Give the reference of their build."
+            )
+        lengths.append(length)
+    return lengths
 
 
 def with_strands(settings: Features | Effects, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
@@ -67,8 +126,6 @@ def with_strands(settings: Features | Effects, model: SequenceModel, genes: pl.D
     if not model.strand_aware or genes.select(known.all()).item():
         return genes
     if settings.expression is not None and settings.gtf is not None:
-        from genopred.io.annotation import read_gtf
-
         strands = dict(read_gtf(settings.gtf).select("gene", "strand").iter_rows())
         of_gtf = pl.col("gene").replace_strict(strands, default=pl.col("strand"), return_dtype=pl.String)
         genes = genes.with_columns(strand=pl.when(known).then(pl.col("strand")).otherwise(of_gtf))
@@ -98,8 +155,6 @@ def compare_tss(genes: pl.DataFrame, source: PathLike, gtf: PathLike) -> None:
     AlignmentError
         If most of the genes that both have are on another chromosome or more than `FAR` bp away.
     """
-    from genopred.io.annotation import read_gtf
-
     other = read_gtf(gtf).select("gene", other="tss", other_chrom="chrom")
     both = genes.join(other, on="gene", how="inner", maintain_order="left")
     if not both.height:

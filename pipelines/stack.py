@@ -39,7 +39,7 @@ from genopred.errors import AlignmentError, GenopredError, ModelError
 from genopred.io.annotation import read_symbols
 from genopred.io.features import MANIFEST
 from genopred.io.folds import read_folds, read_labels
-from genopred.io.text import bounded, read_bytes
+from genopred.io.text import read_bytes
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import (
     outer_folds,
@@ -131,11 +131,10 @@ def run(
         On bad input, before any gene is computed where that is possible.
     """
     started = time.perf_counter()
-    with bounded(settings.max_bytes):
+    with Run(settings, OUTPUTS, progress) as job:
         chosen = _check(settings)
         prior = _prior(settings)
         symbols = {} if settings.symbols is None else read_symbols(settings.symbols)
-    with Run(settings, OUTPUTS, progress) as job:
         cohort = open_cohort(settings)
         symbols = symbols or read_symbols(settings.expression)
         folds = _folds(settings, cohort)

@@ -24,9 +24,11 @@ import polars as pl
 from genopred import align
 from genopred.files import write_files, write_json, write_text
 from genopred.pipelines.run import Progress, Run, say, sweep
-from genopred.pipelines.train_config import SPLIT_KEYS, TrainConfig, read_config
-from genopred.pipelines.train_inputs import CONFIG, REGIONS, dealt, load_data, make_split
+from genopred.pipelines.train_config import TrainConfig, read_config
+from genopred.pipelines.train_inputs import load_data, make_split
+from genopred.sequence.models.config import CONFIG, NETWORK, REGIONS
 from genopred.settings import Train
+from genopred.settings.training import ByBlock, ByRandom
 from genopred.training.dataset import SequenceData
 from genopred.training.inflation import inflation, inflation_lines
 from genopred.training.loop import TrainingRun, train
@@ -36,9 +38,9 @@ from genopred.training.tasks.tracks import TrackTask
 
 log = logging.getLogger(__name__)
 
-MODEL, CHECKPOINT, HISTORY, CURVES, TIMING = "model", "last.pt", "history.tsv", "curves.svg", "timing.tsv"
+CHECKPOINT, HISTORY, CURVES, TIMING = "last.pt", "history.tsv", "curves.svg", "timing.tsv"
 INFLATION, BESIDE = "inflation.tsv", "block"
-_OF_EACH = (CHECKPOINT, HISTORY, CURVES, TIMING, REGIONS, CONFIG, f"{MODEL}/*")
+_OF_EACH = (CHECKPOINT, HISTORY, CURVES, TIMING, REGIONS, CONFIG, f"{NETWORK}/*")
 OUTPUTS = (*_OF_EACH, *(f"{BESIDE}/{name}" for name in _OF_EACH), INFLATION, "inflation.txt", "matched.tsv")
 
 
@@ -74,7 +76,7 @@ class TrainReport:
         for name in run.history.columns:
             if name.startswith("pearson_"):
                 out.append(f"  {name[8:]}: Pearson of log(1 + value) {best[name]:.3f} on validation windows")
-        out.append(f"network in {self.out / MODEL}, curves in {self.out / HISTORY} and {CURVES}")
+        out.append(f"network in {self.out / NETWORK}, curves in {self.out / HISTORY} and {CURVES}")
         if run.plateau:
             out.append(run.plateau)
         if self.inflation is not None:
@@ -112,7 +114,7 @@ def run(settings: Train, progress: Progress | None = None) -> TrainReport:
         task = _task(config, data, make_split(config, data))
         done = _train(job, config, task, job.out)
         _count(job, config, task)
-        table = _compare(job, config, task, done) if config.split["by"] == "random" else None
+        table = _compare(job, config, task, done) if isinstance(config.split, ByRandom) else None
         return TrainReport(job.out, done, task.windows, table)
 
 
@@ -122,7 +124,7 @@ def _count(job: Run, config: TrainConfig, task: TrackTask) -> None:
     for name in SPLITS[:2]:
         item, dropped = f"{name} windows", task.windows[f"{name}_n"]
         tally.come(item, f"in the {name} regions", task.windows[name] + dropped)
-        tally.drop(item, f"more than {config.max_n:.0%} N", dropped)
+        tally.drop(item, f"more than {config.data.max_n:.0%} N", dropped)
         tally.use(item, "trained on" if name == "train" else "validated on")
     report = tally.report()
     say(report)
@@ -130,7 +132,7 @@ def _count(job: Run, config: TrainConfig, task: TrackTask) -> None:
 
 
 def _task(config: TrainConfig, data: SequenceData, split: Split) -> TrackTask:
-    return TrackTask(data, split, config.shape, config.kind, config.settings, config.sizes, config.max_n)
+    return TrackTask(data, split, config.shape, config.kind, config.training, config.sizes, config.data.max_n)
 
 
 def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> TrainingRun:
@@ -160,7 +162,7 @@ def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> Trainin
         )
         if network is not None:
             row = history.row(best, named=True)
-            save_network(network, out / MODEL, task.data, written=config.written, best=row)
+            save_network(network, out / NETWORK, task.data, written=config.written, best=row)
         save_figure(training_curves(history, best=best), out / CURVES)
 
     if fresh:
@@ -196,22 +198,20 @@ def _read_timing(file: Path) -> dict[int, float]:
 def _compare(job: Run, config: TrainConfig, task: TrackTask, done: TrainingRun) -> pl.DataFrame | None:
     """Train the block split's network beside that of the random split, and score both."""
     warning = "split.by = 'random': test windows overlap training windows, so that their scores are inflated"
-    if not config.split["compare"]:
+    if not config.split.compare:
         log.warning("%s; by how much is not measured (split.compare = false).", warning)
         return None
     log.warning("%s; a second network is trained on the block split to say by how much.", warning)
-    beside = make_split(config, task.data, "block")
-    changed = dict(config.written) | {"split": {"by": "block"} | SPLIT_KEYS["block"] | dealt(config.split)}
-    changed["split"]["margin"] = config.shape.window
-    second = replace(config, split=changed["split"], written=changed)
+    second = replace(config, split=ByBlock(**config.split.shared(ByBlock), margin=config.data.window))
+    beside = make_split(second, task.data)
     other = _train(job, second, _task(second, task.data, beside), job.path(BESIDE))
     table = inflation(
         task.data,
         config.shape,
         random=(done.network, task.split),
         block=(other.network, beside),
-        max_n=config.max_n,
-        precision=config.settings.precision,
+        max_n=config.data.max_n,
+        precision=config.training.precision,
     )
     write_files({job.path(INFLATION): lambda path: table.write_csv(path, separator="\t")})
     write_text(job.path("inflation.txt"), "\n".join(inflation_lines(table)) + "\n")

@@ -1,18 +1,24 @@
-"""Worker processes: no more than there are tasks, and none that outlives its parent."""
+"""Workers: processes, no more than there are tasks and none that outlives its parent; and threads, one a tool."""
 
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import joblib
 
 #: Seconds between two looks at whether the parent is still there.
 _LOOK = 0.5
+
+Item = TypeVar("Item")
+Tool = TypeVar("Tool")
+Result = TypeVar("Result")
 
 #: Calls as `joblib.delayed` makes them -> their results.
 Run = Callable[[Iterable[Any]], Iterable[Any]]
@@ -62,6 +68,46 @@ def workers(threads: int, tasks: int, *, ordered: bool = True) -> Iterator[Run]:
 
         get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
         raise
+
+
+def share_out(
+    function: Callable[[Item, Tool], Result], items: Sequence[Item], tools: Sequence[Tool]
+) -> Iterator[tuple[int, Result]]:
+    """Number and result of each item as they come, in a thread for each tool (a model on a device, say).
+
+    Parameters
+    ----------
+    function : callable of (item, tool)
+        No tool is given to two calls at a time.
+    items, tools : sequence
+        With one tool the calls run in this thread, in order.
+
+    Examples
+    --------
+    >>> list(share_out(pow, [2, 3], [2]))
+    [(0, 4), (1, 9)]
+    """
+    if len(tools) == 1:
+        yield from ((i, function(item, tools[0])) for i, item in enumerate(items))
+        return
+    free: queue.SimpleQueue[Tool] = queue.SimpleQueue()
+    for tool in tools:
+        free.put(tool)
+
+    def one(item: Item) -> Result:
+        tool = free.get()
+        try:
+            return function(item, tool)
+        finally:
+            free.put(tool)
+
+    with ThreadPoolExecutor(len(tools)) as pool:
+        calls = {pool.submit(one, item): i for i, item in enumerate(items)}
+        try:
+            yield from ((calls[call], call.result()) for call in as_completed(calls))
+        except BaseException:  # an interrupt does not wait for the items that are queued
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _end_with(parent: int) -> None:

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "io": {"io", "types", "files", "errors"},
     "genetics": {"genetics", "types", "errors"},
     "sequence": {"sequence", "types", "files", "errors"},
-    "training": {"training", "types", "files", "errors"},
+    "training": {"training", "settings", "types", "files", "errors"},
     "learning": {"learning", "genetics", "types", "errors"},
     "report": {"report", "types", "files", "errors"},
     "settings": {"settings", "errors"},

@@ -36,7 +36,7 @@ def test_it_writes_tables_figures_and_page(tables, capsys):
         (["--a-score", "abs:efect"], "no column 'efect'. Did you mean 'effect'?"),
         (["--b-score", "p:pos"], "p-values are not above 0 and up to 1 (line 2: 100"),
         (["--k", "ten"], "--k ten: needed a whole number from 1"),
-        (["--recipe", "best"], "--recipe best: there are founding-study"),
+        (["--recipe", "best"], "--recipe best: there is founding-study"),
         (["--a-id", "rsid"], "no column 'rsid'"),
     ],
 )

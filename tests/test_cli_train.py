@@ -69,7 +69,9 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     config = write(tmp_path, CONFIG.replace("channels", "chanels"))
     assert main(["train", str(config), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err.strip()
-    assert error.count("\n") == 0 and "train.toml: unknown key 'chanels'" in error and "did you mean channels" in error
+    assert (
+        error.count("\n") == 0 and "train.toml: unknown key 'chanels'" in error and "Did you mean 'channels'" in error
+    )
     assert main(["train", str(tmp_path / "no.toml"), "--out", str(tmp_path / "out")]) == 2
     assert "no such file" in capsys.readouterr().err
 

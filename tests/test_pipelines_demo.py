@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 
 from genopred.errors import GenopredError
 from genopred.io.example import load_example
-from genopred.pipelines import demo, stack
+from genopred.pipelines import demo, stack, stack_genes
 from genopred.settings import Demo
 
 GENES = ("ENSG00000172404.4", "ENSG00000100147.9")
@@ -88,6 +89,15 @@ def test_every_part_is_there(done):
     assert found.locus.mutations.height == 3 * demo.MUTATED
     assert list(result.lines) == ["Sequence features", "What they add", "SNP effects and eQTLs"]
     assert result.stack.page == config.out / "report.html" and result.stack.page.is_file()
+    assert [path.relative_to(config.out).as_posix() for path in config.out.rglob("report.html")] == ["report.html"]
+
+
+def test_eqtls_are_looked_for_as_far_as_the_stack_looks(done):
+    config, _ = done
+    windows = [json.loads(path.read_text()).get("--window") for path in config.out.rglob("*run.json")]
+    assert windows.count(500_000) == 4  # three stacks and the eQTLs
+    pairs = pl.read_parquet(config.out / "eqtl" / "geuvadis.cis_qtl_pairs.chr22.parquet")
+    assert pairs["start_distance"].abs().max() <= 500_000
 
 
 def test_features_are_of_everyone_and_counted_as_a_plain_count_does(done):
@@ -111,14 +121,17 @@ def test_base_predictions_side_by_side_are_those_of_a_run_on_both(done, tmp_path
     together = demo._sequence_settings(config, out=tmp_path, inputs="both")
     stack.run(together)
     for gene in GENES:
-        joined, computed = stack.read_base(config.out / "with-sequence", gene), stack.read_base(tmp_path, gene)
+        joined, computed = (
+            stack_genes.read_base(config.out / "with-sequence", gene),
+            stack_genes.read_base(tmp_path, gene),
+        )
         assert joined.columns == computed.columns
         assert joined.equals(computed)
 
 
 def test_base_predictions_of_other_folds_are_not_joined(done, tmp_path):
     config, _ = done
-    other = stack.read_base(config.out / "sequence", GENES[0]).with_columns(pl.col("outer_fold").reverse())
+    other = stack_genes.read_base(config.out / "sequence", GENES[0]).with_columns(pl.col("outer_fold").reverse())
     (tmp_path / "genes").mkdir()
     (tmp_path / "genes" / f"{GENES[0]}.json").write_text('{"skipped": null}')
     other.write_parquet(tmp_path / "genes" / f"{GENES[0]}.parquet")

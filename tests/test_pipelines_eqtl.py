@@ -66,7 +66,7 @@ def test_files_and_columns(full):
     assert genes.schema == {**PERMUTATION_SCHEMA, "qval": pl.Float64, "pval_nominal_threshold": pl.Float64}
     assert pl.read_csv(folder / "run.cis_qtl.tsv", separator="\t").height == genes.height == 4
     sets = pl.read_parquet(folder / "run.SuSiE_summary.parquet")
-    assert sets.schema == eqtl.SUSIE_SCHEMA and result.susie is not None
+    assert sets.schema == eqtl.CREDIBLE_SCHEMA and result.susie is not None
     signals = pl.read_parquet(folder / "run.cis_independent_qtl.parquet")
     assert signals.schema == INDEPENDENT_SCHEMA
 

@@ -18,14 +18,15 @@ from polars.testing import assert_frame_equal
 
 from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.pipelines import evaluate, train
-from genopred.pipelines.evaluate import EVALUATIONS, open_held, run
+from genopred.pipelines.evaluate import EVALUATIONS, run
 from genopred.pipelines.train_config import read_config
+from genopred.pipelines.train_inputs import open_held, open_model
 from genopred.sequence.models import registry
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import reverse_complement
 from genopred.settings import Evaluate, Train
 from genopred.training.dataset import batch, inputs
-from genopred.training.heldout import Predictor, predict
+from genopred.training.heldout import Entry, predict
 from genopred.training.scores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
 from genopred.training.splits import REGION_SCHEMA, Split, Windows
 from genopred.training.store import load_network
@@ -190,7 +191,7 @@ def test_everything_that_is_written(trained, looks, tmp_path):
     # scores are those of the predictions written
     measured = table.select(f"measured {t}" for t in TRACKS).to_numpy()
     predicted = table.select(f"predicted {t}" for t in TRACKS).to_numpy()
-    tracks = [item.track for item in read_config(trained / "train.toml").tracks]
+    tracks = read_config(trained / "train.toml").tracks
     wanted = track_scores(measured, predicted, table["block"].to_numpy(), tracks, resamples=50)
     scores = pl.read_csv(out / "scores.tsv", separator="\t")
     assert scores.columns == ["model", "split", *TRACK_SCORE_SCHEMA]
@@ -256,7 +257,7 @@ def test_predictions_are_those_of_the_network(trained):
     assert folder == trained / "run"
     data, shape = held.data, held.shape
     network, _ = load_network(trained / "run" / "model")
-    model = evaluate.open_model(str(trained / "run"), "cpu")
+    model = open_model(str(trained / "run"), "cpu")
     for both in (False, True):
         wanted = predict_windows(network, data, held.windows, shape, both_strands=both)
         np.testing.assert_allclose(predict(model, held, both_strands=both), wanted, rtol=1e-4, atol=1e-5)
@@ -266,13 +267,17 @@ def test_predictions_are_those_of_the_network(trained):
 def counter(window, n_bins, offset=0.0):
     """A model that says of each bin how many Gs it has: on the other strand that is the number of Cs."""
 
-    def predict(codes):
+    def predict(onehot):
+        codes = np.where(onehot.any(axis=2), onehot.argmax(axis=2), 4)
         margin = (window - 64 * n_bins) // 2
         inner = codes[:, margin : window - margin].reshape(len(codes), n_bins, 64)
         g, c, n = ((inner == code).sum(axis=2) for code in (2, 1, 4))
         return np.stack([n, g + offset, c + offset], axis=2).astype(np.float32)
 
-    return Predictor(f"counter{window}", "x", TRACKS, window, 64, n_bins, predict)
+    model = SequenceModel()
+    model.window, model.bin_size, model.n_bins, model.tracks = window, 64, n_bins, TRACKS
+    model.predict_onehot = predict
+    return Entry(model, f"counter{window}", "x")
 
 
 @pytest.mark.parametrize(("window", "n_bins"), [(512, 6), (256, 4), (128, 1), (1024, 12), (896, 14), (320, 5)])
@@ -337,6 +342,7 @@ def test_a_damaged_part_of_a_killed_run_is_predicted_again(trained, looks, tmp_p
 
 def test_other_settings_are_not_mixed_with_what_is_there(trained, looks, no_page, tmp_path):
     run(settings(trained, tmp_path / "out", figures="none"))
+    assert str(trained) not in (tmp_path / "out" / "run.json").read_text()
     with pytest.raises(GenopredError, match=r"a run with other settings \(--strands\).*--no-resume"):
         run(settings(trained, tmp_path / "out", figures="none", strands="both"))
     with pytest.raises(GenopredError, match=r"a run with other settings \(--model\)"):
@@ -376,7 +382,7 @@ def test_differences_are_those_of_the_same_bins(trained, looks, no_page, tmp_pat
     names = ["K5 acc", "K5 init -"]
     held, *_ = open_held(settings(trained, trained))
     data = held.data
-    gc = predict(evaluate.open_model("gc", "cpu"), held, both_strands=False)[:, :, [1, 0]].reshape(-1, 2)
+    gc = predict(open_model("gc", "cpu"), held, both_strands=False)[:, :, [1, 0]].reshape(-1, 2)
     wanted = track_differences(
         table.select(f"measured {t}" for t in names).to_numpy(),
         table.select(f"predicted {t}" for t in names).to_numpy(),
@@ -438,8 +444,10 @@ def test_models_that_do_not_fit(trained, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="not finite in"):
         run(given)
     held, *_ = open_held(given)
+    narrow = counter(512, 6)
+    narrow.model.bin_size = 32
     with pytest.raises(ModelError, match="bins of 32 bp and the evaluation has bins of 64"):
-        predict(replace(counter(512, 6), bin=32), held, both_strands=False)
+        predict(narrow, held, both_strands=False)
 
 
 def test_regions_come_from_the_run_not_from_a_new_deal(trained, tmp_path):

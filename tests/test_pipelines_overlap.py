@@ -201,8 +201,8 @@ def test_the_same_seed_gives_the_same_tables(planted, found, tmp_path):
     [
         (re.sub(r"\d$", "1", MODEL, flags=re.M), {}, "same score in model"),
         (MODEL, {"k": (9,)}, "only 3 SNPs are in both"),
-        (MODEL, {"k": (0,)}, "--k: needed a whole number from 1"),
-        (MODEL, {"recipe": "other"}, "--recipe other: there are founding-study"),
+        (MODEL, {"k": (0,)}, "--k 0: needed a whole number from 1 to 10,000,000"),
+        (MODEL, {"recipe": "other"}, "--recipe other: there is founding-study"),
         (MODEL, {"recipe": "founding-study", "k": (1,)}, "no p-value"),
         (MODEL, {"null": ("blocks",), "k": (1,)}, "needs genotypes"),
         (MODEL, {"null": ("jackknife",)}, "--null: jackknife"),

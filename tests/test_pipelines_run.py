@@ -18,6 +18,7 @@ from genopred.errors import GenopredError
 from genopred.files import atomic, lock_output
 from genopred.io import text
 from genopred.pipelines import run
+from genopred.report.provenance import versions as run_versions
 from genopred.settings import Option, parts
 from genopred.settings.declare import settings
 
@@ -126,7 +127,8 @@ def test_same_goes_on_others_are_refused_and_no_resume_removes_them(tmp_path, pr
         return run.Run(kind(out=out, **changes), OUTPUTS).settle()
 
     assert not settle()
-    assert json.loads(Path(f"{base}run.json").read_text()) == known()
+    written = json.loads(Path(f"{base}run.json").read_text())
+    assert written.pop("about").keys() == {"command", "versions"} and written == known()
     assert not settle(seed=2)  # nothing had come of it
     assert not settle()
     written = [Path(f"{base}{name}") for name in ("table.tsv", "pairs.chr1.parquet", "parts/one.json")]
@@ -160,6 +162,18 @@ def test_what_a_killed_run_was_writing_goes_and_a_neighbours_stays(tmp_path, pre
         run.sweep(out, OUTPUTS, prefix=prefix)
         assert not killed.exists() and alive.exists() and mine.exists()
         killed.touch()
+
+
+def test_command_and_versions_are_written_down_and_do_not_count(tmp_path, monkeypatch):
+    def settle(command):
+        return run.Run(Small(out=tmp_path, command=command), OUTPUTS).settle()
+
+    assert not settle("genopred small --width 1")
+    (tmp_path / "table.tsv").touch()
+    monkeypatch.setattr(run, "versions", lambda: run_versions() | {"numpy": "99"})
+    assert settle("genopred small")
+    about = json.loads((tmp_path / "run.json").read_text())["about"]
+    assert about == {"command": "genopred small --width 1", "versions": run_versions()}
 
 
 def test_what_was_computed_counts_by_its_name_or_in_place_of_a_setting(tmp_path):
@@ -202,9 +216,28 @@ def test_while_a_run_lasts_its_output_is_its_own(tmp_path, monkeypatch, kind, na
         pass
     with pytest.raises(KeyboardInterrupt), run.Run(kind(out=out), OUTPUTS):
         raise KeyboardInterrupt
-    with lock_output(out), pytest.raises(GenopredError, match="another run writes to"), run.Run(kind(out=out), ()):
+    second = run.Run(kind(out=out), ())
+    with run.Run(kind(out=out), ()), pytest.raises(GenopredError, match="another run writes to"), second:
         pass
     assert text._bound == text.MAX_BYTES
+
+
+def test_a_run_that_was_refused_leaves_no_folder(tmp_path):
+    out = tmp_path / "new"
+
+    def refused(write=False):
+        with pytest.raises(GenopredError), run.Run(Small(out=out), OUTPUTS) as job:
+            if write:
+                job.settle()
+            raise GenopredError("bad input")
+
+    refused()
+    assert not out.exists()
+    refused(write=True)
+    assert [path.name for path in out.iterdir()] == ["run.json"]
+    (out / "run.json").unlink()
+    refused()  # it was there before
+    assert out.is_dir() and not list(out.iterdir())
 
 
 def test_threads_of_the_numeric_libraries_are_left_alone_on_request(tmp_path, monkeypatch):

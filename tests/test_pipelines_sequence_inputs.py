@@ -8,8 +8,16 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from genopred.errors import GenopredError
-from genopred.pipelines.sequence_inputs import genome_build, load_models, named_genes, with_strands
+from genopred.errors import AlignmentError, GenopredError
+from genopred.pipelines.sequence_inputs import (
+    check_ends,
+    genome_build,
+    load_models,
+    named_genes,
+    on_chromosomes_of,
+    open_genes,
+    with_strands,
+)
 from genopred.settings import Features
 
 GENES = pl.DataFrame(
@@ -28,15 +36,42 @@ def settings(**changes):
 
 def test_genes_by_name_or_file(tmp_path):
     (tmp_path / "genes.txt").write_text("HAND\nENSG00000000001\n")
-    found = named_genes(settings(genes=tmp_path / "genes.txt"), GENES, "table.bed")
+    base = {"expression": Path("table.bed")}
+    found = named_genes(settings(**base, genes=tmp_path / "genes.txt"), GENES)
     assert found["gene_id"].to_list() == ["ENSG00000000001.4", "HAND"]
-    assert named_genes(settings(), GENES, "table.bed") is GENES
+    assert named_genes(settings(**base), GENES) is GENES
     # another version of the same gene
-    assert named_genes(settings(gene=("ENSG00000000002.77",)), GENES, "table.bed")["gene_id"].to_list() == [
+    assert named_genes(settings(**base, gene=("ENSG00000000002.77",)), GENES)["gene_id"].to_list() == [
         "ENSG00000000002.1"
     ]
     with pytest.raises(GenopredError, match=r"2 of 3 genes are not in table.bed \(ENSG00000000007, OTHER\)"):
-        named_genes(settings(gene=("ENSG00000000007", "ENSG00000000001", "OTHER")), GENES, "table.bed")
+        named_genes(settings(**base, gene=("ENSG00000000007", "ENSG00000000001", "OTHER")), GENES)
+
+
+def test_genes_of_an_annotation_have_another_end(tmp_path):
+    lines = [f'1\tx\tgene\t11\t90\t.\t{strand}\t.\tgene_id "{gene}";' for gene, strand in (("A", "+"), ("B", "-"))]
+    (tmp_path / "genes.gtf").write_text("\n".join(lines) + "\n")
+    genes, people, notes = open_genes(settings(gtf=tmp_path / "genes.gtf"))
+    assert genes.select("gene_id", "tss", "far").rows() == [("A", 11, 90), ("B", 90, 11)]
+    assert people is None and not notes
+    with pytest.raises(GenopredError, match="neither --expression nor --gtf given"):
+        open_genes(settings())
+
+
+def test_positions_beyond_the_end_of_a_chromosome():
+    fasta = SimpleNamespace(length={"1": 100, "2": 50}.__getitem__)
+    table = pl.DataFrame({"chrom": ["2", "1", "1"], "pos": [50, 3, 100]})
+    assert check_ends(settings(), fasta, table, "SNP") == [100, 50]
+    with pytest.raises(AlignmentError, match="ref.fa: 2 has 50 bases, and a TSS is at 51; .* build than the TSSs"):
+        check_ends(settings(), fasta, pl.DataFrame({"chrom": ["2"], "tss": [51]}), "TSS")
+
+
+def test_genes_on_chromosomes_of_variants():
+    genes = pl.DataFrame({"gene_id": ["a", "b"], "chrom": ["chr1", "chr2"]})
+    kept = on_chromosomes_of(genes, pl.DataFrame({"chrom": ["1", "X"]}), "people.vcf")
+    assert kept["gene_id"].to_list() == ["a"]
+    with pytest.raises(AlignmentError, match=r"None of the 2 genes is on a chromosome of people.vcf \(X\).*chr1, chr2"):
+        on_chromosomes_of(genes, pl.DataFrame({"chrom": ["X"]}), "people.vcf")
 
 
 def test_strands_are_asked_for_only_where_they_matter(tmp_path):

@@ -81,9 +81,9 @@ def test_a_run_on_its_plateau_says_so_at_its_end(config, out, tmp_path):
 def test_the_resolved_configuration_reads_back(config, out):
     again = read_config(out[0] / "config.json")
     assert again.resolved() == config.resolved()
-    assert (again.shape, again.settings, again.split, again.sizes) == (
+    assert (again.shape, again.training, again.split, again.sizes) == (
         config.shape,
-        config.settings,
+        config.training,
         config.split,
         config.sizes,
     )

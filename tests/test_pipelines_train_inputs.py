@@ -40,7 +40,7 @@ def test_chromosomes_can_be_split(config):
     by = parse_config(config.written | {"split": text}, config.fasta.parent, "test")
     regions = make_split(by, twice).regions
     assert dict(regions.select("chrom", "split").unique().iter_rows()) == {"1": "train", "2": "validation", "3": "test"}
-    assert by.chromosomes == ("chr1", "2", "3")
+    assert by.data.chromosomes == ("chr1", "2", "3")
 
 
 def test_too_little_memory(config, monkeypatch, tmp_path):

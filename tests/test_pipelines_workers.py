@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import joblib
 import pytest
 
-from genopred.pipelines.workers import workers
+from genopred.pipelines.workers import share_out, workers
 
 
 def where(x):
@@ -53,7 +54,7 @@ import os, sys, time
 from pathlib import Path
 import joblib
 from genopred.cli import _terminable
-from genopred.pipelines.workers import workers
+from genopred.pipelines.workers import share_out, workers
 
 folder = Path(sys.argv[1])
 
@@ -120,3 +121,29 @@ def test_workers_end_with_their_parent(tmp_path, number):
     while any(map(alive, children)) and time.monotonic() < until:
         time.sleep(0.1)
     assert not [pid for pid in children if alive(pid)]
+
+
+def test_each_tool_has_one_item_at_a_time():
+    busy = {"a": threading.Lock(), "b": threading.Lock()}
+
+    def use(item, tool):
+        assert busy[tool].acquire(blocking=False)
+        time.sleep(0.002)
+        busy[tool].release()
+        return item**2
+
+    assert sorted(share_out(use, range(20), ["a", "b"])) == [(i, i**2) for i in range(20)]
+    assert list(share_out(use, range(3), ["a"])) == [(0, 0), (1, 1), (2, 4)]
+
+
+def test_what_is_queued_is_not_begun_after_a_fault():
+    begun = []
+
+    def fail(item, tool):
+        begun.append(item)
+        time.sleep(0.01)
+        raise ValueError(item)
+
+    with pytest.raises(ValueError):
+        list(share_out(fail, range(100), ["a", "b"]))
+    assert len(begun) < 20

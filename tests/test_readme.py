@@ -72,7 +72,7 @@ def test_applied_weights_are_the_predictions(ran):
 
 
 @pytest.mark.parametrize(
-    "name", ["prs.matched", "scored.matched", "overlap.matched", "eqtl.matched", "effects.counts", "run/matched"]
+    "name", ["prs.matched", "scored.matched", "overlap.matched", "eqtl.matched", "effects.matched", "run/matched"]
 )
 def test_what_came_in_was_used_or_dropped(ran, name):
     table = pl.read_csv(ran / f"{name}.tsv", separator="\t", schema_overrides=MatchReport.SCHEMA)

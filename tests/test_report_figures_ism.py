@@ -5,7 +5,7 @@ import pytest
 
 from genopred.errors import GenopredError
 from genopred.report.figures import save_figure
-from genopred.report.figures_ism import BASES, _levels, mutagenesis
+from genopred.report.figures_ism import BASES, _levels, mutagenesis, picture_names
 
 
 def effects(sequence, seed=0):
@@ -61,3 +61,8 @@ def test_bad_shapes():
         mutagenesis(np.zeros((2, 4)), "ACG", chrom="1", start=1)
     with pytest.raises(GenopredError, match="no effect to draw"):
         mutagenesis(np.full((2, 4), np.nan), "NN", chrom="1", start=1)
+
+
+def test_names_of_pictures_differ_where_those_of_groups_do():
+    names = picture_names(["CAGE:y", "cage[y", "DNASE:x", "DNASE:" + "x" * 300])
+    assert names[2] == "DNASE_x" and len({name.lower() for name in names}) == 4 and max(map(len, names)) < 200

@@ -9,15 +9,16 @@ import polars as pl
 import pytest
 
 from genopred.report.pages.evaluate import METRIC_NAMES, Shown, _pieces, choose_stretches, write
-from genopred.training.dataset import Track, track_table
+from genopred.settings.training import Track
+from genopred.training.dataset import track_table
 from genopred.training.scores import METRICS, track_differences, track_scores
 from genopred.training.splits import Windows, WindowShape
 
 SHAPE = WindowShape(window=1024, bin=128, crop=1)
 TRACKS = (
-    Track("acc", "accessibility", "K5"),
-    Track("init +", "initiation", "K5", "+", "init -", "sum"),
-    Track("init -", "initiation", "K5", "-", "init +", "sum"),
+    Track(name="acc", assay="accessibility", cell="K5"),
+    Track(name="init +", assay="initiation", cell="K5", strand="+", partner="init -", aggregate="sum"),
+    Track(name="init -", assay="initiation", cell="K5", strand="-", partner="init +", aggregate="sum"),
 )
 
 

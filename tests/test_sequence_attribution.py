@@ -11,8 +11,8 @@ import torch
 from test_sequence_effects import SEQUENCE, TSS, Text, Toy, by_hand, turn
 
 from genopred.errors import GenopredError, ModelError
-from genopred.sequence.attribution import _gradient, gradients, in_silico_mutagenesis, mutations
-from genopred.sequence.effects import EffectSettings
+from genopred.sequence.attribution import _gradient, first_order, gradients, in_silico_mutagenesis, mutations
+from genopred.sequence.effects import EffectSettings, effect_rows
 from genopred.sequence.haplotypes import window_around
 from genopred.sequence.models.xpresso import XpressoModel
 from genopred.sequence.onehot import encode, onehot
@@ -88,6 +88,19 @@ def test_gradients_are_finite_differences(settings, reverse):
             step[place] = 1e-5
             wanted = (value(start + step, g) - value(start - step, g)) / 2e-5
             assert slope[g][place] == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+
+
+def test_first_order_effects_are_alt_minus_ref():
+    model = Smooth()
+    chosen = EffectSettings.of(model, tracks=["CAGE:y", "all"])
+    window = window_around("1", TSS, 64, 30)
+    found = in_silico_mutagenesis(model, Text(), Interval("1", TSS - 3, TSS + 2), chosen, tss=TSS)
+    rows = effect_rows(found.snps, found.window, found.effects, chosen)
+    slope = gradients(model, Text(), window, chosen)
+    first = first_order(slope, window, rows, chosen)
+    for row, value in zip(rows.iter_rows(named=True), first, strict=True):
+        at, g = row["pos"] - 1 - window.start, ["CAGE:y", "all"].index(row["track_group"])
+        assert value == slope[g, at, "ACGT".index(row["alt"])] - slope[g, at, "ACGT".index(row["ref"])]
 
 
 def test_a_model_without_gradient_says_so():

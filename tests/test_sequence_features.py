@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from genopred.errors import GenopredError, ModelError
+from genopred.sequence.cost import backward_passes
 from genopred.sequence.features import (
     FeatureSettings,
-    backward_passes,
     central_bins,
     content_key,
     features_for_gene,
@@ -21,7 +21,6 @@ from genopred.sequence.features import (
     precision_agreement,
     predict_tracks,
     self_check,
-    work,
 )
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import encode, onehot
@@ -368,18 +367,6 @@ def test_the_content_key_knows_what_matters():
     model.checkpoint_hash = "toy-2"
     others.append(content_key(model, people, FeatureSettings.of(model)))
     assert len({base, *others}) == len(others) + 1
-
-
-def test_work_counts_distinct_tokens_as_a_loop_would():
-    model = Toy()
-    people = sequences()
-    plain = work(model, people)
-    assert plain == {"haplotypes": 24, "distinct": len({*people.strings()}), "tokens": 0, "naive_tokens": 0}
-    model.token_size, model.token_reach = 8, (5, 10)
-    found = work(model, people)
-    texts = ["N" * 5 + text + "N" * 20 for text in [*people.strings(), people.with_reference().strings()[-1]]]
-    tokens = sum(len({text[i : i + 16] for text in texts}) for i in range(0, 64, 8))
-    assert found["tokens"] == tokens and found["naive_tokens"] == 24 * 8
 
 
 def test_per_haplotype_needs_two_haplotypes():

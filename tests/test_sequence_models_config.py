@@ -11,6 +11,7 @@ from genopred.sequence.models.config import (
     check_partners,
     check_sizes,
     is_cnn,
+    is_run,
     network_folder,
     read_settings,
 )
@@ -20,7 +21,9 @@ def test_a_run_and_a_folder_of_a_network(tmp_path):
     assert network_folder(tmp_path) is None
     (tmp_path / "config.json").write_text(json.dumps({"model_type": CNN}))
     assert network_folder(tmp_path) == tmp_path and is_cnn(tmp_path)
+    assert not is_run(tmp_path)
     (tmp_path / "regions.tsv").write_text("")
+    assert is_run(tmp_path)
     with pytest.raises(ModelError, match="has no network yet"):
         network_folder(tmp_path)
     (tmp_path / "model").mkdir()

@@ -252,7 +252,7 @@ def cut(folder: Path) -> None:
         (lambda f: edit(f, lambda c: c.update(track_names="abc")), "track_names is no list"),
         (lambda f: edit(f, lambda c: c.update(track_names=["a"])), "does not fit its settings"),
         (lambda f: edit(f, lambda c: c.update(reverse_tracks=[1, 2, 0])), "reverse_tracks is"),
-        (lambda f: edit(f, lambda c: c["training"]["network"].update(kind="resnet")), "kind 'resnet'"),
+        (lambda f: edit(f, lambda c: c["training"]["network"].update(kind="resnet")), "kind = 'resnet'"),
         (lambda f: (f / "model.safetensors").unlink(), "no weights; needed model.safetensors"),
         (lambda f: (f / "model.safetensors").write_bytes(b"junk"), "cannot be read as weights"),
         (cut, "cannot be read as weights"),

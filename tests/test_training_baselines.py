@@ -7,9 +7,10 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from genopred.errors import GenopredError
+from genopred.settings.training import Track
 from genopred.training import baselines
 from genopred.training.baselines import RidgeBaseline, kmer_features
-from genopred.training.dataset import SequenceData, Track, batch
+from genopred.training.dataset import SequenceData, batch
 from genopred.training.splits import Windows, WindowShape
 
 SHAPE = WindowShape(window=640, bin=64, crop=1)
@@ -27,10 +28,10 @@ def simulated(seed: int = 1) -> SequenceData:
     tt = np.append((codes[:-1] == 3) & (codes[1:] == 3), 0).reshape(-1, 64).sum(axis=1)
     values = np.stack([64 * np.exp(3 * gc), 64 * rng.gamma(1, 5, len(gc)), aa, tt])
     tracks = (
-        Track("gc"),
-        Track("noise"),
-        Track("aa", strand="+", partner="tt", aggregate="sum"),
-        Track("tt", strand="-", partner="aa", aggregate="sum"),
+        Track(name="gc"),
+        Track(name="noise"),
+        Track(name="aa", strand="+", partner="tt", aggregate="sum"),
+        Track(name="tt", strand="-", partner="aa", aggregate="sum"),
     )
     return SequenceData({"1": codes}, {"1": values.astype(np.float32)}, 64, tracks)
 

@@ -15,9 +15,10 @@ from training_data import SHAPE, blocks
 from training_data import data as simulated
 
 from genopred.errors import ModelError
+from genopred.sequence.models.base import SequenceModel
 from genopred.training import heldout
 from genopred.training.heldout import (
-    Predictor,
+    Entry,
     bin_table,
     compare,
     distinct,
@@ -38,15 +39,18 @@ def held():
     return hold_out(data, blocks(data), SHAPE, 0.2, "test")
 
 
-def counter(tracks=NAMES, name="gc", **changes) -> Predictor:
+def counter(tracks=NAMES, name="gc", regions=None, **changes) -> Entry:
     """Predicts the share of each bin that is G or C, and twice that, and so on."""
 
-    def values(codes: np.ndarray) -> np.ndarray:
-        gc = ((codes == 1) | (codes == 2)).reshape(len(codes), -1, 128).mean(axis=2)[:, 2:-2]
+    def values(onehot: np.ndarray) -> np.ndarray:
+        gc = onehot[:, :, 1:3].sum(axis=2).reshape(len(onehot), -1, 128).mean(axis=2)[:, 2:-2]
         return (gc[..., None] * np.arange(1, len(tracks) + 1)).astype(np.float32)
 
-    fields = {"window": SHAPE.window, "bin": SHAPE.bin, "n_bins": SHAPE.n_bins, "predict": values}
-    return Predictor(name, name, tuple(tracks), **(fields | changes))
+    model = SequenceModel()
+    model.window, model.bin_size, model.n_bins = SHAPE.window, SHAPE.bin, SHAPE.n_bins
+    model.tracks, model.predict_onehot = tracks, values
+    vars(model).update(changes)
+    return Entry(model, name, name, regions)
 
 
 def test_predictions_are_in_the_windows_order(held):
@@ -68,11 +72,11 @@ def test_both_strands_swap_the_tracks(held):
 
 def test_models_that_do_not_fit(held):
     with pytest.raises(ModelError, match="has bins of 64 bp"):
-        predict(counter(bin=64), held, both_strands=False)
+        predict(counter(bin_size=64), held, both_strands=False)
     with pytest.raises(ModelError, match="not finite in 2 of 2"):
         two = hold_out(held.data, held.split, SHAPE, 0.2, "test")
         object.__setattr__(two, "windows", type(two.windows)(*(part[:2] for part in two.windows)))
-        bad = counter(predict=lambda codes: np.full((len(codes), SHAPE.n_bins, 3), np.nan))
+        bad = counter(predict_onehot=lambda codes: np.full((len(codes), SHAPE.n_bins, 3), np.nan))
         predict(bad, two, both_strands=False)
     with pytest.raises(ModelError, match="none of the measured tracks"):
         shared_columns(held, [counter(("other",))])

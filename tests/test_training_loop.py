@@ -16,7 +16,7 @@ from training_data import data as simulated  # noqa: E402
 
 from genopred.errors import GenopredError  # noqa: E402
 from genopred.training import loop  # noqa: E402
-from genopred.training.loop import TrainingSettings, find_device, fingerprint, train  # noqa: E402
+from genopred.training.loop import find_device, fingerprint, train  # noqa: E402
 from genopred.training.store import read_state, write_state  # noqa: E402
 from genopred.training.tasks import tracks  # noqa: E402
 
@@ -324,32 +324,6 @@ def test_progress_counts_what_is_left(data, split, tmp_path):
     )
     assert [done for done, _, _ in rest][:14] == list(range(1, 15)) and {total for _, total, _ in rest} == {14}
     assert rest[-1][:2] == (14, 14) and rest[0][2].startswith("epoch 2 of 2, validation loss ")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("epochs", 0),
-        ("batch", 0),
-        ("learning_rate", 0.0),
-        ("learning_rate", float("nan")),
-        ("warmup", -1),
-        ("weight_decay", -0.1),
-        ("gradient_clip", float("inf")),
-        ("patience", -1),
-        ("shift", -1),
-        ("average", 1.0),
-        ("mutate", 1.0),
-        ("choose", "spearman"),
-        ("precision", "fp16"),
-        ("seed", -1),
-        ("threads", 0),
-        ("checkpoint_minutes", 0.0),
-    ],
-)
-def test_settings_out_of_range(name, value):
-    with pytest.raises(GenopredError, match=rf"training\.{name} = .*needed"):
-        TrainingSettings(**{name: value})
 
 
 def test_devices():

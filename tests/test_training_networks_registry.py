@@ -38,9 +38,9 @@ def test_same_size_finds_the_channels() -> None:
 @pytest.mark.parametrize(
     "kind, sizes, said",
     [
-        ("enformer-smal", {}, "did you mean enformer-small"),
-        ("enformer-small", {"dimm": 48}, "did you mean dim"),
-        ("cnn", {"dim": 48}, "cnn has no such size"),
+        ("enformer-smal", {}, "Did you mean 'enformer-small'"),
+        ("enformer-small", {"dimm": 48}, "Did you mean 'dim'"),
+        ("cnn", {"dim": 48}, "unknown key 'dim' in network .kind = 'cnn'"),
         ("enformer-small", {"dim": 40, "heads": 4}, "divisible by 6"),
         ("enformer-small", {"dim": 24}, "dim 24 with dim_divisible_by 24: dim must be a multiple of it, twice or more"),
         ("enformer-small", {"dim": 120, "dim_divisible_by": 32}, "dim 120 with dim_divisible_by 32"),
@@ -49,6 +49,8 @@ def test_same_size_finds_the_channels() -> None:
         ("cnn", {"channels": 10**6}, "channels is 1,000,000; needed a whole number from 1 to 8,192"),
         ("cnn", {"layers": 10**30}, "layers is 10+; needed a whole number from 1 to 20"),
         ("cnn", {"channels": 8.5}, "channels is 8.5; needed a whole number"),
+        ("cnn", {"dropout": 1}, "dropout is 1; needed a number from 0, below 1"),
+        ("cnn", {"dropout": True}, "dropout is True; needed a number from 0, below 1"),
     ],
 )
 def test_bad_sizes(kind: str, sizes: dict[str, int], said: str) -> None:

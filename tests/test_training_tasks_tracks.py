@@ -215,7 +215,7 @@ def test_a_split_of_n_alone_is_said(data, split):
 
 
 def test_unknown_network(data, split):
-    with pytest.raises(ModelError, match="network.kind 'lstm'"):
+    with pytest.raises(ModelError, match="network.kind = 'lstm'"):
         train(task(data, split, QUICK, "lstm", {}))
 
 

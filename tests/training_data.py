@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from genopred.sequence.onehot import decode, encode, reverse_complement
-from genopred.training.dataset import SequenceData, Track
-from genopred.training.loop import TrainingSettings
+from genopred.settings.training import Track, Training
+from genopred.training.dataset import SequenceData
 from genopred.training.splits import Split, WindowShape, split_blocks
 from genopred.training.tasks.tracks import TrackTask
 
@@ -30,14 +30,12 @@ ENFORMER = {
     "attn_dropout": 0.0,
     "pos_dropout": 0.0,
 }
-LEARNING = TrainingSettings(
-    epochs=9, batch=4, learning_rate=5e-3, warmup=20, shift=3, average=0.95, device="cpu", threads=1
-)
+LEARNING = Training(epochs=9, batch=4, learning_rate=5e-3, warmup=20, shift=3, average=0.95, device="cpu", threads=1)
 #: A small Enformer that is only built.
 TINY = {"dim": 48, "depth": 1, "heads": 2, "attn_dim_key": 8, "dim_divisible_by": 12}
 #: A network and settings that train in a second.
 SMALL = {"channels": 8, "layers": 1, "dropout": 0.2}
-QUICK = TrainingSettings(
+QUICK = Training(
     epochs=2,
     batch=8,
     learning_rate=5e-3,
@@ -116,9 +114,9 @@ def data(**options: Any) -> SequenceData:
     """The simulation as the loop takes it."""
     bases, signal = simulate(**options)
     tracks = (
-        Track("open", "accessibility", "x"),
-        Track("start +", "initiation", "x", "+", "start -", "sum"),
-        Track("start -", "initiation", "x", "-", "start +", "sum"),
+        Track(name="open", assay="accessibility", cell="x"),
+        Track(name="start +", assay="initiation", cell="x", strand="+", partner="start -", aggregate="sum"),
+        Track(name="start -", assay="initiation", cell="x", strand="-", partner="start +", aggregate="sum"),
     )
     n = -(-len(bases) // STEP)
     sums = [np.pad(v, (0, n * STEP - len(v))).reshape(n, STEP).sum(axis=1) for v in signal.values()]
@@ -133,7 +131,7 @@ def blocks(data: SequenceData) -> Split:
 
 
 def task(
-    data: SequenceData, split: Split, settings: TrainingSettings = QUICK, kind: str = "cnn", sizes: Any = SMALL
+    data: SequenceData, split: Split, settings: Training = QUICK, kind: str = "cnn", sizes: Any = SMALL
 ) -> TrackTask:
     """To predict its tracks."""
     return TrackTask(data, split, SHAPE, kind, settings, sizes)

@@ -34,6 +34,7 @@ from genopred.cli.progress import progress
 from genopred.files import write_json
 from genopred.pipelines import evaluate, train
 from genopred.pipelines.train_config import read_config
+from genopred.pipelines.train_inputs import open_held
 from genopred.sequence.models.enformer.checkpoint import embed
 from genopred.sequence.models.registry import load_model
 from genopred.settings import Evaluate, Train
@@ -249,8 +250,8 @@ def page(card: dict[str, Any]) -> str:
         "A network of Enformer's shape, small, trained by us on real human data. It is the default of `genopred "
         "features`, `genopred effects` and `genopred stack --features enformer-small`, so that all of genopred can be "
         "tried without downloading weights. It is no replacement for Enformer. This page is written by "
-        f"`{card['command']}`; the same card is in the file's metadata (`load_enformer` of",
-        "`genopred.sequence.models.enformer.checkpoint`).",
+        f"`{card['command']}`; the same card is in the file's metadata "
+        "(`genopred.sequence.models.enformer.checkpoint.load_enformer`).",
         "",
         "## What it is",
         f"- {card['weights']:,} weights in half precision, enformer-pytorch's class: input {split['margin']:,} bp, "
@@ -331,7 +332,7 @@ def page(card: dict[str, Any]) -> str:
 
 def keep_windows(run: Path) -> dict[str, Any]:
     """Write a few test windows with what was measured there; their correlations go into the card."""
-    held, *_ = evaluate.open_held(Evaluate(model=str(run), out=run))
+    held, *_ = open_held(Evaluate(model=str(run), out=run))
     data, shape = held.data, held.shape
     measured = held.measured()
     # the windows with the most GM12878 initiation of every N_WINDOWS-th part: silent ones would hold nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
+from genopred.files import safe_name
 from genopred.report.figures import COLOURS, SMALL, _figure, _style, _wrapped
 
 if TYPE_CHECKING:
@@ -19,6 +21,17 @@ BASES = "ACGT"
 _LETTERS = {"A": "#2e8b57", "C": "#2f6bb3", "G": "#c97b12", "T": "#b4433a"}
 #: Below this many pixels a base, letters become bars.
 _LEGIBLE = 4.0
+
+
+def picture_names(groups: Sequence[str]) -> list[str]:
+    """What the groups' pictures are called: the name as far as a file can have it, unless another's is the same.
+
+    >>> picture_names(["CAGE:K562", "DNASE"])
+    ['CAGE_K562', 'DNASE']
+    """
+    plain = [re.sub(r"[^\w.+-]+", "_", name)[:60] for name in groups]
+    lower = [name.lower() for name in plain]
+    return [name if lower.count(low) == 1 else safe_name(whole) for name, low, whole in zip(plain, lower, groups)]
 
 
 def mutagenesis(

@@ -185,3 +185,24 @@ def _gradient(model: SequenceModel, window: NDArray[np.float32], settings: Effec
             (found,) = torch.autograd.grad(value, x, retain_graph=g + 1 < len(settings.groups))
             out[g] = found[0].cpu().numpy()
     return out
+
+
+def first_order(
+    slope: NDArray[np.float64], window: Interval, table: pl.DataFrame, settings: EffectSettings
+) -> NDArray[np.float64]:
+    """ALT's derivative minus REF's, for each row of a table of effects.
+
+    Parameters
+    ----------
+    slope : array, shape (G, L, 4)
+        From `gradients`.
+    window : Interval
+        Where its L bases are.
+    table : polars.DataFrame
+        Columns of `EFFECT_SCHEMA`; single bases.
+    """
+    group = {name: g for g, name in enumerate(settings.names)}
+    g = np.array([group[name] for name in table["track_group"].to_list()])
+    at = table["pos"].to_numpy() - 1 - window.start
+    ref, alt = (np.array([BASES.index(base) for base in table[column].to_list()]) for column in ("ref", "alt"))
+    return slope[g, at, alt] - slope[g, at, ref]

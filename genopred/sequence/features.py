@@ -31,6 +31,12 @@ DTYPES = ("fp32", "tf32", "bf16")
 AGGREGATES = ("mean", "sum", "none")
 STRANDS = ("model", "both")
 
+#: Distinct haplotypes a gene on which the linear mode is held against the exact one.
+AGREEMENT_SAMPLE = 20
+
+#: Distinct haplotypes a gene on which a lower precision is held against fp32.
+PRECISION_SAMPLE = 8
+
 #: Largest error of `self_check`, relative to the largest naive value.
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 1e-1}
 
@@ -107,6 +113,12 @@ def check_strands(model: SequenceModel, strands: str) -> None:
             f"--strands both: {model.name} reads each gene in its own direction, so the other strand means "
             "nothing to it; use --strands model."
         )
+
+
+def check_per_haplotype(settings: FeatureSettings, *, averaged: bool) -> None:
+    """Refuse `--per-haplotype` where a person has one sequence only."""
+    if settings.per_haplotype and averaged:
+        raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
 
 
 def central_bins(model: SequenceModel, bins: int | str) -> NDArray[np.int64]:
@@ -213,22 +225,15 @@ def predict_tracks(
 
     # exact values are aggregated here, whatever the model; a model is told nothing unless it gains by it
     inside = mode == "linear" and aggregate != "none" and model.aggregates
-    within = {"aggregate": aggregate} if inside else {}
+    how: dict[str, Any] = {"bins": which_bins, "tracks": which_tracks, "dtype": dtype, "mode": mode}
+    how |= {"aggregate": aggregate} if inside else {}
     first, inverse = sequences.distinct
     if sequences.whole is not None and (mode != "exact" or dtype != "fp32"):
         raise ModelError("--indels apply runs each haplotype by itself: only --mode exact and --dtype fp32.")
 
     def run(batch: int | None) -> NDArray[np.float32]:
         if sequences.whole is None:
-            return model.predict_haplotypes(
-                sequences.window.take(first),
-                bins=which_bins,
-                tracks=which_tracks,
-                batch_size=batch,
-                dtype=dtype,
-                mode=mode,
-                **within,
-            )
+            return model.predict_haplotypes(sequences.window.take(first), batch_size=batch, **how)
         step = batch or model.default_batch
         parts = [model.predict_onehot(sequences.onehot(first[i : i + step])) for i in range(0, len(first), step)]
         return np.concatenate([part[:, which_bins][:, :, which_tracks] for part in parts])
@@ -318,8 +323,7 @@ def features_from_sequences(
     `check` haplotypes go through `self_check` in exact mode; `agreement` through `linear_agreement` in linear mode, and
     through `precision_agreement` in another dtype than fp32. What they say is in `origin`.
     """
-    if settings.per_haplotype and sequences.ploidy == 1:
-        raise GenopredError("--per-haplotype needs two sequences a person: phased genotypes, or --unphased random.")
+    check_per_haplotype(settings, averaged=sequences.ploidy == 1)
     options: dict[str, Any] = {
         "bins": settings.bins,
         "tracks": settings.tracks,
@@ -451,7 +455,7 @@ def linear_agreement(
     sequences: PersonalSequences,
     settings: FeatureSettings,
     *,
-    n: int = 20,
+    n: int = AGREEMENT_SAMPLE,
     seed: int = 0,
     linear: NDArray[np.float32] | None = None,
     batch_size: int | None = None,
@@ -484,7 +488,7 @@ def precision_agreement(
     sequences: PersonalSequences,
     settings: FeatureSettings,
     *,
-    n: int = 8,
+    n: int = PRECISION_SAMPLE,
     seed: int = 0,
     predicted: NDArray[np.float32] | None = None,
     batch_size: int | None = None,
@@ -559,39 +563,6 @@ def _correlation(
     return r[varies], (exact * ours).sum(axis=0)[varies] / (ours**2).sum(axis=0)[varies]
 
 
-def work(model: SequenceModel, sequences: PersonalSequences) -> dict[str, int | float]:
-    """What a gene will cost, counted without running the model.
-
-    Returns
-    -------
-    dict
-        haplotypes (H), distinct (whole windows), tokens (distinct local inputs of the model's tower, where it has
-        one, as `token_size` and `token_reach` say) and naive_tokens (H × tokens a window).
-    """
-    out: dict[str, int | float] = {
-        "haplotypes": sequences.n_haplotypes,
-        "distinct": len(sequences.distinct[0]),
-        "tokens": 0,
-        "naive_tokens": 0,
-    }
-    size = model.token_size
-    if size is None or sequences.whole is not None:
-        return out
-    before, after = model.token_reach
-    n = model.window // size
-    out["naive_tokens"] = n * sequences.n_haplotypes
-    out["tokens"] = n
-    alleles = sequences.alleles[sequences.distinct[0]]
-    starts = np.arange(n) * size
-    low = np.searchsorted(sequences.sites, starts - before, side="left")
-    high = np.searchsorted(sequences.sites, starts + after, side="right")
-    for a, b in {(int(a), int(b)) for a, b in zip(low, high) if b > a}:
-        places = int(((low == a) & (high == b)).sum())
-        distinct = len({row.tobytes() for row in np.ascontiguousarray(alleles[:, a:b])} - {bytes(b - a)})
-        out["tokens"] += places * distinct
-    return out
-
-
 def _aggregate(raw: NDArray[np.float32], how: str) -> NDArray[np.float32]:
     """(H, bins, tracks) -> (H, features)."""
     if how == "mean":
@@ -599,12 +570,6 @@ def _aggregate(raw: NDArray[np.float32], how: str) -> NDArray[np.float32]:
     if how == "sum":
         return raw.sum(axis=1)
     return raw.transpose(0, 2, 1).reshape(len(raw), -1)
-
-
-def backward_passes(model: SequenceModel, settings: FeatureSettings) -> int:
-    """How many backward passes a gene takes in linear mode, one strand."""
-    one = settings.aggregate != "none" and model.aggregates
-    return len(settings.tracks) * (1 if one else len(settings.bins))
 
 
 def _names(model: SequenceModel, settings: FeatureSettings) -> tuple[str, ...]:

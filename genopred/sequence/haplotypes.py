@@ -239,18 +239,10 @@ def window_around(chrom: str, tss: int, length: int, tss_offset: int, *, reverse
 
 
 def personal_sequences(
-    genotypes: Genotypes | Haplotypes,
-    reference: Reference,
-    interval: Interval,
-    *,
-    tss: int | None = None,
-    reverse: bool = False,
-    indels: str = "skip",
-    unphased: str = "soft",
-    seed: int = 0,
-    max_mismatch: float = MAX_MISMATCH,
-    allow_swapped: bool = False,
-) -> PersonalSequences:
+    genotypes: Genotypes | Haplotypes, reference: Reference, interval: Interval, *,
+    tss: int | None = None, reverse: bool = False, indels: str = "skip", unphased: str = "soft", seed: int = 0,
+    max_mismatch: float = MAX_MISMATCH, allow_swapped: bool = False,
+) -> PersonalSequences:  # fmt: skip
     """Build each person's two sequences of a window.
 
     Parameters
@@ -308,7 +300,7 @@ def personal_sequences(
     ['ACGTA', 'ACTTA']
     """
     haplotypes = genotypes.haplotypes() if isinstance(genotypes, Genotypes) else genotypes
-    soft = _averaged(haplotypes, indels, unphased)
+    soft = averaged(haplotypes, indels, unphased)
     source = haplotypes.genotypes.source
     anchor = interval.start + interval.length // 2 if tss is None else tss - 1
     if not interval.start <= anchor < interval.end:
@@ -325,8 +317,14 @@ def personal_sequences(
     return out.other_strand() if reverse else out
 
 
-def _averaged(haplotypes: Haplotypes, indels: str, unphased: str) -> bool:
-    """Whether a person has one sequence, the mean of two; what cannot be done without phase is refused."""
+def averaged(haplotypes: Haplotypes, indels: str, unphased: str) -> bool:
+    """Whether a person has one sequence, the mean of two.
+
+    Raises
+    ------
+    GenopredError
+        If what is asked for cannot be done without phase, or is not known.
+    """
     check_choice("indels", indels, INDELS)
     check_choice("unphased", unphased, UNPHASED)
     soft = not haplotypes.phased and unphased == "soft"

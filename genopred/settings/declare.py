@@ -62,6 +62,8 @@ class Option:
         What stands for its value in the help.
     low, high : float, optional
         Smallest and largest value.
+    above, below : float, optional
+        What it must be larger and smaller than.
     read : callable, optional
         Makes the value from text, and leaves alone what is none.
     flag : str, optional
@@ -75,7 +77,7 @@ class Option:
     argument : bool
         It has no spelling: it is the word after the command.
     hidden : bool
-        Not on the command line.
+        Neither on the command line nor in a file.
     matters : bool
         Whether results depend on it: a run with another value does not go on with them.
     """
@@ -83,6 +85,8 @@ class Option:
     metavar: str | None = None
     low: float | None = None
     high: float | None = None
+    above: float | None = None
+    below: float | None = None
     read: Callable[[Any], Any] | None = None
     flag: str | None = None
     off: str | None = None
@@ -103,10 +107,13 @@ class Declared:
     option: Option
     panel: str
     help: str
+    section: str
 
     @property
     def flag(self) -> str:
-        """How the command line spells it."""
+        """How the command line spells it, or a file."""
+        if self.section:
+            return f"{self.section}.{self.name}"
         return self.option.flag or f"--{self.name.replace('_', '-')}"
 
     @property
@@ -152,8 +159,10 @@ class Declared:
         """
         if value is None and type(None) in _kinds(self.hint):
             return None
-        each = said is None and isinstance(value, (tuple, list))
-        if said is None:
+        each = said is None and not self.section and isinstance(value, (tuple, list))
+        if said is None and self.section:
+            said = f"{self.flag} = {shortened(repr(value))}"
+        elif said is None:
             shown = "" if isinstance(value, (bool, tuple, list)) else f" {shortened(value)}"
             said = f"{self.flag if not self.option.argument else self.name.upper()}{shown}"
         if self.option.read is not None:
@@ -177,11 +186,12 @@ class Declared:
             made = _made(value, kind)
             if made is not None and _inside(made, option):
                 return made
-        if self.choices:
+        if self.choices and not {int, float} & set(kinds):
             guess = did_you_mean(str(value), self.choices)
             are = "is" if len(self.choices) == 1 else "are"
             raise GenopredError(f"{said}: there {are} {', '.join(self.choices)}.{guess}")
-        raise GenopredError(f"{said}: needed {_needed(kinds, option)}.")
+        needed = " or ".join((_needed(kinds, option), *self.choices))
+        raise GenopredError(f"{said}: needed {needed}.")
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
@@ -220,7 +230,10 @@ def _inside(value: Any, option: Option) -> bool:
         return True
     low = -MOST_WHOLE if option.low is None else option.low
     high = MOST_WHOLE if option.high is None else option.high
-    return low <= value <= high
+    inside = low <= value <= high
+    if option.above is not None:
+        inside = inside and value > option.above
+    return inside and (option.below is None or value < option.below)
 
 
 def _needed(kinds: tuple[Any, ...], option: Option) -> str:
@@ -232,11 +245,14 @@ def _needed(kinds: tuple[Any, ...], option: Option) -> str:
     if not {int, float} & set(kinds):
         return {bool: "true or false", Path: "a path"}.get(kinds[0], "text")
     what = "a number" if float in kinds else "a whole number"
+    if option.above is not None or option.below is not None:
+        low = f"from {option.low:,g}" if option.above is None else f"above {option.above:,g}"
+        return f"{what} {low}, {f'up to {option.high:,g}' if option.below is None else f'below {option.below:,g}'}"
     if option.low is None and option.high is None:
         return what
     if option.high is None:
         return f"{what}, {option.low:,g} or more"
-    low, high = (f"{x:,.12g}" for x in (option.low or 0, option.high))
+    low, high = (f"{x:,}" if isinstance(x, int) else f"{x:,.12g}" for x in (option.low or 0, option.high))
     return f"{what} from {low} to {high}"
 
 
@@ -261,7 +277,9 @@ def _declared(settings: Any) -> Mapping[str, Declared]:
             hint, option = get_args(hint)[:2]
         panel = option.panel or panel_of[field.name]
         panel = settings.PANELS.get(panel, panel)
-        found[field.name] = Declared(field.name, hint, field.default, option, panel, help_of.get(field.name, ""))
+        found[field.name] = Declared(
+            field.name, hint, field.default, option, panel, help_of.get(field.name, ""), settings.SECTION
+        )
     return found
 
 
@@ -314,6 +332,8 @@ class Settings:
     #: Title of the fields' panel in the help, and others in its place in one workflow.
     PANEL: ClassVar[str] = ""
     PANELS: ClassVar[Mapping[str, str]] = {}
+    #: The section of a file that they are; else they are options.
+    SECTION: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for name, field in declared(type(self)).items():
@@ -378,17 +398,21 @@ def from_table(settings: type[T], table: Any, source: str, section: str, **more:
     GenopredError
         If a key is unknown (the nearest is named) or missing, or a value is of another type or out of range.
     """
-    fields = declared(settings)
+    fields = {name: field for name, field in declared(settings).items() if not field.option.hidden}
     if not isinstance(table, Mapping):
         raise FormatError(f"{source}: {section} = {shortened(repr(table))}; needed a section [{section}].")
     known_keys(table, fields, source, section)
     values = {}
     for key, value in table.items():
         said = f"{source}: {section}.{key} = {shortened(repr(value))}"
+        if fields[key].many and not isinstance(value, list):
+            raise GenopredError(f"{said}: needed a list.")
         if isinstance(value, str) and not {str, Path} & set(fields[key].kinds) and not fields[key].choices:
             raise GenopredError(f"{said}: needed {_needed(fields[key].kinds, fields[key].option)}.")
         values[key] = fields[key].settled(value, said)
-    absent = [name for name, field in fields.items() if field.required and name not in values and name not in more]
+    absent = [
+        name for name, field in fields.items() if field.required and values.get(name, "") == "" and name not in more
+    ]
     if absent:
         raise GenopredError(f"{source}: {section}.{absent[0]} is missing; needed: {fields[absent[0]].help}")
     with naming(source):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import MOST_BASES, Option, base_pairs, settings
+from genopred.settings.declare import MOST, MOST_BASES, Option, base_pairs, settings
 from genopred.settings.parts import (
     FILTERS,
     GENES,
@@ -110,7 +110,7 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
     center: Literal["tss", "snp"] | None = None
     share: Annotated[int, Option(metavar="BP", low=0, high=MOST_BASES)] = 0
     tracks: Annotated[tuple[str, ...], Option(metavar="PATTERN", each=True)] = ()
-    bins: Annotated[int | str, Option(metavar="N")] = "all"
+    bins: Annotated[int | Literal["all"], Option(metavar="N", low=1, high=MOST)] = "all"
     aggregate: Literal["sum", "mean"] = "sum"
     over_tracks: Literal["mean", "sum", "each"] = "mean"
     pseudocount: Annotated[float, Option(low=0, high=1e9)] = 1.0

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import Option, settings
+from genopred.settings.declare import MOST, Option, settings
 from genopred.settings.parts import FILTERS, GENES, MODEL, RUN, Genes, Genotypes, People, Seeded, SequenceModel
 
 SEQUENCES = "Sequences"
@@ -59,7 +59,7 @@ class Features(SequenceModel, Genotypes, Genes, People, Seeded):
     mode: Annotated[Literal["exact", "linear", "reference"], Option(panel=MODEL)] = "exact"
     self_check: Annotated[bool, Option(panel=MODEL)] = False
     tracks: Annotated[tuple[str, ...], Option(metavar="PATTERN", each=True)] = ()
-    bins: Annotated[int | str, Option(metavar="N")] = 3
+    bins: Annotated[int | Literal["all"], Option(metavar="N", low=1, high=MOST)] = 3
     aggregate: Literal["mean", "sum", "none"] = "mean"
     log1p: bool = False
     per_haplotype: bool = False

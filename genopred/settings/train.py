@@ -25,6 +25,8 @@ class Train(Output):
         What to train on and how, in TOML.
     epochs
         Instead of training.epochs.
+    threads
+        Cores, instead of training.threads.
     device
         auto, cpu or cuda:0, instead of training.device.
     seed

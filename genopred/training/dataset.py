@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -13,44 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError, examples
 from genopred.sequence.onehot import N_CODE, reverse_complement
+from genopred.settings.training import Data, Track
 from genopred.training.splits import Split, Windows, WindowShape, tile
-
-
-@dataclass(frozen=True)
-class Track:
-    """What a signal track measures, and how a bin's value is made of it.
-
-    Parameters
-    ----------
-    name : str
-    assay, cell : str
-    strand : str
-        `+`, `-`, or `.` where the signal has none.
-    partner : str
-        Name of the track of the other strand; its own where there is none.
-    aggregate : str
-        `mean` per bp of the bin, or `sum` over it.
-    clip : float, optional
-        Values x above c become c - 1 + sqrt(x - c + 1), so that a few very high bins do not rule the loss.
-    """
-
-    name: str
-    assay: str = ""
-    cell: str = ""
-    strand: str = "."
-    partner: str = ""
-    aggregate: Literal["mean", "sum"] = "mean"
-    clip: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.partner:
-            object.__setattr__(self, "partner", self.name)
-        if self.strand not in ("+", "-", "."):
-            raise GenopredError(f"track {self.name}: strand = {self.strand!r}; needed '+', '-' or '.'.")
-        if self.aggregate not in ("mean", "sum"):
-            raise GenopredError(f"track {self.name}: aggregate = {self.aggregate!r}; needed 'mean' or 'sum'.")
-        if self.clip is not None and not self.clip >= 1:
-            raise GenopredError(f"track {self.name}: clip = {self.clip}; needed a number of 1 or more, or none.")
 
 
 def track_table(tracks: Sequence[Track]) -> pl.DataFrame:
@@ -177,7 +140,7 @@ def drop_n(
     data: SequenceData,
     windows: tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]],
     shape: WindowShape,
-    max_n: float = 0.2,
+    max_n: float = Data.max_n,
 ) -> tuple[Windows, int]:
     """Leave out windows of which more than a share `max_n` is N.
 
@@ -275,7 +238,7 @@ def batch(
     Examples
     --------
     >>> codes, sums = {"1": np.arange(8, dtype=np.uint8) % 4}, {"1": np.array([[4, 8], [0, 2]], dtype=np.float32)}
-    >>> tracks = (Track("up", strand="+", partner="down"), Track("down", strand="-", partner="up"))
+    >>> tracks = (Track(name="up", strand="+", partner="down"), Track(name="down", strand="-", partner="up"))
     >>> data, shape = SequenceData(codes, sums, 4, tracks), WindowShape(window=8, bin=4)
     >>> batch(data, np.array(["1"]), np.array([0]), shape)[1].tolist()
     [[[1.0, 0.0], [2.0, 0.5]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import ModelError, examples
-from genopred.sequence.onehot import reverse_complement
+from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.onehot import N_CODE, onehot, reverse_complement
 from genopred.training.baselines import RidgeBaseline
 from genopred.training.dataset import SequenceData, drop_n, inputs, window_targets, windows_of
+from genopred.training.loop import Progress
 from genopred.training.scores import TRACK_SCORE_SCHEMA, track_differences, track_scores
 from genopred.training.splits import SPLITS, Split, Windows, WindowShape, tile
 
 log = logging.getLogger(__name__)
 
-#: Called as `step(done, total, label)`.
-Step = Callable[[int, int, str], None]
 Array = NDArray[np.float32]
 
 #: Inputs that are made at a time.
@@ -31,34 +31,33 @@ _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Predictor:
-    """A model as it is asked here: codes in, bins out, in the order of its own tracks.
+class Entry:
+    """A model, and what is known of it.
 
     Attributes
     ----------
+    model : SequenceModel
+        Its predictions are in the order of its own tracks.
     name : str
+        As the tables have it.
     hash : str
         Equal ones predict equally.
-    tracks : tuple of str
-    window, bin, n_bins : int
-        Input in bp; `n_bins` bins of `bin` bp in its middle.
-    predict : callable
-        (B, window) uint8 codes -> (B, n_bins, T) float32.
     regions : polars.DataFrame or None
         Where it was trained, if its folder says.
     folder : Path or None
         Of the training run, where looks at a split are written down.
     """
 
+    model: SequenceModel
     name: str
     hash: str
-    tracks: tuple[str, ...]
-    window: int
-    bin: int
-    n_bins: int
-    predict: Callable[[NDArray[np.uint8]], Array] = field(repr=False)
     regions: pl.DataFrame | None = field(default=None, repr=False)
     folder: Path | None = None
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """Names of what it predicts."""
+        return tuple(self.model.tracks)
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def hold_out(data: SequenceData, split: Split, shape: WindowShape, max_n: float,
     return Held(data, split, shape, max_n, name, windows, dropped)
 
 
-def predict(model: Predictor, held: Held, *, both_strands: bool, step: Step | None = None) -> Array:
+def predict(entry: Entry, held: Held, *, both_strands: bool, step: Progress | None = None) -> Array:
     """A model's values of every bin of the windows, (B, n_bins, its tracks).
 
     A model whose windows are of another size than the evaluation's is given windows of its own around the same bins;
@@ -106,19 +105,19 @@ def predict(model: Predictor, held: Held, *, both_strands: bool, step: Step | No
     ModelError
         If its bins are of another width, or it predicts values that are not finite.
     """
-    shape = held.shape
-    if model.bin != shape.bin:
+    model, shape = entry.model, held.shape
+    if model.bin_size != shape.bin:
         raise ModelError(
-            f"{model.name} has bins of {model.bin} bp and the evaluation has bins of {shape.bin} bp; give --config "
-            "with the model's own bins."
+            f"{entry.name} has bins of {model.bin_size} bp and the evaluation has bins of {shape.bin} bp; give "
+            "--config with the model's own bins."
         )
     # the model's first bins within each window: side by side, the last one moved back to end with the window
     if model.n_bins >= shape.n_bins:
         places = [-((model.n_bins - shape.n_bins) // 2)]
     else:
         places = [min(at, shape.n_bins - model.n_bins) for at in range(0, shape.n_bins, model.n_bins)]
-    before = (model.window - model.n_bins * model.bin) // 2
-    partner = _partners(held, model) if both_strands else None
+    before = (model.window - model.n_bins * model.bin_size) // 2
+    partner = _partners(held, entry) if both_strands else None
     n = len(held.windows.starts)
     out = np.empty((n, shape.n_bins, len(model.tracks)), dtype=np.float32)
     for begin in range(0, n, _AT_ONCE):
@@ -126,36 +125,37 @@ def predict(model: Predictor, held: Held, *, both_strands: bool, step: Step | No
         for at in places:
             starts = held.first[rows] + at * shape.bin - before
             codes = inputs(held.data, held.windows.chroms[rows], starts, model.window)
-            values = np.asarray(model.predict(codes))
+            values = np.asarray(model.predict_onehot(onehot(codes.astype(np.int8))))
             if partner is not None:
-                other = np.asarray(model.predict(reverse_complement(codes).astype(np.uint8)))  # type: ignore[arg-type]
+                other = np.asarray(model.predict_onehot(onehot(reverse_complement(codes.astype(np.int8)))))
                 values = ((values + other[:, ::-1][:, :, partner]) / 2).astype(np.float32)
             low, high = max(at, 0), min(at + model.n_bins, shape.n_bins)
             out[rows, low:high] = values[:, low - at : high - at]
         if step is not None:
-            step(rows.stop, n, model.name)
+            step(rows.stop, n, entry.name)
     if not np.isfinite(out).all():
         raise ModelError(
-            f"{model.name} predicts values that are not finite in {int((~np.isfinite(out)).any(axis=(1, 2)).sum())} of "
+            f"{entry.name} predicts values that are not finite in {int((~np.isfinite(out)).any(axis=(1, 2)).sum())} of "
             f"{n} windows; its weights are damaged or its training diverged."
         )
     return out
 
 
-def _partners(held: Held, model: Predictor) -> list[int]:
+def _partners(held: Held, entry: Entry) -> list[int]:
     """Of each of a model's tracks the one that has its values when the sequence is turned round."""
+    tracks = entry.tracks
     names = [track.name for track in held.data.tracks]
     wanted = {track.name: names[held.data.partners[i]] for i, track in enumerate(held.data.tracks)}
-    lacking = [name for name in model.tracks if wanted.get(name, name) not in model.tracks]
+    lacking = [name for name in tracks if wanted.get(name, name) not in tracks]
     if lacking:
         raise ModelError(
-            f"--strands both: {model.name} predicts {examples(lacking)} but not the other strand's track "
+            f"--strands both: {entry.name} predicts {examples(lacking)} but not the other strand's track "
             f"({examples([wanted[name] for name in lacking])}); use --strands forward."
         )
-    return [model.tracks.index(wanted.get(name, name)) for name in model.tracks]
+    return [tracks.index(wanted.get(name, name)) for name in tracks]
 
 
-def distinct(models: list[Predictor]) -> list[Predictor]:
+def distinct(models: list[Entry]) -> list[Entry]:
     """Models of different names: those that share one get their number."""
     seen: dict[str, int] = {}
     out = []
@@ -165,7 +165,7 @@ def distinct(models: list[Predictor]) -> list[Predictor]:
     return out
 
 
-def shared_columns(held: Held, models: Sequence[Predictor]) -> list[list[int]]:
+def shared_columns(held: Held, models: Sequence[Entry]) -> list[list[int]]:
     """The data's tracks that each model has; of the others those that the first one has too."""
     names = [track.name for track in held.data.tracks]
     out: list[list[int]] = []
@@ -183,7 +183,7 @@ def shared_columns(held: Held, models: Sequence[Predictor]) -> list[list[int]]:
     return out
 
 
-def seen_bases(held: Held, model: Predictor) -> str | None:
+def seen_bases(held: Held, model: Entry) -> str | None:
     """A warning where a model was trained, or chosen, on bins that it is evaluated on."""
     if model.regions is None or held.name == "train":
         return None
@@ -205,21 +205,33 @@ def seen_bases(held: Held, model: Predictor) -> str | None:
     return text
 
 
-def fitted_ridge(held: Held, step: Step) -> Predictor:
+def fitted_ridge(held: Held, step: Progress) -> Entry:
     """The ridge on GC content and k-mers, fitted on the training windows."""
     parts = [drop_n(held.data, tile(held.split, name, held.shape), held.shape, held.max_n)[0] for name in SPLITS[:2]]
     step(0, 1, "ridge")
     ridge = RidgeBaseline(held.shape).fit(held.data, *parts)
     step(1, 1, "ridge")
     digest = hashlib.sha256(ridge.coef.tobytes() + ridge.intercept.tobytes()).hexdigest()
-    names = tuple(track.name for track in held.data.tracks)
-    shape = held.shape
-    return Predictor("ridge", digest, names, shape.window, shape.bin, shape.n_bins, ridge.predict)
+    return Entry(_Ridge(ridge, held), "ridge", digest)
+
+
+class _Ridge(SequenceModel):
+    """The ridge as a model like any other."""
+
+    name = "ridge"
+
+    def __init__(self, ridge: RidgeBaseline, held: Held) -> None:
+        self.ridge, self.tracks = ridge, tuple(track.name for track in held.data.tracks)
+        self.window, self.bin_size, self.n_bins = held.shape.window, held.shape.bin, held.shape.n_bins
+
+    def predict_onehot(self, onehot: Array) -> Array:
+        codes = np.where(onehot.any(axis=2), onehot.argmax(axis=2), N_CODE)
+        return self.ridge.predict(codes.astype(np.uint8))
 
 
 def compare(
     held: Held,
-    models: Sequence[Predictor],
+    models: Sequence[Entry],
     columns: Sequence[list[int]],
     predicted: Sequence[Array],
     *,
@@ -231,7 +243,7 @@ def compare(
     Parameters
     ----------
     held : Held
-    models : sequence of Predictor
+    models : sequence of Entry
     columns : sequence of list of int
         The data's tracks that each model has, as of `shared_columns`.
     predicted : sequence of array

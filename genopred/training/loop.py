@@ -25,17 +25,12 @@ import polars as pl
 import torch
 
 from genopred.errors import GenopredError, examples
+from genopred.sequence.models.base import devices
+from genopred.settings.training import Training
 from genopred.training.store import read_state, write_state
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "bf16")
-CHOICES = ("loss", "pearson")
-#: torch takes seeds of 64 bits; other whole numbers beyond `_MOST` are slips.
-MOST_SEED = 2**63 - 1
-_MOST = 1_000_000_000
-#: What single precision holds, with room to multiply.
-_MOST_FLOAT = 1e30
 #: Settings that change how fast a run is and not, beyond rounding, what it computes: a resumed run may have others.
 _FREE = ("threads", "device", "compile", "checkpoint_minutes")
 #: It says so after so many epochs, or the first one after the warm-up, or the last.
@@ -46,104 +41,8 @@ PLATEAU_EPOCHS = 3
 OnEpoch = Callable[[Any, pl.DataFrame, int], None]
 
 
-class Progress(Protocol):
-    """What is called after each batch."""
-
-    def __call__(self, done: int, total: int, label: str = "") -> None: ...
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a network is trained.
-
-    Parameters
-    ----------
-    epochs : int
-        Passes over the training regions.
-    batch : int
-        Windows of a step.
-    learning_rate : float
-        At its highest, after the warm-up; then it falls along a cosine to zero at the end of the last epoch.
-    warmup : int
-        Steps over which it rises.
-    weight_decay : float
-        AdamW's; not applied to biases and norms.
-    gradient_clip : float
-        Longest gradient; 0 for no limit.
-    patience : int
-        Epochs without a better validation loss after which training stops; 0 for never.
-    shift : int
-        Inputs are shifted by up to so many bases, either way, against their targets.
-    reverse_complement : bool
-        Give half of the windows from the other strand.
-    mutate : float
-        Bases of a training window that are replaced at random: a share between 0 and this, drawn for each window, and
-        falling to nothing along the learning rate's cosine (after Lee et al. 2023, doi:10.1186/s13059-023-02941-w).
-    average : float
-        Decay a step of the moving average of weights that is validated and kept; 0 for the weights themselves.
-    choose : str
-        What makes an epoch the best one, for `patience` and for the network that is kept: `loss`, or `pearson`, the
-        mean over tracks of the correlation of log(1 + value), which a few bins with very high counts do not rule.
-    both_strands : bool
-        Validate the mean of the predictions from both strands.
-    precision : str
-        `fp32`, or `bf16` (mixed).
-    seed : int
-    threads : int, optional
-        Cores; as many as torch takes by default.
-    device : str
-        `auto` (a GPU where there is one), `cpu`, `cuda:0`.
-    compile : bool
-        Use torch.compile, which needs a C++ compiler on a CPU.
-    checkpoint_minutes : float
-        Time between checkpoints within an epoch.
-    """
-
-    epochs: int = 30
-    batch: int = 8
-    learning_rate: float = 1e-3
-    warmup: int = 200
-    weight_decay: float = 0.05
-    gradient_clip: float = 1.0
-    patience: int = 0
-    shift: int = 0
-    reverse_complement: bool = True
-    mutate: float = 0.0
-    average: float = 0.998
-    choose: str = "loss"
-    both_strands: bool = False
-    precision: str = "fp32"
-    seed: int = 1
-    threads: int | None = None
-    device: str = "auto"
-    compile: bool = False
-    checkpoint_minutes: float = 10.0
-
-    def __post_init__(self) -> None:
-        least = {"epochs": 1, "batch": 1, "warmup": 0, "patience": 0, "shift": 0, "seed": 0, "threads": 1}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise GenopredError(f"training.{name} = {value}: needed {low} or more.")
-            high = MOST_SEED if name == "seed" else _MOST
-            if value is not None and value > high:
-                raise GenopredError(f"training.{name} = {value}: needed {low} to {high:,}.")
-        for name in ("learning_rate", "checkpoint_minutes"):
-            value = getattr(self, name)
-            if not 0 < value <= _MOST_FLOAT:
-                raise GenopredError(f"training.{name} = {value}: needed a number above 0, up to {_MOST_FLOAT:g}.")
-        for name in ("weight_decay", "gradient_clip"):
-            value = getattr(self, name)
-            if not 0 <= value <= _MOST_FLOAT:
-                raise GenopredError(f"training.{name} = {value}: needed 0 to {_MOST_FLOAT:g}.")
-        if not 0 <= self.average < 1:
-            raise GenopredError(f"training.average = {self.average}: needed 0 or more and less than 1.")
-        if not 0 <= self.mutate < 1:
-            raise GenopredError(f"training.mutate = {self.mutate}: needed 0 or more and less than 1.")
-        if self.choose not in CHOICES:
-            raise GenopredError(f"training.choose = {self.choose!r}: needed one of {', '.join(CHOICES)}.")
-        if self.precision not in PRECISIONS:
-            raise GenopredError(f"training.precision = {self.precision!r}: needed one of {', '.join(PRECISIONS)}.")
+#: What is called after each batch: done, in all, a label.
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -172,14 +71,14 @@ class Task(Protocol):
 
     Attributes
     ----------
-    settings : TrainingSettings
+    settings : Training
     score : str
         What `Validation.score` is, in words.
     per_epoch : int
         About how many batches an epoch has.
     """
 
-    settings: TrainingSettings
+    settings: Training
     score: str
     per_epoch: int
 
@@ -276,7 +175,7 @@ def train(
     device = find_device(task.settings.device)
     with _threads(task.settings.threads), torch.random.fork_rng(_forked(device)):
         trainer = _Trainer(task, device, checkpoint)
-        return trainer.run(resume, progress or _silent, on_epoch or _ignore)
+        return trainer.run(resume, progress or _ignore, on_epoch or _ignore)
 
 
 def fingerprint(task: Task) -> dict[str, str]:
@@ -286,20 +185,16 @@ def fingerprint(task: Task) -> dict[str, str]:
 
 
 def find_device(name: str) -> torch.device:
-    """`auto`: the first GPU, else the CPU; or the device of that name, if it is there."""
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise GenopredError(f"device {name!r}: not a device; use auto, cpu or cuda:0.") from None
+    """As `genopred.sequence.models.base.devices`; training runs on the CPU or one CUDA device.
+
+    Raises
+    ------
+    GenopredError
+        If there is no such device, or it is of another kind.
+    """
+    device = torch.device(devices(name)[0])
     if device.type not in ("cpu", "cuda"):
-        raise GenopredError(f"device {name!r}: training runs on cpu or cuda:0 only.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise GenopredError(
-            f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices; use cpu, or install a torch with "
-            "CUDA."
-        )
+        raise GenopredError(f"--device {name}: training runs on cpu or cuda:0 only.")
     return device
 
 
@@ -607,9 +502,5 @@ def _forked(device: torch.device) -> list[int]:
     return [device.index or 0] if device.type == "cuda" else []
 
 
-def _silent(done: int, total: int, label: str = "") -> None:
-    pass
-
-
-def _ignore(network: Any, history: pl.DataFrame, best: int) -> None:
+def _ignore(*_: Any) -> None:
     pass

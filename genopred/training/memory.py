@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from genopred.sequence.models.config import check_sizes
 from genopred.training.networks.base import n_parameters
-from genopred.training.networks.registry import NETWORKS, build, check_window
+from genopred.training.networks.registry import NETWORKS, all_sizes, build, check_window
 from genopred.training.splits import WindowShape
 
 
@@ -41,10 +40,8 @@ def least_bytes(kind: str, n_tracks: int, shape: WindowShape, batch: int, **size
 
     Its weights, gradients and AdamW's two moments, and what the backward pass needs at least.
     """
-    network = NETWORKS[kind]
-    full = network.SIZES | sizes
+    network, full = NETWORKS[kind], all_sizes(kind, sizes)
     check_window(shape)
-    check_sizes(full, "network")
     with torch.device("meta"):
         weights = n_parameters(network(n_tracks, shape, full))
     return 4 * (4 * weights + batch * network.kept(shape, full))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, examples
 from genopred.sequence.onehot import N_CODE
+from genopred.settings.training import ByBlock
 from genopred.types import plain_chrom
 
 #: Names of the three parts of a split, in this order.
@@ -109,8 +110,8 @@ class Windows(NamedTuple):
 def split_blocks(
     lengths: Mapping[str, int],
     *,
-    block: int = 500_000,
-    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    block: int = ByBlock.block,
+    fractions: Sequence[float] = ByBlock.fractions,
     margin: int,
     seed: int,
     usable: Mapping[str, NDArray[np.uint8]] | None = None,
@@ -168,7 +169,7 @@ def split_chromosomes(
     lengths: Mapping[str, int],
     chromosomes: Mapping[str, Sequence[str]],
     *,
-    block: int = 500_000,
+    block: int = ByBlock.block,
     usable: Mapping[str, NDArray[np.uint8]] | None = None,
     shape: WindowShape | None = None,
 ) -> Split:
@@ -222,10 +223,10 @@ def split_random(
     lengths: Mapping[str, int],
     shape: WindowShape,
     *,
-    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    fractions: Sequence[float] = ByBlock.fractions,
     seed: int,
     stride: int | None = None,
-    block: int = 500_000,
+    block: int = ByBlock.block,
     usable: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> Split:
     """Deal overlapping windows at random, whatever their neighbours get.

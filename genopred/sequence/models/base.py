@@ -81,6 +81,12 @@ class SequenceModel:
     token_reach: tuple[int, int] = (0, 0)
     tower_share: float = 0.0
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What manifests say of it."""
+        named = ("checkpoint_hash", "window", "tss_offset", "bin_size")
+        return {"model": self.name, "model_origin": self.origin} | {name: getattr(self, name) for name in named}
+
     def predict_onehot(self, onehot: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predictions (B, n_bins, T) float32 of one-hot windows (B, L, 4)."""
         raise NotImplementedError

@@ -14,8 +14,8 @@ CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 #: `model_type` of a `cnn` of `genopred train`.
 CNN = "genopred-cnn"
-#: The folder of a run's network, and what tells that a folder is a run's.
-_NETWORK, _REGIONS = "model", "regions.tsv"
+#: Of a `genopred train` run: the folder of its network, and where it was trained, validated and is to be tested.
+NETWORK, REGIONS = "model", "regions.tsv"
 #: The largest settings that a network may ask for: beyond any that was published, and far short of what ends in a lack
 #: of memory or in no time. The window is twice the longest one, 1 Mb.
 LIMITS = {
@@ -48,6 +48,11 @@ def check_sizes(sizes: Mapping[str, Any], place: str) -> None:
             raise ModelError(f"{place}: {key} is {said}; needed a whole number from 1 to {most:,}.")
 
 
+def is_run(place: str | Path) -> bool:
+    """Whether this is the folder of a `genopred train` run."""
+    return all((Path(place) / name).is_file() for name in (CONFIG, REGIONS))
+
+
 def network_folder(place: str | Path) -> Path | None:
     """Where a network is: the folder itself, or that of its network if it is a `genopred train` run's; else None.
 
@@ -59,11 +64,11 @@ def network_folder(place: str | Path) -> Path | None:
     folder = Path(place)
     if not (folder / CONFIG).is_file():
         return None
-    if not (folder / _REGIONS).is_file():
+    if not is_run(folder):
         return folder
-    if not (folder / _NETWORK / CONFIG).is_file():
-        raise ModelError(f"{folder} has no network yet ({_NETWORK}/{CONFIG}); finish an epoch of training.")
-    return folder / _NETWORK
+    if not (folder / NETWORK / CONFIG).is_file():
+        raise ModelError(f"{folder} has no network yet ({NETWORK}/{CONFIG}); finish an epoch of training.")
+    return folder / NETWORK
 
 
 def is_cnn(folder: Path) -> bool:

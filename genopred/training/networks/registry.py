@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from genopred.errors import ModelError
+from genopred.errors import ModelError, did_you_mean, shortened
 from genopred.sequence.models.config import LIMITS, check_sizes
 from genopred.training.networks.base import TrackNetwork, n_parameters
 from genopred.training.networks.cnn import DilatedCnn
@@ -49,19 +48,36 @@ def build(kind: str, n_tracks: int, shape: WindowShape, **sizes: Any) -> TrackNe
     >>> tuple(network(torch.zeros(3, 2048, 4)).shape)
     (3, 12, 2)
     """
+    full = all_sizes(kind, sizes)
+    check_window(shape)
+    return NETWORKS[kind](n_tracks, shape, full)
+
+
+def all_sizes(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of a kind of network, with its defaults where none is given.
+
+    Raises
+    ------
+    ModelError
+        If the kind or a size is unknown, or a size is of another type or out of range.
+    """
     if kind not in NETWORKS:
-        raise ModelError(f"network.kind {kind!r}: unknown{_near(kind, NETWORKS)}; needed one of {', '.join(NETWORKS)}.")
-    network = NETWORKS[kind]
-    unknown = [key for key in sizes if key not in network.SIZES]
+        known = ", ".join(NETWORKS)
+        raise ModelError(f"network.kind = {kind!r}: there are {known}.{did_you_mean(kind, NETWORKS)}")
+    sizes = NETWORKS[kind].SIZES
+    unknown = [key for key in given if key not in sizes]
     if unknown:
         raise ModelError(
-            f"network.{unknown[0]}: {kind} has no such size{_near(unknown[0], network.SIZES)}; known: "
-            f"{', '.join(network.SIZES)}."
+            f"unknown key {shortened(unknown[0])!r} in network (kind = {kind!r}); known: {', '.join(sizes)}."
+            f"{did_you_mean(unknown[0], sizes)}"
         )
-    full = network.SIZES | sizes
-    check_window(shape)
-    check_sizes(full, "network")
-    return network(n_tracks, shape, full)
+    check_sizes(given, "network")
+    shares = {key for key, value in sizes.items() if isinstance(value, float)}
+    for key in shares & set(given):
+        value = given[key]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise ModelError(f"network: {key} is {shortened(repr(value))}; needed a number from 0, below 1.")
+    return sizes | {key: float(value) if key in shares else value for key, value in given.items()}
 
 
 def check_window(shape: WindowShape) -> None:
@@ -80,8 +96,3 @@ def same_size(n_tracks: int, shape: WindowShape, parameters: int, **sizes: Any) 
 
     best = min(range(8, 513, 4), key=lambda channels: abs(count(channels) - parameters))
     return DilatedCnn.SIZES | sizes | {"channels": best}
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""

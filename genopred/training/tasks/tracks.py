@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, examples
+from genopred.settings.training import Data, Training
 from genopred.training.dataset import SequenceData, batch, drop_n, window_targets, windows_of
-from genopred.training.loop import TrainingSettings, Validation
+from genopred.training.loop import Validation
 from genopred.training.networks.base import TrackNetwork
 from genopred.training.networks.registry import build
 from genopred.training.scores import log_pearson
@@ -44,7 +45,7 @@ class TrackTask:
     shape : WindowShape
     kind : str
         As in `genopred.training.networks.registry.build`, which gets `sizes`.
-    settings : TrainingSettings
+    settings : Training
     sizes : dict, optional
     max_n : float
         Windows with a larger share of N are left out.
@@ -70,9 +71,9 @@ class TrackTask:
         split: Split,
         shape: WindowShape,
         kind: str,
-        settings: TrainingSettings,
+        settings: Training,
         sizes: dict[str, Any] | None = None,
-        max_n: float = 0.2,
+        max_n: float = Data.max_n,
     ) -> None:
         self.data, self.split, self.shape, self.kind = data, split, shape, kind
         self.settings, self.sizes, self.max_n = settings, sizes or {}, max_n
