@@ -524,7 +524,7 @@ def check_covariates(covariates: Covariates) -> None:
         )
 
 
-def _collinear(values: NDArray[np.float64], tolerance: float = 1e-8) -> list[tuple[int, list[int]]]:
+def _collinear(values: NDArray[np.float64]) -> list[tuple[int, list[int]]]:
     """Columns that the columns before them (and the intercept) determine, with those columns."""
     centred = values / np.abs(values).max(axis=0)  # so that no square is too large or too small for a double
     centred -= centred.mean(axis=0)
@@ -537,7 +537,7 @@ def _collinear(values: NDArray[np.float64], tolerance: float = 1e-8) -> list[tup
         for _ in range(2):  # once more for what rounding left
             rest = rest - basis @ (basis.T @ rest)
         norm = float(np.linalg.norm(rest))
-        if norm < tolerance:
+        if norm < 1e-8:
             weight = np.linalg.lstsq(centred[:, kept], centred[:, j], rcond=None)[0]
             order = np.argsort(-np.abs(weight))
             out.append((j, [kept[i] for i in order if abs(weight[i]) > 1e-6]))
@@ -548,7 +548,7 @@ def _collinear(values: NDArray[np.float64], tolerance: float = 1e-8) -> list[tup
 
 
 def usable_variants(
-    dosage: NDArray[np.float32], variants: pl.DataFrame, *, maf: float = 0.0, max_missing: float = 1.0
+    dosage: NDArray[np.float32], variants: pl.DataFrame, *, maf: float = 0.0
 ) -> tuple[NDArray[np.bool_], tuple[Note, ...]]:
     """Which variants of a window carry information, and what is wrong with the others.
 
@@ -559,15 +559,13 @@ def usable_variants(
     variants : polars.DataFrame, M rows
     maf : float
         Lowest minor allele frequency allowed; the frequency leaves missing dosages out.
-    max_missing : float
-        Highest fraction of missing dosages allowed.
 
     Returns
     -------
     array of bool, shape (M,)
     tuple of Note
-        Each dropped variant once, under the first reason that applies: all missing, too many missing,
-        monomorphic (every known dosage equal), rare.
+        Each dropped variant once, under the first reason that applies: all missing, monomorphic (every known dosage
+        equal), rare.
     """
     known = ~np.isnan(dosage)
     n = known.sum(axis=0)
@@ -579,7 +577,6 @@ def usable_variants(
     notes: list[Note] = []
     reasons = (
         (n == 0, "genotype of everybody missing"),
-        (n < (1 - max_missing) * len(dosage), f"more than {max_missing:g} missing"),
         (low >= high, "monomorphic"),
         (np.minimum(frequency, 1 - frequency) < maf, f"MAF below {maf:g}"),
     )

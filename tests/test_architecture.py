@@ -105,12 +105,8 @@ LONG = {
     "genopred.genetics.simulate.simulate_cohort": "what may be chosen of a cohort; users call it by these names",
     "genopred.sequence.effects.snp_effects": "which gene, how windows lie, how SNPs and model are handled; documented",
     "genopred.pipelines.demo": "being split",
-    "genopred.pipelines.effects": "being split",
     "genopred.pipelines.eqtl": "being split",
-    "genopred.pipelines.evaluate": "being split",
-    "genopred.pipelines.features": "being split",
     "genopred.pipelines.run": "being split",
-    "genopred.pipelines.train_config": "being split",
 }
 
 TOP_LEVEL = {

@@ -18,6 +18,13 @@ def test_vectors_and_columns_as_scipy():
     assert isinstance(pearson(a[:, 0], b[:, 0]), float)
 
 
+def test_each_side_is_centred_in_its_own_precision():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=200), rng.normal(5, 1, 200).astype(np.float32)
+    x, y = a - a.mean(), b - b.mean()
+    assert y.dtype == np.float32 and pearson(a, b) == float(x @ y) / float(np.sqrt((x @ x) * (y @ y)))
+
+
 def test_what_does_not_vary():
     y = np.arange(5.0)
     assert np.isnan(pearson(np.full(5, 0.1), y)) and pearson(np.full(5, 0.1), y, constant=0.0, least=1e-12) == 0.0

@@ -17,6 +17,7 @@ def pearson(a: ArrayLike, b: ArrayLike, *, constant: float = np.nan, least: floa
     Parameters
     ----------
     a, b : array, shape (N,) or (N, T)
+        Each is centred in its own precision.
     constant : float
         What it is where one side does not vary.
     least : float, optional
@@ -34,7 +35,7 @@ def pearson(a: ArrayLike, b: ArrayLike, *, constant: float = np.nan, least: floa
     >>> float(pearson([1.0, 1.0], [1.0, 2.0], constant=0.0))
     0.0
     """
-    sides = [np.asarray(side, dtype=np.float64) for side in (a, b)]
+    sides = [np.asarray(side) for side in (a, b)]
     x, y = (side - side.mean(axis=0) for side in sides)
     xx, yy, xy = (u @ v if u.ndim == 1 else (u * v).sum(axis=0) for u, v in ((x, x), (y, y), (x, y)))
     root = np.sqrt(xx * yy)

@@ -140,7 +140,6 @@ class Meta:
     """A meta-learner: learns from the `GeneFold`s of one outer fold, then predicts each gene's held-out people."""
 
     name = "meta"
-    description = ""
 
     def fit(self, genes: Folds) -> Meta:
         """Learn from all genes; `genes()` can be walked through more than once, one gene in memory at a time."""
@@ -155,7 +154,6 @@ class MeanMeta(Meta):
     """The plain mean of the base predictions."""
 
     name = "mean"
-    description = "plain mean of the base predictions"
 
     def predict(self, gene: GeneFold) -> Array:
         return gene.mean + gene.test.mean(axis=1)
@@ -229,7 +227,6 @@ class NNLSMeta(Meta):
     """Non-negative least squares weights, pooled over genes, with the shipped weights as prior pseudo-rows."""
 
     name = "nnls"
-    description = "non-negative least squares weights pooled over genes"
 
     def __init__(self, prior: Moments | None = None, prior_rows: float = PRIOR_ROWS) -> None:
         self.prior = prior
@@ -254,7 +251,6 @@ class RidgeMeta(NNLSMeta):
     """Ridge weights of any sign, pooled over genes; the penalty is one hundredth of the mean spread."""
 
     name = "ridge"
-    description = "ridge weights pooled over genes"
 
     def _weights(self, moments: Moments) -> Array:
         b = len(moments.names)
@@ -266,7 +262,6 @@ class NNLSPerGene(Meta):
     """Non-negative least squares weights of each gene by itself."""
 
     name = "nnls-per-gene"
-    description = "non-negative least squares weights of each gene alone"
 
     def predict(self, gene: GeneFold) -> Array:
         return gene.mean + gene.test @ Moments.of([gene]).nnls()
@@ -276,7 +271,6 @@ class XGBoostPerGene(Meta):
     """XGBoost at its defaults on each gene alone, as the founding study stacked. Known to overfit; for comparison."""
 
     name = "xgboost-per-gene"
-    description = "XGBoost at its defaults, each gene alone"
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -297,7 +291,6 @@ class XGBoostMeta(Meta):
     """
 
     name = "xgboost"
-    description = "XGBoost pooled over genes on top of the pooled NNLS weights"
 
     def __init__(self, prior: Moments | None = None, booster: Any = None, seed: int = 0, threads: int = 1) -> None:
         self.nnls = NNLSMeta(prior)

@@ -253,10 +253,16 @@ def _intervals(
         label.set_fontweight("bold" if label.get_text() == main else "normal")
     ax.set_ylim(-0.6, table.height - 0.4)
     ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=1)
-    ax.grid(axis="x", color=COLOURS["rule"], linewidth=0.8, zorder=0)
+    _named_rows(ax, nbins=5)
+
+
+def _named_rows(ax: Axes, nbins: int, grid: bool = True) -> None:
+    """An axis of rows, one a name: no line on the left, rules along the numbers."""
+    if grid:
+        ax.grid(axis="x", color=COLOURS["rule"], linewidth=0.8, zorder=0)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    ax.locator_params(axis="x", nbins=5)
+    ax.locator_params(axis="x", nbins=nbins)
 
 
 def _floor(table: pl.DataFrame, middle: str, low: str, high: str) -> float | None:
@@ -501,9 +507,7 @@ def spreads(values: Mapping[str, ArrayLike], label: str, *, width: float = 720, 
             )
         ax.set_yticks(range(len(rows)), [_label(gene, names) for gene in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)
-        ax.tick_params(axis="y", length=0)
-        ax.spines["left"].set_visible(False)
-        ax.locator_params(axis="x", nbins=5 if width < 500 else 9)
+        _named_rows(ax, 5 if width < 500 else 9, grid=False)
         ax.set_xlabel(label)
     return figure
 

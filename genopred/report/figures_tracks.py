@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
 from genopred.genetics.correlation import pearson
-from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip, _wrapped
+from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _named_rows, _style, _tip, _wrapped
 from genopred.report.locus import GeneTrack, _megabases
 from genopred.report.tables import interval, number
 
@@ -273,10 +273,7 @@ def score_intervals(
         low, high = ax.get_xlim()
         if low < 0 < high:
             ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=1)
-        ax.grid(axis="x", color=COLOURS["rule"], linewidth=0.8, zorder=0)
-        ax.spines["left"].set_visible(False)
-        ax.tick_params(axis="y", length=0)
-        ax.locator_params(axis="x", nbins=5 if width < 500 else 8)
+        _named_rows(ax, 5 if width < 500 else 8)
         columns = _columns(models, width, len(models))
         figure.legend(loc="outside upper left", ncols=columns, handlelength=0.8, columnspacing=1.6)
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -207,15 +208,19 @@ def sign_agreement(a: ArrayLike, b: ArrayLike) -> tuple[int, int, tuple[float, f
 
 def member_of(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
     """Which rows (gene, id) are among the members (gene and id, or id alone); ids of either table count."""
-    keys = [c for c in ("gene", "id") if c in members.columns and (c == "id" or snps["gene"].null_count() == 0)]
-    wanted = set(members.select(keys).iter_rows())
-    rows = [snps.select(*[k for k in keys if k != "id"], c).iter_rows() for c in ("id", "id_b")]
-    return np.array([x in wanted or y in wanted for x, y in zip(*rows)], dtype=bool)
+    of_a, of_b, wanted = _keys(snps, members)
+    known = set(wanted)
+    return np.array([x in known or y in known for x, y in zip(of_a, of_b)], dtype=bool)
 
 
 def ranked_members(snps: pl.DataFrame, members: pl.DataFrame) -> NDArray[np.bool_]:
     """Which members are among the rows: `member_of` the other way round."""
-    keys = [c for c in ("gene", "id") if c in members.columns and (c == "id" or snps["gene"].null_count() == 0)]
-    rest = [key for key in keys if key != "id"]
-    there = {row for c in ("id", "id_b") for row in snps.select(*rest, c).iter_rows()}
-    return np.array([row in there for row in members.select(keys).iter_rows()], dtype=bool)
+    of_a, of_b, wanted = _keys(snps, members)
+    known = {*of_a, *of_b}
+    return np.array([row in known for row in wanted], dtype=bool)
+
+
+def _keys(snps: pl.DataFrame, members: pl.DataFrame) -> tuple[list[Any], list[Any], list[Any]]:
+    """What tells rows and members apart: of the rows by their id in a, by that in b; of the members."""
+    rest = ["gene"] if "gene" in members.columns and snps["gene"].null_count() == 0 else []
+    return snps.select(*rest, "id").rows(), snps.select(*rest, "id_b").rows(), members.select(*rest, "id").rows()
