@@ -362,9 +362,14 @@ class _ArrayReader:
         known = dosage[~np.isnan(dosage)]
         if not np.isin(known, (0, 1, 2)).all():
             raise GenopredError("dosages between 0, 1 and 2 have no alleles; genotypes are needed.")
-        both = np.stack([dosage >= 2, dosage >= 1], axis=1).astype(np.int8)
-        both[np.broadcast_to(np.isnan(dosage)[:, None], both.shape)] = -1
-        return both
+        return split_hardcalls(np.nan_to_num(dosage, nan=-1).astype(np.int8))
+
+
+def split_hardcalls(calls: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Unordered alleles (N, 2, M) of genotypes 0, 1, 2 or negative for missing, shape (N, M)."""
+    both = np.stack([calls >= 2, calls >= 1], axis=1).astype(np.int8)
+    both[np.broadcast_to((calls < 0)[:, None, :], both.shape)] = -1
+    return both
 
 
 @dataclass(frozen=True)

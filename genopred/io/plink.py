@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genopred.errors import FormatError, GenopredError, examples, repeated
 from genopred.io.text import PathLike, name_array, read_bytes, read_table, regular, to_numbers
 from genopred.io.variants import screened
-from genopred.types import VARIANT_SCHEMA, Genotypes
+from genopred.types import VARIANT_SCHEMA, Genotypes, split_hardcalls
 
 _MAGIC = b"\x6c\x1b"
 
@@ -190,13 +190,6 @@ class BedReader:
 
 _CALL_TO_DOSAGE = np.full(256, np.nan, dtype=np.float32)
 _CALL_TO_DOSAGE[:3] = (0, 1, 2)
-
-
-def split_hardcalls(calls: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Unordered alleles (N, 2, M) of genotypes 0, 1, 2 or negative for missing, shape (N, M)."""
-    both = np.stack([calls >= 2, calls >= 1], axis=1).astype(np.int8)
-    both[np.broadcast_to((calls < 0)[:, None, :], both.shape)] = -1
-    return both
 
 
 class PandasPlinkReader:
