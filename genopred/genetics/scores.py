@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
@@ -21,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from genopred.errors import GenopredError, examples
 from genopred.genetics import ld
+from genopred.genetics.scores_kernels import filled_rows, fold_sums
 from genopred.genetics.transform import known_means
 
 Floats = NDArray[np.float64]
@@ -340,9 +340,9 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         order = np.argsort(number.ravel(), kind="stable")
         bounds = np.concatenate([[0], np.cumsum(count)])
         rows32 = np.ascontiguousarray(x[order].T)
-        rows, means, holes = _fill(rows32)
+        rows, means, holes = filled_rows(rows32)
         sorted_y = target[order]
-        sums = _fold_sums(rows, sorted_y - sorted_y.mean(), bounds)
+        sums = fold_sums(rows, sorted_y - sorted_y.mean(), bounds)
         calls = self._calls(rows32, rows, holes)
         return _People(rows, sorted_y, bounds, order, means, sums, calls)
 
@@ -515,44 +515,3 @@ def _regress(people: _People, without: frozenset[int]) -> _Regressions:
     with np.errstate(divide="ignore"):
         tstat = np.where(varies, np.sign(slope) * np.sqrt((n - 2) * r2 / (1.0 - r2)), np.nan)
     return _Regressions(slope, tstat, n - 2, sx / n, float(people.y[keep].mean()))
-
-
-@numba.njit(cache=True)
-def _fill(raw):  # type: ignore[no-untyped-def]
-    """Rows as float64 with NaN at the row's mean (0 if all are missing); the means; whether there were any."""
-    m, n = raw.shape
-    rows, means = np.empty((m, n)), np.zeros(m)
-    holes = False
-    for j in range(m):
-        total, count = 0.0, 0
-        for i in range(n):
-            value = float(raw[j, i])
-            rows[j, i] = value
-            if value == value:
-                total += value
-                count += 1
-        means[j] = total / count if count else 0.0
-        if count < n:
-            holes = True
-            for i in range(n):
-                if rows[j, i] != rows[j, i]:
-                    rows[j, i] = means[j]
-    return rows, means, holes
-
-
-@numba.njit(cache=True)
-def _fold_sums(rows, y, bounds):  # type: ignore[no-untyped-def]
-    """Sums of x, x² and xy over each fold, shape (K, 3, M)."""
-    m = rows.shape[0]
-    folds = len(bounds) - 1
-    out = np.empty((folds, 3, m))
-    for j in range(m):
-        for k in range(folds):
-            sx = sxx = sxy = 0.0
-            for i in range(bounds[k], bounds[k + 1]):
-                x = rows[j, i]
-                sx += x
-                sxx += x * x
-                sxy += x * y[i]
-            out[k, 0, j], out[k, 1, j], out[k, 2, j] = sx, sxx, sxy
-    return out

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from genopred.errors import ModelError
+from genopred.learning.elasticnet_kernels import advance, standardise
 
 N_LAMBDA = 100
 #: Path steps without a better cross-validated error after which the rest of the path is not fitted.
@@ -22,125 +22,6 @@ PATIENCE = 25
 CHUNK = 10
 #: Coordinate descent stops when no squared step exceeds this share of the phenotype's variance (glmnet's thresh).
 TOLERANCE = 1e-7
-
-
-@numba.njit(cache=True, fastmath=True)
-def _solve(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop nest, kept together for speed
-    xt, r, b, g_ref, r_ref, active, n_active, penalty, lam, mix, tol
-):
-    """Move (b, r) to the optimum at `lam`; returns the number of active variables.
-
-    `g_ref` holds x_j'r/n at the residual `r_ref`. As each column has squared norm n, a gradient cannot have
-    moved by more than |r - r_ref| / sqrt(n): only columns for which that could reach their threshold are
-    looked at again, so the screening is exact.
-    """
-    p, n = xt.shape
-    in_active = np.zeros(p, dtype=np.bool_)
-    for a in range(n_active):
-        in_active[active[a]] = True
-    while True:
-        # coordinate descent over the active set
-        for _ in range(1000):
-            biggest = 0.0
-            for a in range(n_active):
-                j = active[a]
-                row = xt[j]
-                g = numba.float32(0.0)
-                for i in range(n):
-                    g += row[i] * r[i]
-                old = b[j]
-                z = g / n + old
-                cut = lam * mix * penalty[j]
-                new = 0.0
-                if z > cut:
-                    new = (z - cut) / (1.0 + lam * (1.0 - mix) * penalty[j])
-                elif z < -cut:
-                    new = (z + cut) / (1.0 + lam * (1.0 - mix) * penalty[j])
-                if new != old:
-                    step = numba.float32(old - new)
-                    for i in range(n):
-                        r[i] += row[i] * step
-                    b[j] = new
-                    if step * step > biggest:
-                        biggest = step * step
-            if biggest < tol:
-                break
-        # which other columns could have become active
-        moved = 0.0
-        for i in range(n):
-            moved += (r[i] - r_ref[i]) ** 2
-        moved = np.sqrt(moved / n)
-        added = 0
-        looked = 0
-        for j in range(p):
-            if in_active[j]:
-                continue
-            cut = lam * mix * penalty[j]
-            if abs(g_ref[j]) + moved < cut:
-                continue
-            looked += 1
-            row = xt[j]
-            g = numba.float32(0.0)
-            for i in range(n):
-                g += row[i] * r[i]
-            if abs(g / n) > cut:
-                in_active[j] = True
-                active[n_active] = j
-                n_active += 1
-                added += 1
-        if looked > p // 8:
-            for j in range(p):
-                row = xt[j]
-                g = numba.float32(0.0)
-                for i in range(n):
-                    g += row[i] * r[i]
-                g_ref[j] = g / n
-            for i in range(n):
-                r_ref[i] = r[i]
-        if added == 0:
-            return n_active
-
-
-@numba.njit(cache=True, fastmath=True)
-def _advance(xt, state, n_active, xt_out, penalty, lambdas, first, stop, mix, tol, out):  # type: ignore[no-untyped-def]
-    """Go on along the path from step `first` to `stop`; fill `out` (n_out, steps) with held-out predictions."""
-    b, r, g_ref, r_ref, active = state
-    for k in range(first, stop):
-        n_active = _solve(xt, r, b, g_ref, r_ref, active, n_active, penalty, lambdas[k], mix, tol)
-        for a in range(n_active):
-            j = active[a]
-            if b[j] != 0.0:
-                for i in range(out.shape[0]):
-                    out[i, k] += xt_out[j, i] * b[j]
-    return n_active
-
-
-@numba.njit(cache=True, fastmath=True)
-def _standardise(x, xt, mean, scale):  # type: ignore[no-untyped-def]
-    """Fill xt (M, N) with the centred and scaled columns of x (N, M); constant columns become zeros.
-
-    In double precision and two passes: a sequence feature may vary by a ten-thousandth of its mean.
-    """
-    n, m = x.shape
-    mean[:] = 0.0
-    for i in range(n):
-        for j in range(m):
-            mean[j] += x[i, j]
-    mean /= n
-    square = np.zeros(m)
-    for i in range(n):
-        for j in range(m):
-            square[j] += (x[i, j] - mean[j]) ** 2
-    inverse = np.zeros(m)
-    for j in range(m):
-        variance = square[j] / n
-        # below this the differences are rounding
-        varies = variance > 1e-10 * (mean[j] ** 2 + variance)
-        scale[j] = np.sqrt(variance) if varies else 1.0
-        inverse[j] = 1.0 / scale[j] if varies else 0.0
-    for i in range(n):
-        for j in range(m):
-            xt[j, i] = (x[i, j] - mean[j]) * inverse[j]
 
 
 class _Path:
@@ -153,7 +34,7 @@ class _Path:
         m = x.shape[1]
         self.mean, self.scale = np.empty(m), np.empty(m)
         self.xt = np.empty((m, len(rows)), dtype=np.float32)
-        _standardise(x[rows], self.xt, self.mean, self.scale)
+        standardise(x[rows], self.xt, self.mean, self.scale)
         self.out_rows = np.flatnonzero(out)
         self.xt_out = np.ascontiguousarray(((x[self.out_rows] - self.mean) / self.scale).T, dtype=np.float32)
         self.y_mean = float(y[rows].mean())
@@ -169,7 +50,7 @@ class _Path:
     def advance(self, penalty: NDArray[np.float64], lambdas: NDArray[np.float64], stop: int, mix: float) -> None:
         """Fit up to (not including) step `stop`."""
         if stop > self.done:
-            self.n_active = _advance(
+            self.n_active = advance(
                 self.xt, self.state, self.n_active, self.xt_out, penalty, lambdas / self.sd, self.done, stop, mix,
                 TOLERANCE, self.predictions,
             )  # fmt: skip

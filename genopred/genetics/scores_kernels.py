@@ -1,0 +1,47 @@
+"""Compiled loops of `scores`: rows of genotypes filled, and their sums over folds."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True)
+def filled_rows(raw):  # type: ignore[no-untyped-def]
+    """Rows as float64 with NaN at the row's mean (0 if all are missing); the means; whether there were any."""
+    m, n = raw.shape
+    rows, means = np.empty((m, n)), np.zeros(m)
+    holes = False
+    for j in range(m):
+        total, count = 0.0, 0
+        for i in range(n):
+            value = float(raw[j, i])
+            rows[j, i] = value
+            if value == value:
+                total += value
+                count += 1
+        means[j] = total / count if count else 0.0
+        if count < n:
+            holes = True
+            for i in range(n):
+                if rows[j, i] != rows[j, i]:
+                    rows[j, i] = means[j]
+    return rows, means, holes
+
+
+@numba.njit(cache=True)
+def fold_sums(rows, y, bounds):  # type: ignore[no-untyped-def]
+    """Sums of x, x² and xy over each fold, shape (K, 3, M)."""
+    m = rows.shape[0]
+    folds = len(bounds) - 1
+    out = np.empty((folds, 3, m))
+    for j in range(m):
+        for k in range(folds):
+            sx = sxx = sxy = 0.0
+            for i in range(bounds[k], bounds[k + 1]):
+                x = rows[j, i]
+                sx += x
+                sxx += x * x
+                sxy += x * y[i]
+            out[k, 0, j], out[k, 1, j], out[k, 2, j] = sx, sxx, sxy
+    return out
