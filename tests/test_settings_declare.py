@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -129,6 +130,7 @@ def test_fields_come_with_panel_help_and_the_defaults_of_the_workflow():
 def test_values_are_converted_whoever_gives_them():
     one = Whole(file="x", share="0.5", many="2,3", count="7")
     assert one == Whole(file=Path("x"), share=0.5, many=[2, 3], count=7)
+    assert one == Whole(file="x", share=np.float64(0.5), many=np.array([2, 3]), count=np.int64(7), on=np.bool_(False))
     assert isinstance(one.file, Path) and one.many == (2, 3) and one.count == 7 and one.kind == "ridge"
     assert one.that_matter() == {k: v for k, v in one.given().items() if k != "--count"}
     assert one.given()["--may-be"] is None

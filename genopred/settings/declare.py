@@ -159,6 +159,7 @@ class Declared:
         """
         if value is None and type(None) in _kinds(self.hint):
             return None
+        value = getattr(value, "tolist", lambda: value)()  # numpy's scalars and arrays
         each = said is None and not self.section and isinstance(value, (tuple, list))
         if said is None and self.section:
             said = f"{self.flag} = {shortened(repr(value))}"
@@ -206,8 +207,6 @@ def _made(value: Any, kind: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return None
     if kind in (int, float):
-        if not isinstance(value, (str, int, float)):
-            value = getattr(value, "item", lambda: None)()  # numpy's scalars
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError):
