@@ -49,7 +49,7 @@ from genopred.io.features import MANIFEST, REFERENCE, feature_genes, read_featur
 from genopred.io.vcf import read_vcf
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import features, stack, stack_genes
-from genopred.report.provenance import machine, versions
+from genopred.provenance import machine, versions
 from genopred.sequence.features import central_bins, gene_sequences, predict_tracks
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.models.enformer.checkpoint import embedded_file, load_enformer

@@ -56,7 +56,7 @@ class RunLog:
         return self
 
     def _header(self) -> None:
-        from genopred.report.provenance import versions
+        from genopred.provenance import versions
         from genopred.settings.declare import as_text
 
         self._file_only(

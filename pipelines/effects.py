@@ -21,8 +21,9 @@ from genopred.io.lists import read_patterns
 from genopred.io.variants import read_variants
 from genopred.pipelines.effects_inputs import chosen_genes, inside, lay_out, on_known_chromosomes, open_snps, said
 from genopred.pipelines.inputs import open_genotypes
-from genopred.pipelines.run import Progress, Run, identity
+from genopred.pipelines.run import Progress, Run
 from genopred.pipelines.sequence_inputs import genome_build, load_models, with_strands
+from genopred.resume import identity
 from genopred.sequence.effects import EFFECT_SCHEMA, EffectSettings, effect_rows
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.snps import GeneSnps, Part, open_windows, score

@@ -27,12 +27,12 @@ from genopred.io.text import bounded
 from genopred.pipelines.features_cost import Estimate, estimate
 from genopred.pipelines.features_inputs import FeatureInputs, open_inputs
 from genopred.pipelines.run import Progress, Run
-from genopred.pipelines.workers import share_out
 from genopred.sequence.features import AGREEMENT_SAMPLE, PRECISION_SAMPLE, content_key, features_from_sequences
 from genopred.sequence.haplotypes import check_reference
 from genopred.sequence.models.base import SequenceModel
 from genopred.settings import Features
 from genopred.types import MatchReport
+from genopred.workers import share_out
 
 log = logging.getLogger(__name__)
 

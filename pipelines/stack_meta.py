@@ -16,7 +16,7 @@ from genopred.learning.evaluate import add_fdr, compare, scores
 from genopred.learning.pooled import BaseTables, Pooled
 from genopred.learning.stack import MIN_GENES_POOLED, Shipped, fit_weights
 from genopred.pipelines.stack_genes import base_path
-from genopred.report.provenance import versions
+from genopred.provenance import versions
 from genopred.settings import Stack
 from genopred.types import PREDICTION_SCHEMA, Cohort
 

@@ -23,9 +23,10 @@ import polars as pl
 
 from genopred import align
 from genopred.files import write_files, write_json, write_text
-from genopred.pipelines.run import Progress, Run, say, sweep
+from genopred.pipelines.run import Progress, Run, say
 from genopred.pipelines.train_config import TrainConfig, read_config
 from genopred.pipelines.train_inputs import load_data, make_split
+from genopred.resume import sweep
 from genopred.sequence.models.config import CONFIG, NETWORK, REGIONS
 from genopred.settings import Train
 from genopred.settings.training import ByBlock, ByRandom
@@ -136,9 +137,9 @@ def _task(config: TrainConfig, data: SequenceData, split: Split) -> TrackTask:
 
 
 def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> TrainingRun:
+    from genopred.provenance import machine, versions
     from genopred.report.figures import save_figure
     from genopred.report.figures_training import training_curves
-    from genopred.report.provenance import machine, versions
 
     # before anything in the folder is touched: another run's checkpoint is refused in train()
     checkpoint = out / CHECKPOINT

@@ -19,13 +19,16 @@ MAY_IMPORT = {
     "errors": {"errors"},
     "files": {"files", "errors"},
     "types": {"types", "errors"},
+    "provenance": {"provenance"},
+    "resume": {"resume", "provenance", "files", "errors"},
+    "workers": {"workers"},
     "align": {"align", "types", "errors"},
     "io": {"io", "types", "files", "errors"},
     "genetics": {"genetics", "types", "errors"},
     "sequence": {"sequence", "types", "files", "errors"},
     "training": {"training", "settings", "types", "files", "errors"},
     "learning": {"learning", "genetics", "types", "errors"},
-    "report": {"report", "types", "files", "errors"},
+    "report": {"report", "types", "files", "provenance", "errors"},
     "settings": {"settings", "errors"},
     "pipelines": {
         "pipelines",
@@ -39,9 +42,12 @@ MAY_IMPORT = {
         "report",
         "types",
         "files",
+        "provenance",
+        "resume",
+        "workers",
         "errors",
     },
-    "cli": {"cli", "settings", "pipelines", "report", "types", "files", "errors"},
+    "cli": {"cli", "settings", "pipelines", "report", "types", "files", "provenance", "errors"},
 }
 
 #: Single modules beside that: one Pearson; what a network is made of and written as.
@@ -109,7 +115,6 @@ LONG = {
     "genopred.sequence.effects.snp_effects": "which gene, how windows lie, how SNPs and model are handled; documented",
     "genopred.pipelines.demo": "being split",
     "genopred.pipelines.eqtl": "being split",
-    "genopred.pipelines.run": "being split",
 }
 
 TOP_LEVEL = {

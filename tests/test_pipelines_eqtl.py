@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from conftest import resize_disk
 
+from genopred import resume
 from genopred.errors import AlignmentError, GenopredError
 from genopred.genetics.eqtl.beta import PERMUTATION_SCHEMA
 from genopred.genetics.eqtl.scan import NOMINAL_SCHEMA
@@ -195,16 +196,16 @@ def test_a_finished_run_is_not_replaced_by_another_nor_mixed_with_it(tmp_path):
 def test_version_and_compressed_variants_count(tmp_path, monkeypatch):
     """Their change went unnoticed, and parts of both runs were put together."""
     eqtl.run(config(tmp_path, permute=0))
-    monkeypatch.setattr(run, "versions", lambda: {"genopred": "0.0.1"})
+    monkeypatch.setattr(resume, "versions", lambda: {"genopred": "0.0.1"})
     with pytest.raises(GenopredError, match=r"other settings \(version\)"):
         eqtl.run(config(tmp_path, permute=0))
     prefix = tmp_path / "people"
     for end in (".pgen", ".pvar.zst", ".psam"):
         Path(f"{prefix}{end}").write_text("1")
-    one = run.fingerprint(config(tmp_path, vcf=None, pfile=prefix).that_matter())
+    one = resume.fingerprint(config(tmp_path, vcf=None, pfile=prefix).that_matter())
     Path(f"{prefix}.pvar.zst").write_text("2")
-    two = run.fingerprint(config(tmp_path, vcf=None, pfile=prefix).that_matter())
-    assert run.difference(one, two) == ["--pfile"]
+    two = resume.fingerprint(config(tmp_path, vcf=None, pfile=prefix).that_matter())
+    assert resume.difference(one, two) == ["--pfile"]
 
 
 def blank(path, target, wanted, cell):
@@ -327,7 +328,7 @@ def test_settings_know_their_files(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         eqtl.run(config(tmp_path))
     settings = json.loads((tmp_path / "run.run.json").read_text())
-    assert settings["--expression"] == [["tiny.bed.gz", run.digest(GOLDEN / "tiny.bed.gz")]]
+    assert settings["--expression"] == [["tiny.bed.gz", resume.digest(GOLDEN / "tiny.bed.gz")]]
 
 
 def test_parts_of_other_genes_are_not_taken(tmp_path, monkeypatch):

@@ -12,13 +12,13 @@ import polars as pl
 import pytest
 from threadpoolctl import threadpool_info
 
-from genopred import files
+from genopred import files, resume
 from genopred.align import Tally
 from genopred.errors import GenopredError
-from genopred.files import atomic, lock_output
+from genopred.files import lock_output
 from genopred.io import text
 from genopred.pipelines import run
-from genopred.report.provenance import versions as run_versions
+from genopred.provenance import versions as run_versions
 from genopred.settings import Option, parts
 from genopred.settings.declare import settings
 
@@ -48,7 +48,7 @@ class Prefixed(Small):
 
 
 def known(**chosen):
-    return run.fingerprint(Small(**chosen).that_matter())
+    return resume.fingerprint(Small(**chosen).that_matter())
 
 
 def test_a_copied_file_is_the_same_and_a_changed_one_is_not(tmp_path):
@@ -61,23 +61,7 @@ def test_a_copied_file_is_the_same_and_a_changed_one_is_not(tmp_path):
     assert known(covar=copy, out=Path("y"), threads=2, resume=False, quiet=True, max_bytes=5, command="x") == one
     copy.write_text("abd")  # as long as before
     os.utime(copy, ns=(1, 1))
-    assert run.difference(one, known(covar=copy)) == ["--covar"]
-
-
-def test_of_a_large_file_stretches_all_over_it_count(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_WHOLE", 100)
-    monkeypatch.setattr(run, "_PIECE", 10)
-    monkeypatch.setattr(run, "_PIECES", 3)
-    file = tmp_path / "large"
-    seen = set()
-    for changed in (None, 0, 999, 500):
-        data = bytearray(1000)
-        if changed is not None:
-            data[changed] = 1
-        file.write_bytes(data)
-        seen.add(run.digest(file))
-    file.write_bytes(bytes(1001))
-    assert len({*seen, run.digest(file)}) == 5
+    assert resume.difference(one, known(covar=copy)) == ["--covar"]
 
 
 @pytest.mark.parametrize(
@@ -85,34 +69,21 @@ def test_of_a_large_file_stretches_all_over_it_count(tmp_path, monkeypatch):
 )
 def test_all_files_of_a_prefix_count_and_nothing_beside_them(tmp_path, option, suffix):
     prefix = tmp_path / "geno.v2"
-    for end in (*run.PREFIXES[option], ".log", ".parquet"):
+    for end in (*resume.PREFIXES[option], ".log", ".parquet"):
         Path(f"{prefix}{end}").write_text(end)
     one = known(**{option: prefix})
     Path(f"{prefix}.log").write_text("other")
     Path(f"{prefix}.pgi").write_text("an index")
     assert known(**{option: prefix}) == one
     Path(f"{prefix}{suffix}").write_text("OTHER")
-    assert run.difference(one, known(**{option: prefix})) == [f"--{option}"]
-
-
-def test_files_count_inside_lists_and_by_name(tmp_path):
-    file = tmp_path / "table"
-    file.write_text("1")
-
-    def of_files():
-        return run.fingerprint({"--a": (("one", file),), "more": {"table": file}})
-
-    before = of_files()
-    assert before["--a"] == [["one", [["table", run.digest(file)]]]] and str(tmp_path) not in json.dumps(before)
-    file.write_text("2")
-    assert run.difference(before, of_files()) == ["--a", "more"]
+    assert resume.difference(one, known(**{option: prefix})) == [f"--{option}"]
 
 
 def test_the_version_counts(monkeypatch):
-    one = run.fingerprint(Small().that_matter() | {"folds": "abc"})
-    monkeypatch.setattr(run, "versions", lambda: {"genopred": "99"})
-    two = run.fingerprint(Small(seed=2).that_matter() | {"folds": "abd"})
-    assert run.difference(one, two) == ["--seed", "folds", "version"]
+    one = resume.fingerprint(Small().that_matter() | {"folds": "abc"})
+    monkeypatch.setattr(resume, "versions", lambda: {"genopred": "99"})
+    two = resume.fingerprint(Small(seed=2).that_matter() | {"folds": "abd"})
+    assert resume.difference(one, two) == ["--seed", "folds", "version"]
 
 
 @pytest.mark.parametrize("prefix", [False, True])
@@ -150,18 +121,6 @@ def test_same_goes_on_others_are_refused_and_no_resume_removes_them(tmp_path, pr
         file.write_text("{}")
     assert settle() and not job.settle(anew=True)
     assert not any(file.exists() for file in written)
-
-
-@pytest.mark.parametrize("prefix", [False, True])
-@pytest.mark.parametrize("name", ["table.tsv", "pairs.chr1.parquet", "parts/one.json", "run.json"])
-def test_what_a_killed_run_was_writing_goes_and_a_neighbours_stays(tmp_path, prefix, name):
-    out = tmp_path / ("x" * 100)
-    base = f"{out}." if prefix else f"{out}/"
-    neighbour = f"{out}.other." if prefix else f"{tmp_path}/other/"
-    with atomic(f"{base}{name}") as killed, atomic(f"{neighbour}{name}") as alive, atomic(f"{base}notours") as mine:
-        run.sweep(out, OUTPUTS, prefix=prefix)
-        assert not killed.exists() and alive.exists() and mine.exists()
-        killed.touch()
 
 
 def test_command_and_versions_are_written_down_and_do_not_count(tmp_path, monkeypatch):

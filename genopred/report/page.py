@@ -15,9 +15,9 @@ import polars as pl
 
 from genopred.errors import GenopredError
 from genopred.files import write_text
+from genopred.provenance import machine, versions
 from genopred.report import figures as draw
 from genopred.report.figures import WIDTHS
-from genopred.report.provenance import machine, versions
 from genopred.report.tables import (
     NO_NAMES,
     Cell,

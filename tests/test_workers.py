@@ -13,7 +13,7 @@ from pathlib import Path
 import joblib
 import pytest
 
-from genopred.pipelines.workers import share_out, workers
+from genopred.workers import share_out, workers
 
 
 def where(x):
@@ -54,7 +54,7 @@ import os, sys, time
 from pathlib import Path
 import joblib
 from genopred.cli import _terminable
-from genopred.pipelines.workers import share_out, workers
+from genopred.workers import share_out, workers
 
 folder = Path(sys.argv[1])
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
-from genopred.report import provenance
+from genopred import provenance
 
 
 def test_versions_are_those_installed():
