@@ -14,8 +14,6 @@ overlap/          what `genopred.pipelines.overlap` writes
 
 from __future__ import annotations
 
-import json
-import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +26,6 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import GenopredError
-from genopred.files import atomic, safe_name, write_json
 from genopred.genetics.overlap.nulls import NULLS
 from genopred.io.example import Example, load_example
 from genopred.learning import learners as registry
@@ -41,8 +38,6 @@ from genopred.sequence.models.registry import DEFAULT_MODEL
 from genopred.settings import Demo, Effects, Eqtl, Features, Overlap, Stack
 from genopred.settings.overlap import NamedFile
 from genopred.types import Interval
-
-log = logging.getLogger(__name__)
 
 #: The sequence model, as `genopred.sequence.models.registry.load_model` takes it.
 MODEL = DEFAULT_MODEL
@@ -265,48 +260,9 @@ def _with_sequence(
     def prepare() -> None:
         if not (both.out / "features").is_dir():
             shutil.copytree(alone.out / "features", both.out / "features", ignore=shutil.ignore_patterns(".*"))
-        join_base(settings.out, alone.out, both.out, genes)
+        stack_genes.join_base(settings.out, alone.out, both.out, genes)
 
     return first, stack.run(both, progress, prepare, page=_no_page)
-
-
-def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
-    """Put the base predictions of two runs of the stack side by side, as a run on both inputs would write them.
-
-    Learners of one block of inputs never see the other, and folds and seeds depend on people and gene alone.
-
-    Parameters
-    ----------
-    first, second : Path
-        Folders of two runs on the same people, folds and seed.
-    out : Path
-        Folder of a third run, which then finds its genes computed.
-    genes : list of str
-        Genes of both; those that are in `out` already are left alone.
-
-    Raises
-    ------
-    GenopredError
-        If the two runs are not of the same people and folds.
-    """
-    same = ["outer_fold", "inner_fold", "sample", "observed"]
-    (out / "genes").mkdir(parents=True, exist_ok=True)
-    for gene in genes:
-        name = safe_name(gene)
-        target = out / "genes" / f"{name}.json"
-        if target.is_file():
-            continue
-        of_second = json.loads((second / "genes" / f"{name}.json").read_text(encoding="utf-8"))
-        if of_second["skipped"]:  # then a run on both leaves the gene out as well
-            write_json(target, of_second)
-            continue
-        a, b = stack_genes.read_base(first, gene), stack_genes.read_base(second, gene)
-        if not a.select(same).equals(b.select(same)):
-            raise GenopredError(f"{first} and {second}: {gene} has other people or folds; start over with --no-resume.")
-        table = a.hstack(b.drop(same).get_columns())
-        with atomic(target.with_name(f"{name}.parquet")) as temporary:
-            table.write_parquet(temporary)
-        write_json(target, json.loads((first / "genes" / f"{name}.json").read_text(encoding="utf-8")))
 
 
 def _eqtl(settings: Demo, progress: Progress | None) -> tuple[pl.DataFrame, Path]:

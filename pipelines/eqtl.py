@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,7 +37,9 @@ from genopred.genetics.eqtl.beta import permutation_table
 from genopred.genetics.eqtl.credible import CREDIBLE_SCHEMA, credible_variants
 from genopred.genetics.eqtl.qvalues import add_qvalues
 from genopred.genetics.eqtl.scan import (
+    Chromosome,
     CisModel,
+    chromosomes,
     cis_model,
     cis_scan,
     cis_windows,
@@ -48,7 +50,7 @@ from genopred.genetics.eqtl.signals import INDEPENDENT_SCHEMA, independent_signa
 from genopred.pipelines.inputs import chosen_genes, open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Eqtl
-from genopred.types import Cohort, MatchReport, Note, plain_chrom
+from genopred.types import Cohort, MatchReport, Note
 
 log = logging.getLogger(__name__)
 
@@ -128,18 +130,6 @@ def run(settings: Eqtl, progress: Progress | None = None) -> EqtlResult:
         return _Work(job, settings, cohort).run()
 
 
-@dataclass(frozen=True)
-class _Chromosome:
-    """Genes of one chromosome (rows of the gene table) and its variants (sorted by position)."""
-
-    name: str
-    genes: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    pos: NDArray[np.int64]
-    tss: NDArray[np.int64]
-    ids: pl.Series
-
-
 class _Work:
     """One run: which parts are done, and where they lie until the end."""
 
@@ -154,12 +144,12 @@ class _Work:
 
     def run(self) -> EqtlResult:
         settings, step = self.settings, self.job.step
-        self.job.settle(gene=chosen_genes(settings))  # parts are of whole chromosomes, so which genes matters
-        chromosomes = list(self._chromosomes())
+        self.job.settle(gene=chosen_genes(settings))  # parts are of whole parts, so which genes matters
+        parts = list(chromosomes(self.cohort.expression.genes, self.cohort.genotypes.variants))
         notes: dict[tuple[str, str], list[Any]] = {}
         untested: list[str] = []
         done = pairs = 0
-        for chrom in chromosomes:
+        for chrom in parts:
             facts = self._part(chrom, "scan", "json")
             if not (facts.exists() and self._outputs_exist(chrom)):
                 self._scan(chrom, facts, partial(self._say, step, done))
@@ -173,9 +163,9 @@ class _Work:
             step(done, self.total, chrom.name)
         report = self._report(notes, untested, pairs)
         genes = independent = susie = pi0 = None
-        files = [self._nominal_path(chrom) for chrom in chromosomes] if settings.nominal else []
+        files = [self._nominal_path(chrom) for chrom in parts] if settings.nominal else []
         if settings.permute:
-            genes = self._gather(chromosomes, "permutation")
+            genes = self._gather(parts, "permutation")
             genes, pi0 = add_qvalues(genes, settings.fdr)
             hits = genes.filter(pl.col("qval") <= settings.fdr)
             cut = float(hits["pval_beta"].max() or 0.0)  # type: ignore[arg-type]
@@ -185,9 +175,9 @@ class _Work:
             )
             wanted = set(hits["phenotype_id"].to_list())
             if settings.independent:
-                independent = self._per_gene(chromosomes, wanted, "independent", step, cut)
+                independent = self._per_gene(parts, wanted, "independent", step, cut)
             if settings.susie:
-                susie = self._per_gene(chromosomes, wanted, "susie", step, cut)
+                susie = self._per_gene(parts, wanted, "susie", step, cut)
             self.job.matched(report)
             # q-values last: until they are there, the run is not finished.
             for name, table in (
@@ -228,34 +218,18 @@ class _Work:
         with suppress(OSError):
             self.parts.rmdir()
 
-    def _part(self, chrom: _Chromosome, what: str, kind: str = "parquet") -> Path:
+    def _part(self, chrom: Chromosome, what: str, kind: str = "parquet") -> Path:
         return self.parts / f"{what}.{chrom.name}.{kind}"
 
-    def _nominal_path(self, chrom: _Chromosome) -> Path:
+    def _nominal_path(self, chrom: Chromosome) -> Path:
         return self.job.path(f"cis_qtl_pairs.{chrom.name}.parquet")
 
-    def _outputs_exist(self, chrom: _Chromosome) -> bool:
+    def _outputs_exist(self, chrom: Chromosome) -> bool:
         return (not self.settings.nominal or self._nominal_path(chrom).exists()) and (
             not self.settings.permute or self._part(chrom, "permutation").exists()
         )
 
     # --- passes ----------------------------------------------------------------------------------------------
-
-    def _chromosomes(self) -> Iterator[_Chromosome]:
-        genes = self.cohort.expression.genes
-        variants = self.cohort.genotypes.variants
-        of_gene = np.array([plain_chrom(name) for name in genes["chrom"].to_list()])
-        spelt = {name: plain_chrom(name) for name in variants["chrom"].unique().to_list()}
-        for plain in dict.fromkeys(of_gene.tolist()):
-            rows = np.flatnonzero(of_gene == plain)
-            names = [name for name, bare in spelt.items() if bare == plain]
-            columns = np.flatnonzero(variants["chrom"].is_in(names).to_numpy())
-            pos = variants["pos"].to_numpy()[columns]
-            if (np.diff(pos) < 0).any():
-                order = np.argsort(pos, kind="stable")
-                columns, pos = columns[order], pos[order]
-            ids = variants["id"].gather(columns)
-            yield _Chromosome(genes["chrom"][int(rows[0])], rows, columns, pos, genes["tss"].to_numpy()[rows], ids)
 
     def _say(self, step: Progress, before: int, done: int, total: int) -> None:
         step(before + done, self.total, "")
@@ -273,7 +247,7 @@ class _Work:
             return None
         return permutation_indices(len(self.cohort.samples), settings.permute, settings.seed)
 
-    def _scan(self, chrom: _Chromosome, facts: Path, progress: Callable[[int, int], None]) -> None:
+    def _scan(self, chrom: Chromosome, facts: Path, progress: Callable[[int, int], None]) -> None:
         settings, genotypes = self.settings, self.cohort.genotypes
         scan = cis_scan(
             lambda a, b: genotypes.dosage(chrom.columns[a:b]),
@@ -306,16 +280,16 @@ class _Work:
         untested = [gene for i, gene in enumerate(ids) if np.isnan(scan.gene(i)).all()]
         write_json(facts, {"pairs": int(np.sum(~np.isnan(scan.r))), "notes": notes, "untested": untested})
 
-    def _gather(self, chromosomes: list[_Chromosome], what: str) -> pl.DataFrame:
-        return pl.concat([pl.read_parquet(self._part(chrom, what)) for chrom in chromosomes])
+    def _gather(self, parts: list[Chromosome], what: str) -> pl.DataFrame:
+        return pl.concat([pl.read_parquet(self._part(chrom, what)) for chrom in parts])
 
     def _per_gene(
-        self, chromosomes: list[_Chromosome], wanted: set[str], what: str, step: Progress, cut: float
+        self, parts: list[Chromosome], wanted: set[str], what: str, step: Progress, cut: float
     ) -> pl.DataFrame:
         """Independent signals or credible sets of the wanted genes; each chromosome is kept when it is done."""
         one = partial(self._independent if what == "independent" else self._susie, cut=cut, orders=self._orders())
         done = 0
-        for chrom in chromosomes:
+        for chrom in parts:
             rows = [int(i) for i in chrom.genes if self.gene_ids[i] in wanted]
             path = self._part(chrom, what)
             if not path.exists():
@@ -332,16 +306,16 @@ class _Work:
                 with atomic(path) as temporary:
                     pl.concat([pl.DataFrame(schema=schema), *tables]).write_parquet(temporary)
             done += len(rows)
-        return self._gather(chromosomes, what)
+        return self._gather(parts, what)
 
-    def _window(self, chrom: _Chromosome, row: int) -> tuple[int, int, NDArray[np.float32]]:
+    def _window(self, chrom: Chromosome, row: int) -> tuple[int, int, NDArray[np.float32]]:
         tss = self.cohort.expression.genes["tss"][row]
         start, stop = cis_windows(chrom.pos, [tss], self.settings.window)
         a, b = int(start[0]), int(stop[0])
         with self.reading:
             return a, b, self.cohort.genotypes.dosage(chrom.columns[a:b])
 
-    def _independent(self, chrom: _Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
+    def _independent(self, chrom: Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
         a, b, dosage = self._window(chrom, row)
         return independent_signals(
             dosage,
@@ -357,7 +331,7 @@ class _Work:
             maf=self.settings.maf,
         )
 
-    def _susie(self, chrom: _Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
+    def _susie(self, chrom: Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
         settings = self.settings
         a, b, dosage = self._window(chrom, row)
         model = self._model(np.array([row]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from genopred import align
-from genopred.errors import ModelError
-from genopred.files import safe_name, write_files, write_json
+from genopred.errors import GenopredError, ModelError
+from genopred.files import atomic, safe_name, write_files, write_json
 from genopred.genetics.transform import quantile_normalise
 from genopred.io.expression import read_expression
 from genopred.learning import learners as registry
@@ -151,3 +152,42 @@ def _expression_values(settings: Stack, cohort: Cohort) -> NDArray[np.float64]:
     place = {gene: i for i, gene in enumerate(whole.genes["gene_id"].to_list())}
     columns = [place[gene] for gene in cohort.expression.genes["gene_id"].to_list()]
     return quantile_normalise(whole.values)[:, columns]
+
+
+def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
+    """Put the base predictions of two runs of the stack side by side, as a run on both inputs would write them.
+
+    Learners of one block of inputs never see the other, and folds and seeds depend on people and gene alone.
+
+    Parameters
+    ----------
+    first, second : Path
+        Folders of two runs on the same people, folds and seed.
+    out : Path
+        Folder of a third run, which then finds its genes computed.
+    genes : list of str
+        Genes of both; those that are in `out` already are left alone.
+
+    Raises
+    ------
+    GenopredError
+        If the two runs are not of the same people and folds.
+    """
+    same = ["outer_fold", "inner_fold", "sample", "observed"]
+    (out / "genes").mkdir(parents=True, exist_ok=True)
+    for gene in genes:
+        name = safe_name(gene)
+        target = out / "genes" / f"{name}.json"
+        if target.is_file():
+            continue
+        of_second = json.loads((second / "genes" / f"{name}.json").read_text(encoding="utf-8"))
+        if of_second["skipped"]:  # then a run on both leaves the gene out as well
+            write_json(target, of_second)
+            continue
+        a, b = read_base(first, gene), read_base(second, gene)
+        if not a.select(same).equals(b.select(same)):
+            raise GenopredError(f"{first} and {second}: {gene} has other people or folds; start over with --no-resume.")
+        table = a.hstack(b.drop(same).get_columns())
+        with atomic(target.with_name(f"{name}.parquet")) as temporary:
+            table.write_parquet(temporary)
+        write_json(target, json.loads((first / "genes" / f"{name}.json").read_text(encoding="utf-8")))

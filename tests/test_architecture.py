@@ -113,8 +113,6 @@ LONG = {
     "genopred.genetics.finemap.susie": "one iteration whose dozen arrays are updated together",
     "genopred.genetics.simulate.simulate_cohort": "what may be chosen of a cohort; users call it by these names",
     "genopred.sequence.effects.snp_effects": "which gene, how windows lie, how SNPs and model are handled; documented",
-    "genopred.pipelines.demo": "being split",
-    "genopred.pipelines.eqtl": "being split",
 }
 
 TOP_LEVEL = {

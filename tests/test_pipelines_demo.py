@@ -136,14 +136,14 @@ def test_base_predictions_of_other_folds_are_not_joined(done, tmp_path):
     (tmp_path / "genes" / f"{GENES[0]}.json").write_text('{"skipped": null}')
     other.write_parquet(tmp_path / "genes" / f"{GENES[0]}.parquet")
     with pytest.raises(GenopredError, match="other people or folds"):
-        demo.join_base(config.out, tmp_path, tmp_path / "out", [GENES[0]])
+        stack_genes.join_base(config.out, tmp_path, tmp_path / "out", [GENES[0]])
 
 
 def test_a_gene_that_one_run_left_out_stays_out(done, tmp_path):
     config, _ = done
     (tmp_path / "genes").mkdir()
     (tmp_path / "genes" / f"{GENES[0]}.json").write_text('{"skipped": "a reason"}')
-    demo.join_base(config.out, tmp_path, tmp_path / "out", [GENES[0]])
+    stack_genes.join_base(config.out, tmp_path, tmp_path / "out", [GENES[0]])
     assert [path.name for path in (tmp_path / "out" / "genes").iterdir()] == [f"{GENES[0]}.json"]
 
 

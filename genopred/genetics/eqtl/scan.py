@@ -18,6 +18,7 @@ from scipy.special import stdtr
 
 from genopred.errors import GenopredError, examples
 from genopred.genetics.transform import inverse_normal, mean_filled, residualise
+from genopred.types import plain_chrom
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -46,6 +47,54 @@ _BLOCK = 1024  # variants standardised at a time: 3 MB of float64 for 358 people
 _ROWS = 256  # variants per product with the permutations: the result stays in the second-level cache
 
 _TIE = 1e-9  # correlations closer than this (relative) are one variant's, up to rounding
+
+
+@dataclass(frozen=True)
+class Chromosome:
+    """Genes of one chromosome and its variants.
+
+    Attributes
+    ----------
+    name : str
+        As the genes have it.
+    genes, columns : array of int
+        Rows of the gene table, and of the variant table, by position.
+    pos, tss : array of int
+        1-based.
+    ids : polars.Series
+        Of the variants.
+    """
+
+    name: str
+    genes: Ints
+    columns: Ints
+    pos: Ints
+    tss: Ints
+    ids: pl.Series
+
+
+def chromosomes(genes: pl.DataFrame, variants: pl.DataFrame) -> Iterator[Chromosome]:
+    """Genes and variants chromosome by chromosome, in the genes' order; `chr22` matches `22`.
+
+    Parameters
+    ----------
+    genes : polars.DataFrame
+        Columns chrom and tss.
+    variants : polars.DataFrame
+        Columns chrom, pos and id.
+    """
+    of_gene = np.array([plain_chrom(name) for name in genes["chrom"].to_list()])
+    spelt = {name: plain_chrom(name) for name in variants["chrom"].unique().to_list()}
+    for plain in dict.fromkeys(of_gene.tolist()):
+        rows = np.flatnonzero(of_gene == plain)
+        names = [name for name, bare in spelt.items() if bare == plain]
+        columns = np.flatnonzero(variants["chrom"].is_in(names).to_numpy())
+        pos = variants["pos"].to_numpy()[columns]
+        if (np.diff(pos) < 0).any():
+            order = np.argsort(pos, kind="stable")
+            columns, pos = columns[order], pos[order]
+        ids = variants["id"].gather(columns)
+        yield Chromosome(genes["chrom"][int(rows[0])], rows, columns, pos, genes["tss"].to_numpy()[rows], ids)
 
 
 @dataclass(frozen=True)
