@@ -30,6 +30,7 @@ import polars as pl
 from genopred import align
 from genopred.errors import GenopredError
 from genopred.files import safe_name, write_files, write_text
+from genopred.io.text import bounded
 from genopred.learning.evaluate import fill_missing, scores, summarise
 from genopred.pipelines import stack, stack_genes
 from genopred.pipelines.inputs import open_cohort
@@ -149,7 +150,8 @@ def glmnet_missing() -> str | None:
 
 def _glmnet(settings: Benchmark, genes: Sequence[str], progress: Progress | None) -> tuple[pl.DataFrame, float]:
     """Scores of R's cv.glmnet, gene by gene in parallel, and its mean CPU seconds per gene."""
-    cohort = open_cohort(settings)
+    with bounded(settings.max_bytes):
+        cohort = open_cohort(settings)
     tables, seconds = [], []
     with tempfile.TemporaryDirectory(prefix="genopred-") as folder:
         script = Path(folder) / "glmnet.R"

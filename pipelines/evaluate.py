@@ -121,16 +121,16 @@ def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun:
     GenopredError
         On bad input of any kind.
     """
-    # what is quick comes first: reading tracks takes a minute
-    called = [("MODEL", settings.model), *(("--against", name) for name in settings.against)]
-    models = distinct([open_model(name, settings.device, said) for said, name in called])
-    genes = exons = None
-    if settings.gtf is not None:
-        from genopred.io.annotation import read_exons, read_gtf
-
-        genes, exons = read_gtf(settings.gtf), read_exons(settings.gtf)
-    held, config, folder = open_held(settings)
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
+        # what is quick comes first: reading tracks takes a minute
+        called = [("MODEL", settings.model), *(("--against", name) for name in settings.against)]
+        models = distinct([open_model(name, settings.device, said) for said, name in called])
+        genes = exons = None
+        if settings.gtf is not None:
+            from genopred.io.annotation import read_exons, read_gtf
+
+            genes, exons = read_gtf(settings.gtf), read_exons(settings.gtf)
+        held, config, folder = open_held(settings)
         if settings.threads is not None:
             import torch
 

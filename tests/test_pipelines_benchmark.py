@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import r2_score
 
 from genopred.errors import GenopredError
+from genopred.io import text
 from genopred.pipelines import benchmark, stack, stack_genes
 from genopred.pipelines.demo import example_inputs
 from genopred.pipelines.inputs import open_cohort
@@ -163,3 +164,17 @@ def test_an_unknown_peer_is_refused_before_any_work(tmp_path):
     with pytest.raises(GenopredError, match="--peers fusion: there is glmnet"):
         settings(tmp_path / "run", peers=("glmnet", "fusion"))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_bound_on_text_holds_for_the_peers_too(tmp_path, monkeypatch):
+    """What the stack was let read with --max-bytes is read once more for R."""
+    seen = []
+
+    def opened(_):
+        seen.append(text._bound)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmark, "open_cohort", opened)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark._glmnet(settings(tmp_path / "run", max_bytes=4_000_000_000), GENES, None)
+    assert seen == [4_000_000_000] != [text.MAX_BYTES]

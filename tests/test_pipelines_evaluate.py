@@ -420,6 +420,15 @@ def test_bad_options(trained, tmp_path, changes, kind, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_bound_on_text_holds_for_every_file(trained, tmp_path):
+    """A GTF is read before the run's tracks are, and is bounded as they are."""
+    line = 'chr9\tx\tgene\t1\t900\t.\t+\t.\tgene_id "E"; gene_type "protein_coding";\n'
+    big = tmp_path / "big.gtf"
+    big.write_text(line * 2000)
+    with pytest.raises(FormatError, match="big.gtf holds more than 100,000 bytes"):
+        run(settings(trained, tmp_path / "out", gtf=big, max_bytes=100_000))
+
+
 def test_bad_folders(trained, looks, tmp_path):
     with pytest.raises(GenopredError, match="holds no config.json and regions.tsv of a run"):
         run(settings(trained, tmp_path / "out", model="gc", config=trained / "run" / "model"))
