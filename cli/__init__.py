@@ -64,14 +64,15 @@ def execute(name: str, settings: Any) -> None:
                 result = workflow.run(settings, step)
             show(name, result)
         except KeyboardInterrupt as stop:
-            raise _Interrupted(_interrupt_code(stop)) from None
+            raise _Interrupted("--resume" in settings.given(), _interrupt_code(stop)) from None
 
 
 class _Interrupted(Exception):
     """Ctrl-C, or a polite kill, inside a command."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, resumable: bool, code: int) -> None:
         super().__init__("interrupted")
+        self.resumable = resumable
         self.code = code
 
 
@@ -143,7 +144,7 @@ def _explain(error: BaseException) -> int:
         hint = " Finished work is kept: the same command with --resume goes on from there."
         code = error.code if isinstance(error, _Interrupted) else _interrupt_code(error)
         word = "Interrupted" if code == 128 + signal.SIGINT else "Terminated"
-        _say(f"{word}." + (hint if isinstance(error, _Interrupted) else ""))
+        _say(f"{word}." + (hint if getattr(error, "resumable", False) else ""))
         return code
     if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
         # The reader (head, less) went away: no message, and nothing more to the closed pipe at exit.

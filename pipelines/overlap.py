@@ -109,8 +109,7 @@ def run(settings: Overlap, progress: Progress | None = None) -> OverlapResult:
         job.step(total - 1, total, "tables, figures")
         report = work.tally.report()
         say(report)
-        # it starts anew every time; nothing of an earlier run stays beside
-        job.settle(anew=True)
+        job.settle()
         files = _write(job, settings, results, comparisons, report)
         job.step(total, total, "")
     return OverlapResult(results, comparisons, report, files, settings.k)

@@ -92,13 +92,11 @@ class Run:
         """Where an output of this name lies."""
         return resume.named(self.out, name, self.prefix)
 
-    def settle(self, *, anew: bool = False, **computed: Any) -> bool:
+    def settle(self, **computed: Any) -> bool:
         """Go on with what is at `out`, refuse it, or remove it; see `genopred.resume.settle`.
 
         Parameters
         ----------
-        anew : bool
-            Whatever `resume` says, remove it.
         **computed
             What the results depend on beside the settings, or in place of some.
         """
@@ -106,7 +104,7 @@ class Run:
         spelt = {fields[name].flag if name in fields else name: value for name, value in computed.items()}
         known = resume.fingerprint(self.settings.that_matter() | spelt)
         about = {"command": self.settings.command, "versions": versions()}
-        how: dict[str, Any] = {"resume": self.settings.resume and not anew, "prefix": self.prefix, "about": about}
+        how: dict[str, Any] = {"resume": self.settings.resume, "prefix": self.prefix, "about": about}
         going_on = resume.settle(self.out, known, self.outputs, **how)
         if going_on:
             log.info(f"going on with what an earlier run of the same settings left at {self.out}")

@@ -45,3 +45,13 @@ def test_bad_input_is_one_line_and_exit_code_2(tables, capsys, more, words):
     error = capsys.readouterr().err
     assert words in error and "Traceback" not in error
     assert not (tables / "run.html").exists()
+
+
+def test_options_that_would_do_nothing_are_none(tables, capsys):
+    """It works on one core, and starts anew every time."""
+    for words in (["--threads", "2"], ["--resume"]):
+        assert main(command(tables, *words)) == 2
+        assert f"there is no option {words[0]}." in capsys.readouterr().err
+    assert main(["overlap", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--threads" not in said and "--no-resume" not in said and "--seed" in said

@@ -119,7 +119,7 @@ def test_same_goes_on_others_are_refused_and_no_resume_removes_them(tmp_path, pr
     assert not settle()
     for file in written:
         file.write_text("{}")
-    assert settle() and not job.settle(anew=True)
+    assert settle() and not settle(resume=False)
     assert not any(file.exists() for file in written)
 
 

@@ -274,6 +274,8 @@ def _declared(settings: Any) -> Mapping[str, Declared]:
         hint, option = hints[field.name], Option()
         if get_origin(hint) is Annotated:
             hint, option = get_args(hint)[:2]
+        if field.name in settings.HIDDEN:
+            option = dataclasses.replace(option, hidden=True)
         panel = option.panel or panel_of[field.name]
         panel = settings.PANELS.get(panel, panel)
         found[field.name] = Declared(
@@ -331,6 +333,8 @@ class Settings:
     #: Title of the fields' panel in the help, and others in its place in one workflow.
     PANEL: ClassVar[str] = ""
     PANELS: ClassVar[Mapping[str, str]] = {}
+    #: Fields of its parts that say nothing in one workflow, and are no options of it.
+    HIDDEN: ClassVar[Collection[str]] = ()
     #: The section of a file that they are; else they are options.
     SECTION: ClassVar[str] = ""
 

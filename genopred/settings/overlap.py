@@ -1,7 +1,7 @@
 """Settings of `genopred overlap`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -49,7 +49,7 @@ def named_files(texts: Any) -> tuple[NamedFile, ...]:
     return tuple(map(named_file, [texts] if isinstance(texts, (str, Path, NamedFile)) else texts))
 
 
-@settings(figures="png", out=Path("genopred"))
+@settings(figures="png", resume=False, out=Path("genopred"))
 class Overlap(Genotypes, Drawn, Seeded):
     """Ask whether two rankings of SNPs agree more than chance and LD make them.
 
@@ -109,6 +109,8 @@ class Overlap(Genotypes, Drawn, Seeded):
     PANELS: ClassVar[Mapping[str, str]] = {"Genotypes (exactly one)": "Genotypes, for LD (one at most)"}
     UNIT: ClassVar[str] = "tables"
     FOLDER: ClassVar[bool] = False
+    #: It works on one core, and starts anew every time.
+    HIDDEN: ClassVar[Collection[str]] = ("threads", "resume")
     NEEDS_GENOTYPES: ClassVar[bool] = False
 
     a: Annotated[tuple[NamedFile, ...], Option(metavar="[NAME=]FILE", each=True, read=named_files)]
