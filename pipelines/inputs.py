@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.genetics.transform import quantile_normalise
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
 from genopred.io.lists import read_ids, read_samples
-from genopred.settings import parts
+from genopred.settings import Prs, Stack, parts
 from genopred.types import Cohort, Covariates, Genotypes
 
 
@@ -76,6 +78,17 @@ def open_cohort(cohort: parts.Cohort) -> Cohort:
         min_overlap=int(floor),
         keep_overlap=cohort.keep_overlap,
     )
+
+
+def expression_values(settings: Stack | Prs, cohort: Cohort) -> NDArray[np.float64]:
+    """Expression (N, G); with `--transform quantile` normalised over all genes of the file, used or not."""
+    values = cohort.expression.values
+    if settings.transform != "quantile" or settings.expression is None:
+        return values
+    whole = read_expression(settings.expression).select(cohort.samples)
+    place = {gene: i for i, gene in enumerate(whole.genes["gene_id"].to_list())}
+    columns = [place[gene] for gene in cohort.expression.genes["gene_id"].to_list()]
+    return quantile_normalise(whole.values)[:, columns]
 
 
 def open_filtered(settings: parts.Cohort) -> tuple[Genotypes, Genotypes, align.Tally]:

@@ -42,12 +42,11 @@ from genopred import align
 from genopred.errors import AlignmentError, ModelError, examples
 from genopred.files import write_files, write_json
 from genopred.genetics import ld
-from genopred.genetics.transform import quantile_normalise
 from genopred.io.folds import read_folds
 from genopred.io.lists import read_samples
 from genopred.learning.evaluate import Outcome, outer_folds
 from genopred.learning.genescores import Gene, GeneScores
-from genopred.pipelines.inputs import chosen_genes, open_cohort
+from genopred.pipelines.inputs import chosen_genes, expression_values, open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Prs
 from genopred.types import Genotypes, Interval, MatchReport, Note
@@ -135,8 +134,7 @@ def train_mask(settings: Prs, samples: NDArray[np.str_]) -> NDArray[np.bool_]:
 def _genes(settings: Prs, job: Run) -> PrsResult:
     cohort = open_cohort(settings)
     scores = _scores(settings, cohort.samples, None if cohort.covariates is None else cohort.covariates.values)
-    genes, values = cohort.expression.genes, cohort.expression.values
-    values = quantile_normalise(values) if settings.transform == "quantile" else values
+    genes, values = cohort.expression.genes, expression_values(settings, cohort)
     job.settle(gene=chosen_genes(settings))  # parts are numbered, so which genes there are matters
     # absolute, because a worker may have been started in another folder
     names = [job.path("parts").absolute() / f"{i:06d}.json" for i in range(genes.height)]

@@ -17,10 +17,9 @@ from threadpoolctl import threadpool_limits
 from genopred import align
 from genopred.errors import GenopredError, ModelError
 from genopred.files import atomic, safe_name, write_files, write_json
-from genopred.genetics.transform import quantile_normalise
-from genopred.io.expression import read_expression
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import Block, Outcome, Preparation, nested_base
+from genopred.pipelines.inputs import expression_values
 from genopred.pipelines.run import Run
 from genopred.settings import Stack
 from genopred.types import Cohort, Features, Genotypes, Interval
@@ -48,7 +47,7 @@ def compute_genes(
     """
     genes = cohort.expression.genes
     todo = [i for i, gene in enumerate(genes["gene_id"].to_list()) if not info_path(settings.out, gene).is_file()]
-    values = _expression_values(settings, cohort)
+    values = expression_values(settings, cohort)
     covariates = None if cohort.covariates is None else cohort.covariates.values
 
     def arguments(i: int) -> tuple[Any, ...]:
@@ -142,16 +141,6 @@ def base_path(out: Path, gene_id: str) -> Path:
 def info_path(out: Path, gene_id: str) -> Path:
     """What is known of a gene once it is done: how many variants it had, which were dropped, why it was skipped."""
     return out / "genes" / f"{safe_name(gene_id)}.json"
-
-
-def _expression_values(settings: Stack, cohort: Cohort) -> NDArray[np.float64]:
-    """Expression (N, G); with `--transform quantile` normalised over all genes of the file, used or not."""
-    if settings.transform != "quantile":
-        return cohort.expression.values
-    whole = read_expression(settings.expression).select(cohort.samples)
-    place = {gene: i for i, gene in enumerate(whole.genes["gene_id"].to_list())}
-    columns = [place[gene] for gene in cohort.expression.genes["gene_id"].to_list()]
-    return quantile_normalise(whole.values)[:, columns]
 
 
 def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:

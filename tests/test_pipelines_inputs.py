@@ -12,8 +12,15 @@ import pytest
 from genopred.errors import AlignmentError, GenopredError
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
-from genopred.pipelines.inputs import chosen_genes, open_cohort, open_covariates, open_filtered, open_genotypes
-from genopred.settings import parts
+from genopred.pipelines.inputs import (
+    chosen_genes,
+    expression_values,
+    open_cohort,
+    open_covariates,
+    open_filtered,
+    open_genotypes,
+)
+from genopred.settings import Prs, Stack, parts
 
 TINY = Path(__file__).parent / "data" / "tiny"
 BED = TINY / "expression.qtltools.bed"
@@ -175,6 +182,26 @@ def test_a_cohort_of_some_genes_within_a_window(people):
     ids = every.expression.genes["gene_id"].to_list()
     some = open_cohort(cohort_of(gene=(ids[1].partition(".")[0],), window="100kb"))
     assert len(ids) > 1 and some.expression.genes["gene_id"].to_list() == [ids[1]]
+
+
+@pytest.mark.parametrize(("workflow", "more"), [(Stack, {}), (Prs, {"inner_folds": 3})])
+@pytest.mark.parametrize("transform", ["inverse-normal", "quantile"])
+def test_quantile_normalisation_knows_all_genes_of_the_file(workflow, more, transform, people):
+    """A gene's values do not depend on the genes beside it."""
+
+    def values(**chosen):
+        settings = workflow(
+            bfile=SOURCES["bfile"], expression=BED, transform=transform, residualize="none", **more, **chosen
+        )
+        cohort = open_cohort(settings)
+        return expression_values(settings, cohort), cohort.expression
+
+    all_genes, whole = values(all_genes=True)
+    one, _ = values(gene=(whole.genes["gene_id"][1],))
+    assert np.array_equal(one[:, 0], all_genes[:, 1])
+    assert np.array_equal(all_genes, whole.values) == (transform == "inverse-normal")
+    # after it, everyone has the same values over the genes of the file
+    assert (np.ptp(np.sort(all_genes, axis=1), axis=0) < 1e-9).all() == (transform == "quantile")
 
 
 @pytest.fixture

@@ -62,6 +62,16 @@ def test_results_do_not_depend_on_threads(tmp_path):
         assert table.equals(two.tables[name]), name
 
 
+def test_a_gene_does_not_depend_on_the_genes_beside_it(tmp_path):
+    """Quantile normalisation is over all genes of the file, whichever are asked for."""
+    more = {"transform": "quantile", "residualize": "none", "covar": None}
+    all_genes = prs.run(genes(tmp_path, **more))
+    for gene_id in all_genes.tables["scores"]["gene_id"].unique(maintain_order=True)[:2]:
+        alone = prs.run(genes(tmp_path, "alone", all_genes=False, gene=(gene_id,), resume=False, **more))
+        for name, table in alone.tables.items():
+            assert table.equals(all_genes.tables[name].filter(pl.col("gene_id") == gene_id)), name
+
+
 def test_the_command_line_writes_log_tables_and_counts(tmp_path, capsys):
     arguments = ["prs", "--vcf", TINY / "genotypes.vcf.gz", "--expression", TINY / "expression.qtltools.bed"]
     arguments += ["--gene", "ENSG00000100105", "--out", tmp_path / "one", "--threads", "1", "--outer-folds", "3"]

@@ -92,7 +92,6 @@ def test_same_goes_on_others_are_refused_and_no_resume_removes_them(tmp_path, pr
     (out if not prefix else tmp_path).mkdir(exist_ok=True)
     base = f"{out}." if prefix else f"{out}/"
     kind = Prefixed if prefix else Small
-    job = run.Run(kind(out=out), OUTPUTS)
 
     def settle(**changes):
         return run.Run(kind(out=out, **changes), OUTPUTS).settle()

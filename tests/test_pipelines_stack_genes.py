@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import polars as pl
-import pytest
 
 from genopred.learning import learners
 from genopred.learning.evaluate import outer_folds
@@ -55,13 +53,3 @@ def test_a_gene_without_variants_is_skipped_with_its_reason(tmp_path):
     taken, _, _ = compute(tmp_path / "run", GENES[:1], maf=0.5)
     info = json.loads(stack_genes.info_path(tmp_path / "run", GENES[0]).read_text())
     assert taken == [] and info["skipped"] == "no usable variant in the cis window" and info["variants_used"] == 0
-
-
-@pytest.mark.parametrize("transform", ["inverse-normal", "quantile"])
-def test_quantile_normalisation_knows_all_genes_of_the_file(tmp_path, transform):
-    more = {"transform": transform, "residualize": "none"}
-    settings = Stack(**example_inputs(GENES), out=tmp_path / "run", **more)
-    cohort = open_cohort(settings)
-    values = stack_genes._expression_values(settings, cohort)
-    assert values.shape == cohort.expression.values.shape
-    assert np.array_equal(values, cohort.expression.values) == (transform == "inverse-normal")
