@@ -65,6 +65,8 @@ def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
             f"there is no command {shortened(chosen)!r}.{did_you_mean(chosen.replace('_', '-'), known)} The commands "
             f"are: {', '.join(known)}. See --help."
         )
+    if words and words[0].startswith("-") and words[0] not in ("--help", "-h"):
+        raise UsageError(f"{shortened(words[0])}: options follow the command: genopred stack --quiet. See --help.")
     workflow = known.get(chosen)
     if workflow is not None:
         _check_options(words, workflow)

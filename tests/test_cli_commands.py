@@ -78,6 +78,7 @@ def test_the_last_of_an_option_counts():
     ("words", "message"),
     [
         ("stak", "there is no command 'stak'. Did you mean 'stack'? The commands are: demo, stack"),
+        (f"--quiet stack {WORDS['stack']}", "--quiet: options follow the command: genopred stack --quiet."),
         (f"stack {WORDS['stack']} --maff 1", "there is no option --maff. Did you mean '--maf'? See --help."),
         ("stack --bfle b", "there is no option --bfle. Did you mean '--bfile'?"),
         ("stack --bfile b --all", "--expression is missing: Expression BED"),

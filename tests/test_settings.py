@@ -177,6 +177,9 @@ def test_tables_of_an_overlap_have_names_of_their_own():
     assert one.a == (("m", Path("x.tsv")),) and one.b == ("e", Path("out/e.tsv.gz")) and one.k == (5, 10)
     with pytest.raises(GenopredError, match="two tables are called 'e'"):
         settings.Overlap(a="e.tsv", b="out/e.tsv.gz")
+    for wrong in ("", 3, None, ("m", "x.tsv")):
+        with pytest.raises(GenopredError, match="--b.*needed"):
+            settings.Overlap(a="a", b=wrong)
     with pytest.raises(GenopredError, match="--null: ld unknown; choose among permutation"):
         settings.Overlap(a="a", b="b", null="ld")
 

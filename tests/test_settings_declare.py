@@ -82,12 +82,15 @@ class Part(Settings):
         of it.
     many
         Some numbers.
+    words
+        Some words.
     """
 
     PANEL: ClassVar[str] = "Part"
 
     share: Annotated[float, Option(low=0, high=1)] = 0.5
-    many: Annotated[tuple[int, ...], Option(low=1, high=9, read=names)] = (1,)
+    many: Annotated[tuple[int, ...], Option(metavar="K,...", low=1, high=9, read=names)] = (1,)
+    words: Annotated[tuple[str, ...], Option(each=True)] = ()
 
 
 @declare_settings(share=0.25)
@@ -121,7 +124,7 @@ class Whole(Part):
 
 def test_fields_come_with_panel_help_and_the_defaults_of_the_workflow():
     fields = declared(Whole)
-    assert list(fields) == ["share", "many", "file", "kind", "on", "maybe", "count"]
+    assert list(fields) == ["share", "many", "words", "file", "kind", "on", "maybe", "count"]
     assert (fields["share"].panel, fields["share"].help, fields["share"].default) == ("Part", "How much of it.", 0.25)
     assert (fields["file"].panel, fields["file"].required, fields["maybe"].flag) == ("Whole", True, "--may-be")
     assert fields["kind"].choices == ("ridge", "susie") and fields["on"].switch and fields["many"].many
@@ -134,6 +137,7 @@ def test_values_are_converted_whoever_gives_them():
     assert isinstance(one.file, Path) and one.many == (2, 3) and one.count == 7 and one.kind == "ridge"
     assert one.that_matter() == {k: v for k, v in one.given().items() if k != "--count"}
     assert one.given()["--may-be"] is None
+    assert Whole(file="x", many=7).many == (7,) and type(Whole(file="x", kind=Path("susie")).kind) is str
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,10 @@ def test_values_are_converted_whoever_gives_them():
         ({"on": "yes"}, "--on yes: needed true or false."),
         ({"on": True, "maybe": True}, "--on and --may-be go not together."),
         ({"file": 3}, "--file 3: needed a path."),
+        ({"file": ""}, "--file '': needed a path."),
+        ({"words": ("a", "")}, "--words '': needed text."),
+        ({"many": None}, "--many None: needed text (K,...)."),
+        ({"many": {1: 2}.items}, "needed text (K,...)."),
     ],
 )
 def test_what_does_not_fit_is_refused_in_the_same_words(values, message):
@@ -164,7 +172,7 @@ def test_a_section_of_a_file_is_read_into_the_same_settings():
     read = declare.from_table(Whole, {"share": 1, "many": [2], "on": True}, "a.toml", "whole", file="x")
     assert read == Whole(file="x", share=1.0, many=(2,), on=True)
     for table, message in (
-        ({"shore": 1}, "a.toml: unknown key 'shore' in whole; known: share, many, file.* Did you mean 'share'?"),
+        ({"shore": 1}, "a.toml: unknown key 'shore' in whole; known: share, many, words, file.* Did you mean 'share'?"),
         ({"share": "0.5"}, "a.toml: whole.share = '0.5': needed a number from 0 to 1"),
         ({"kind": 3}, "a.toml: whole.kind = 3: there are ridge, susie"),
         ({"share": 3}, "a.toml: whole.share = 3: needed a number"),

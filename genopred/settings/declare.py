@@ -164,18 +164,23 @@ class Declared:
         if said is None and self.section:
             said = f"{self.flag} = {shortened(repr(value))}"
         elif said is None:
-            shown = "" if isinstance(value, (bool, tuple, list)) else f" {shortened(value)}"
+            shown = "" if isinstance(value, (bool, tuple, list)) else f" {shortened(value) or repr(value)}"
             said = f"{self.flag if not self.option.argument else self.name.upper()}{shown}"
         if self.option.read is not None:
+            if self.many and isinstance(value, (int, float)):
+                value = (value,)
             try:
                 value = self.option.read(value)
             except GenopredError as bad:
                 raise type(bad)(f"{said}: {bad}") from None
+            except TypeError:  # neither text nor what it makes of text
+                raise GenopredError(f"{said}: needed text ({self.option.metavar}).") from None
         if self.many:
             inner = next(get_args(k)[0] for k in self.kinds if get_origin(k) is tuple)
             items = value if isinstance(value, (tuple, list)) else (value,)
             return tuple(
-                self._one(item, _kinds(inner), f"{said} {shortened(item)}" if each else said) for item in items
+                self._one(item, _kinds(inner), f"{said} {shortened(item) or repr(item)}" if each else said)
+                for item in items
             )
         return self._one(value, self.kinds, said)
 
@@ -183,7 +188,9 @@ class Declared:
         option = self.option
         for kind in kinds:
             if get_origin(kind) is Literal and str(value) in map(str, get_args(kind)):
-                return value
+                return next(choice for choice in get_args(kind) if str(choice) == str(value))
+            if value == "" and not self.section and not option.hidden:
+                continue
             made = _made(value, kind)
             if made is not None and _inside(made, option):
                 return made

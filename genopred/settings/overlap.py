@@ -41,6 +41,8 @@ def named_file(text: Any) -> NamedFile:
     if match and not Path(text).exists():
         return NamedFile(match[1], Path(match[2]))
     path = Path(text)
+    if not str(text):
+        raise GenopredError("needed a file, or NAME=FILE.")
     return NamedFile(path.name.split(".")[0].replace("*", "") or path.name, path)
 
 

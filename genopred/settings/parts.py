@@ -26,7 +26,6 @@ MODEL = "Model"
 RUN = "Run and output"
 
 _FILE = Option(metavar="FILE")
-_COUNT = Option(metavar="K", low=1, high=MOST)
 
 
 def exactly_one(what: str, of: Iterable[tuple[str, Any]], needed: str) -> None:
@@ -371,6 +370,13 @@ class Drawn(Settings):
     figures: Literal["svg", "png", "none"] = "svg"
 
 
+def named_output(path: Any) -> Any:
+    """Refuse what names no place of its own, where results would lie among other things."""
+    if isinstance(path, (str, Path)) and Path(path).name in ("", ".."):
+        raise GenopredError("results need a name of their own; give a new folder or prefix.")
+    return path
+
+
 @settings()
 class Output(Settings):
     """Every run.
@@ -402,14 +408,10 @@ class Output(Settings):
     max_bytes: Annotated[int, Option(metavar="SIZE", low=1, high=2**63, read=number_of_bytes, matters=False)] = (
         512_000_000
     )
-    out: Annotated[Path, Option(metavar="PATH", matters=False)]
+    out: Annotated[Path, Option(metavar="PATH", read=named_output, matters=False)]
     command: Annotated[str, Option(hidden=True, matters=False)] = ""
 
     def check(self) -> None:
-        if self.out.name in ("", ".."):
-            raise GenopredError(
-                f"--out {str(self.out)!r}: results need a name of their own; give a new folder or prefix."
-            )
         if self.out.exists() and not (self.out.is_file() or self.out.is_dir()):
             raise GenopredError(f"--out {self.out} is a device or pipe; give the name of a folder or prefix.")
 
