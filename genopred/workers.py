@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 
 import joblib
 
+log = logging.getLogger(__name__)
+
 #: Seconds between two looks at whether the parent is still there.
 _LOOK = 0.5
 
@@ -22,6 +25,22 @@ Result = TypeVar("Result")
 
 #: Calls as `joblib.delayed` makes them -> their results.
 Run = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+def cores(threads: int | None, said: str = "") -> int:
+    """`threads`, but no more than the cores that this process may use; all of those without it.
+
+    Parameters
+    ----------
+    threads : int, optional
+    said : str, optional
+        What it is called in the warning; else as on the command line.
+    """
+    most = int(joblib.cpu_count())
+    if threads is not None and threads > most:
+        said = said or f"--threads {threads}"
+        log.warning(f"{said}: this process may use {most} {'core' if most == 1 else 'cores'}; using {most}.")
+    return most if threads is None else min(threads, most)
 
 
 @contextmanager

@@ -34,10 +34,10 @@ from genopred.io.text import bounded
 from genopred.learning.evaluate import fill_missing, scores, summarise
 from genopred.pipelines import stack, stack_genes
 from genopred.pipelines.inputs import open_cohort
-from genopred.pipelines.run import Progress, cores
+from genopred.pipelines.run import Progress
 from genopred.settings import Benchmark
 from genopred.types import Cohort, Interval
-from genopred.workers import workers
+from genopred.workers import cores, workers
 
 log = logging.getLogger("genopred.benchmark")
 

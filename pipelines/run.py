@@ -26,7 +26,7 @@ from genopred.provenance import versions
 from genopred.settings import declared
 from genopred.settings.parts import Output
 from genopred.types import MatchReport
-from genopred.workers import workers
+from genopred.workers import cores, workers
 
 log = logging.getLogger(__name__)
 
@@ -164,16 +164,6 @@ def say(report: MatchReport) -> None:
     """The report's lines into the log."""
     for line in report.lines():
         log.info(line)
-
-
-def cores(threads: int | None) -> int:
-    """`threads`, but no more than the cores that this process may use; all of those without it."""
-    most = int(joblib.cpu_count())
-    if threads is not None and threads > most:
-        log.warning(
-            f"--threads {threads}: this process may use {most} {'core' if most == 1 else 'cores'}; using {most}."
-        )
-    return most if threads is None else min(threads, most)
 
 
 def make_folder(out: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 
-import joblib
 import numpy as np
 import polars as pl
 
@@ -20,6 +19,7 @@ from genopred.sequence.models.base import SequenceModel, devices
 from genopred.sequence.models.registry import load_model
 from genopred.settings import Effects, Features
 from genopred.types import CHROM_LENGTHS, Note, plain_chrom
+from genopred.workers import cores
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def load_models(settings: Features | Effects, *, several: bool = False) -> list[
 
     names = devices(settings.device, several=several)
     if settings.threads is not None:
-        torch.set_num_threads(min(settings.threads, joblib.cpu_count()))
+        torch.set_num_threads(cores(settings.threads))
     return [load_model(settings.model, device=name, **settings.model_options) for name in names]
 
 

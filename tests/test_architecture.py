@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "cli": {"cli", "settings", "pipelines", "report", "types", "files", "provenance", "errors"},
 }
 
-#: Single modules beside that: one Pearson; what a network is made of and written as.
+#: Single modules beside that: one Pearson; what a network is made of and written as; how many cores.
 ALSO = {
     "sequence": {"genopred.genetics.correlation"},
     "report": {"genopred.genetics.correlation"},
@@ -60,6 +60,7 @@ ALSO = {
         "genopred.sequence.models.base",
         "genopred.sequence.models.config",
         "genopred.sequence.models.enformer.checkpoint",
+        "genopred.workers",
     },
 }
 

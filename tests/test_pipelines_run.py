@@ -219,14 +219,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_no_more_cores_than_there_are(monkeypatch, caplog):
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
-    assert (run.cores(None), run.cores(2), run.cores(3)) == (3, 2, 3) and not caplog.text
-    assert run.cores(10_000) == 3
-    assert "--threads 10000: this process may use 3 cores; using 3." in caplog.text
-    assert run.Run(Small(threads=2), ()).threads == 2
-
-
 def squared(x):
     if x < 0:
         raise ModuleNotFoundError("below")

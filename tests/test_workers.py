@@ -13,7 +13,7 @@ from pathlib import Path
 import joblib
 import pytest
 
-from genopred.workers import share_out, workers
+from genopred.workers import cores, share_out, workers
 
 
 def where(x):
@@ -24,6 +24,14 @@ def where(x):
 def test_one_worker_or_one_task_is_this_process(threads, tasks):
     with workers(threads, tasks) as run:
         assert list(run(joblib.delayed(where)(i) for i in range(tasks))) == [(i, os.getpid()) for i in range(tasks)]
+
+
+def test_no_more_cores_than_there_are(monkeypatch, caplog):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
+    assert (cores(None), cores(2), cores(3)) == (3, 2, 3) and not caplog.text
+    assert cores(10_000) == 3
+    assert "--threads 10000: this process may use 3 cores; using 3." in caplog.text
+    assert cores(4, "training.threads = 4") == 3 and "training.threads = 4: this process may" in caplog.text
 
 
 def test_no_more_processes_than_tasks(monkeypatch):
@@ -54,7 +62,7 @@ import os, sys, time
 from pathlib import Path
 import joblib
 from genopred.cli import _terminable
-from genopred.workers import share_out, workers
+from genopred.workers import cores, share_out, workers
 
 folder = Path(sys.argv[1])
 

@@ -12,7 +12,7 @@ import re
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import (
@@ -282,7 +282,7 @@ def _declared(settings: Any) -> Mapping[str, Declared]:
         if get_origin(hint) is Annotated:
             hint, option = get_args(hint)[:2]
         if field.name in settings.HIDDEN:
-            option = dataclasses.replace(option, hidden=True)
+            option = replace(option, hidden=True)
         panel = option.panel or panel_of[field.name]
         panel = settings.PANELS.get(panel, panel)
         found[field.name] = Declared(

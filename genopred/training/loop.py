@@ -28,6 +28,7 @@ from genopred.errors import GenopredError, examples
 from genopred.sequence.models.base import devices
 from genopred.settings.training import Training
 from genopred.training.store import read_state, write_state
+from genopred.workers import cores
 
 log = logging.getLogger(__name__)
 
@@ -485,12 +486,7 @@ class _Trainer:
 def _threads(n: int | None) -> Iterator[None]:
     before = torch.get_num_threads()
     if n is not None:
-        from joblib import cpu_count
-
-        most = int(cpu_count())
-        if n > most:
-            log.warning("training.threads = %d: this process may use %d cores; using %d.", n, most, most)
-        torch.set_num_threads(min(n, most))
+        torch.set_num_threads(cores(n, f"training.threads = {n}"))
     try:
         yield
     finally:
