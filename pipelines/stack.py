@@ -182,7 +182,7 @@ def _check(settings: Stack) -> tuple[registry.Learner, ...]:
         raise GenopredError(f"--fasta goes with --features MODEL, such as --features {DEFAULT_MODEL}; leave it out.")
     chosen = registry.DEFAULT_LEARNERS if settings.learners is None else settings.learners
     found = tuple(registry.find(name) for name in chosen)
-    if settings.inputs == "sequence" and all(learner.genotype_only for learner in found):
+    if settings.seen == "sequence" and all(learner.genotype_only for learner in found):
         raise ModelError("--inputs sequence: none of the chosen learners can take sequence features.")
     return found
 
@@ -249,6 +249,7 @@ def _settle(
         people=hashlib.sha256("\n".join(cohort.samples.tolist()).encode()).hexdigest()[:16],
         folds=hashlib.sha256(folds.astype("<i8").tobytes()).hexdigest()[:16],
         learners=[learner.name for learner in chosen],
+        inputs=settings.seen,
         features=model or (settings.features and Path(settings.features)),
         outer_folds=None,  # the folds themselves are known
         stratify=None,

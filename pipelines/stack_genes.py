@@ -91,14 +91,14 @@ def _one_gene(
             "skipped": None,
         }
         blocks = []
-        if settings.inputs != "sequence":
+        if settings.seen != "sequence":
             blocks.append(Block("genotype", np.ascontiguousarray(dosage[:, use]), chosen))
         if one.features is not None:
             able = tuple(learner for learner in chosen if not learner.genotype_only)
             preparation = Preparation(settings.feature_transform, settings.feature_components)
             blocks.append(Block("sequence", one.features.values, able, preparation))
         try:
-            if settings.inputs != "sequence" and not use.any():
+            if settings.seen != "sequence" and not use.any():
                 raise ModelError("no usable variant in the cis window")
             # the gene's own seed, so that it does not matter which genes run beside it
             own = int.from_bytes(hashlib.sha256(f"{settings.seed} {gene_id}".encode()).digest()[:4], "little")

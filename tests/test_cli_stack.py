@@ -95,7 +95,7 @@ def test_features_of_a_model_are_used_beside_genotypes_by_default(settings, tmp_
     words = f"--vcf v --expression e --all --features enformer-small --fasta ref.fa --out {tmp_path}/o".split()
     for name in ("stack", "benchmark"):
         config = settings(name, *words)
-        assert (config.features, config.fasta, config.inputs) == ("enformer-small", Path("ref.fa"), "both")
+        assert (config.features, config.fasta, config.seen) == ("enformer-small", Path("ref.fa"), "both")
     assert settings("stack", *words, "--inputs", "sequence").inputs == "sequence"
 
 

@@ -54,7 +54,7 @@ def test_it_is_the_stack_on_the_example_without_weights_learned_on_these_people(
     assert inputs["gene"] == ("g",) and not inputs["all_genes"]
     assert {name: getattr(config, name) for name in inputs} == inputs
     # the page's main table is of genotypes alone
-    assert config.features is None and config.inputs == "genotype"
+    assert config.features is None and config.seen == "genotype"
 
 
 @pytest.mark.parametrize(("absent", "named"), [(["torch"], "torch"), (["enformer_pytorch"], "enformer-pytorch")])

@@ -268,7 +268,7 @@ def test_sequence_features_are_a_second_block(tmp_path, example):
     write_features(tmp_path / "features", gene, features, key="k")
     write_manifest(tmp_path / "features", {"settings": {}, "genes": {gene: "k"}})
     config = settings(tmp_path / "both", genes=1, learners=("ridge", "xgboost", "pt-prs"), residualize="none")
-    result = stack.run(replace(config, features=tmp_path / "features", inputs="both"))
+    result = stack.run(replace(config, features=tmp_path / "features"))
     r2 = dict(zip(result.scores["method"].to_list(), result.scores["r2"].to_list()))
     assert {"ridge", "xgboost", "pt-prs", "ridge@sequence", "xgboost@sequence"} <= set(r2)
     assert "pt-prs@sequence" not in r2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import subprocess
 import sys
@@ -170,6 +171,13 @@ def test_features_and_inputs_go_together():
         settings.Stack(bfile="b", expression="e", all_genes=True, inputs="sequence")
     with pytest.raises(GenopredError, match="--transform quantile brings everyone"):
         settings.Stack(bfile="b", expression="e", all_genes=True, transform="quantile")
+
+
+def test_features_can_be_added_to_settings_and_taken_away():
+    one = settings.Stack(bfile="b", expression="e", all_genes=True)
+    both = dataclasses.replace(one, features="f")
+    assert (one.seen, both.seen, dataclasses.replace(both, features=None).seen) == ("genotype", "both", "genotype")
+    assert dataclasses.replace(both, inputs="sequence").seen == "sequence"
 
 
 def test_tables_of_an_overlap_have_names_of_their_own():

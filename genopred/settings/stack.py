@@ -60,7 +60,10 @@ class Stack(Cohort, Outcome, Learners, Folds, Seeded):
 
     def check(self) -> None:
         self.check_genes()
-        if self.inputs is None:
-            object.__setattr__(self, "inputs", "genotype" if self.features is None else "both")
-        if (self.inputs != "genotype") != (self.features is not None):
-            raise GenopredError(f"--inputs {self.inputs} and --features go together; give both or neither.")
+        if (self.seen != "genotype") != (self.features is not None):
+            raise GenopredError(f"--inputs {self.seen} and --features go together; give both or neither.")
+
+    @property
+    def seen(self) -> str:
+        """What learners see: `inputs`, or what follows from the other options."""
+        return self.inputs or ("genotype" if self.features is None else "both")
