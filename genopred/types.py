@@ -533,3 +533,85 @@ def _rows_of(have: NDArray[np.str_], wanted: ArrayLike | None, source: str) -> N
     if absent:
         raise AlignmentError(f"{len(absent)} of {len(names)} samples are not in {source} ({examples(absent)}).")
     return np.array([where[name] for name in names], dtype=np.int64)
+
+
+#: Weights of gene models: per copy of `alt`, in units of the models' outcome. `freq` is that of ALT among the people of
+#: the training (half the mean dosage), null where the models do not say; `learner` is a base learner, or a method whose
+#: weights are sums over them.
+MODEL_WEIGHT_SCHEMA = {
+    "gene_id": pl.String,
+    **VARIANT_SCHEMA,
+    "learner": pl.String,
+    "weight": pl.Float64,
+    "freq": pl.Float64,
+}
+
+#: What gene models say of themselves, a row per gene and method: how many variants have a weight, and how well people
+#: held out of the training (`n` of them) were predicted. `pval` is of a correlation above 0, `qval` over genes.
+MODEL_GENE_SCHEMA = {
+    "gene_id": pl.String,
+    "gene_name": pl.String,
+    "chrom": pl.String,
+    "tss": pl.Int64,
+    "strand": pl.String,
+    "method": pl.String,
+    "variants": pl.Int64,
+    "intercept": pl.Float64,
+    "n": pl.Int64,
+    "r2": pl.Float64,
+    "r2_low": pl.Float64,
+    "r2_high": pl.Float64,
+    "pearson": pl.Float64,
+    "pval": pl.Float64,
+    "qval": pl.Float64,
+}
+
+#: Base learners that the weights do not hold: `kind` says how `payload` is to be read, `variants` (as
+#: `chrom:pos:ref:alt`) what its columns are, `means` their mean dosages in training, which stand in for missing ones.
+MODEL_LEARNER_SCHEMA: dict[str, Any] = {
+    "gene_id": pl.String,
+    "learner": pl.String,
+    "kind": pl.String,
+    "intercept": pl.Float64,
+    "payload": pl.Binary,
+    "variants": pl.List(pl.String),
+    "means": pl.List(pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class GeneModels:
+    """Models of the expression of genes that can be applied to new people.
+
+    Attributes
+    ----------
+    weights : polars.DataFrame
+        Columns of `MODEL_WEIGHT_SCHEMA`.
+    genes : polars.DataFrame
+        Columns of `MODEL_GENE_SCHEMA`.
+    about : dict
+        What else is known: `build`, `people`, `outcome`, `methods`, how base learners are combined, and the like.
+    learners : polars.DataFrame, optional
+        Columns of `MODEL_LEARNER_SCHEMA`.
+    source : str
+        Where they come from, for messages.
+    notes : tuple of Note
+        What the reader left out.
+    """
+
+    weights: pl.DataFrame
+    genes: pl.DataFrame
+    about: dict[str, Any]
+    learners: pl.DataFrame | None = None
+    source: str = "models"
+    notes: tuple[Note, ...] = field(default=(), repr=False)
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that genes have, the one to be used by default first."""
+        return self.genes["method"].unique(maintain_order=True).to_list()  # type: ignore[no-any-return]
+
+    @property
+    def build(self) -> str | None:
+        """GRCh37, GRCh38, or None where it is not known."""
+        return self.about.get("build")

@@ -13,6 +13,7 @@ comparisons.parquet     each method against the reference, gene by gene, on the 
 and .tsv                reference, delta_r2, delta_low, delta_high (95 %, bootstrap over people), pval, qval
 matched.tsv             what came in, was used and was dropped, and why (`genopred.types.MatchReport`)
 weights.json            the pooled stack's weights, for `--stack-weights` of another run
+models/                 models fitted on everybody, for `genopred predict` (`genopred.io.genemodels`)
 report.html             all of it on one page
 features/               where `features` names a model: its features (`genopred.pipelines.features`)
 run.json                the settings that the results depend on; another run with other settings is refused
@@ -53,7 +54,8 @@ from genopred.learning.stack import (
 from genopred.pipelines.inputs import open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.pipelines.stack_genes import compute_genes, info_path
-from genopred.pipelines.stack_meta import combine, reference
+from genopred.pipelines.stack_meta import combine, pool, reference
+from genopred.pipelines.stack_models import MODELS, keep_models
 from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
 from genopred.settings import Features, Stack
 from genopred.types import Cohort, MatchReport
@@ -66,7 +68,7 @@ METAS_COST = "meta-learners and scores"
 #: What is written into `out` here and by `genopred.pipelines.benchmark`; features have settings of their own.
 OUTPUTS = (
     "genes/*", "glmnet/*", "predictions.parquet", "scores.*", "summary.*", "comparisons.*", "matched.tsv",
-    "weights.json", "report.html", "benchmark.tsv", "benchmark_scores.tsv", "cost.tsv",
+    "weights.json", "report.html", "benchmark.tsv", "benchmark_scores.tsv", "cost.tsv", *MODELS,
 )  # fmt: skip
 
 
@@ -146,10 +148,13 @@ def run(
         taken = compute_genes(job, settings, cohort, folds, chosen)
         done, report = _collect(settings, cohort)
         before = time.process_time()
-        table, notes = combine(settings, cohort, done, prior, job.threads)
+        pooled = pool(settings, done, prior)
+        table, notes = combine(settings, cohort, done, pooled, job.threads)
         cost = {part: float(np.mean([gene[part] for gene in taken])) for part in (taken[0] if taken else ())}
         if cost:
             cost[METAS_COST] = (time.process_time() - before) / len(done)
+        if settings.models:
+            notes += keep_models(job, settings, cohort, done, pooled, table, symbols)
         summary = summarise(table, reference(settings, table["method"].to_list()), seed=settings.seed)
         stack = f"stack-{settings.meta}"
         result = StackResult(summary, table, report, stack, job.path("report.html"), notes, symbols=symbols)

@@ -21,12 +21,16 @@ from genopred.settings import Stack
 from genopred.types import PREDICTION_SCHEMA, Cohort
 
 
+def pool(settings: Stack, done: Sequence[str], prior: Shipped | None) -> Pooled:
+    """Every meta-learner, fitted per outer fold over all genes."""
+    return Pooled(BaseTables(done, lambda gene: pl.scan_parquet(base_path(settings.out, gene))), settings.seed, prior)
+
+
 def combine(
-    settings: Stack, cohort: Cohort, done: Sequence[str], prior: Shipped | None, threads: int
+    settings: Stack, cohort: Cohort, done: Sequence[str], pooled: Pooled, threads: int
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Fit every meta-learner per outer fold over all genes, predict, score; returns scores and notes."""
-    bases = BaseTables(done, lambda gene: pl.scan_parquet(base_path(settings.out, gene)))
-    pooled = Pooled(bases, settings.seed, prior)
+    """Held-out predictions of every meta-learner, and their scores; returns scores and notes."""
+    bases = pooled.bases
     tables, comparisons, files = [], [], []
     # threads, not processes: the time goes into XGBoost, which lets others run meanwhile
     threads = min(threads, len(done))
@@ -42,7 +46,7 @@ def combine(
     every = [bases.fold(fold) for fold in bases.folds]
     weights = fit_weights(every, _origin(settings, cohort, len(done)), seed=settings.seed)
     write_json(settings.out / "weights.json", weights)
-    return pl.concat(tables), _notes(settings, len(done), pooled.names, prior)
+    return pl.concat(tables), _notes(settings, len(done), pooled.names, pooled.prior)
 
 
 def reference(settings: Stack, methods: Collection[str]) -> str:

@@ -248,6 +248,16 @@ class GeneResult:
         oof = centre_within(self.base[train], inner)
         return GeneFold(self.names, oof, centre_within(self.observed[train], inner), self.base[test] - mean, mean)
 
+    def everybody(self) -> GeneFold:
+        """What a meta-learner for models of everybody gets: each person as predicted when held out, nobody to predict.
+
+        The outer folds take the place of the inner ones.
+        """
+        rows = self.inner < 0
+        fold = self.fold[rows]
+        oof, y = centre_within(self.base[rows], fold), centre_within(self.observed[rows], fold)
+        return GeneFold(self.names, oof, y, self.base[:0], 0.0)
+
 
 def nested_base(
     blocks: Sequence[Block],

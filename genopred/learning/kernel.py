@@ -6,6 +6,9 @@ gives every penalty of the path at once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
@@ -257,3 +260,25 @@ class PolynomialRegression(RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> Array:
         """Predictions, shape (N,)."""
         return self._ridge.predict(self._polynomial(self._scaled.apply(X)))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What was learned, in arrays that `from_arrays` takes."""
+        state = {
+            "mean": self._scaled.mean,
+            "factor": self._scaled.factor,
+            "coef": self._ridge.coef_,
+            "intercept": np.float64(self._ridge.intercept_),
+        }
+        return state if self._loadings is None else state | {"loadings": self._loadings}
+
+    @classmethod
+    def from_arrays(cls, state: Mapping[str, NDArray[Any]]) -> PolynomialRegression:
+        """The fitted model of `arrays`; it can predict."""
+        out = cls()
+        out._scaled = _Scaled.__new__(_Scaled)
+        out._scaled.mean, out._scaled.factor = state["mean"], state["factor"]
+        out._loadings = state.get("loadings")
+        out._ridge = Ridge()
+        out._ridge.coef_, out._ridge.intercept_ = state["coef"], float(state["intercept"])
+        out.n_features_in_ = len(state["mean"])
+        return out

@@ -107,6 +107,8 @@ class Learner:
     calibrate : bool
         Whether its own held-out predictions are reported after scaling by a slope learned from out-of-fold
         predictions, as trees and other learners that do not shrink themselves need.
+    linear : bool
+        Whether it ends, fitted, in one weight per column: ``coef_``, shape (M,), and ``intercept_``.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Learner:
     description: str
     genotype_only: bool = False
     calibrate: bool = False
+    linear: bool = False
 
 
 _REGISTRY: dict[str, Learner] = {}
@@ -161,30 +164,43 @@ for _learner in (
         lambda gene: BaselinePRS(random_state=gene.seed),
         "Sum of all marginal effects, slope calibrated",
         True,
+        linear=True,
     ),
     Learner(
         "pt-prs",
         lambda gene: ClumpThresholdPRS(gene.positions, random_state=gene.seed),
         "Pruning and thresholding: 5 p-values x 4 r2 thresholds chosen in training, slope calibrated",
         True,
+        linear=True,
     ),
-    Learner("ridge", lambda gene: Ridge(), "Ridge regression, penalty by leave-one-out error"),
-    Learner("elastic-net", lambda gene: ElasticNet(random_state=gene.seed), "Elastic net, alpha 0.5, as PrediXcan"),
-    Learner("susie", lambda gene: SuSiE(), "Sum of single effects, L = 10, flat prior", True),
+    Learner("ridge", lambda gene: Ridge(), "Ridge regression, penalty by leave-one-out error", linear=True),
+    Learner(
+        "elastic-net",
+        lambda gene: ElasticNet(random_state=gene.seed),
+        "Elastic net, alpha 0.5, as PrediXcan",
+        linear=True,
+    ),
+    Learner("susie", lambda gene: SuSiE(), "Sum of single effects, L = 10, flat prior", True, linear=True),
     Learner(
         "elastic-net-tss",
         lambda gene: ElasticNet(penalty_factors=gene.penalty(), random_state=gene.seed),
         "Elastic net, penalty growing with the distance to the TSS",
         True,
+        linear=True,
     ),
     Learner(
         "susie-tss",
         lambda gene: SuSiE(prior_weights=gene.prior()),
         "SuSiE, prior falling with the distance to the TSS",
         True,
+        linear=True,
     ),
     Learner(
-        "gblup-tss", lambda gene: GBLUP(weights=gene.prior()), "GBLUP, kernel weighted by the distance to the TSS", True
+        "gblup-tss",
+        lambda gene: GBLUP(weights=gene.prior()),
+        "GBLUP, kernel weighted by the distance to the TSS",
+        True,
+        linear=True,
     ),
     Learner("polynomial", lambda gene: PolynomialRegression(), "Degree 2 on ten leading components, ridge-penalised"),
     Learner(
@@ -207,6 +223,16 @@ for _learner in (
     ),
 ):
     register(_learner)
+
+
+def is_linear(column: str) -> bool:
+    """Whether the base predictions under that name (`learner` or `learner@inputs`) are linear in dosage.
+
+    >>> is_linear("susie-tss"), is_linear("xgboost"), is_linear("ridge@sequence")
+    (True, False, False)
+    """
+    return column in _REGISTRY and _REGISTRY[column].linear
+
 
 #: What ``genopred stack`` trains when ``--learners`` is not given.
 DEFAULT_LEARNERS = names()

@@ -79,10 +79,22 @@ class Pooled:
     def __init__(self, bases: BaseTables, seed: int, prior: Shipped | None) -> None:
         self.bases = bases
         self.names = bases.result(bases.genes[0]).names
+        self.seed, self.prior = seed, prior
         self.metas: dict[int, list[Meta]] = {
-            fold: [make_meta(name, self.names, seed=seed, prior=prior).fit(bases.fold(fold)) for name in METAS]
-            for fold in bases.folds
+            fold: [self._meta(name).fit(bases.fold(fold)) for name in self.known()] for fold in bases.folds
         }
+
+    def known(self) -> tuple[str, ...]:
+        """The meta-learners that these base learners can have."""
+        return tuple(name for name in METAS if name != "linear" or any(map(registry.is_linear, self.names)))
+
+    def _meta(self, name: str) -> Meta:
+        linear = [registry.is_linear(learner) for learner in self.names]
+        return make_meta(name, self.names, seed=self.seed, prior=self.prior, linear=linear)
+
+    def last(self, name: str) -> Meta:
+        """A meta-learner for base learners fitted to everybody: it learns from the people held out of outer folds."""
+        return self._meta(name).fit(lambda: (self.bases.result(gene).everybody() for gene in self.bases.genes))
 
     def predict(self, gene_id: str) -> dict[str, NDArray[np.float64]]:
         """Held-out predictions of one gene by every method, outer fold by outer fold.

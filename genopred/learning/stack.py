@@ -214,6 +214,11 @@ class Moments:
         factor = rows / prior.rows
         return Moments(self.names, self.gram + factor * gram, self.cross + factor * cross, self.rows + rows)
 
+    def of_learners(self, which: NDArray[np.bool_]) -> Moments:
+        """The same of some of the learners."""
+        names = tuple(name for name, used in zip(self.names, which) if used)
+        return Moments(names, self.gram[np.ix_(which, which)], self.cross[which], self.rows)
+
     def nnls(self) -> Array:
         """Non-negative least squares weights, shape (B,)."""
         b = len(self.names)
@@ -245,6 +250,27 @@ class NNLSMeta(Meta):
 
     def predict(self, gene: GeneFold) -> Array:
         return gene.mean + self.margin(gene.test)
+
+
+class LinearMeta(NNLSMeta):
+    """The pooled weights, of learners that are linear in dosage alone: a gene's model is then one weight per variant.
+
+    Parameters
+    ----------
+    linear : sequence of bool, B entries
+        Which base learners are.
+    """
+
+    name = "linear"
+
+    def __init__(self, linear: Sequence[bool], prior: Moments | None = None, prior_rows: float = PRIOR_ROWS) -> None:
+        super().__init__(prior, prior_rows)
+        self.linear = np.asarray(linear, dtype=bool)
+
+    def _weights(self, moments: Moments) -> Array:
+        out = np.zeros(len(moments.names))
+        out[self.linear] = moments.of_learners(self.linear).nnls()
+        return out
 
 
 class RidgeMeta(NNLSMeta):
@@ -327,20 +353,40 @@ class XGBoostMeta(Meta):
         return self
 
     def predict(self, gene: GeneFold) -> Array:
-        margin = self.nnls.margin(gene.test)
         if self.booster_ is None:
-            return gene.mean + margin
-        import xgboost
-
-        scale = gene.y.std() or 1.0
-        data = xgboost.DMatrix(self._inputs(gene, gene.test), base_margin=margin / scale, nthread=self.threads)
-        return gene.mean + scale * self.booster_.predict(data).astype(np.float64)
+            return gene.mean + self.nnls.margin(gene.test)
+        return gene.mean + boosted(
+            self.booster_, self.nnls.weights_, gene.test, gene.summary(), gene.y.std() or 1.0, self.threads
+        )
 
     @staticmethod
     def _inputs(gene: GeneFold, p: Array) -> NDArray[np.float32]:
-        scale = gene.y.std() or 1.0
-        summary = np.broadcast_to(gene.summary(), (len(p), 3 * len(gene.names)))
-        return np.hstack([p / scale, summary]).astype(np.float32)
+        return _meta_inputs(p, gene.summary(), gene.y.std() or 1.0)
+
+
+def _meta_inputs(p: Array, summary: Array, scale: float) -> NDArray[np.float32]:
+    return np.hstack([p / scale, np.broadcast_to(summary, (len(p), len(summary)))]).astype(np.float32)
+
+
+def boosted(booster: Any, weights: Array, p: Array, summary: Array, scale: float, threads: int = 1) -> Array:
+    """What `XGBoostMeta` predicts of a gene, the training mean left out.
+
+    Parameters
+    ----------
+    booster : xgboost.Booster
+    weights : array, shape (B,)
+        Of the sum that the trees correct.
+    p : array, shape (N, B)
+        Base predictions minus the training mean.
+    summary : array, shape (3 B,)
+        `GeneFold.summary`.
+    scale : float
+        Spread of the gene's training phenotype.
+    """
+    import xgboost
+
+    data = xgboost.DMatrix(_meta_inputs(p, summary, scale), base_margin=p @ weights / scale, nthread=threads)
+    return scale * booster.predict(data).astype(np.float64)
 
 
 XGBOOST_SETTINGS = {
@@ -451,11 +497,17 @@ def fit_weights(folds: Sequence[Folds], origin: dict[str, Any], seed: int = 0) -
     }
 
 
-METAS = ("xgboost", "nnls", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene")
+METAS = ("xgboost", "nnls", "linear", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene")
 
 
 def make_meta(
-    name: str, names: Sequence[str], *, seed: int = 0, threads: int = 1, prior: Shipped | None = None
+    name: str,
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    prior: Shipped | None = None,
+    linear: Sequence[bool] | None = None,
 ) -> Meta:
     """A meta-learner by name.
 
@@ -468,6 +520,8 @@ def make_meta(
     seed, threads : int
     prior : Shipped, optional
         Weights that count as pseudo-rows beside the genes at hand.
+    linear : sequence of bool, optional
+        Which of the base learners are linear in dosage; all by default.
 
     Raises
     ------
@@ -482,6 +536,7 @@ def make_meta(
     makers: dict[str, Callable[[], Meta]] = {
         "xgboost": lambda: XGBoostMeta(moments, prior.booster if fits and prior else None, seed, threads),
         "nnls": lambda: NNLSMeta(moments),
+        "linear": lambda: LinearMeta([True] * len(names) if linear is None else linear, moments),
         "ridge": lambda: RidgeMeta(moments),
         "mean": MeanMeta,
         "nnls-per-gene": NNLSPerGene,

@@ -42,6 +42,10 @@ class Stack(Cohort, Outcome, Learners, Folds, Seeded):
         Of sequence features, learned in the training fold.
     feature_components
         Use K principal components of the sequence features, learned in the training fold.
+    models
+        Fit models on everybody as well, into OUT/models, for `genopred predict`.
+    linear
+        Keep only models that are one weight per variant.
     """
 
     PANEL: ClassVar[str] = LEARNING
@@ -57,11 +61,16 @@ class Stack(Cohort, Outcome, Learners, Folds, Seeded):
     inputs: Literal["genotype", "sequence", "both"] | None = None
     feature_transform: Literal["none", "zscore", "quantile", "log1p"] = "none"
     feature_components: Annotated[int | None, Option(metavar="K", low=1, high=MOST)] = None
+    models: Annotated[bool, Option(off="--no-models", matters=False)] = True
+    linear: Annotated[bool, Option(matters=False)] = False
 
     def check(self) -> None:
         self.check_genes()
         if (self.seen != "genotype") != (self.features is not None):
             raise GenopredError(f"--inputs {self.seen} and --features go together; give both or neither.")
+
+        if self.linear and not self.models:
+            raise GenopredError("--linear says which models are kept, --no-models that none are; give one of them.")
 
     @property
     def seen(self) -> str:

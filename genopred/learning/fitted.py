@@ -1,0 +1,339 @@
+"""Models that leave a run: base learners fitted to everybody, how they are combined, and their predictions.
+
+A stack whose learners are linear in dosage is itself one weight per variant (`collapse`); its predictions of any
+number of people and genes are sums over one pass of the genotypes (`linear_predictions`). Trees and polynomials keep a
+state in their library's own text, or in arrays: nothing here is a pickle.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from genopred.errors import ModelError
+from genopred.genetics.transform import known_means
+from genopred.learning.evaluate import Outcome
+from genopred.learning.kernel import PolynomialRegression
+from genopred.learning.learners import GeneContext, Learner, is_linear
+from genopred.learning.stack import Meta, NNLSMeta, XGBoostMeta, boosted
+from genopred.learning.trees import LightGBMTrees, RandomForest, XGBoostTrees
+from genopred.types import Genotypes
+
+Array = NDArray[np.float64]
+
+#: The method that is linear in dosage.
+LINEAR = "stack-linear"
+
+#: Variants whose dosages are in memory at once.
+BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Combination:
+    """How base predictions become the stack's, learned from people held out of the outer folds.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The B base learners that the stack was given.
+    linear : dict of str to float
+        Weights, above 0, of the learners of `LINEAR`.
+    method : str or None
+        The other stack that is kept, such as `stack-xgboost`; None where there is none.
+    weights : array, shape (B,), optional
+        Its weights.
+    booster : str, optional
+        The trees that correct their sum, as XGBoost writes them.
+    """
+
+    names: tuple[str, ...]
+    linear: dict[str, float]
+    method: str | None = None
+    weights: Array | None = None
+    booster: str | None = None
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The base learners that have a part in any of it."""
+        used = set(self.linear)
+        if self.method is not None and self.weights is not None:
+            used |= {name for name, weight in zip(self.names, self.weights) if weight}
+            if self.booster is not None:
+                columns = {int(key[1:]) for key in load_booster(self.booster).get_score()}
+                used |= {name for i, name in enumerate(self.names) if i in columns}
+        return tuple(name for name in self.names if name in used)
+
+
+def combination(names: Sequence[str], last: Callable[[str], Meta], meta: str | None) -> Combination:
+    """What is kept of a stack.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Its base learners.
+    last : callable
+        The fitted meta-learner of a name, as `genopred.learning.pooled.Pooled.last`.
+    meta : str, optional
+        The meta-learner that is kept beside the linear one; those that are fitted gene by gene are not.
+    """
+    fitted = last("linear")
+    linear = {name: float(w) for name, w in zip(names, fitted.weights_) if w > 0}  # type: ignore[attr-defined]
+    if meta in (None, "linear", "nnls-per-gene", "xgboost-per-gene"):
+        return Combination(tuple(names), linear)
+    other, booster = last(meta), None
+    if isinstance(other, XGBoostMeta):
+        weights = other.nnls.weights_
+        booster = None if other.booster_ is None else bytes(other.booster_.save_raw("json")).decode()
+    elif isinstance(other, NNLSMeta):
+        weights = other.weights_
+    else:
+        weights = np.full(len(names), 1 / len(names))
+    return Combination(tuple(names), linear, f"stack-{meta}", np.asarray(weights), booster)
+
+
+def load_booster(text: str | bytes) -> Any:
+    """An XGBoost model from its JSON."""
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1})
+    booster.load_model(bytearray(text.encode() if isinstance(text, str) else text))
+    return booster
+
+
+# --- fitting one gene --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One base learner of one gene, fitted to everybody.
+
+    Attributes
+    ----------
+    name : str
+    intercept : float
+    coef : array, shape (M,), optional
+        Weights of one ALT copy, of a linear learner.
+    kind : str
+        `linear`, `xgboost`, `lightgbm` or `polynomial`.
+    columns : array of int, optional
+        Which of the M variants the state reads.
+    payload : bytes
+        Its state: JSON, text, or arrays as NumPy writes them.
+    """
+
+    name: str
+    intercept: float
+    coef: Array | None = None
+    kind: str = "linear"
+    columns: NDArray[np.int64] | None = None
+    payload: bytes = b""
+
+    def predict(self, dosage: NDArray[np.float32]) -> Array:
+        """Predictions, shape (N,), of dosages without gaps: all M variants, or those of `columns`."""
+        if self.coef is not None:
+            return dosage.astype(np.float64) @ self.coef + self.intercept
+        return self.intercept + _READ[self.kind](self.payload, dosage)
+
+
+def fit_everybody(
+    x: NDArray[np.float32],
+    raw: Array,
+    covariates: Array | None,
+    gene: GeneContext,
+    learners: Sequence[Learner],
+    outcome: Outcome,
+) -> tuple[list[Fitted], Array]:
+    """Fit base learners of one gene to everybody.
+
+    Parameters
+    ----------
+    x : array, shape (N, M)
+        Dosages, NaN where missing.
+    raw : array, shape (N,)
+        Expression.
+    covariates : array, shape (N, K), optional
+    gene : GeneContext
+    learners : sequence of Learner
+    outcome : Outcome
+
+    Returns
+    -------
+    fitted : list of Fitted
+        Without those that have no state to be kept.
+    freq : array, shape (M,)
+        Frequency of ALT.
+    """
+    means = known_means(x)
+    filled = np.where(np.isnan(x), means, x).astype(np.float32)
+    y, _ = outcome.split(raw, covariates, np.ones(len(x), dtype=bool))
+    fitted = [keep(learner, learner.make(gene).fit(filled, y)) for learner in learners if keepable(learner, gene)]
+    return fitted, np.asarray(means, dtype=np.float64) / 2
+
+
+def keepable(learner: Learner, gene: GeneContext) -> bool:
+    """Whether what the learner learns can be written down here."""
+    return learner.linear or isinstance(learner.make(gene), (PolynomialRegression, *_TREES))
+
+
+def keep(learner: Learner, model: Any) -> Fitted:
+    """The state of a fitted estimator."""
+    if learner.linear:
+        return Fitted(learner.name, float(model.intercept_), np.asarray(model.coef_, dtype=np.float64))
+    if isinstance(model, (RandomForest, XGBoostTrees)):
+        return Fitted(learner.name, model.mean_, None, "xgboost", model.columns_, bytes(model.model_.save_raw("json")))
+    if isinstance(model, LightGBMTrees):
+        return Fitted(
+            learner.name, model.mean_, None, "lightgbm", model.columns_, model.model_.model_to_string().encode()
+        )
+    if isinstance(model, PolynomialRegression):
+        held = io.BytesIO()
+        np.savez_compressed(held, allow_pickle=False, **model.arrays())
+        return Fitted(learner.name, 0.0, None, "polynomial", np.arange(model.n_features_in_), held.getvalue())
+    raise ModelError(f"learner '{learner.name}' has no state that can be kept; leave it out, or use --no-models.")
+
+
+_TREES = (RandomForest, XGBoostTrees, LightGBMTrees)
+
+
+def _xgboost(payload: bytes, x: NDArray[np.float32]) -> Array:
+    import xgboost
+
+    return load_booster(payload).predict(xgboost.DMatrix(np.ascontiguousarray(x), nthread=1)).astype(np.float64)
+
+
+def _lightgbm(payload: bytes, x: NDArray[np.float32]) -> Array:
+    import lightgbm
+
+    return np.asarray(lightgbm.Booster(model_str=payload.decode()).predict(x, num_threads=1), dtype=np.float64)
+
+
+def _polynomial(payload: bytes, x: NDArray[np.float32]) -> Array:
+    with np.load(io.BytesIO(payload), allow_pickle=False) as state:
+        return PolynomialRegression.from_arrays(dict(state)).predict(x)
+
+
+_READ: Mapping[str, Callable[[bytes, NDArray[np.float32]], Array]] = {
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+    "polynomial": _polynomial,
+}
+
+
+def collapse(fitted: Sequence[Fitted], weights: Mapping[str, float]) -> tuple[Array, float]:
+    """One weight per variant, and the intercept, of a weighted sum of linear learners.
+
+    Parameters
+    ----------
+    fitted : sequence of Fitted
+    weights : mapping of str to float
+        By the learners' names.
+
+    Returns
+    -------
+    coef : array, shape (M,)
+    intercept : float
+    """
+    used = [one for one in fitted if one.name in weights and one.coef is not None]
+    if not used:
+        raise ModelError("no linear learner has a weight in the stack.")
+    coef = np.sum([weights[one.name] * np.asarray(one.coef) for one in used], axis=0)
+    return coef, float(sum(weights[one.name] * one.intercept for one in used))
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+def linear_predictions(
+    genotypes: Genotypes,
+    entries: pl.DataFrame,
+    intercepts: Array,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Array:
+    """Predictions of many genes by their weights, in one pass over the genotypes.
+
+    Parameters
+    ----------
+    genotypes : Genotypes
+    entries : polars.DataFrame
+        gene (index below G), column (among the variants of `genotypes`), weight (of ALT or, where `flipped`, of REF),
+        flipped, and freq: the frequency of the counted allele, which stands in for a missing dosage; null for that of
+        the people at hand.
+    intercepts : array, shape (G,)
+    progress : callable of (variants done, variants in all)
+
+    Returns
+    -------
+    array, shape (G, N)
+        A row a gene: memory is that of the result and one block of dosages.
+    """
+    n, total = genotypes.n_samples, np.repeat(np.asarray(intercepts, dtype=np.float64)[:, None], genotypes.n_samples, 1)
+    entries = entries.sort("column", maintain_order=True)
+    sign = np.where(entries["flipped"].to_numpy(), -1.0, 1.0)
+    column, gene, weight = (entries[name].to_numpy() for name in ("column", "gene", "weight"))
+    freq = entries["freq"].to_numpy()
+    # 2 - x copies of REF: the weight changes its sign, and twice of it goes to everyone
+    np.add.at(total, gene[sign < 0], 2 * weight[sign < 0][:, None])
+    signed = weight * sign
+    alt = np.where(sign < 0, 1 - freq, freq)
+    distinct = np.unique(column)
+    step = max(1, min(BLOCK, int(4e7 // max(n, 1))))
+    for start in range(0, len(distinct), step):
+        block = distinct[start : start + step]
+        low, high = np.searchsorted(column, [block[0], block[-1] + 1])
+        x = genotypes.dosage(block).astype(np.float64)
+        at = np.searchsorted(block, column[low:high])
+        _fill(x, at, alt[low:high])
+        genes, place = np.unique(gene[low:high], return_inverse=True)
+        weights = np.zeros((len(block), len(genes)))
+        np.add.at(weights, (at, place), signed[low:high])
+        total[genes] += (x @ weights).T
+        progress(min(start + step, len(distinct)), len(distinct))
+    return total
+
+
+def _fill(x: Array, at: NDArray[np.int64], freq: Array) -> None:
+    """Missing dosages take twice the frequency in training, or else the mean of the people at hand."""
+    holes = np.isnan(x)
+    lacking = np.flatnonzero(holes.any(axis=0))
+    if not len(lacking):
+        return
+    means = np.full(x.shape[1], np.nan)
+    means[at] = 2 * freq
+    unknown = lacking[np.isnan(means[lacking])]
+    if len(unknown):
+        means[unknown] = known_means(x[:, unknown])
+    x[:, lacking] = np.where(holes[:, lacking], means[lacking], x[:, lacking])
+
+
+def stacked(base: Mapping[str, Array], kept: Combination, summary: Array | None, scale: float) -> Array:
+    """The stack's predictions of one gene, shape (N,), from its base predictions.
+
+    Parameters
+    ----------
+    base : mapping of str to array, shape (N,)
+        Of the base learners that are needed; the others have no part in it.
+    kept : Combination
+    summary : array, shape (3 B,), optional
+        `GeneFold.summary`, where trees correct the sum.
+    scale : float
+        Spread of the gene's phenotype in training.
+    """
+    if kept.weights is None:
+        raise ModelError("only the linear stack was kept.")
+    n = len(next(iter(base.values())))
+    p = np.column_stack([base.get(name, np.zeros(n)) for name in kept.names])
+    if kept.booster is None or summary is None:
+        return p @ kept.weights
+    return boosted(load_booster(kept.booster), kept.weights, p, summary, scale)
+
+
+def linear_learners(learners: Sequence[str]) -> tuple[str, ...]:
+    """Those of the names whose learner is linear in dosage."""
+    return tuple(name for name in learners if is_linear(name))
