@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 import polars as pl
@@ -732,25 +734,30 @@ def harmonise(
     fate[dropped["b"].to_numpy()] = _AMBIGUOUS
     fate[used["b"].to_numpy()] = used["kind"].to_numpy()
 
-    shown = variant_names(b)
-
-    def note(status: str, reason: str, rows: NDArray[np.int64]) -> list[Note]:
-        return [(status, reason, len(rows), examples(shown.gather(rows[:4]).to_list()))] if len(rows) else []
-
-    blanks = {_ABSENT: names[0], _ELSEWHERE: names[0], _NO_PLACE: key}
-    notes: list[Note] = []
-    for number, reason in enumerate(FATES):
-        status = "used" if number < _DIFFER else "dropped"
-        notes += note(status, reason.format(blanks.get(number, "")), np.flatnonzero(fate == number))
+    notes = list(_fate_notes(fate, b, key, names))
     if ambiguous == "keep":
         believed = np.sort(used.filter(pl.col("ambiguous"))["b"].to_numpy())
-        notes += note("note", "ambiguous strand (A/T or C/G), alleles believed", believed)
+        notes += _note(b, "note", "ambiguous strand (A/T or C/G), alleles believed", believed)
     if passed_over:
         notes.append(("note", "told by id: by position far fewer are the same", pairs["b"].n_unique(), ""))
     sign = np.where(np.isin(used["kind"].to_numpy(), (1, 3)), -1.0, 1.0)
     return Harmonised(
         used["a"].to_numpy().astype(np.int64), used["b"].to_numpy().astype(np.int64), sign, tuple(notes), fate, key
     )
+
+
+def _note(b: pl.DataFrame, status: str, reason: str, rows: NDArray[np.int64]) -> list[Note]:
+    return [(status, reason, len(rows), examples(variant_names(b[rows[:4]]).to_list()))] if len(rows) else []
+
+
+def _fate_notes(fate: NDArray[np.int64], b: pl.DataFrame, key: str, names: Sequence[str]) -> tuple[Note, ...]:
+    """What became of the rows of b, in counts by reason."""
+    blanks = {_ABSENT: names[0], _ELSEWHERE: names[0], _NO_PLACE: key}
+    notes: list[Note] = []
+    for number, reason in enumerate(FATES):
+        status = "used" if number < _DIFFER else "dropped"
+        notes += _note(b, status, reason.format(blanks.get(number, "")), np.flatnonzero(fate == number))
+    return tuple(notes)
 
 
 def require_match(
@@ -763,6 +770,7 @@ def require_match(
     flag: str = "--min-match",
     weight: ArrayLike | None = None,
     either: bool = False,
+    by_weight: bool = False,
     builds: Sequence[str | None] = (None, None),
 ) -> float:
     """Refuse two tables of which too little matches, and say why.
@@ -779,9 +787,11 @@ def require_match(
     flag : str
         The option that holds the floor.
     weight : array, rows of b, optional
-        How much each variant matters: |effect| of a score, variance of a model. For the message.
+        How much each variant matters: |effect| of a score, variance of a model. For the message, unless `by_weight`.
     either : bool
         `b` may hold more than `a`, as genome-wide results do: the share is that of whichever has fewer variants.
+    by_weight : bool
+        The share is that of the `weight` that matches.
     builds : (str or None, str or None)
         Genome builds of the tables where known.
 
@@ -801,9 +811,11 @@ def require_match(
             n, of, other = here, names[0], names[1]
     if not n:
         raise AlignmentError(f"{names[1]} has no variant that could be in {names[0]}{_why(a, b, builds, found)}.")
-    share = met / n
-    if share < floor:
+    share = found.share(weight) if by_weight else met / n
+    if not share >= floor:
         weighed = "" if weight is None else f", {found.share(weight):.1%} by weight"
+        if by_weight:
+            weighed = " by the variance they explain"
         raise AlignmentError(
             f"only {met:,} of {n:,} variants of {of} match {other} ({share:.1%}{weighed}; the floor is {floor:.0%})"
             f"{_why(a, b, builds, found)}. If that is as it should be, lower {flag}."
@@ -932,6 +944,12 @@ def _why_places(a: pl.DataFrame, b: pl.DataFrame, builds: Sequence[str | None]) 
         )
     if None not in builds and builds[0] != builds[1]:
         return f"they are of different genome builds, {builds[0]} against {builds[1]} (lift one over)"
+    told = other_build(a, b)
+    if told is not None:
+        return (
+            f"they are of different genome builds: the positions of the one fit {told[0]}, of the other {told[1]} "
+            "(lift one over)"
+        )
     if 20 * at < min(n, a.height):
         few = f"only {at:,} of {n:,} positions do" if at else "no position does"
         said = next((f"one says that it is of {build}; " for build in builds if build is not None), "")
@@ -961,3 +979,137 @@ def _why_names(a: pl.DataFrame, b: pl.DataFrame) -> str:
         return f"one names variants by rsID, the other by position {shown}"
     absent = b["id"].drop_nulls().is_in(a["id"].implode()).not_().sum()
     return f"{absent:,} of {b.height:,} ids are not among the {a.height:,} variants {shown}" if absent else ""
+
+
+def match_weights(
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    *,
+    ambiguous: str = "keep",
+    names: Sequence[str] = ("a", "b"),
+    builds: Sequence[str | None] = (None, None),
+) -> Harmonised:
+    """Match by place and alleles as `harmonise` does, then by id those that were not found.
+
+    Parameters
+    ----------
+    a, b, ambiguous, names, builds
+        As of `harmonise`.
+    """
+    first = harmonise(a, b, ambiguous=ambiguous, names=names, builds=builds)
+    left = np.flatnonzero(np.isin(first.fate, (_DIFFER, _ABSENT, _ELSEWHERE, _NO_PLACE)))
+    rest = b[left]
+    if first.by == "id" or not len(left) or not rest["id"].is_in(a["id"].implode()).any():
+        return first
+    try:
+        second = harmonise(a, rest, by="id", ambiguous=ambiguous, names=names)
+    except AlignmentError:
+        return first
+    fresh = ~np.isin(second.a, first.a)
+    if not fresh.any():
+        return first
+    fate = first.fate.copy()
+    fate[left[second.b[fresh]]] = second.fate[second.b[fresh]]
+    columns, rows = np.append(first.a, second.a[fresh]), np.append(first.b, left[second.b[fresh]])
+    order = np.argsort(columns, kind="stable")
+    sign = np.append(first.sign, second.sign[fresh])
+    return Harmonised(columns[order], rows[order], sign[order], _fate_notes(fate, b, first.by, names), fate, first.by)
+
+
+# --- builds ----------------------------------------------------------------------------------------------------------
+
+
+def lift(variants: pl.DataFrame, chain: pl.DataFrame) -> pl.DataFrame:
+    """Variants at their places in another build.
+
+    Parameters
+    ----------
+    variants : polars.DataFrame
+        Columns `chrom`, `pos` (1-based), `ref` and `alt`, and others.
+    chain : polars.DataFrame
+        Columns of `genopred.types.CHAIN_SCHEMA`, the best chains first.
+
+    Returns
+    -------
+    polars.DataFrame
+        The same rows and columns; alleles are those of the other strand where the chain turns, and chrom and pos are
+        null where it leads nowhere, or to bases of which only some are aligned. Whether REF is that of the other
+        build is seen when they are matched with its genotypes (`harmonise`).
+    """
+    plain = {name: plain_chrom(name) for name in variants["chrom"].drop_nulls().unique().to_list()}
+    chrom = variants["chrom"].replace(plain).to_numpy()
+    first = variants["pos"].cast(pl.Float64).fill_null(np.nan).to_numpy() - 1
+    length = variants["ref"].str.len_bytes().fill_null(1).to_numpy().astype(np.int64)
+    pos, sign = np.full(len(first), -1, dtype=np.int64), np.ones(len(first), dtype=np.int64)
+    to = np.full(len(first), None, dtype=object)
+    for name in set(chrom[~np.isnan(first)].tolist()):
+        mine = np.flatnonzero((chrom == name) & ~np.isnan(first))
+        mine = mine[np.argsort(first[mine], kind="stable")]
+        blocks = chain.filter(pl.col("chrom") == name)
+        columns = (blocks[column].to_numpy() for column in ("start", "end", "to_start", "sign"))
+        for start, end, there, way, target in zip(*columns, blocks["to_chrom"].to_list()):
+            low, high = np.searchsorted(first[mine], [start, end])
+            rows = mine[low:high]
+            rows = rows[(pos[rows] < 0) & (first[rows] + length[rows] <= end)]  # the best chain has it already
+            ahead = (first[rows] - start).astype(np.int64)
+            pos[rows] = there + ahead if way > 0 else there - ahead - (length[rows] - 1)
+            to[rows], sign[rows] = target, way
+    found = pl.Series(pos >= 0)
+    turned = pl.Series(sign < 0)
+    out = variants.with_columns(
+        chrom=pl.when(found).then(pl.Series(to.tolist(), dtype=pl.String)),
+        pos=pl.when(found).then(pl.Series(pos + 1)),
+    )
+    if not turned.any():
+        return out
+    other = {name: pl.Series(_reverse_complement(variants[name]).tolist(), dtype=pl.String) for name in ("ref", "alt")}
+    return out.with_columns(
+        pl.when(turned).then(series).otherwise(pl.col(name)).alias(name) for name, series in other.items()
+    )
+
+
+@cache
+def _builds() -> pl.DataFrame:
+    """Where GRCh37 and GRCh38 lie side by side, as a chain."""
+    text = (files("genopred") / "data" / "builds.tsv").read_bytes()
+    table = pl.read_csv(text, separator="\t", schema_overrides={"chrom": pl.String})
+    return table.select(
+        "chrom", pl.col("chrom").alias("to_chrom"), pl.lit(1, pl.Int8).alias("sign"), pl.lit(0.0).alias("score"),
+        "start", "end", (pl.col("start") + pl.col("by")).alias("to_start"),
+    )  # fmt: skip
+
+
+def other_build(a: pl.DataFrame, b: pl.DataFrame) -> tuple[str, str] | None:
+    """The builds of two tables of variants, where one's places are the other's once they are moved to its build.
+
+    Parameters
+    ----------
+    a, b : polars.DataFrame
+        Columns `chrom` and `pos` (1-based).
+
+    Returns
+    -------
+    (str, str) or None
+        The builds of `a` and of `b`; None where moving them makes no difference, or no more than chance does.
+    """
+    left, right = (_keyed_places(table) for table in (a, b))
+    spots = left.unique()
+    right = right.join(spots.select("chrom").unique(), on="chrom", how="semi")
+
+    def met(table: pl.DataFrame) -> int:
+        return table.join(spots, on=["chrom", "pos"], how="semi").height
+
+    chain = _builds()
+    back = chain.with_columns(
+        start=pl.col("to_start"), end=pl.col("to_start") + pl.col("end") - pl.col("start"), to_start=pl.col("start")
+    )
+    as_it_is = met(right)
+    bases = right.with_columns(ref=pl.lit("N"), alt=pl.lit("N"))
+    moved = {("GRCh38", "GRCh37"): met(lift(bases, chain)), ("GRCh37", "GRCh38"): met(lift(bases, back))}
+    builds, most = max(moved.items(), key=lambda item: item[1])
+    return builds if most > 2 * as_it_is and 2 * most > min(right.height, spots.height) else None
+
+
+def _keyed_places(table: pl.DataFrame) -> pl.DataFrame:
+    plain = {name: plain_chrom(name) for name in table["chrom"].drop_nulls().unique().to_list()}
+    return table.select(pl.col("chrom").replace(plain), pl.col("pos").cast(pl.Int64)).drop_nulls()

@@ -615,3 +615,16 @@ class GeneModels:
     def build(self) -> str | None:
         """GRCh37, GRCh38, or None where it is not known."""
         return self.about.get("build")
+
+
+#: Blocks of a chain file: bases `start` to `end` of `chrom` are those from `to_start` on of `to_chrom`, ascending where
+#: `sign` is 1, descending (the other strand) where it is -1. 0-based half-open; chromosome names without chr.
+CHAIN_SCHEMA: dict[str, Any] = {
+    "chrom": pl.String,
+    "to_chrom": pl.String,
+    "sign": pl.Int8,
+    "score": pl.Float64,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "to_start": pl.Int64,
+}

@@ -20,7 +20,7 @@ from genopred.errors import ModelError
 from genopred.genetics.transform import known_means
 from genopred.learning.evaluate import Outcome
 from genopred.learning.kernel import PolynomialRegression
-from genopred.learning.learners import GeneContext, Learner, is_linear
+from genopred.learning.learners import GeneContext, Learner
 from genopred.learning.stack import Meta, NNLSMeta, XGBoostMeta, boosted
 from genopred.learning.trees import LightGBMTrees, RandomForest, XGBoostTrees
 from genopred.types import Genotypes
@@ -312,28 +312,81 @@ def _fill(x: Array, at: NDArray[np.int64], freq: Array) -> None:
     x[:, lacking] = np.where(holes[:, lacking], means[lacking], x[:, lacking])
 
 
-def stacked(base: Mapping[str, Array], kept: Combination, summary: Array | None, scale: float) -> Array:
-    """The stack's predictions of one gene, shape (N,), from its base predictions.
+@dataclass(frozen=True)
+class Base:
+    """What one gene's base predictions need: its variants among the genotypes, and the learners.
+
+    Attributes
+    ----------
+    column : array of int, shape (M,)
+        Where each variant is among the genotypes; -1 where it is not: it then counts as its mean in training.
+    flipped : array of bool, shape (M,)
+        Whether the genotypes count the other allele.
+    freq : array, shape (M,)
+        Of ALT, in training.
+    states : tuple of (learner, kind, intercept, payload)
+    parts : mapping of learner to (indices into the M variants, weights)
+        Weights are not read where the kind is not `linear`.
+    summary, scale
+        What the trees of the stack read besides; see `boosted`.
+    """
+
+    column: NDArray[np.int64]
+    flipped: NDArray[np.bool_]
+    freq: Array
+    states: tuple[tuple[str, str, float, bytes], ...]
+    parts: Mapping[str, tuple[NDArray[np.int64], Array]]
+    summary: Array | None = None
+    scale: float = 1.0
+
+    def dosage(self, genotypes: Genotypes) -> NDArray[np.float32]:
+        """Copies of the models' ALT, shape (N, M), without gaps."""
+        x = np.empty((genotypes.n_samples, len(self.column)), dtype=np.float32)
+        x[:] = 2 * self.freq
+        there = np.flatnonzero(self.column >= 0)
+        if len(there):
+            read = genotypes.dosage(self.column[there])
+            read = np.where(self.flipped[there], 2 - read, read)
+            x[:, there] = np.where(np.isnan(read), x[:, there], read)
+        return x
+
+
+#: People whose predictions by trees are made at a time.
+PEOPLE = 20_000
+
+
+def stacked_predictions(
+    genotypes: Genotypes,
+    genes: Sequence[Base],
+    kept: Combination,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Array:
+    """Predictions of a stack that is more than weights, gene by gene, shape (G, N).
 
     Parameters
     ----------
-    base : mapping of str to array, shape (N,)
-        Of the base learners that are needed; the others have no part in it.
+    genotypes : Genotypes
+    genes : sequence of Base
     kept : Combination
-    summary : array, shape (3 B,), optional
-        `GeneFold.summary`, where trees correct the sum.
-    scale : float
-        Spread of the gene's phenotype in training.
+    progress : callable of (done, total)
     """
     if kept.weights is None:
         raise ModelError("only the linear stack was kept.")
-    n = len(next(iter(base.values())))
-    p = np.column_stack([base.get(name, np.zeros(n)) for name in kept.names])
-    if kept.booster is None or summary is None:
-        return p @ kept.weights
-    return boosted(load_booster(kept.booster), kept.weights, p, summary, scale)
-
-
-def linear_learners(learners: Sequence[str]) -> tuple[str, ...]:
-    """Those of the names whose learner is linear in dosage."""
-    return tuple(name for name in learners if is_linear(name))
+    booster = None if kept.booster is None else load_booster(kept.booster)
+    total = np.empty((len(genes), genotypes.n_samples))
+    for g, gene in enumerate(genes):
+        for start in range(0, genotypes.n_samples, PEOPLE):
+            names = genotypes.samples[start : start + PEOPLE]
+            x = gene.dosage(genotypes.select(names))
+            p = np.zeros((len(names), len(kept.names)))
+            for name, kind, intercept, payload in gene.states:
+                at, weight = gene.parts[name]
+                coef = weight if kind == "linear" else None
+                p[:, kept.names.index(name)] = Fitted(name, intercept, coef, kind, at, payload).predict(x[:, at])
+            if booster is None or gene.summary is None:
+                total[g, start : start + PEOPLE] = p @ kept.weights
+            else:
+                total[g, start : start + PEOPLE] = boosted(booster, kept.weights, p, gene.summary, gene.scale)
+        progress(g + 1, len(genes))
+    return total

@@ -13,13 +13,14 @@ from genopred.settings.evaluate import Evaluate
 from genopred.settings.features import Features
 from genopred.settings.overlap import Overlap
 from genopred.settings.parts import Output
+from genopred.settings.predict import Predict
 from genopred.settings.prs import Prs
 from genopred.settings.stack import Stack
 from genopred.settings.train import Train
 
 #: Every workflow, in the order of `genopred --help`.
 WORKFLOWS: tuple[type[Output], ...] = (
-    Demo, Stack, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate,
+    Demo, Stack, Predict, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate,
 )  # fmt: skip
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Features",
     "Option",
     "Overlap",
+    "Predict",
     "Prs",
     "Settings",
     "Stack",

@@ -353,6 +353,24 @@ class SequenceModel(Settings):
 
 
 @settings()
+class Matched(Settings):
+    """How well the variants of given weights must be found in the genotypes.
+
+    Attributes
+    ----------
+    ambiguous
+        A/T and C/G variants: believe their alleles as they stand, or leave them out.
+    min_match
+        Refuse to predict where less than this of the weights, by the variance they explain, is found.
+    """
+
+    PANEL: ClassVar[str] = FILTERS
+
+    ambiguous: Literal["keep", "drop"] = "keep"
+    min_match: Annotated[float, Option(metavar="SHARE", low=0, high=1)] = 0.75
+
+
+@settings()
 class Drawn(Settings):
     """What draws figures.
 

@@ -1,0 +1,390 @@
+"""Models of gene expression applied to genotypes: variants matched, coverage counted, every gene predicted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from genopred import align
+from genopred.errors import AlignmentError, ModelError, did_you_mean, examples
+from genopred.io.genemodels import read_models
+from genopred.learning.fitted import LINEAR, Base, Combination, linear_predictions, stacked_predictions
+from genopred.types import GeneModels, Genotypes, MatchReport, plain_gene
+
+log = logging.getLogger("genopred.predict")
+
+VARIANT = ["chrom", "pos", "id", "ref", "alt"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted expression.
+
+    Attributes
+    ----------
+    values : array, shape (G, N)
+    samples : array of str, shape (N,)
+    genes : polars.DataFrame, G rows
+        How much of each gene's model was found; see `genopred.pipelines.predict`.
+    report : MatchReport
+    """
+
+    values: NDArray[np.float64]
+    samples: NDArray[np.str_]
+    genes: pl.DataFrame
+    report: MatchReport
+
+    def table(self) -> pl.DataFrame:
+        """sample, then a column per gene."""
+        return pl.DataFrame(
+            {"sample": self.samples.tolist(), **dict(zip(self.genes["gene_id"].to_list(), self.values))}
+        )
+
+    def lines(self) -> list[str]:
+        """What came out, for the screen."""
+        g, n = self.values.shape
+        found = self.genes["variance_found"].to_numpy()
+        words = [
+            f"{g:,} genes of {n:,} people predicted; of the models' variance {found.mean():.1%} on average found, "
+            f"{found.min():.1%} in the poorest gene."
+        ]
+        known = self.genes.filter(pl.col("r2").is_not_null())
+        if known.height:
+            before, left = known["r2"].to_numpy().mean(), known["r2_left"].to_numpy().mean()
+            words.append(f"Mean R2 in people held out of the training: {before:.4f}; with what was found: {left:.4f}.")
+        return words
+
+
+class Models:
+    """Models of expression, ready to be applied: see `load_models`."""
+
+    def __init__(self, models: GeneModels) -> None:
+        self.models = models
+
+    @property
+    def genes(self) -> pl.DataFrame:
+        """What each gene's models are and how good: `genopred.types.MODEL_GENE_SCHEMA`."""
+        return self.models.genes
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods to choose from."""
+        return self.models.methods
+
+    def predict(
+        self,
+        genotypes: Genotypes,
+        *,
+        method: str | None = None,
+        genes: Sequence[str] | None = None,
+        min_match: float = 0.75,
+        ambiguous: str = "keep",
+    ) -> Prediction:
+        """Expression of these people.
+
+        Parameters
+        ----------
+        genotypes : Genotypes
+        method : str, optional
+            One of `methods`; the first by default.
+        genes : sequence of str, optional
+            Ids with or without version, or names; all by default.
+        min_match : float
+            Refuse where less of the models' variance is found.
+        ambiguous : {"keep", "drop"}
+            A/T and C/G variants.
+
+        Raises
+        ------
+        AlignmentError
+            If too little matches; the message says why.
+        """
+        tally = align.Tally()
+        tally.come("samples", f"in {genotypes.source}", genotypes.n_samples)
+        tally.use("samples", "scored", genotypes.n_samples)
+        tally.opened("variants", genotypes.source, genotypes.n_variants, genotypes.notes)
+        return predict(
+            self.models, genotypes, tally, method=method, genes=genes, min_match=min_match, ambiguous=ambiguous
+        )
+
+
+def load_models(path: str | Path) -> Models:
+    """Open models of gene expression.
+
+    Parameters
+    ----------
+    path : str
+        The folder of `genopred stack` or its `models`, a PredictDB database (.db) or FUSION's list (.pos).
+
+    Raises
+    ------
+    FormatError
+        If it is none of these.
+    """
+    kind = Path(path).suffix.lower()
+    if kind == ".db":
+        from genopred.io.predictdb import read_predictdb
+
+        return Models(read_predictdb(path))
+    if kind == ".pos":
+        from genopred.io.fusion import read_fusion
+
+        return Models(read_fusion(path))
+    return Models(read_models(path))
+
+
+def lifted(models: GeneModels, chain: pl.DataFrame, tally: align.Tally) -> GeneModels:
+    """The models at their places in another build."""
+    moved = align.lift(models.weights, chain)
+    lost = moved["pos"].is_null() & models.weights["pos"].is_not_null()
+    tally.come("weights lifted over", f"in {models.source}", moved.height)
+    tally.drop(
+        "weights lifted over", "no place in the other build", align.variant_names(models.weights.filter(lost)).to_list()
+    )
+    if lost.all():
+        raise AlignmentError(
+            f"--chain: none of {moved.height:,} variants of {models.source} has a place in it; is it a chain from the "
+            f"models' build{f', {models.build},' if models.build else ''} to the genotypes'?"
+        )
+    learners = models.learners
+    if learners is not None and learners.height:
+        learners = learners.with_columns(_lifted_keys(learners["variants"], chain))
+    other = {"GRCh37": "GRCh38", "GRCh38": "GRCh37"}.get(models.build or "")
+    return replace(models, weights=moved, learners=learners, about=models.about | {"build": other})
+
+
+def _lifted_keys(keys: pl.Series, chain: pl.DataFrame) -> pl.Series:
+    parts = keys.explode().str.splitn(":", 4).struct.rename_fields(["chrom", "pos", "ref", "alt"]).struct.unnest()
+    moved = align.lift(parts.with_columns(pl.col("pos").cast(pl.Int64)), chain)
+    text = moved.select(pl.concat_str("chrom", "pos", "ref", "alt", separator=":", ignore_nulls=True)).to_series()
+    size = keys.list.len().to_list()
+    ends = np.cumsum(size)
+    return pl.Series(
+        keys.name, [text[int(end) - n : int(end)].to_list() for end, n in zip(ends, size)], pl.List(pl.String)
+    )
+
+
+def predict(
+    models: GeneModels,
+    genotypes: Genotypes,
+    tally: align.Tally,
+    *,
+    method: str | None = None,
+    genes: Sequence[str] | None = None,
+    min_match: float = 0.75,
+    ambiguous: str = "keep",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Prediction:
+    """Match the models' variants with the genotypes, refuse where too few are there, and predict.
+
+    Parameters
+    ----------
+    models : GeneModels
+    genotypes : Genotypes
+    tally : align.Tally
+        Goes on counting.
+    method, genes, min_match, ambiguous : see `Models.predict`
+    progress : callable of (done, total)
+    """
+    method = _method(models, method)
+    about = models.genes.filter(pl.col("method") == method)
+    if genes is not None:
+        about = about[_find(about, genes, models.source)]
+    tally.come("genes", f"in {models.source}", models.genes["gene_id"].n_unique())
+    tally.drop("genes", "not asked for", models.genes["gene_id"].n_unique() - about.height)
+    kept = _combination(models, method)
+    learners = [method] if kept is None else list(kept.needed)
+    weights = models.weights.filter(
+        pl.col("learner").is_in(learners) & pl.col("gene_id").is_in(about["gene_id"].implode())
+    )
+    if kept is not None:
+        weights = pl.concat([weights, _others(models, about)])
+    matched = _match(models, genotypes, weights, min_match, ambiguous, tally)
+    about = _coverage(about, matched)
+    empty = about.filter(pl.col("found") == 0)["gene_id"].to_list()
+    tally.drop("genes", "none of their variants is in the genotypes", empty)
+    about = about.filter(pl.col("found") > 0)
+    poor = about.filter(pl.col("variance_found") < min_match)["gene_id"].to_list()
+    if poor:
+        log.warning(
+            f"{len(poor)} genes have less than {min_match:.0%} of their model's variance in {genotypes.source} "
+            f"({examples(poor)}); genes.tsv says what that leaves"
+        )
+        tally.note("genes", f"with less than {min_match:.0%} of their model's variance", poor)
+    if not about.height:
+        raise AlignmentError(f"none of the models' genes has a variant in {genotypes.source}.")
+    place = pl.DataFrame({"gene_id": about["gene_id"], "gene": np.arange(about.height)})
+    entries = matched.join(place, on="gene_id")
+    if kept is None:
+        used = entries.filter(pl.col("column").is_not_null())
+        lost = entries.filter(pl.col("column").is_null() & pl.col("freq").is_not_null())
+        # what is not there counts as the mean of the training people, as a missing genotype does
+        fixed = np.zeros(about.height)
+        np.add.at(fixed, lost["gene"].to_numpy(), 2 * (lost["freq"] * lost["weight"]).to_numpy())
+        values = linear_predictions(genotypes, used, about["intercept"].to_numpy() + fixed, progress=progress)
+    else:
+        bases = [_base(models, gene, entries) for gene in place.iter_rows()]
+        values = stacked_predictions(genotypes, bases, kept, progress=progress)
+    tally.use("genes", "predicted", about.height)
+    used_columns = entries["column"].drop_nulls().n_unique()
+    tally.drop("variants", "not in the models", genotypes.n_variants - used_columns)
+    tally.use("variants", "in the models", used_columns)
+    return Prediction(
+        values, genotypes.samples, about.drop("intercept", "scale", "summary", strict=False), tally.report()
+    )
+
+
+def _method(models: GeneModels, method: str | None) -> str:
+    if method is None:
+        return str(models.about.get("default") or models.methods[0])
+    if method not in models.methods:
+        raise ModelError(
+            f"--method {method}: {models.source} has {examples(models.methods)}.{did_you_mean(method, models.methods)}"
+        )
+    return method
+
+
+def _find(about: pl.DataFrame, wanted: Sequence[str], source: str) -> NDArray[np.int64]:
+    """Rows of the genes asked for, by id with or without version or by name."""
+    rows: dict[int, None] = {}
+    ids = {name: i for i, name in enumerate(about["gene_id"].to_list())}
+    plain = {plain_gene(name): i for name, i in ids.items()}
+    names = {name: i for i, name in enumerate(about["gene_name"].to_list()) if name}
+    absent = []
+    for name in wanted:
+        found = ids.get(name, plain.get(plain_gene(name), names.get(name)))
+        if found is None:
+            absent.append(name)
+        else:
+            rows[found] = None
+    if absent:
+        raise AlignmentError(
+            f"{len(absent)} of {len(wanted)} genes have no model in {source} ({examples(absent)}); its genes look like "
+            f"{examples(about['gene_id'][:1].to_list())}."
+        )
+    return np.array(list(rows), dtype=np.int64)
+
+
+def _combination(models: GeneModels, method: str) -> Combination | None:
+    """How base learners are combined, where the method is more than weights."""
+    about = models.about
+    if method != about.get("method") or method == LINEAR:
+        return None
+    weights = np.array(about["weights"], dtype=np.float64)
+    return Combination(tuple(about["names"]), about["linear"], method, weights, about["booster"])
+
+
+def _others(models: GeneModels, about: pl.DataFrame) -> pl.DataFrame:
+    """Variants that trees and polynomials read, as weights of 0."""
+    assert models.learners is not None  # noqa: S101 - a stack with a method has them
+    rows = models.learners.filter(
+        pl.col("gene_id").is_in(about["gene_id"].implode()), pl.col("variants").list.len() > 0
+    )
+    flat = rows.select("gene_id", "learner", "variants", "means").explode("variants", "means")
+    parts = pl.col("variants").str.splitn(":", 4).struct
+    return flat.select(
+        "gene_id",
+        parts.field("field_0").alias("chrom"),
+        parts.field("field_1").cast(pl.Int64, strict=False).alias("pos"),
+        pl.lit(None, pl.String).alias("id"),
+        parts.field("field_2").alias("ref"),
+        parts.field("field_3").alias("alt"),
+        "learner",
+        pl.lit(0.0).alias("weight"),
+        (pl.col("means") / 2).alias("freq"),
+    )
+
+
+def _match(
+    models: GeneModels,
+    genotypes: Genotypes,
+    weights: pl.DataFrame,
+    min_match: float,
+    ambiguous: str,
+    tally: align.Tally,
+) -> pl.DataFrame:
+    """The weights with `column`, `flipped` and `fate`: where each variant is among the genotypes."""
+    f = pl.col("freq").fill_null(0.5)
+    weights = weights.with_columns(variance=2 * f * (1 - f) * pl.col("weight") ** 2)
+    distinct = weights.group_by(VARIANT, maintain_order=True).agg(pl.col("variance").sum())
+    names, builds = (genotypes.source, models.source), (align.known_build(genotypes), models.build)
+    found = align.match_weights(genotypes.variants, distinct, ambiguous=ambiguous, names=names, builds=builds)
+    size = distinct["variance"].to_numpy()
+    align.require_match(
+        genotypes.variants, distinct, found, min_match, names=names, weight=size, by_weight=bool(size.any()),
+        builds=builds,
+    )  # fmt: skip
+    tally.opened("models' variants", models.source, distinct.height, models.notes)
+    tally.add("models' variants", found.notes)
+    tally.note(
+        "models' variants", f"share of the variance that is found: {found.share(size):.1%}", int(found.met.sum())
+    )
+    column = np.full(distinct.height, -1)
+    column[found.b] = found.a
+    flipped = np.zeros(distinct.height, dtype=bool)
+    flipped[found.b] = found.sign < 0
+    distinct = distinct.drop("variance").with_columns(
+        column=pl.when(pl.Series(column >= 0)).then(pl.Series(column)),
+        flipped=pl.Series(flipped),
+        fate=pl.Series([align.FATES[i] for i in found.fate]),
+    )
+    return weights.join(distinct, on=VARIANT, how="left", nulls_equal=True, maintain_order="left")
+
+
+def _coverage(about: pl.DataFrame, matched: pl.DataFrame) -> pl.DataFrame:
+    """What was found of each gene."""
+    fate, there = pl.col("fate"), pl.col("column").is_not_null()
+    distinct = matched.unique(["gene_id", *VARIANT], maintain_order=True)
+    counts = distinct.group_by("gene_id", maintain_order=True).agg(
+        pl.len().alias("variants"),
+        there.sum().alias("found"),
+        (fate == "matched").sum().alias("matched"),
+        fate.str.ends_with("swapped").sum().alias("swapped"),
+        fate.str.starts_with("strand-flipped").sum().alias("strand_flipped"),
+        fate.str.starts_with("ambiguous").sum().alias("ambiguous"),
+        (fate == "alleles differ").sum().alias("alleles_differ"),
+        (~there & ~fate.str.starts_with("ambiguous") & (fate != "alleles differ")).sum().alias("absent"),
+    )
+    share = matched.group_by("gene_id").agg(
+        (pl.col("variance").filter(there).sum() / pl.col("variance").sum()).alias("variance_found")
+    )
+    out = about.drop("variants").join(counts, on="gene_id", how="inner", maintain_order="left")
+    out = out.join(share, on="gene_id", how="left", maintain_order="left")
+    plain = pl.when(pl.col("variance_found").is_nan()).then(pl.col("found") / pl.col("variants"))
+    out = out.with_columns(variance_found=plain.otherwise(pl.col("variance_found")))
+    out = out.with_columns(r2_left=pl.col("r2") * pl.col("variance_found"))
+    first = ["gene_id", "gene_name", "chrom", "tss", "strand", "method", *counts.columns[1:], "variance_found"]
+    return out.select(first + ["r2", "r2_low", "r2_high", "r2_left", "n", "intercept"] + [
+        name for name in ("scale", "summary") if name in out.columns
+    ])  # fmt: skip
+
+
+def _base(models: GeneModels, gene: tuple[str, int], entries: pl.DataFrame) -> Base:
+    """What is needed of one gene for the stack's base predictions."""
+    gene_id, number = gene
+    assert models.learners is not None  # noqa: S101 - a stack with a method has them
+    mine = entries.filter(pl.col("gene") == number)
+    variants = mine.unique(VARIANT, maintain_order=True).with_row_index("at")
+    states = models.learners.filter(pl.col("gene_id") == gene_id)
+    row = models.genes.filter((pl.col("gene_id") == gene_id) & (pl.col("method") == models.about["method"]))
+    with_place = mine.join(variants.select("at", *VARIANT), on=VARIANT, nulls_equal=True, maintain_order="left")
+    parts = {
+        name: (with_place.filter(pl.col("learner") == name)["at"].to_numpy().astype(np.int64), weight.to_numpy())
+        for name, weight in ((n, with_place.filter(pl.col("learner") == n)["weight"]) for n in states["learner"])
+    }
+    summary = row["summary"][0] if "summary" in row.columns else None
+    return Base(
+        variants["column"].fill_null(-1).to_numpy(),
+        variants["flipped"].fill_null(False).to_numpy(),
+        variants["freq"].to_numpy(),
+        tuple(states.select("learner", "kind", "intercept", "payload").iter_rows()),
+        parts,
+        None if summary is None else summary.to_numpy(),
+        float(row["scale"][0] or 1.0) if "scale" in row.columns else 1.0,
+    )
