@@ -14,12 +14,19 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import AlignmentError, ModelError, did_you_mean, examples
 from genopred.io.genemodels import read_models
-from genopred.learning.fitted import LINEAR, Base, Combination, linear_predictions, stacked_predictions
+from genopred.learning.fitted import (
+    LINEAR,
+    VARIANT,
+    Base,
+    Combination,
+    coverage,
+    linear_predictions,
+    per_allele,
+    stacked_predictions,
+)
 from genopred.types import GeneModels, Genotypes, MatchReport, plain_gene
 
 log = logging.getLogger("genopred.predict")
-
-VARIANT = ["chrom", "pos", "id", "ref", "alt"]
 
 
 @dataclass(frozen=True)
@@ -206,7 +213,7 @@ def predict(
     if kept is not None:
         weights = pl.concat([weights, _others(models, about)])
     matched = _match(models, genotypes, weights, min_match, ambiguous, tally)
-    about = _coverage(about, matched)
+    about = coverage(about, matched)
     empty = about.filter(pl.col("found") == 0)["gene_id"].to_list()
     tally.drop("genes", "none of their variants is in the genotypes", empty)
     about = about.filter(pl.col("found") > 0)
@@ -223,6 +230,8 @@ def predict(
     entries = matched.join(place, on="gene_id")
     if kept is None:
         used = entries.filter(pl.col("column").is_not_null())
+        if models.about.get("per_sd"):
+            used = per_allele(genotypes, used)
         lost = entries.filter(pl.col("column").is_null() & pl.col("freq").is_not_null())
         # what is not there counts as the mean of the training people, as a missing genotype does
         fixed = np.zeros(about.height)
@@ -335,34 +344,6 @@ def _match(
         fate=pl.Series([align.FATES[i] for i in found.fate]),
     )
     return weights.join(distinct, on=VARIANT, how="left", nulls_equal=True, maintain_order="left")
-
-
-def _coverage(about: pl.DataFrame, matched: pl.DataFrame) -> pl.DataFrame:
-    """What was found of each gene."""
-    fate, there = pl.col("fate"), pl.col("column").is_not_null()
-    distinct = matched.unique(["gene_id", *VARIANT], maintain_order=True)
-    counts = distinct.group_by("gene_id", maintain_order=True).agg(
-        pl.len().alias("variants"),
-        there.sum().alias("found"),
-        (fate == "matched").sum().alias("matched"),
-        fate.str.ends_with("swapped").sum().alias("swapped"),
-        fate.str.starts_with("strand-flipped").sum().alias("strand_flipped"),
-        fate.str.starts_with("ambiguous").sum().alias("ambiguous"),
-        (fate == "alleles differ").sum().alias("alleles_differ"),
-        (~there & ~fate.str.starts_with("ambiguous") & (fate != "alleles differ")).sum().alias("absent"),
-    )
-    share = matched.group_by("gene_id").agg(
-        (pl.col("variance").filter(there).sum() / pl.col("variance").sum()).alias("variance_found")
-    )
-    out = about.drop("variants").join(counts, on="gene_id", how="inner", maintain_order="left")
-    out = out.join(share, on="gene_id", how="left", maintain_order="left")
-    plain = pl.when(pl.col("variance_found").is_nan()).then(pl.col("found") / pl.col("variants"))
-    out = out.with_columns(variance_found=plain.otherwise(pl.col("variance_found")))
-    out = out.with_columns(r2_left=pl.col("r2") * pl.col("variance_found"))
-    first = ["gene_id", "gene_name", "chrom", "tss", "strand", "method", *counts.columns[1:], "variance_found"]
-    return out.select(first + ["r2", "r2_low", "r2_high", "r2_left", "n", "intercept"] + [
-        name for name in ("scale", "summary") if name in out.columns
-    ])  # fmt: skip
 
 
 def _base(models: GeneModels, gene: tuple[str, int], entries: pl.DataFrame) -> Base:

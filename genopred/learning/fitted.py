@@ -30,6 +30,9 @@ Array = NDArray[np.float64]
 #: The method that is linear in dosage.
 LINEAR = "stack-linear"
 
+#: What tells one variant from another in a table of weights.
+VARIANT = ["chrom", "pos", "id", "ref", "alt"]
+
 #: Variants whose dosages are in memory at once.
 BLOCK = 512
 
@@ -246,6 +249,49 @@ def collapse(fitted: Sequence[Fitted], weights: Mapping[str, float]) -> tuple[Ar
     return coef, float(sum(weights[one.name] * one.intercept for one in used))
 
 
+def coverage(about: pl.DataFrame, matched: pl.DataFrame) -> pl.DataFrame:
+    """What was found of each gene's model, and what that leaves of its accuracy.
+
+    Parameters
+    ----------
+    about : polars.DataFrame
+        A row a gene (`genopred.types.MODEL_GENE_SCHEMA`).
+    matched : polars.DataFrame
+        The weights with `variance` (2 f (1 - f) w²), `column` (null where a variant is not among the genotypes) and
+        `fate` (a word of `genopred.align.FATES`).
+
+    Returns
+    -------
+    polars.DataFrame
+        gene_id ... method, variants, found, matched, swapped, strand_flipped, ambiguous, alleles_differ, absent,
+        variance_found, r2, r2_low, r2_high, r2_left, n, intercept.
+    """
+    fate, there = pl.col("fate"), pl.col("column").is_not_null()
+    distinct = matched.unique(["gene_id", *VARIANT], maintain_order=True)
+    counts = distinct.group_by("gene_id", maintain_order=True).agg(
+        pl.len().alias("variants"),
+        there.sum().alias("found"),
+        (fate == "matched").sum().alias("matched"),
+        fate.str.ends_with("swapped").sum().alias("swapped"),
+        fate.str.starts_with("strand-flipped").sum().alias("strand_flipped"),
+        fate.str.starts_with("ambiguous").sum().alias("ambiguous"),
+        (fate == "alleles differ").sum().alias("alleles_differ"),
+        (~there & ~fate.str.starts_with("ambiguous") & (fate != "alleles differ")).sum().alias("absent"),
+    )
+    share = matched.group_by("gene_id").agg(
+        (pl.col("variance").filter(there).sum() / pl.col("variance").sum()).alias("variance_found")
+    )
+    out = about.drop("variants").join(counts, on="gene_id", how="inner", maintain_order="left")
+    out = out.join(share, on="gene_id", how="left", maintain_order="left")
+    plain = pl.when(pl.col("variance_found").is_nan()).then(pl.col("found") / pl.col("variants"))
+    out = out.with_columns(variance_found=plain.otherwise(pl.col("variance_found")))
+    out = out.with_columns(r2_left=pl.col("r2") * pl.col("variance_found"))
+    first = ["gene_id", "gene_name", "chrom", "tss", "strand", "method", *counts.columns[1:], "variance_found"]
+    return out.select(first + ["r2", "r2_low", "r2_high", "r2_left", "n", "intercept"] + [
+        name for name in ("scale", "summary") if name in out.columns
+    ])  # fmt: skip
+
+
 # --- predictions -----------------------------------------------------------------------------------------------------
 
 
@@ -296,6 +342,34 @@ def linear_predictions(
         total[genes] += (x @ weights).T
         progress(min(start + step, len(distinct)), len(distinct))
     return total
+
+
+def per_allele(genotypes: Genotypes, entries: pl.DataFrame) -> pl.DataFrame:
+    """Weights per standard deviation of a genotype as weights of one allele copy, in these people.
+
+    Parameters
+    ----------
+    genotypes : Genotypes
+    entries : polars.DataFrame
+        As of `linear_predictions`; variants that do not vary here get weight 0.
+
+    Returns
+    -------
+    polars.DataFrame
+        The same with `weight` divided by the standard deviation, and `freq` that of these people.
+    """
+    columns = entries["column"].unique().sort().to_numpy()
+    mean, sd = np.empty(len(columns)), np.empty(len(columns))
+    step = max(1, min(BLOCK, int(4e7 // max(genotypes.n_samples, 1))))
+    for start in range(0, len(columns), step):
+        x = genotypes.dosage(columns[start : start + step]).astype(np.float64)
+        mean[start : start + step] = known_means(x)
+        sd[start : start + step] = np.nanstd(x, axis=0)
+    known = pl.DataFrame({"column": columns, "mean": mean, "sd": sd})
+    out = entries.join(known, on="column", how="left", maintain_order="left")
+    freq = pl.when("flipped").then(1 - pl.col("mean") / 2).otherwise(pl.col("mean") / 2)
+    weight = pl.when(pl.col("sd") > 0).then(pl.col("weight") / pl.col("sd")).otherwise(0.0)
+    return out.with_columns(freq=freq, weight=weight).drop("mean", "sd")
 
 
 def _fill(x: Array, at: NDArray[np.int64], freq: Array) -> None:
