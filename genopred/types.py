@@ -536,14 +536,15 @@ def _rows_of(have: NDArray[np.str_], wanted: ArrayLike | None, source: str) -> N
 
 
 #: Weights of gene models: per copy of `alt`, in units of the models' outcome. `freq` is that of ALT among the people of
-#: the training (half the mean dosage), null where the models do not say; `learner` is a base learner, or a method whose
-#: weights are sums over them.
+#: the training (half the mean dosage), `z` that of the variant's own association with the outcome there; both are null
+#: where the models do not say. `learner` is a base learner, or a method whose weights are sums over them.
 MODEL_WEIGHT_SCHEMA = {
     "gene_id": pl.String,
     **VARIANT_SCHEMA,
     "learner": pl.String,
     "weight": pl.Float64,
     "freq": pl.Float64,
+    "z": pl.Float64,
 }
 
 #: What gene models say of themselves, a row per gene and method: how many variants have a weight, and how well people

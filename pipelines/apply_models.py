@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
-from genopred.errors import AlignmentError, ModelError, did_you_mean, examples
-from genopred.io.genemodels import read_models
+from genopred.errors import AlignmentError, examples
 from genopred.learning.fitted import (
     LINEAR,
     VARIANT,
@@ -24,7 +23,8 @@ from genopred.learning.fitted import (
     per_allele,
     stacked_predictions,
 )
-from genopred.types import GeneModels, Genotypes, MatchReport, plain_gene
+from genopred.pipelines.model_inputs import chosen_models, match_models, method_of, open_models, tree_variants
+from genopred.types import GeneModels, Genotypes, MatchReport
 
 log = logging.getLogger("genopred.predict")
 
@@ -134,47 +134,7 @@ def load_models(path: str | Path) -> Models:
     FormatError
         If it is none of these.
     """
-    kind = Path(path).suffix.lower()
-    if kind == ".db":
-        from genopred.io.predictdb import read_predictdb
-
-        return Models(read_predictdb(path))
-    if kind == ".pos":
-        from genopred.io.fusion import read_fusion
-
-        return Models(read_fusion(path))
-    return Models(read_models(path))
-
-
-def lifted(models: GeneModels, chain: pl.DataFrame, tally: align.Tally) -> GeneModels:
-    """The models at their places in another build."""
-    moved = align.lift(models.weights, chain)
-    lost = moved["pos"].is_null() & models.weights["pos"].is_not_null()
-    tally.come("weights lifted over", f"in {models.source}", moved.height)
-    tally.drop(
-        "weights lifted over", "no place in the other build", align.variant_names(models.weights.filter(lost)).to_list()
-    )
-    if lost.all():
-        raise AlignmentError(
-            f"--chain: none of {moved.height:,} variants of {models.source} has a place in it; is it a chain from the "
-            f"models' build{f', {models.build},' if models.build else ''} to the genotypes'?"
-        )
-    learners = models.learners
-    if learners is not None and learners.height:
-        learners = learners.with_columns(_lifted_keys(learners["variants"], chain))
-    other = {"GRCh37": "GRCh38", "GRCh38": "GRCh37"}.get(models.build or "")
-    return replace(models, weights=moved, learners=learners, about=models.about | {"build": other})
-
-
-def _lifted_keys(keys: pl.Series, chain: pl.DataFrame) -> pl.Series:
-    parts = keys.explode().str.splitn(":", 4).struct.rename_fields(["chrom", "pos", "ref", "alt"]).struct.unnest()
-    moved = align.lift(parts.with_columns(pl.col("pos").cast(pl.Int64)), chain)
-    text = moved.select(pl.concat_str("chrom", "pos", "ref", "alt", separator=":", ignore_nulls=True)).to_series()
-    size = keys.list.len().to_list()
-    ends = np.cumsum(size)
-    return pl.Series(
-        keys.name, [text[int(end) - n : int(end)].to_list() for end, n in zip(ends, size)], pl.List(pl.String)
-    )
+    return Models(open_models(path))
 
 
 def predict(
@@ -199,20 +159,16 @@ def predict(
     method, genes, min_match, ambiguous : see `Models.predict`
     progress : callable of (done, total)
     """
-    method = _method(models, method)
-    about = models.genes.filter(pl.col("method") == method)
-    if genes is not None:
-        about = about[_find(about, genes, models.source)]
-    tally.come("genes", f"in {models.source}", models.genes["gene_id"].n_unique())
-    tally.drop("genes", "not asked for", models.genes["gene_id"].n_unique() - about.height)
+    method = method_of(models, method)
+    about = chosen_models(models, method, genes, tally)
     kept = _combination(models, method)
     learners = [method] if kept is None else list(kept.needed)
     weights = models.weights.filter(
         pl.col("learner").is_in(learners) & pl.col("gene_id").is_in(about["gene_id"].implode())
     )
     if kept is not None:
-        weights = pl.concat([weights, _others(models, about)])
-    matched = _match(models, genotypes, weights, min_match, ambiguous, tally)
+        weights = pl.concat([weights, tree_variants(models, about)])
+    matched = match_models(models, genotypes, weights, min_match, ambiguous, tally)
     about = coverage(about, matched)
     empty = about.filter(pl.col("found") == 0)["gene_id"].to_list()
     tally.drop("genes", "none of their variants is in the genotypes", empty)
@@ -249,37 +205,6 @@ def predict(
     )
 
 
-def _method(models: GeneModels, method: str | None) -> str:
-    if method is None:
-        return str(models.about.get("default") or models.methods[0])
-    if method not in models.methods:
-        raise ModelError(
-            f"--method {method}: {models.source} has {examples(models.methods)}.{did_you_mean(method, models.methods)}"
-        )
-    return method
-
-
-def _find(about: pl.DataFrame, wanted: Sequence[str], source: str) -> NDArray[np.int64]:
-    """Rows of the genes asked for, by id with or without version or by name."""
-    rows: dict[int, None] = {}
-    ids = {name: i for i, name in enumerate(about["gene_id"].to_list())}
-    plain = {plain_gene(name): i for name, i in ids.items()}
-    names = {name: i for i, name in enumerate(about["gene_name"].to_list()) if name}
-    absent = []
-    for name in wanted:
-        found = ids.get(name, plain.get(plain_gene(name), names.get(name)))
-        if found is None:
-            absent.append(name)
-        else:
-            rows[found] = None
-    if absent:
-        raise AlignmentError(
-            f"{len(absent)} of {len(wanted)} genes have no model in {source} ({examples(absent)}); its genes look like "
-            f"{examples(about['gene_id'][:1].to_list())}."
-        )
-    return np.array(list(rows), dtype=np.int64)
-
-
 def _combination(models: GeneModels, method: str) -> Combination | None:
     """How base learners are combined, where the method is more than weights."""
     about = models.about
@@ -287,63 +212,6 @@ def _combination(models: GeneModels, method: str) -> Combination | None:
         return None
     weights = np.array(about["weights"], dtype=np.float64)
     return Combination(tuple(about["names"]), about["linear"], method, weights, about["booster"])
-
-
-def _others(models: GeneModels, about: pl.DataFrame) -> pl.DataFrame:
-    """Variants that trees and polynomials read, as weights of 0."""
-    assert models.learners is not None  # noqa: S101 - a stack with a method has them
-    rows = models.learners.filter(
-        pl.col("gene_id").is_in(about["gene_id"].implode()), pl.col("variants").list.len() > 0
-    )
-    flat = rows.select("gene_id", "learner", "variants", "means").explode("variants", "means")
-    parts = pl.col("variants").str.splitn(":", 4).struct
-    return flat.select(
-        "gene_id",
-        parts.field("field_0").alias("chrom"),
-        parts.field("field_1").cast(pl.Int64, strict=False).alias("pos"),
-        pl.lit(None, pl.String).alias("id"),
-        parts.field("field_2").alias("ref"),
-        parts.field("field_3").alias("alt"),
-        "learner",
-        pl.lit(0.0).alias("weight"),
-        (pl.col("means") / 2).alias("freq"),
-    )
-
-
-def _match(
-    models: GeneModels,
-    genotypes: Genotypes,
-    weights: pl.DataFrame,
-    min_match: float,
-    ambiguous: str,
-    tally: align.Tally,
-) -> pl.DataFrame:
-    """The weights with `column`, `flipped` and `fate`: where each variant is among the genotypes."""
-    f = pl.col("freq").fill_null(0.5)
-    weights = weights.with_columns(variance=2 * f * (1 - f) * pl.col("weight") ** 2)
-    distinct = weights.group_by(VARIANT, maintain_order=True).agg(pl.col("variance").sum())
-    names, builds = (genotypes.source, models.source), (align.known_build(genotypes), models.build)
-    found = align.match_weights(genotypes.variants, distinct, ambiguous=ambiguous, names=names, builds=builds)
-    size = distinct["variance"].to_numpy()
-    align.require_match(
-        genotypes.variants, distinct, found, min_match, names=names, weight=size, by_weight=bool(size.any()),
-        builds=builds,
-    )  # fmt: skip
-    tally.opened("models' variants", models.source, distinct.height, models.notes)
-    tally.add("models' variants", found.notes)
-    tally.note(
-        "models' variants", f"share of the variance that is found: {found.share(size):.1%}", int(found.met.sum())
-    )
-    column = np.full(distinct.height, -1)
-    column[found.b] = found.a
-    flipped = np.zeros(distinct.height, dtype=bool)
-    flipped[found.b] = found.sign < 0
-    distinct = distinct.drop("variance").with_columns(
-        column=pl.when(pl.Series(column >= 0)).then(pl.Series(column)),
-        flipped=pl.Series(flipped),
-        fate=pl.Series([align.FATES[i] for i in found.fate]),
-    )
-    return weights.join(distinct, on=VARIANT, how="left", nulls_equal=True, maintain_order="left")
 
 
 def _base(models: GeneModels, gene: tuple[str, int], entries: pl.DataFrame) -> Base:

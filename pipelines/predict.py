@@ -19,15 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from genopred.errors import GenopredError, examples
 from genopred.files import write_files
 from genopred.io.chain import read_chain
-from genopred.pipelines.apply_models import Prediction, lifted, load_models, predict
+from genopred.pipelines.apply_models import Prediction, predict
 from genopred.pipelines.inputs import chosen_genes, open_filtered
+from genopred.pipelines.model_inputs import lifted, models_files, open_models
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Predict
 from genopred.types import plain_chrom
@@ -49,13 +49,13 @@ def run(settings: Predict, progress: Progress | None = None) -> Prediction:
     GenopredError
         On bad input, or where too little of the models is found.
     """
-    models = load_models(settings.models).models
+    models = open_models(settings.models)
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
         genes = chosen_genes(settings)
         _, genotypes, tally = open_filtered(settings)
         if settings.chain is not None:
             models = lifted(models, read_chain(settings.chain), tally)
-        job.settle(models=_identity(settings.models), gene=genes)
+        job.settle(models=models_files(settings.models), gene=genes)
         found = predict(
             models, genotypes, tally,
             method=settings.method, genes=genes, min_match=settings.min_match, ambiguous=settings.ambiguous,
@@ -66,14 +66,6 @@ def run(settings: Predict, progress: Progress | None = None) -> Prediction:
         job.save(genes=found.genes)
         job.matched(found.report)
     return found
-
-
-def _identity(path: Path) -> Any:
-    """What resume is held against: the files that hold the models."""
-    for place in (path, path / "models"):
-        if (place / "models.json").is_file():
-            return [place / name for name in ("models.json", "weights.parquet", "learners.parquet", "genes.parquet")]
-    return path
 
 
 def _write_parquet(found: Prediction, path: Path) -> None:

@@ -100,9 +100,9 @@ def _one_gene(
         seed = int.from_bytes(hashlib.sha256(f"{known['seed']} {gene['gene_id']}".encode()).digest()[:4], "little")
         context = registry.GeneContext(variants["pos"].to_numpy(), gene["tss"], seed)
         x = np.ascontiguousarray(dosage[:, use])
-        fitted, freq = fit_everybody(x, expression, covariates, context, known["learners"], known["outcome"])
+        fitted, freq, z = fit_everybody(x, expression, covariates, context, known["learners"], known["outcome"])
     coef, intercept = collapse(fitted, kept.linear)
-    table = variants.with_columns(pl.Series("freq", freq), gene_id=pl.lit(gene["gene_id"]))
+    table = variants.with_columns(pl.Series("freq", freq), pl.Series("z", z), gene_id=pl.lit(gene["gene_id"]))
     linear = [(LINEAR, coef)]
     if kept.method is not None:
         linear += [(one.name, one.coef) for one in fitted if one.coef is not None]

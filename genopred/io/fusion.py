@@ -95,6 +95,7 @@ def _read_one(path: Path, gene: str) -> tuple[pl.DataFrame, dict[str, Any]] | No
         pl.col("pos").cast(pl.Float64, strict=False).cast(pl.Int64),
         pl.col("ref", "alt").str.to_uppercase(),
         gene_id=pl.lit(gene), learner=pl.lit(METHOD), weight=pl.Series(values), freq=pl.lit(None, pl.Float64),
+        z=pl.lit(None, pl.Float64),
     ).select(list(MODEL_WEIGHT_SCHEMA)).filter(pl.col("weight") != 0)  # fmt: skip
     known: dict[str, Any] = {"variants": part.height, "r2": float(rsq[best]), "pval": float(pval[best])}
     if "N.tot" in held:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ def read_predictdb(path: PathLike) -> GeneModels:
         pl.lit(METHOD).alias("learner"),
         "weight",
         pl.lit(None, pl.Float64).alias("freq"),
+        pl.lit(None, pl.Float64).alias("z"),
     ).cast(MODEL_WEIGHT_SCHEMA)  # type: ignore[arg-type]
     about = {
         "made_by": "PredictDB",
@@ -120,32 +121,31 @@ def var_ids(table: pl.DataFrame, build: str | None) -> pl.Series:
     return table.select(pl.concat_str(parts, separator="_")).to_series()
 
 
-def write_predictdb(path: Path, models: GeneModels, method: str, rsids: Callable[[pl.DataFrame], pl.Series]) -> None:
-    """Write a PredictDB database: what is linear in dosage of one method.
+def write_predictdb(path: Path, models: GeneModels, genes: pl.DataFrame, weights: pl.DataFrame) -> None:
+    """Write a PredictDB database.
 
     Parameters
     ----------
     path : Path
         A new file.
     models : GeneModels
-    method : str
-        Whose weights.
-    rsids : callable
-        Names of variants from a table with the columns of a variant; what `--snp_column` of S-PrediXcan will hold.
+        For what is known of them as a whole.
+    genes : polars.DataFrame
+        Rows of `genopred.types.MODEL_GENE_SCHEMA`.
+    weights : polars.DataFrame
+        Their weights; `id` becomes the rsid, by which S-PrediXcan matches.
     """
-    weights = models.weights.filter((pl.col("learner") == method) & (pl.col("weight") != 0))
-    genes = models.genes.filter(pl.col("method") == method)
-    rows = weights.select(
-        "gene_id", rsids(weights).alias("rsid"), var_ids(weights, models.build).alias("varID"), "ref", "alt", "weight"
-    )
-    about = models.about
+    rows = weights.select("gene_id", "id", var_ids(weights, models.build).alias("varID"), "ref", "alt", "weight")
     chromosomes = sorted({plain_chrom(name) for name in genes["chrom"].drop_nulls().to_list()})
+    counts = weights.group_by("gene_id").len()
+    extra = genes.join(counts, on="gene_id", maintain_order="left")
+    extra = extra.select("gene_id", pl.coalesce("gene_name", "gene_id"), "len", "r2", "pval", "qval")
+    about = models.about
     base = sqlite3.connect(path)
     with base:
         for statement in _SCHEMA:
             base.execute(statement)
         base.executemany("INSERT INTO weights VALUES (?, ?, ?, ?, ?, ?)", rows.iter_rows())
-        extra = genes.select("gene_id", pl.coalesce("gene_name", "gene_id"), "variants", "r2", "pval", "qval")
         base.executemany("INSERT INTO extra VALUES (?, ?, ?, ?, ?, ?)", extra.iter_rows())
         base.executemany("INSERT INTO construction VALUES (?, ?)", [(name, about.get("seed")) for name in chromosomes])
         base.execute("INSERT INTO sample_info VALUES (?, ?)", (about.get("people"), about.get("expression")))

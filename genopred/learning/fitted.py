@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import ModelError
+from genopred.genetics.regression import marginal_association
 from genopred.genetics.transform import known_means
 from genopred.learning.evaluate import Outcome
 from genopred.learning.kernel import PolynomialRegression
@@ -151,7 +152,7 @@ def fit_everybody(
     gene: GeneContext,
     learners: Sequence[Learner],
     outcome: Outcome,
-) -> tuple[list[Fitted], Array]:
+) -> tuple[list[Fitted], Array, Array]:
     """Fit base learners of one gene to everybody.
 
     Parameters
@@ -171,12 +172,15 @@ def fit_everybody(
         Without those that have no state to be kept.
     freq : array, shape (M,)
         Frequency of ALT.
+    z : array, shape (M,)
+        Of each variant's own association with the outcome.
     """
     means = known_means(x)
     filled = np.where(np.isnan(x), means, x).astype(np.float32)
     y, _ = outcome.split(raw, covariates, np.ones(len(x), dtype=bool))
     fitted = [keep(learner, learner.make(gene).fit(filled, y)) for learner in learners if keepable(learner, gene)]
-    return fitted, np.asarray(means, dtype=np.float64) / 2
+    alone = marginal_association(filled, y)
+    return fitted, np.asarray(means, dtype=np.float64) / 2, alone.tstat
 
 
 def keepable(learner: Learner, gene: GeneContext) -> bool:

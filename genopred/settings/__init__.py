@@ -10,6 +10,7 @@ from genopred.settings.demo import Demo
 from genopred.settings.effects import Effects
 from genopred.settings.eqtl import Eqtl
 from genopred.settings.evaluate import Evaluate
+from genopred.settings.export import Export
 from genopred.settings.features import Features
 from genopred.settings.overlap import Overlap
 from genopred.settings.parts import Output
@@ -20,7 +21,7 @@ from genopred.settings.train import Train
 
 #: Every workflow, in the order of `genopred --help`.
 WORKFLOWS: tuple[type[Output], ...] = (
-    Demo, Stack, Predict, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate,
+    Demo, Stack, Predict, Export, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate,
 )  # fmt: skip
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Effects",
     "Eqtl",
     "Evaluate",
+    "Export",
     "Features",
     "Option",
     "Overlap",
