@@ -50,28 +50,17 @@ class Option:
 
     Attributes
     ----------
-    metavar : str, optional
-        What stands for its value in the help.
-    low, high : float, optional
-        Smallest and largest value.
-    above, below : float, optional
-        What it must be larger and smaller than.
-    read : callable, optional
-        Makes the value from text, and leaves alone what is none.
-    flag : str, optional
-        Its spelling; else `--` and the field's name.
-    off : str, optional
-        What turns a switch off.
-    panel : str, optional
-        Where the help shows it; else with its class.
-    each : bool
-        The option of a tuple is given once for each of its values.
-    argument : bool
-        It has no spelling: it is the word after the command.
-    hidden : bool
-        Neither on the command line nor in a file.
-    matters : bool
-        Whether results depend on it: a run with another value does not go on with them.
+    metavar : What stands for its value in the help.
+    low, high : Smallest and largest value.
+    above, below : What it must be larger and smaller than.
+    read : Makes the value from text, and leaves alone what is none.
+    flag : Its spelling; else `--` and the field's name.
+    off : What turns a switch off.
+    panel : Where the help shows it; else with its class.
+    each : The option of a tuple is given once for each of its values.
+    argument : It has no spelling: it is the word after the command.
+    hidden : Neither on the command line nor in a file.
+    matters : Whether results depend on it: a run with another value does not go on with them.
     """
 
     metavar: str | None = None
