@@ -51,7 +51,7 @@ def no_choice(said: str, value: object, known: Collection[str]) -> str:
 def check_choice(name: str, value: str, known: Collection[str]) -> None:
     """Refuse a value of the option `--name` that is not among the known ones, with `no_choice`."""
     if value not in known:
-        raise GenopredError(no_choice(f"--{name} {value}", value, known))
+        raise GenopredError(no_choice(f"--{name} {shortened(value)}", value, known))
 
 
 def shortened(item: object, limit: int = _ITEM) -> str:
