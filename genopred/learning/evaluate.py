@@ -19,7 +19,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
-from genopred.errors import GenopredError, ModelError, examples
+from genopred.errors import GenopredError, ModelError, check_choice, examples
 from genopred.genetics.correlation import pearson
 from genopred.genetics.transform import Residualiser, inverse_normal, known_means
 from genopred.learning.elasticnet import assign_folds
@@ -96,12 +96,8 @@ class Outcome:
     residualize: str = "fold"
 
     def __post_init__(self) -> None:
-        for value, known, flag in (
-            (self.transform, TRANSFORMS, "--transform"),
-            (self.residualize, RESIDUALIZE, "--residualize"),
-        ):
-            if value not in known:
-                raise GenopredError(f"{flag} {value}: there are {', '.join(known)}.")
+        check_choice("transform", self.transform, TRANSFORMS)
+        check_choice("residualize", self.residualize, RESIDUALIZE)
 
     def split(self, raw: Array, covariates: Array | None, train: NDArray[np.bool_]) -> tuple[Array, Array]:
         """Phenotype of the training people and of the held-out people, in units of the training spread.
@@ -171,8 +167,7 @@ class Preparation:
     components: int | None = None
 
     def __post_init__(self) -> None:
-        if self.transform not in FEATURE_TRANSFORMS:
-            raise GenopredError(f"--feature-transform {self.transform}: there are {', '.join(FEATURE_TRANSFORMS)}.")
+        check_choice("feature-transform", self.transform, FEATURE_TRANSFORMS)
         if self.components is not None and self.components < 1:
             raise GenopredError(f"--feature-components {self.components}: at least 1 is needed.")
 

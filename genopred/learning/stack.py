@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from sklearn.base import clone
 
-from genopred.errors import ModelError
+from genopred.errors import ModelError, no_choice
 
 Array = NDArray[np.float64]
 
@@ -543,5 +543,5 @@ def make_meta(
         "xgboost-per-gene": lambda: XGBoostPerGene(seed),
     }
     if name not in makers:
-        raise ModelError(f"--meta {name}: there are {', '.join(makers)}.")
+        raise ModelError(no_choice(f"--meta {name}", name, makers))
     return makers[name]()

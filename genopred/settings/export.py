@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from genopred.settings.declare import Option, settings
+from genopred.settings.declare import Option
 from genopred.settings.parts import GENES, MODEL, Genotypes, NamedGenes, Output, People, Variants
 
 
-@settings(out=Path("genopred-export"))
-class Export(Genotypes, People, Variants, NamedGenes, Output):
+class Export(Genotypes, People, Variants, NamedGenes, Output, panel=MODEL, out=Path("genopred-export")):
     """Write models for other programs: PrediXcan and S-PrediXcan, FUSION, plink2 and the PGS Catalog's.
 
     Only what is linear in dosage leaves: one weight per variant of each gene. Genotypes, where given, are the LD
@@ -17,19 +16,13 @@ class Export(Genotypes, People, Variants, NamedGenes, Output):
 
     Attributes
     ----------
-    models
-        The folder OUT/models of `genopred stack`, or a PredictDB database (.db).
-    to
-        For whom.
-    method
-        Which of the models' methods; by default the linear stack.
-    genes
-        A file with one gene id a line; all genes of the models by default.
-    predicted
-        Only genes that were predicted in people held out: p below 0.05 and r above 0.1, as PredictDB keeps.
+    models : The folder OUT/models of `genopred stack`, or a PredictDB database (.db).
+    to : For whom.
+    method : Which of the models' methods; by default the linear stack.
+    genes : A file with one gene id a line; all genes of the models by default.
+    predicted : Only genes that were predicted in people held out: p below 0.05 and r above 0.1, as PredictDB keeps.
     """
 
-    PANEL: ClassVar[str] = MODEL
     NEEDS_GENOTYPES: ClassVar[bool] = False
 
     models: Annotated[Path, Option(metavar="DIR|DB")]

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from genopred.settings.declare import Option, settings
+from genopred.settings.declare import Option
 from genopred.settings.parts import FILTERS, GENES, MODEL, Genotypes, Matched, NamedGenes, Output, People, Variants
 
 
-@settings(out=Path("genopred-predict"))
-class Predict(Genotypes, People, Variants, NamedGenes, Matched, Output):
+class Predict(Genotypes, People, Variants, NamedGenes, Matched, Output, panel=MODEL, out=Path("genopred-predict")):
     """Predict expression of people never seen, from their genotypes and models that were trained before.
 
     Variants are matched by place and alleles, then by id; swapped alleles and strands are put right, and what is
@@ -18,19 +17,13 @@ class Predict(Genotypes, People, Variants, NamedGenes, Matched, Output):
 
     Attributes
     ----------
-    models
-        The folder OUT/models of `genopred stack`, a PredictDB database (.db), or FUSION's list of weights (.pos).
-    method
-        Which of the models' methods, such as stack-linear or stack-xgboost; by default one weight per variant.
-    genes
-        A file with one gene id a line; all genes of the models by default.
-    format
-        Of the predictions: parquet, tsv (FID, IID and a column a gene, as PrediXcan), or bed (an expression BED).
-    chain
-        Lift the models' positions over to the genotypes' build: a chain file from the one to the other.
+    models : The folder OUT/models of `genopred stack`, a PredictDB database (.db), or FUSION's list of weights (.pos).
+    method : Which of the models' methods, such as stack-linear or stack-xgboost; by default one weight per variant.
+    genes : A file with one gene id a line; all genes of the models by default.
+    format : Of the predictions: parquet, tsv (FID, IID and a column a gene, as PrediXcan), or bed (an expression BED).
+    chain : Lift the models' positions over to the genotypes' build: a chain file from the one to the other.
     """
 
-    PANEL: ClassVar[str] = MODEL
     UNIT: ClassVar[str] = "variants"
 
     models: Annotated[Path, Option(metavar="DIR|DB|POS")]
