@@ -25,6 +25,9 @@ from genopred.types import (
     plain_gene,
 )
 
+#: What tells one variant from another in a table of weights.
+VARIANT = ["chrom", "pos", "id", "ref", "alt"]
+
 
 # Eleven parameters: what plink's filters are called, one each; users call it by these names.
 def match(

@@ -548,7 +548,8 @@ MODEL_WEIGHT_SCHEMA = {
 }
 
 #: What gene models say of themselves, a row per gene and method: how many variants have a weight, and how well people
-#: held out of the training (`n` of them) were predicted. `pval` is of a correlation above 0, `qval` over genes.
+#: held out of the training (`n` of them) were predicted. `pval` is of a correlation above 0, `qval` over genes. What
+#: S-PrediXcan's correction for a polygenic trait reads is `phi`, where the models have it.
 MODEL_GENE_SCHEMA = {
     "gene_id": pl.String,
     "gene_name": pl.String,
@@ -565,6 +566,7 @@ MODEL_GENE_SCHEMA = {
     "pearson": pl.Float64,
     "pval": pl.Float64,
     "qval": pl.Float64,
+    "phi": pl.Float64,
 }
 
 #: Base learners that the weights do not hold: `kind` says how `payload` is to be read, `variants` (as

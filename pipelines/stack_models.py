@@ -152,6 +152,7 @@ def _genes(
         one = scores.filter(pl.col("method") == method)
         pval = correlation_pvalue(one["pearson"].fill_nan(0.0).to_numpy(), one["n"].to_numpy())
         one = one.with_columns(pl.Series("pval", pval), pl.Series("qval", benjamini_hochberg(pval)))
+        one = one.with_columns(pl.lit(None, pl.Float64).alias("phi"))
         parts.append(own.join(one, on="gene_id", maintain_order="left"))
     counts = pl.DataFrame([(gene, *rows[gene]) for gene in done], ["gene_id", "variants", "intercept"], orient="row")
     table = pl.concat(parts).join(counts, on="gene_id", maintain_order="left")

@@ -102,7 +102,9 @@ def _table(base: sqlite3.Connection, path: PathLike, name: str, needed: Iterable
 
 def _genes(table: pl.DataFrame, extra: pl.DataFrame) -> pl.DataFrame:
     counts = table.group_by("gene_id", maintain_order=True).agg(pl.len().alias("variants"), pl.col("chrom").first())
-    known = {"genename": "gene_name", "pred.perf.R2": "r2", "pred.perf.pval": "pval", "pred.perf.qval": "qval"}
+    known = {"genename": "gene_name", "phi": "phi"} | {
+        f"pred.perf.{name}": name.lower() for name in ("R2", "pval", "qval")
+    }
     have = [pl.col(old).alias(new) for old, new in known.items() if old in extra.columns]
     said = extra.select(pl.col("gene").alias("gene_id"), *have).unique("gene_id", maintain_order=True)
     genes = counts.join(said, on="gene_id", how="left", maintain_order="left")

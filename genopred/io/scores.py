@@ -319,3 +319,11 @@ def read_phenotype(path: PathLike, name: str | None = None) -> tuple[NDArray[np.
             "another with --pheno-name."
         )
     return table["IID"].to_numpy().astype(str), values, chosen
+
+
+def phenotype_names(path: PathLike) -> list[str]:
+    """The phenotypes of a plink file, by its header; of a file without one those that `read_phenotype` makes up."""
+    first = read_bytes(path, "phenotypes").partition(b"\n")[0].decode("utf-8", "replace").lstrip("#").split()
+    if first[:1] in (["FID"], ["IID"]):
+        return first[first.index("IID") + 1 :] if "IID" in first else []
+    return ["P1"]

@@ -4,6 +4,7 @@ A workflow `genopred NAME` is the class `Name` here, made of the parts in `genop
 it to `genopred.pipelines.NAME.run`.
 """
 
+from genopred.settings.associate import Associate
 from genopred.settings.benchmark import Benchmark
 from genopred.settings.declare import Option, Settings, declared
 from genopred.settings.demo import Demo
@@ -21,11 +22,12 @@ from genopred.settings.train import Train
 
 #: Every workflow, in the order of `genopred --help`.
 WORKFLOWS: tuple[type[Output], ...] = (
-    Demo, Stack, Predict, Export, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate,
+    Demo, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate,
 )  # fmt: skip
 
 __all__ = [
     "WORKFLOWS",
+    "Associate",
     "Benchmark",
     "Demo",
     "Effects",
