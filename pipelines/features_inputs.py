@@ -66,19 +66,9 @@ class FeatureInputs:
 
     def sequences(self, gene: dict[str, Any]) -> PersonalSequences:
         """Everybody's sequences of a gene; the limit on mismatches was held over all windows together."""
-        return gene_sequences(
-            self.models[0],
-            self.genotypes,
-            self.fasta,
-            gene["chrom"],
-            gene["tss"],
-            gene["strand"],
-            indels=self.settings.indels,
-            unphased=self.settings.unphased,
-            seed=self.settings.seed,
-            max_mismatch=1.0,
-            allow_swapped=self.allow_swapped,
-        )
+        options = self.settings.haplotypes | {"max_mismatch": 1.0, "allow_swapped": self.allow_swapped}
+        place = (gene["chrom"], gene["tss"], gene["strand"])
+        return gene_sequences(self.models[0], self.genotypes, self.fasta, *place, **options)
 
 
 def open_inputs(settings: Features) -> FeatureInputs:
