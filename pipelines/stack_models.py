@@ -74,6 +74,7 @@ def keep_models(
         window = cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], settings.window))
         part = folder.absolute() / "parts" / safe_name(gene_id)
         known = {"maf": settings.maf, "seed": settings.seed, "kept": kept, "outcome": outcome, "learners": needed}
+        known["each"] = not settings.linear
         return gene, window, values[:, place[gene_id]], covariates, known, part
 
     log.info(f"fitting {', '.join(learner.name for learner in needed)} on everybody")
@@ -90,8 +91,8 @@ def _one_gene(
     covariates: NDArray[np.float64] | None,
     known: dict[str, Any],
     part: Path,
-) -> tuple[str, tuple[int, float]]:
-    """Fit and write one gene; returns its number of variants and intercept in the linear stack."""
+) -> tuple[str, dict[str, tuple[int, float]]]:
+    """Fit and write one gene; returns the number of variants and the intercept of each of its linear methods."""
     kept: Combination = known["kept"]
     with threadpool_limits(1):
         dosage = window.dosage()
@@ -103,13 +104,12 @@ def _one_gene(
         fitted, freq, z = fit_everybody(x, expression, covariates, context, known["learners"], known["outcome"])
     coef, intercept = collapse(fitted, kept.linear)
     table = variants.with_columns(pl.Series("freq", freq), pl.Series("z", z), gene_id=pl.lit(gene["gene_id"]))
-    linear = [(LINEAR, coef)]
-    if kept.method is not None:
-        linear += [(one.name, one.coef) for one in fitted if one.coef is not None]
+    linear = [(LINEAR, coef, intercept)]
+    linear += [(one.name, one.coef, one.intercept) for one in fitted if one.coef is not None and known["each"]]
     weights = pl.concat(
         [
             table.with_columns(pl.lit(name).alias("learner"), pl.Series("weight", values)).filter(pl.col("weight") != 0)
-            for name, values in linear
+            for name, values, _ in linear
         ]
     ).select(list(MODEL_WEIGHT_SCHEMA))
     learners = _learners(gene["gene_id"], variants, freq, fitted if kept.method is not None else [])
@@ -119,7 +119,7 @@ def _one_gene(
             part.with_name(f"{part.name}.learners.parquet"): lambda path: learners.write_parquet(path),
         }
     )
-    return gene["gene_id"], (int(np.count_nonzero(coef)), intercept)
+    return gene["gene_id"], {name: (int(np.count_nonzero(values)), start) for name, values, start in linear}
 
 
 def _learners(
@@ -137,7 +137,7 @@ def _learners(
 def _genes(
     cohort: Cohort,
     done: Sequence[str],
-    rows: dict[str, tuple[int, float]],
+    rows: dict[str, dict[str, tuple[int, float]]],
     kept: Combination,
     pooled: Pooled,
     scores: pl.DataFrame,
@@ -148,16 +148,20 @@ def _genes(
     names = [symbols.get(plain_gene(gene), symbols.get(gene)) for gene in own["gene_id"].to_list()]
     own = own.with_columns(pl.Series("gene_name", names, dtype=pl.String))
     parts = []
-    for method in (LINEAR, *([kept.method] if kept.method else [])):
+    linear = list(dict.fromkeys(method for gene in done for method in rows[gene]))
+    for method in (linear[0], *([kept.method] if kept.method else []), *linear[1:]):
         one = scores.filter(pl.col("method") == method)
         pval = correlation_pvalue(one["pearson"].fill_nan(0.0).to_numpy(), one["n"].to_numpy())
         one = one.with_columns(pl.Series("pval", pval), pl.Series("qval", benjamini_hochberg(pval)))
-        one = one.with_columns(pl.lit(None, pl.Float64).alias("phi"))
         parts.append(own.join(one, on="gene_id", maintain_order="left"))
-    counts = pl.DataFrame([(gene, *rows[gene]) for gene in done], ["gene_id", "variants", "intercept"], orient="row")
-    table = pl.concat(parts).join(counts, on="gene_id", maintain_order="left")
-    linear = pl.col("method") == LINEAR
-    table = table.with_columns(pl.when(linear).then("variants"), pl.when(linear).then("intercept"))
+    counts = [(gene, method, *found) for gene in done for method, found in rows[gene].items()]
+    table = pl.concat(parts).join(
+        pl.DataFrame(counts, ["gene_id", "method", "variants", "intercept"], orient="row"),
+        on=["gene_id", "method"],
+        how="left",
+        maintain_order="left",
+    )
+    table = table.with_columns(pl.lit(None, pl.Float64).alias("phi"))
     table = table.select(pl.col(name).cast(kind) for name, kind in MODEL_GENE_SCHEMA.items())
     if kept.booster is None:
         return table

@@ -179,7 +179,7 @@ def write_covariances(path: Path, genes: Iterable[tuple[str, list[str], Any]]) -
         file.write(b"GENE RSID1 RSID2 VALUE\n")
         for gene, names, values in genes:
             for i, one in enumerate(names):
-                lines = [f"{gene} {one} {names[j]} {values[i, j]:.17g}\n" for j in range(i, len(names))]
+                lines = [f"{gene} {one} {names[j]} {values[i, j]:.9g}\n" for j in range(i, len(names))]
                 file.write("".join(lines).encode())
 
 
