@@ -169,6 +169,8 @@ def predict(
     if kept is not None:
         weights = pl.concat([weights, tree_variants(models, about)])
     matched = match_models(models, genotypes, weights, min_match, ambiguous, tally)
+    empty = about.filter(~pl.col("gene_id").is_in(matched["gene_id"].implode()))["gene_id"].to_list()
+    tally.drop("genes", "no variant has a weight: everybody is predicted alike", empty)
     about = coverage(about, matched)
     empty = about.filter(pl.col("found") == 0)["gene_id"].to_list()
     tally.drop("genes", "none of their variants is in the genotypes", empty)

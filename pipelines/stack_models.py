@@ -37,6 +37,9 @@ from genopred.types import (
 
 log = logging.getLogger("genopred.stack")
 
+#: A score that spreads less than this, in standard deviations of expression, is what rounding left of no effect.
+NOTHING = 1e-6
+
 #: What is written below `out`.
 MODELS = (*(f"models/{name}" for name in FILES), "models/parts/*")
 
@@ -103,6 +106,8 @@ def _one_gene(
         x = np.ascontiguousarray(dosage[:, use])
         fitted, freq, z = fit_everybody(x, expression, covariates, context, known["learners"], known["outcome"])
     coef, intercept = collapse(fitted, kept.linear)
+    if not (np.nan_to_num(x, nan=0.0).astype(np.float64) @ coef).std() > NOTHING:
+        coef, intercept = np.zeros_like(coef), 0.0
     table = variants.with_columns(pl.Series("freq", freq), pl.Series("z", z), gene_id=pl.lit(gene["gene_id"]))
     linear = [(LINEAR, coef, intercept)]
     linear += [(one.name, one.coef, one.intercept) for one in fitted if one.coef is not None and known["each"]]
