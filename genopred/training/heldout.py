@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import ModelError, examples
 from genopred.sequence.models.base import SequenceModel
-from genopred.sequence.onehot import N_CODE, onehot, reverse_complement
+from genopred.sequence.onehot import onehot, reverse_complement
 from genopred.training.baselines import RidgeBaseline
 from genopred.training.dataset import SequenceData, drop_n, inputs, window_targets, windows_of
 from genopred.training.loop import Progress
@@ -60,17 +60,28 @@ class Entry:
         return tuple(self.model.tracks)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Held:
-    """The bins that are predicted: tracks, windows and what was measured there."""
+    """The bins that are predicted: tracks, windows and what was measured there.
+
+    The windows are the fixed tiling of the split of that name, without the `dropped` ones that are mostly N.
+
+    Raises
+    ------
+    GenopredError
+        If no window is left.
+    """
 
     data: SequenceData
     split: Split
     shape: WindowShape
     max_n: float
     name: str
-    windows: Windows
-    dropped: int
+    windows: Windows = field(init=False)
+    dropped: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.windows, self.dropped = windows_of(self.data, self.split, self.name, self.shape, self.max_n)
 
     @property
     def first(self) -> NDArray[np.int64]:
@@ -80,18 +91,6 @@ class Held:
     def measured(self) -> Array:
         """(B, n_bins, T)."""
         return window_targets(self.data, self.windows, self.shape)
-
-
-def hold_out(data: SequenceData, split: Split, shape: WindowShape, max_n: float, name: str) -> Held:
-    """The fixed tiling of a split, without windows that are mostly N.
-
-    Raises
-    ------
-    GenopredError
-        If no window is left.
-    """
-    windows, dropped = windows_of(data, split, name, shape, max_n)
-    return Held(data, split, shape, max_n, name, windows, dropped)
 
 
 def predict(entry: Entry, held: Held, *, both_strands: bool, step: Progress | None = None) -> Array:
@@ -212,21 +211,7 @@ def fitted_ridge(held: Held, step: Progress) -> Entry:
     ridge = RidgeBaseline(held.shape).fit(held.data, *parts)
     step(1, 1, "ridge")
     digest = hashlib.sha256(ridge.coef.tobytes() + ridge.intercept.tobytes()).hexdigest()
-    return Entry(_Ridge(ridge, held), "ridge", digest)
-
-
-class _Ridge(SequenceModel):
-    """The ridge as a model like any other."""
-
-    name = "ridge"
-
-    def __init__(self, ridge: RidgeBaseline, held: Held) -> None:
-        self.ridge, self.tracks = ridge, tuple(track.name for track in held.data.tracks)
-        self.window, self.bin_size, self.n_bins = held.shape.window, held.shape.bin, held.shape.n_bins
-
-    def predict_onehot(self, onehot: Array) -> Array:
-        codes = np.where(onehot.any(axis=2), onehot.argmax(axis=2), N_CODE)
-        return self.ridge.predict(codes.astype(np.uint8))
+    return Entry(ridge, ridge.name, digest)
 
 
 def compare(

@@ -107,6 +107,10 @@ class Windows(NamedTuple):
     starts: NDArray[np.int64]
     blocks: NDArray[np.int64]
 
+    def take(self, which: Any) -> Windows:
+        """Some of them, by anything that indexes an array."""
+        return Windows(self.chroms[which], self.starts[which], self.blocks[which])
+
 
 def split_blocks(
     lengths: Mapping[str, int],
@@ -255,9 +259,9 @@ def split_random(
     tables = [pl.DataFrame(schema=REGION_SCHEMA).drop("split")]
     for chrom, low, high, number in _blocks(lengths, block, usable).iter_rows():
         first, last = -(-low // stride) * stride, min(high, lengths[chrom] - shape.window + 1)
-        start = pl.Series("start", np.arange(first, last, stride, dtype=np.int64))
-        columns = {"chrom": pl.lit(chrom), "start": start, "end": start + shape.window}
-        tables.append(pl.select(**columns, block=pl.lit(number, pl.Int64)))
+        starts = np.arange(first, last, stride, dtype=np.int64)
+        columns = {"chrom": chrom, "start": starts, "end": starts + shape.window, "block": number}
+        tables.append(pl.DataFrame(columns, tables[0].schema))
     split = Split("random", _dealt(pl.concat(tables), shares, seed), 0, seed)
     return _checked(split, shares, shape, f"lower the stride (now {stride:,} bp) or give more chromosomes")
 
