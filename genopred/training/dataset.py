@@ -201,8 +201,8 @@ def batch(
     chroms: NDArray[np.str_],
     starts: NDArray[np.int64],
     shape: WindowShape,
-    reverse: ArrayLike = False,
-    jitter: ArrayLike = 0,
+    reverse: ArrayLike | None = None,
+    jitter: ArrayLike | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Input and targets of some windows.
 
@@ -212,9 +212,9 @@ def batch(
     chroms, starts : array (B,)
         Of the inputs without jitter, as `tile` gives them.
     shape : WindowShape
-    reverse : bool, or bool array (B,)
+    reverse : bool, or bool array (B,), optional
         Windows to give from the other strand: reverse complement, bins in reverse order, strands swapped.
-    jitter : int, or int array (B,)
+    jitter : int, or int array (B,), optional
         Bases by which the input is shifted against the targets, to the right when positive.
 
     Returns
@@ -241,8 +241,9 @@ def batch(
     ([[4, 0, 1, 2, 3, 0, 1, 2]], [[[0.5, 2.0], [0.0, 1.0]]])
     """
     n = len(starts)
-    flip = np.broadcast_to(np.asarray(reverse, dtype=bool), n)
-    codes = inputs(data, chroms, starts + np.asarray(jitter, dtype=np.int64), shape.window)
+    flip = np.broadcast_to(np.asarray(False if reverse is None else reverse, dtype=bool), n)
+    shift = np.asarray(0 if jitter is None else jitter, dtype=np.int64)
+    codes = inputs(data, chroms, starts + shift, shape.window)
     sums = np.empty((n, len(data.tracks), shape.n_bins), dtype=np.float32)
     for out, name, start in zip(sums, chroms.tolist(), starts.tolist()):
         out[:] = data._raw(name, start + shape.crop * shape.bin, shape.n_bins, shape.bin)
