@@ -23,10 +23,6 @@ def strongest_columns(x: NDArray[np.float32], y: NDArray[np.float64], k: int) ->
 class _Trees(RegressorMixin, BaseEstimator):
     """Chooses columns inside `fit`, then grows trees on them. One thread: genes run in parallel."""
 
-    n_top: int
-    n_trees: int
-    random_state: int
-
     def __init__(self, n_top: int = 100, n_trees: int = 60, random_state: int = 0) -> None:
         self.n_top = n_top
         self.n_trees = n_trees

@@ -230,12 +230,7 @@ class _Trainer:
         self.state = _State()
         self.resumed_at = 0
 
-    def run(
-        self,
-        resume: bool,
-        progress: Progress,
-        on_epoch: OnEpoch,
-    ) -> TrainingRun:
+    def run(self, resume: bool, progress: Progress, on_epoch: OnEpoch) -> TrainingRun:
         state = self.state
         if self.file is not None:
             if resume and self.file.exists():
