@@ -342,27 +342,24 @@ def shipped() -> Shipped:
 def load_weights(text: str, source: str) -> Shipped:
     """Weights from the content of a run's `weights.json`; refused where the text is not what `fit_weights` made."""
     try:
-        return _read_weights(json.loads(text))
+        content = json.loads(text)
+        names = tuple(content["learners"])
+        gram, cross = (np.array(content[key], dtype=np.float64) for key in ("gram", "cross"))
+        if gram.shape != (len(names), len(names)) or cross.shape != (len(names),):
+            raise ValueError(f"gram has shape {gram.shape} for {len(names)} learners")
+        if not (np.isfinite(cross).all() and np.linalg.eigvalsh(gram).min() > -1e-6):
+            raise ValueError("gram is no matrix of sums of products")
+        booster = None
+        if content["booster"] is not None:
+            import xgboost
+
+            booster = xgboost.Booster({"nthread": 1})
+            booster.load_model(bytearray(json.dumps(content["booster"]).encode()))
+        return Shipped(Moments(names, gram, cross, float(content["rows"])), booster, content["origin"])
     except (ValueError, KeyError, TypeError) as problem:
         raise ModelError(
             f"{source} holds no stack weights ({type(problem).__name__}: {problem}); give the weights.json of a run."
         ) from None
-
-
-def _read_weights(content: dict[str, Any]) -> Shipped:
-    names = tuple(content["learners"])
-    gram, cross = np.array(content["gram"], dtype=np.float64), np.array(content["cross"], dtype=np.float64)
-    if gram.shape != (len(names), len(names)) or cross.shape != (len(names),):
-        raise ValueError(f"gram has shape {gram.shape} for {len(names)} learners")
-    if not (np.isfinite(cross).all() and np.linalg.eigvalsh(gram).min() > -1e-6):
-        raise ValueError("gram is no matrix of sums of products")
-    booster = None
-    if content["booster"] is not None:
-        import xgboost
-
-        booster = xgboost.Booster({"nthread": 1})
-        booster.load_model(bytearray(json.dumps(content["booster"]).encode()))
-    return Shipped(Moments(names, gram, cross, float(content["rows"])), booster, content["origin"])
 
 
 def fit_weights(folds: Sequence[Folds], origin: dict[str, Any], seed: int = 0) -> dict[str, Any]:
