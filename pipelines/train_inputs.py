@@ -23,7 +23,7 @@ from genopred.settings import Evaluate
 from genopred.settings.declare import naming
 from genopred.settings.training import ByChromosome, ByRandom, Track
 from genopred.training.dataset import SequenceData, bytes_needed
-from genopred.training.heldout import Entry, Held, hold_out
+from genopred.training.heldout import Entry, Held
 from genopred.training.loop import find_device
 from genopred.training.memory import free_memory, least_bytes, training_bytes
 from genopred.training.splits import REGION_SCHEMA, SPLITS, Split, split_blocks, split_chromosomes, split_random
@@ -185,7 +185,7 @@ def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:
         regions = read_regions(place / REGIONS)
         check_within(regions, data, place / REGIONS)
         split = replace(split, regions=regions)
-    held = hold_out(data, split, config.shape, config.data.max_n, settings.split)
+    held = Held(data, split, config.shape, config.data.max_n, settings.split)
     return held, config, place if run_folder else None
 
 

@@ -15,10 +15,7 @@ from genopred.training.networks.cnn import DilatedCnn
 from genopred.training.networks.enformer_small import SmallEnformer
 from genopred.training.splits import WindowShape
 
-NETWORKS: dict[str, type[TrackNetwork]] = {
-    SmallEnformer.kind: SmallEnformer,
-    DilatedCnn.kind: DilatedCnn,
-}
+NETWORKS: dict[str, type[TrackNetwork]] = {SmallEnformer.kind: SmallEnformer, DilatedCnn.kind: DilatedCnn}
 
 
 def build(kind: str, n_tracks: int, shape: WindowShape, **sizes: Any) -> TrackNetwork:
