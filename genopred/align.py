@@ -893,10 +893,7 @@ _CODED = "^[0-9IDPN]+$"
 
 
 def _why(
-    a: pl.DataFrame,
-    b: pl.DataFrame,
-    builds: Sequence[str | None] = (None, None),
-    found: Harmonised | None = None,
+    a: pl.DataFrame, b: pl.DataFrame, builds: Sequence[str | None] = (None, None), found: Harmonised | None = None
 ) -> str:
     """Why so little of b is in a: other chromosomes, build, way of counting, names, alleles."""
     reasons = []

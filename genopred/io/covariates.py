@@ -84,13 +84,7 @@ def _by_overlap(data: bytes, path: PathLike, cells: list[str], separator: str | 
 
 
 def _by_rows(
-    data: bytes,
-    path: PathLike,
-    names: list[str],
-    separator: str | None,
-    leading: int,
-    layout: str,
-    header: bool = True,
+    data: bytes, path: PathLike, names: list[str], separator: str | None, leading: int, layout: str, header: bool = True
 ) -> Covariates:
     table, first_row = read_table(data, path, columns=None if header else names, separator=separator)
     if not table.height:

@@ -375,13 +375,7 @@ def read_table(
     numbers = [name for j, name in enumerate(names) if text_columns is not None and j not in text_columns]
     kinds.update({name: pl.Float64 for name in numbers})
     try:
-        table = pl.read_csv(
-            io.BytesIO(data),
-            has_header=header,
-            separator=separator,
-            quote_char=None,
-            schema=kinds,
-        )
+        table = pl.read_csv(io.BytesIO(data), has_header=header, separator=separator, quote_char=None, schema=kinds)
     except pl.exceptions.PolarsError:
         table = None
     if table is None or table.height != rows or table[names[-1]].null_count():
