@@ -258,7 +258,7 @@ def _from_id(data: pl.DataFrame) -> pl.DataFrame:
     if pos.null_count():
         return data
     plain = {name: plain_chrom(name) for name in chrom.unique().to_list()}
-    data = data.with_columns(chrom=chrom.replace(plain), pos=pos.cast(pl.Int64))
+    data = data.with_columns(chrom=pl.lit(chrom).replace(plain), pos=pos.cast(pl.Int64))
     if not ref.null_count() and {"ref", "alt"}.isdisjoint(data.columns):
         data = data.with_columns(ref=ref, alt=alt)
     return data
