@@ -372,8 +372,7 @@ def count_cis(genotypes: Genotypes, genes: pl.DataFrame, window: int) -> NDArray
 def _drop_empty_chromosomes(genotypes: Genotypes, expression: Expression, tally: Tally) -> Genotypes:
     used = {plain_chrom(name) for name in expression.genes["chrom"].unique().to_list()}
     spelt = _spellings(genotypes.variants["chrom"])
-    gone = sorted(name for plain, names in spelt.items() if plain not in used for name in names)
-    if gone:
+    if gone := sorted(name for plain, names in spelt.items() if plain not in used for name in names):
         mask = genotypes.variants["chrom"].is_in(gone).to_numpy()
         tally.add("variants", [("dropped", "chromosome without genes", int(mask.sum()), examples(gone))])
         genotypes = genotypes.select(variants=~mask)
@@ -448,14 +447,12 @@ def check_covariates(covariates: Covariates) -> None:
             f"{shortened(names[column])} of {covariates.samples[row]}; needed less than {_HUGE:g} in size: correct it, "
             "or choose others with --covar-name."
         )
-    constant = [name for name, spread in zip(names, np.ptp(values, axis=0)) if spread == 0]
-    if constant:
+    if constant := [name for name, spread in zip(names, np.ptp(values, axis=0)) if spread == 0]:
         raise AlignmentError(
             f"{source}: {len(constant)} covariate(s) have the same value in all {len(covariates.samples)} samples used "
             f"({examples(constant)}), so they are collinear with the intercept; remove them."
         )
-    found = _collinear(values)
-    if found:
+    if found := _collinear(values):
         shown = [
             f"{shortened(names[j])} from {examples([names[i] for i in parts]) or 'the intercept'}" for j, parts in found
         ]

@@ -511,7 +511,6 @@ def _rows_of(have: NDArray[np.str_], wanted: ArrayLike | None, source: str) -> N
         return np.arange(len(have))
     where = {name: i for i, name in enumerate(have.tolist())}
     names = np.asarray(wanted, dtype=str).tolist()
-    absent = [name for name in names if name not in where]
-    if absent:
+    if absent := [name for name in names if name not in where]:
         raise AlignmentError(f"{len(absent)} of {len(names)} samples are not in {source} ({examples(absent)}).")
     return np.array([where[name] for name in names], dtype=np.int64)

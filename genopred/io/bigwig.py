@@ -65,8 +65,7 @@ def read_signal(file: PathLike, lengths: Mapping[str, int], step: int) -> dict[s
         names = _names(path, handle, lengths)
         signs = np.zeros(2, dtype=bool)
         out = {chrom: _sums(path, handle, names[chrom], n, step, signs) for chrom, n in lengths.items()}
-    silent = [chrom for chrom, sums in out.items() if not sums.any()]
-    if silent:
+    if silent := [chrom for chrom, sums in out.items() if not sums.any()]:
         raise FormatError(
             f"{path} is a track with no signal on {len(silent)} of {len(lengths)} chromosomes ({examples(silent)}): "
             "nothing can be learned there. Leave out those chromosomes, or give the whole track."

@@ -31,8 +31,7 @@ def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.s
         )
     label = dict(zip(table[key].to_list(), table[names[column]].to_list()))
     wanted = np.asarray(samples, dtype=str).tolist()
-    absent = [name for name in wanted if label.get(name) in (None, "")]
-    if absent:
+    if absent := [name for name in wanted if label.get(name) in (None, "")]:
         raise AlignmentError(f"{path}: {len(absent)} of {len(wanted)} samples have no {column} ({examples(absent)}).")
     return name_array([label[name] for name in wanted], path)
 

@@ -58,8 +58,7 @@ def read_models(path: PathLike) -> ModelDatabase:
     try:
         with closing(sqlite3.connect(uri, uri=True)) as db:
             tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
-            lacking = {"weights", "extra"} - tables
-            if lacking:
+            if lacking := {"weights", "extra"} - tables:
                 raise FormatError(
                     f"{path} has no table {' or '.join(sorted(lacking))} (found {examples(sorted(tables)) or 'none'}); "
                     "needed a PredictDB database."
@@ -82,8 +81,7 @@ def _select(
 ) -> pl.DataFrame:
     found = {row[1].lower().replace("_", "."): row[1] for row in db.execute(f"PRAGMA table_info({table})")}
     have = {column: found.get(column.lower().replace("_", ".")) for column in columns}
-    lacking = [column for column, there in have.items() if there is None and column not in optional]
-    if lacking:
+    if lacking := [column for column, there in have.items() if there is None and column not in optional]:
         raise FormatError(
             f"{path}: table {table} has no column {', '.join(lacking)} (found {', '.join(found.values())})."
         )
@@ -108,8 +106,7 @@ def write_models(path: PathLike, models: ModelDatabase) -> None:
 
     Each gene with weights needs its row in `genes`.
     """
-    lonely = sorted(set(models.weights["gene_id"].to_list()) - set(models.genes["gene_id"].to_list()))
-    if lonely:
+    if lonely := sorted(set(models.weights["gene_id"].to_list()) - set(models.genes["gene_id"].to_list())):
         raise GenopredError(f"{len(lonely)} genes have weights but no row in genes ({examples(lonely)}).")
     with atomic(path) as temporary, closing(sqlite3.connect(temporary)) as db:
         db.execute("PRAGMA journal_mode = OFF")

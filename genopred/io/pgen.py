@@ -99,8 +99,7 @@ def _pvar(path: PathLike) -> tuple[pl.DataFrame, str | None]:
     if data.startswith(b"#"):
         table, first_row = read_table(data, path, comment=b"##", separator="\t")
         table.columns = [name.lstrip("#") for name in table.columns]
-        lacking = [name for name in ("CHROM", "POS", "ID", "REF", "ALT") if name not in table.columns]
-        if lacking:
+        if lacking := [name for name in ("CHROM", "POS", "ID", "REF", "ALT") if name not in table.columns]:
             raise FormatError(f"{path} line {first_row - 1}: no column {', '.join(lacking)}.")
         table = table.select(chrom="CHROM", pos="POS", id="ID", ref="REF", alt="ALT")
     else:

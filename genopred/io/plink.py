@@ -64,8 +64,7 @@ def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
 
 def check_fileset(paths: Sequence[Path], needs: str) -> None:
     """Refuse a fileset of which a file is missing (all of them are named), or is not regular."""
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
+    if missing := [str(path) for path in paths if not path.exists()]:
         raise FormatError(f"{', '.join(missing)}: no such file; {needs}.")
     for path in paths:
         regular(path, f"the {path.suffix} of a fileset")
@@ -117,8 +116,7 @@ def sample_names(
         seen[pair] = number
     if ids == "fid_iid":
         return name_array([f"{a}_{b}" for a, b in zip(fid, iid)], path)
-    twice = repeated(iid)
-    if twice:
+    if twice := repeated(iid):
         raise FormatError(
             f"{path}: {len(twice)} IIDs occur in more than one family ({examples(twice)}), so an IID does not name one "
             "person, though FID_IID does. Give them unique IIDs (plink2 --update-ids), or read with ids='fid_iid' and "

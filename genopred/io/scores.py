@@ -157,8 +157,7 @@ def build_name(text: str) -> str | None:
 def _intercepts(table: pl.DataFrame, score: pl.Series, path: PathLike) -> dict[str, float]:
     values = to_numbers(table.select("intercept"), ["intercept"], path, int(table["line"][0]), missing=_NUMBERS_MISSING)
     found = pl.DataFrame([score.alias("score"), values["intercept"]]).drop_nulls().unique(maintain_order=True)
-    several = repeated(found["score"].to_list())
-    if several:
+    if several := repeated(found["score"].to_list()):
         raise FormatError(
             f"{path}: {len(several)} scores have several intercepts ({examples(several)}); give each one."
         )
@@ -253,8 +252,7 @@ def read_phenotype(path: PathLike, name: str | None = None) -> tuple[NDArray[np.
         data = b"##" + data  # skipped, so that lines keep their numbers
     table, first_row = read_table(data, path, columns=columns, comment=b"##" if header else None)
     table = to_numbers(table, [chosen], path, first_row, missing=_NUMBERS_MISSING)
-    twice = repeated(table["IID"].to_list())
-    if twice:
+    if twice := repeated(table["IID"].to_list()):
         raise FormatError(f"{path}: {len(twice)} samples occur more than once ({examples(twice)}); keep one of each.")
     values = table[chosen].cast(pl.Float64).fill_null(np.nan).to_numpy()
     endless = np.flatnonzero(np.isinf(values))

@@ -49,8 +49,7 @@ def read_variants(path: PathLike) -> pl.DataFrame:
     separator = find_separator(data, comment=b"##", commas=True)
     table, first_row = read_table(data, path, separator=separator, comment=b"##")
     at = by_spelling(table.columns, _SPELLINGS)
-    absent = [name for name in _SPELLINGS if name not in at and name != "id"]
-    if absent:
+    if absent := [name for name in _SPELLINGS if name not in at and name != "id"]:
         raise FormatError(
             f"{path} has no column {', '.join(absent)} (it has {examples(table.columns, 12)}); needed {what} with "
             "these names in its first line."
@@ -172,8 +171,7 @@ def check_unique(variants: pl.DataFrame, source: PathLike) -> pl.DataFrame:
             "e.g. with plink2 --rm-dup or bcftools norm --rm-dup exact."
         )
     places = variants.select("id", "chrom", "pos").unique()
-    several = places.filter(pl.col("id").is_duplicated())["id"].unique().sort().to_list()
-    if several:
+    if several := places.filter(pl.col("id").is_duplicated())["id"].unique().sort().to_list():
         raise FormatError(
             f"{source}: {len(several)} ids stand for more than one position ({examples(several)}); make them unique, "
             "e.g. with plink2 --set-all-var-ids @:#:\\$r:\\$a."
