@@ -196,7 +196,9 @@ class _Work:
         """What became of variants and genes; refused where nothing was tested at all."""
         of_variants = [(status, reason, n, shown) for (status, reason), (n, shown) in notes.items()]
         of_genes = [("dropped", NOTHING, len(untested), examples(untested))] if untested else []
+        tally = align.Tally(self.cohort.report)
         for item, rows in (("variants", of_variants), ("genes", of_genes)):
+            tally.add(item, rows)
             for status, reason, n, shown in rows:
                 log.info(f"{item}: {n:,} {status}: {reason} ({shown})")
         if not pairs:
@@ -208,7 +210,7 @@ class _Work:
                 f"{self.settings.window:,} bases (variants: {why}). Check genotypes and expression, or raise "
                 "--window."
             )
-        return align.extend(align.extend(self.cohort.report, "variants", of_variants), "genes", of_genes)
+        return tally.report()
 
     # --- what was done before --------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class RidgeBaseline(SequenceModel):
         n = 0
         sx = sy = xx = xy = np.zeros(())
         for reverse in (False, True):
-            for x, y in self._batches(data, training, reverse):
+            for x, y in self._bins(data, training, reverse):
                 n += len(x)
                 sx, sy = sx + x.sum(axis=0, dtype=np.float64), sy + y.sum(axis=0, dtype=np.float64)
                 xx, xy = xx + (x.T @ x).astype(np.float64), xy + (x.T @ y).astype(np.float64)
@@ -92,7 +92,7 @@ class RidgeBaseline(SequenceModel):
         coefs = [np.linalg.solve(gram + ridge, cross) / scale[:, None] for ridge in ridges]
         fits = [(coef, mean_y - mean_x @ coef) for coef in coefs]
         observed, predicted = [], []
-        for x, y in self._batches(data, validation, False):
+        for x, y in self._bins(data, validation, False):
             observed.append(y)
             predicted.append([x @ coef + intercept for coef, intercept in fits])
         y = np.concatenate(observed).astype(np.float64)
@@ -123,7 +123,7 @@ class RidgeBaseline(SequenceModel):
         """As `predict`, of one-hot windows (B, window, 4)."""
         return self.predict(np.where(onehot.any(axis=2), onehot.argmax(axis=2), N_CODE).astype(np.uint8))
 
-    def _batches(
+    def _bins(
         self, data: SequenceData, windows: Windows, reverse: bool
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Features and log(1 + signal) of the windows' bins, some windows at a time."""
