@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import sqlite3
 
+import numpy as np
 import polars as pl
 import pytest
 
 from genopred.errors import FormatError, GenopredError
-from genopred.io.models import (
+from genopred.io.predictdb import (
     COVARIANCE_SCHEMA,
     MODEL_GENE_SCHEMA,
     WEIGHT_SCHEMA,
     ModelDatabase,
+    read_covariance_table,
     read_covariances,
     read_models,
     write_covariances,
@@ -27,7 +29,7 @@ def small():
         schema=WEIGHT_SCHEMA,
         orient="row",
     )
-    genes = pl.DataFrame([("g.1", "G", None, 2, 0.1, 0.01, None)], schema=MODEL_GENE_SCHEMA, orient="row")
+    genes = pl.DataFrame([("g.1", "G", None, 2, 0.1, 0.01, None, None)], schema=MODEL_GENE_SCHEMA, orient="row")
     return ModelDatabase(weights, genes, 358)
 
 
@@ -88,10 +90,16 @@ def test_other_database(tmp_path):
 
 def test_covariances(tmp_path, shared):
     path = shared / "data" / "formats" / "metaxcan_TW_Whole_Blood.txt.gz"
-    table = read_covariances(path)
+    table = read_covariance_table(path)
     with gzip.open(path, "rt") as handle:
         rows = [line.split() for line in handle][1:]
     assert table.rows() == [(*row[:3], float(row[3])) for row in rows]
     assert table.schema == COVARIANCE_SCHEMA
-    write_covariances(tmp_path / "x.txt.gz", table)
-    assert read_covariances(tmp_path / "x.txt.gz").equals(table)
+    held = read_covariances(path)
+    assert sum(len(names) * (len(names) + 1) // 2 for names, _ in held.values()) == table.height
+    write_covariances(tmp_path / "x.txt.gz", [(gene, *one) for gene, one in held.items()])
+    back = read_covariances(tmp_path / "x.txt.gz")
+    for gene, (names, matrix) in held.items():
+        assert back[gene][0] == names
+        np.testing.assert_allclose(back[gene][1], matrix, rtol=1e-8)
+        assert (matrix == matrix.T).all() and (np.diag(matrix) > 0).all()
