@@ -68,8 +68,8 @@ def read_weights(path: PathLike, columns: Sequence[int] | None = None, build: st
 
     A file with columns `gene_id` and `method` holds one score for each pair, named `gene_id:method`; one with a column
     `score` beside its weights is split by that; else it is called `score`. Of PGS Catalog's harmonised files the `hm_`
-    columns are taken, unless `build` (of the genotypes) is that of the others and not theirs, and rows whose weight does not multiply a dosage (haplotypes, interactions, dominant effects)
-    are left out. Rows without a place keep nulls.
+    columns are taken, unless `build` (of the genotypes) is that of the others and not theirs. Rows whose weight does
+    not multiply a dosage (haplotypes, interactions, dominant effects) are left out; rows without a place keep nulls.
     """
     data = read_bytes(path, "a score file")
     comments: list[str] = []
