@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import AlignmentError, examples
 from genopred.genetics.transform import quantile_normalise
+from genopred.io.annotation import known_symbols
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
 from genopred.io.lists import read_ids, read_samples
@@ -47,7 +49,7 @@ def chosen_genes(genes: parts.Genes) -> tuple[str, ...] | None:
     return (*genes.gene, *listed) or None
 
 
-def open_cohort(cohort: parts.Cohort) -> Cohort:
+def open_cohort(cohort: parts.Cohort, symbols: Mapping[str, str] | None = None) -> Cohort:
     """Open all files and match samples, chromosomes and genes.
 
     Raises
@@ -74,6 +76,7 @@ def open_cohort(cohort: parts.Cohort) -> Cohort:
         window=cohort.window,
         min_overlap=int(floor),
         keep_overlap=cohort.keep_overlap,
+        symbols=known_symbols() | dict(symbols or {}) if genes else None,
     )
 
 

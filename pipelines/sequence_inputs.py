@@ -10,7 +10,7 @@ import polars as pl
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
-from genopred.io.annotation import read_gtf
+from genopred.io.annotation import known_symbols, read_gtf
 from genopred.io.expression import read_expression
 from genopred.io.fasta import Fasta
 from genopred.io.text import PathLike
@@ -70,7 +70,10 @@ def named_genes(settings: Features | Effects, genes: pl.DataFrame) -> pl.DataFra
         If some are not in the table.
     """
     wanted, source = chosen_genes(settings), f"{settings.expression or settings.gtf}"
-    return genes if wanted is None else genes[np.sort(align.find_genes(genes, wanted, source))]
+    if wanted is None:
+        return genes
+    symbols = known_symbols() | ({} if settings.gtf is None else read_symbols(settings.gtf))
+    return genes[np.sort(align.find_genes(genes, wanted, source, symbols))]
 
 
 def on_chromosomes_of(genes: pl.DataFrame, variants: pl.DataFrame, source: str) -> pl.DataFrame:

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, ModelError
-from genopred.io.annotation import read_symbols
+from genopred.io.annotation import known_symbols, read_symbols
 from genopred.io.features import MANIFEST
 from genopred.io.folds import read_folds, read_labels
 from genopred.io.text import read_bytes
@@ -136,9 +136,8 @@ def run(
     with Run(settings, OUTPUTS, progress) as job:
         chosen = _check(settings)
         prior = _prior(settings)
-        symbols = {} if settings.symbols is None else read_symbols(settings.symbols)
-        cohort = open_cohort(settings)
-        symbols = symbols or read_symbols(settings.expression)
+        symbols = known_symbols() | read_symbols(settings.symbols or settings.expression)
+        cohort = open_cohort(settings, symbols)
         folds = _folds(settings, cohort)
         _settle(job, settings, cohort, folds, chosen)
         if prepare is not None:
