@@ -10,7 +10,7 @@ import polars as pl
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
-from genopred.io.annotation import known_symbols, read_gtf
+from genopred.io.annotation import known_symbols, read_gtf, read_symbols
 from genopred.io.expression import read_expression
 from genopred.io.fasta import Fasta
 from genopred.io.text import PathLike
