@@ -18,12 +18,12 @@ from genopred.errors import FormatError, examples
 from genopred.files import atomic, write_files
 from genopred.io.text import read_bytes, read_table
 from genopred.pipelines.run import Progress, Run
-from genopred.pipelines.train_config import TrainConfig
 from genopred.pipelines.train_inputs import open_held, open_model
 from genopred.report.pages import evaluate as page
 from genopred.resume import sweep
 from genopred.sequence.models.config import REGIONS
 from genopred.settings import Evaluate
+from genopred.training.config import TrainConfig
 from genopred.training.dataset import track_table
 from genopred.training.heldout import (
     Array,

@@ -24,15 +24,15 @@ import polars as pl
 from genopred import align
 from genopred.files import write_files, write_json, write_text
 from genopred.pipelines.run import Progress, Run, say
-from genopred.pipelines.train_config import TrainConfig, read_config
-from genopred.pipelines.train_inputs import load_data, make_split
-from genopred.resume import sweep
+from genopred.pipelines.train_inputs import load_data, read_config
 from genopred.sequence.models.config import CONFIG, NETWORK, REGIONS
 from genopred.settings import Train
 from genopred.settings.training import ByBlock, ByRandom
+from genopred.training.config import TrainConfig
 from genopred.training.dataset import SequenceData
 from genopred.training.inflation import inflation, inflation_lines
 from genopred.training.loop import TrainingRun, train
+from genopred.training.regions import make_split
 from genopred.training.splits import SPLITS, Split
 from genopred.training.store import save_network
 from genopred.training.tasks.tracks import TrackTask
@@ -110,13 +110,12 @@ def run(settings: Train, progress: Progress | None = None) -> TrainReport:
     config = read_config(settings.config, **changes)
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
         # no `settle`: a checkpoint knows what it depends on more finely than a configuration file does
-        sweep(job.out, OUTPUTS)
+        job.sweep()
         data = load_data(config)
         task = _task(config, data, make_split(config, data))
         done = _train(job, config, task, job.out)
         _count(job, config, task)
-        table = _compare(job, config, task, done) if isinstance(config.split, ByRandom) else None
-        return TrainReport(job.out, done, task.windows, table)
+        return TrainReport(job.out, done, task.windows, _compare(job, config, task, done))
 
 
 def _count(job: Run, config: TrainConfig, task: TrackTask) -> None:
@@ -197,7 +196,9 @@ def _read_timing(file: Path) -> dict[int, float]:
 
 
 def _compare(job: Run, config: TrainConfig, task: TrackTask, done: TrainingRun) -> pl.DataFrame | None:
-    """Train the block split's network beside that of the random split, and score both."""
+    """Train the block split's network beside that of a random split, and score both."""
+    if not isinstance(config.split, ByRandom):
+        return None
     warning = "split.by = 'random': test windows overlap training windows, so that their scores are inflated"
     if not config.split.compare:
         log.warning("%s; by how much is not measured (split.compare = false).", warning)

@@ -264,7 +264,7 @@ def test_the_core_does_without_torch():
         reach |= more
     workflows = {name for name in reach if layer(name) == "pipelines"}
     assert [name for name in reach - workflows if not name.startswith(tuple(AT_TOP))] == []
-    assert workflows == {f"genopred.pipelines.{name}" for name in ("train", "train_config", "train_inputs", "evaluate")}
+    assert workflows == {f"genopred.pipelines.{name}" for name in ("train", "train_inputs", "evaluate")}
 
 
 def test_exceptions_are_imports_inside_functions():

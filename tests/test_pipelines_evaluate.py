@@ -19,8 +19,7 @@ from polars.testing import assert_frame_equal
 from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.pipelines import evaluate, train
 from genopred.pipelines.evaluate import EVALUATIONS, run
-from genopred.pipelines.train_config import read_config
-from genopred.pipelines.train_inputs import open_held, open_model
+from genopred.pipelines.train_inputs import open_held, open_model, read_config
 from genopred.sequence.models import registry
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import reverse_complement
