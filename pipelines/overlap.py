@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
+from genopred.align_snps import joined, with_alleles, with_dosage
 from genopred.errors import GenopredError, examples
 from genopred.genetics import loci
 from genopred.genetics.overlap.comparison import (
@@ -30,7 +31,6 @@ from genopred.genetics.overlap.rankings import Rankings
 from genopred.io.annotation import read_exons, read_gtf
 from genopred.io.snptable import SnpTable, TableSpec, read_snps
 from genopred.pipelines.inputs import open_genotypes
-from genopred.pipelines.overlap_tables import joined, with_alleles, with_dosage
 from genopred.pipelines.run import Progress, Run, say
 from genopred.report.locus import GeneTrack
 from genopred.report.pages import overlap as page

@@ -22,7 +22,6 @@ run.json                the settings that the results depend on; another run wit
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -41,18 +40,11 @@ from genopred.io.features import MANIFEST
 from genopred.io.folds import read_folds, read_labels
 from genopred.io.text import read_bytes
 from genopred.learning import learners as registry
-from genopred.learning.evaluate import (
-    outer_folds,
-    summarise,
-)
-from genopred.learning.stack import (
-    Shipped,
-    load_weights,
-    shipped,
-)
+from genopred.learning.evaluate import outer_folds, summarise
+from genopred.learning.stack import Shipped, load_weights, shipped
 from genopred.pipelines.inputs import open_cohort
 from genopred.pipelines.run import Progress, Run, say
-from genopred.pipelines.stack_genes import compute_genes, info_path
+from genopred.pipelines.stack_genes import compute_genes, read_info
 from genopred.pipelines.stack_meta import combine, reference
 from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
 from genopred.settings import Features, Stack
@@ -270,7 +262,7 @@ def _collect(settings: Stack, cohort: Cohort) -> tuple[list[str], MatchReport]:
     done, skipped = [], []
     tally = align.Tally(cohort.report)
     for gene_id in cohort.expression.genes["gene_id"].to_list():
-        info = json.loads(info_path(settings.out, gene_id).read_text(encoding="utf-8"))
+        info = read_info(settings.out, gene_id)
         tally.come("gene-variant pairs", "in the windows of all genes together", info["variants_in_window"])
         tally.add("gene-variant pairs", info["dropped"])
         if info["skipped"]:

@@ -22,9 +22,10 @@ from typing import Any
 import polars as pl
 
 from genopred import align
-from genopred.files import write_files, write_json, write_text
-from genopred.pipelines.run import Progress, Run, say
+from genopred.files import write_json, write_text
+from genopred.pipelines.run import Progress, Run, say, write_tables
 from genopred.pipelines.train_inputs import load_data, read_config
+from genopred.report import words
 from genopred.sequence.models.config import CONFIG, NETWORK, REGIONS
 from genopred.settings import Train
 from genopred.settings.training import ByBlock, ByRandom
@@ -66,17 +67,8 @@ class TrainReport:
 
     def lines(self) -> list[str]:
         """For the screen."""
-        run, w = self.run, self.windows
-        best = run.history.row(run.best_epoch - 1, named=True)
-        out = [
-            f"{w['train']:,} training and {w['validation']:,} validation windows; {w['train_n'] + w['validation_n']:,} "
-            "left out for their N",
-            f"best epoch {run.best_epoch} of {run.history.height}"
-            f"{', stopped early' if run.stopped_early else ''}: validation loss {best['validation_loss']:.4f}",
-        ]
-        for name in run.history.columns:
-            if name.startswith("pearson_"):
-                out.append(f"  {name[8:]}: Pearson of log(1 + value) {best[name]:.3f} on validation windows")
+        run = self.run
+        out = words.training(run, self.windows)
         out.append(f"network in {self.out / NETWORK}, curves in {self.out / HISTORY} and {CURVES}")
         if run.plateau:
             out.append(run.plateau)
@@ -149,17 +141,11 @@ def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> Trainin
     def describe() -> None:
         about = {"config": config.resolved(), "versions": versions(), "machine": machine(), "source": config.source}
         write_json(out / CONFIG, about)
-        write_files({out / REGIONS: lambda path: task.split.regions.write_csv(path, separator="\t")})
+        write_tables({out / REGIONS: task.split.regions})
 
     def on_epoch(network: Any, history: pl.DataFrame, best: int) -> None:
         describe()
-        table = clock.of(history["epoch"].to_list())
-        write_files(
-            {
-                out / HISTORY: lambda path: history.write_csv(path, separator="\t"),
-                out / TIMING: lambda path: table.write_csv(path, separator="\t"),
-            }
-        )
+        write_tables({out / HISTORY: history, out / TIMING: clock.of(history["epoch"].to_list())})
         if network is not None:
             row = history.row(best, named=True)
             save_network(network, out / NETWORK, task.data, written=config.written, best=row)
@@ -207,14 +193,9 @@ def _compare(job: Run, config: TrainConfig, task: TrackTask, done: TrainingRun) 
     second = replace(config, split=ByBlock(**config.split.shared(ByBlock), margin=config.data.window))
     beside = make_split(second, task.data)
     other = _train(job, second, _task(second, task.data, beside), job.path(BESIDE))
-    table = inflation(
-        task.data,
-        config.shape,
-        random=(done.network, task.split),
-        block=(other.network, beside),
-        max_n=config.data.max_n,
-        precision=config.training.precision,
-    )
-    write_files({job.path(INFLATION): lambda path: table.write_csv(path, separator="\t")})
+    networks: dict[str, Any] = {"random": (done.network, task.split), "block": (other.network, beside)}
+    limits: dict[str, Any] = {"max_n": config.data.max_n, "precision": config.training.precision}
+    table = inflation(task.data, config.shape, **networks, **limits)
+    write_tables({job.path(INFLATION): table})
     write_text(job.path("inflation.txt"), "\n".join(inflation_lines(table)) + "\n")
     return table
