@@ -76,12 +76,6 @@ def run(settings: Effects, progress: Progress | None = None) -> EffectsResult:
     Parts that an earlier run of the same command computed are not computed again; they are in `<out>.parts` until
     the table is whole.
 
-    Parameters
-    ----------
-    settings : genopred.settings.Effects
-    progress : callable, optional
-        `progress(done, total, label)`.
-
     Raises
     ------
     GenopredError

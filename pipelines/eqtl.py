@@ -109,15 +109,6 @@ class EqtlResult:
 def run(settings: Eqtl, progress: Progress | None = None) -> EqtlResult:
     """Map eQTLs and write the tables.
 
-    Parameters
-    ----------
-    settings : genopred.settings.Eqtl
-    progress : function of (done, total, label), optional
-
-    Returns
-    -------
-    EqtlResult
-
     Raises
     ------
     GenopredError

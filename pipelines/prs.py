@@ -76,16 +76,6 @@ class PrsResult:
 def run(settings: Prs, progress: Progress | None = None) -> PrsResult:
     """Compute and write what the settings ask for.
 
-    Parameters
-    ----------
-    settings : genopred.settings.Prs
-    progress : callable, optional
-        Called with (done, total, label).
-
-    Returns
-    -------
-    PrsResult
-
     Raises
     ------
     GenopredError

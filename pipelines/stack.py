@@ -75,8 +75,6 @@ class StackResult:
         The method that is the stack, for instance `stack-xgboost`.
     page : Path
     notes : tuple of str
-    seconds : float
-        Wall time of the run.
     cost : dict
         Mean CPU seconds per gene of each base learner, of reading and writing, and of the meta-learners; empty
         when all genes had been computed before.
@@ -90,7 +88,6 @@ class StackResult:
     stack: str
     page: Path
     notes: tuple[str, ...] = field(default=())
-    seconds: float = 0.0
     cost: dict[str, float] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -99,7 +96,7 @@ def run(
     settings: Stack,
     progress: Progress | None = None,
     prepare: Callable[[], None] | None = None,
-    page: Callable[[StackResult], object] | None = None,
+    page: bool = True,
 ) -> StackResult:
     """Run the main job.
 
@@ -110,19 +107,14 @@ def run(
         Called with (genes done, genes in all, gene) after each gene.
     prepare : callable, optional
         Called before genes are computed, once `out` is ours; for base predictions that are to be had elsewhere.
-    page : callable, optional
-        Writes the page from the result, in place of `write_report`.
-
-    Returns
-    -------
-    StackResult
+    page : bool
+        Write the page.
 
     Raises
     ------
     GenopredError
         On bad input, before any gene is computed where that is possible.
     """
-    started = time.perf_counter()
     with Run(settings, OUTPUTS, progress) as job:
         chosen = _check(settings)
         prior = _prior(settings)
@@ -144,14 +136,12 @@ def run(
             cost[METAS_COST] = (time.process_time() - before) / len(done)
         summary = summarise(table, reference(settings, table["method"].to_list()), seed=settings.seed)
         stack = f"stack-{settings.meta}"
-        result = StackResult(summary, table, report, stack, job.path("report.html"), notes, symbols=symbols)
-        job.save(scores=result.scores, summary=result.summary)
+        result = StackResult(summary, table, report, stack, job.path("report.html"), notes, cost, symbols)
+        job.save(scores=table, summary=summary)
         job.matched(report)
-        if page is None:
+        if page:
             write_report(settings, result)
-        else:
-            page(result)
-    return replace(result, seconds=time.perf_counter() - started, cost=cost)
+    return result
 
 
 # --- settings --------------------------------------------------------------------------------------------------
@@ -193,16 +183,11 @@ def _with_features(settings: Stack, cohort: Cohort, progress: Progress | None) -
         return settings
     from genopred.pipelines import features
 
-    wanted = Features(
-        model=model,
-        out=settings.out / "features",
-        seed=0,  # whatever the folds' is: the features of one stack serve another
-        gene=tuple(cohort.expression.genes["gene_id"].to_list()),
-        **{
-            name: getattr(settings, name)
-            for name in "bfile pfile vcf fasta expression keep remove threads resume max_bytes".split()
-        },
-    )
+    alike = ("bfile", "pfile", "vcf", "fasta", "expression", "keep", "remove", "threads", "resume", "max_bytes")
+    same = {name: getattr(settings, name) for name in alike}
+    genes = tuple(cohort.expression.genes["gene_id"].to_list())
+    # whatever the folds' seed is: the features of one stack serve another
+    wanted = Features(model=model, out=settings.out / "features", seed=0, gene=genes, **same)
     try:
         done = features.run(wanted, progress)
     except GenopredError as bad:
@@ -249,10 +234,8 @@ def _settle(
 
 
 def _prior(settings: Stack) -> Shipped | None:
-    if settings.stack_weights == "none":
-        return None
-    if settings.stack_weights == "shipped":
-        return shipped()
+    if settings.stack_weights in ("none", "shipped"):
+        return shipped() if settings.stack_weights == "shipped" else None
     path = Path(settings.stack_weights)
     return load_weights(read_bytes(path, "stack weights").decode(errors="replace"), str(path))
 
@@ -260,18 +243,18 @@ def _prior(settings: Stack) -> Shipped | None:
 def _collect(settings: Stack, cohort: Cohort) -> tuple[list[str], MatchReport]:
     """Genes that have base predictions, and the report with what happened to the others and to variants."""
     done, skipped = [], []
-    tally = align.Tally(cohort.report)
+    tally, pairs = align.Tally(cohort.report), "gene-variant pairs"
     for gene_id in cohort.expression.genes["gene_id"].to_list():
         info = read_info(settings.out, gene_id)
-        tally.come("gene-variant pairs", "in the windows of all genes together", info["variants_in_window"])
-        tally.add("gene-variant pairs", info["dropped"])
+        tally.come(pairs, "in the windows of all genes together", info["variants_in_window"])
+        tally.add(pairs, info["dropped"])
         if info["skipped"]:
             skipped.append((gene_id, info["skipped"]))
             tally.drop("genes", info["skipped"], [gene_id])
-            tally.drop("gene-variant pairs", "gene left out", info["variants_used"])
+            tally.drop(pairs, "gene left out", info["variants_used"])
         else:
             done.append(gene_id)
-            tally.use("gene-variant pairs", "in the windows of all genes together", info["variants_used"])
+            tally.use(pairs, "in the windows of all genes together", info["variants_used"])
     if not done:
         reasons = "; ".join(f"{gene}: {reason}" for gene, reason in skipped[:3])
         raise AlignmentError(f"none of {len(skipped)} genes could be used ({reasons}).")
@@ -302,9 +285,7 @@ def write_report(
         "stack": result.stack,
         "outer folds": str(folds),
         "inner folds": settings.inner_folds,
-        "seed": settings.seed,
-        "transform": settings.transform,
-        "residualize": settings.residualize,
+        **{name: getattr(settings, name) for name in ("seed", "transform", "residualize")},
         "window": f"{settings.window:,} bp on each side of the TSS",
         "maf": settings.maf,
         "notes": list(result.notes),
