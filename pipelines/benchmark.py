@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
@@ -31,10 +30,11 @@ from genopred.io.text import bounded
 from genopred.learning import peers
 from genopred.learning.evaluate import fill_missing, scores, summarise
 from genopred.pipelines import stack, stack_genes
-from genopred.pipelines.inputs import open_cohort
+from genopred.pipelines.inputs import cis_window, open_cohort
 from genopred.pipelines.run import Progress, write_tables
+from genopred.report.pages import stack as page
 from genopred.settings import Benchmark
-from genopred.types import Cohort, Interval
+from genopred.types import Cohort
 from genopred.workers import cores, workers
 
 log = logging.getLogger("genopred.benchmark")
@@ -87,22 +87,8 @@ def run(settings: Benchmark, progress: Progress | None = None) -> BenchmarkResul
     tables = {"benchmark": summary, "benchmark_scores": table, "cost": cost}
     write_tables({settings.out / f"{name}.tsv": of for name, of in tables.items()})
     result = replace(result, summary=summary, scores=table)
-    stack.write_report(settings, result, [_cost_section(cost, notes)])
+    stack.write_report(settings, result, [page.cost(cost, notes)])
     return BenchmarkResult(result, cost, tuple(notes))
-
-
-def _cost_section(cost: pl.DataFrame, notes: Sequence[str]) -> Any:
-    """The cost table for the page."""
-    from genopred.report.page import Section
-    from genopred.report.tables import Cell, Grid, number
-
-    rows = []
-    for row in cost.iter_rows(named=True):
-        share = Cell(number(row["share"] and 100 * row["share"], 1), value=row["share"])
-        rows.append([Cell(row["what"]), Cell(number(row["seconds"], 3), value=row["seconds"]), share])
-    table = Grid(["What", "CPU seconds", "Share, %"], rows)
-    text = ("CPU seconds per gene, all outer folds together, on the machine that ran this.", *notes)
-    return Section("What it costs", text, tables=((table, "CPU seconds per gene, and share of the stack's total."),))
 
 
 def _glmnet(settings: Benchmark, genes: Sequence[str], progress: Progress | None) -> tuple[pl.DataFrame, float]:
@@ -134,8 +120,7 @@ def _glmnet_gene(settings: Benchmark, cohort: Cohort, gene_id: str, folder: Path
     seconds = None
     if not path.is_file():
         index = cohort.expression.genes["gene_id"].to_list().index(gene_id)
-        gene = cohort.expression.genes.row(index, named=True)
-        window = cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], settings.window))
+        _, window = cis_window(cohort, index, settings.window)
         dosage = window.dosage()
         use, _ = align.usable_variants(dosage, window.variants, maf=settings.maf)
         x = fill_missing(dosage[:, use], dosage[:0, use])[0].astype(np.float64)

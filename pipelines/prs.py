@@ -45,11 +45,11 @@ from genopred.io.folds import read_folds
 from genopred.io.lists import read_samples
 from genopred.learning.evaluate import Outcome, outer_folds
 from genopred.learning.genescores import Gene, GeneScores
-from genopred.pipelines.inputs import chosen_genes, expression_values, open_cohort
+from genopred.pipelines.inputs import chosen_genes, cis_window, expression_values, open_cohort
 from genopred.pipelines.run import Progress, Run, say, write_tables
 from genopred.report import words
 from genopred.settings import Prs
-from genopred.types import Genotypes, Interval, MatchReport, Note
+from genopred.types import Genotypes, MatchReport, Note
 
 log = logging.getLogger("genopred.prs")
 
@@ -123,9 +123,7 @@ def _genes(settings: Prs, job: Run) -> PrsResult:
     todo = [i for i, name in enumerate(names) if not name.is_file()]
 
     def arguments(i: int) -> tuple[Any, ...]:
-        gene = genes.row(i, named=True)
-        interval = Interval.around(gene["chrom"], gene["tss"], settings.window)
-        window = cohort.genotypes.select(variants=interval)
+        gene, window = cis_window(cohort, i, settings.window)
         return settings.maf, gene["gene_id"], window, values[:, i], scores, names[i]
 
     for _ in job.each(_one_gene, todo, arguments, names=lambda i: genes["gene_id"][i], ready=genes.height - len(todo)):

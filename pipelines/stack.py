@@ -261,45 +261,17 @@ def _collect(settings: Stack, cohort: Cohort) -> tuple[list[str], MatchReport]:
     return done, tally.report()
 
 
-def write_report(
-    settings: Stack,
-    result: StackResult,
-    sections: Sequence[Any] = (),
-    *,
-    first: Sequence[Any] = (),
-    title: str = "genopred stack",
-    lead: Sequence[str] = (),
-) -> None:
-    """The page of a run, with more sections where a workflow has more to show: `first` before those of the stack.
+def write_report(settings: Stack, result: StackResult, *sections: Any, **more: Any) -> None:
+    """The page of a run; see `genopred.report.pages.stack.write`."""
+    from genopred.report.pages import stack as page
 
-    Nothing on it depends on when or how fast it ran, so that a resumed run writes the same page.
-    """
-    from genopred.report.page import render_page, write_page
-    from genopred.report.tables import GeneNames
-
-    best = result.scores.filter(pl.col("method") == result.stack).sort("r2", descending=True)["gene_id"].head(6)
-    predictions = pl.scan_parquet(settings.out / "predictions.parquet").filter(pl.col("gene_id").is_in(best.implode()))
     folds = settings.folds or f"{settings.outer_folds} over people, seed {settings.seed}"
     info = {
         "command": settings.command,
-        "stack": result.stack,
         "outer folds": str(folds),
         "inner folds": settings.inner_folds,
         **{name: getattr(settings, name) for name in ("seed", "transform", "residualize")},
         "window": f"{settings.window:,} bp on each side of the TSS",
         "maf": settings.maf,
-        "notes": list(result.notes),
-        "lead": list(lead),
     }
-    html = render_page(
-        title=title,
-        summary=result.summary,
-        scores=result.scores,
-        predictions=predictions.collect(),
-        report=result.report,
-        info=info,
-        sections=sections,
-        first=first,
-        names=GeneNames(result.symbols),
-    )
-    write_page(result.page, html)
+    page.write(result, settings.out / "predictions.parquet", info, *sections, **more)

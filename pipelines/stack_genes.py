@@ -19,10 +19,10 @@ from genopred.errors import GenopredError, ModelError
 from genopred.files import safe_name, write_json
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import Block, Outcome, Preparation, nested_base
-from genopred.pipelines.inputs import expression_values
+from genopred.pipelines.inputs import cis_window, expression_values
 from genopred.pipelines.run import Run, write_tables
 from genopred.settings import Stack
-from genopred.types import Cohort, Features, Genotypes, Interval
+from genopred.types import Cohort, Features, Genotypes
 
 #: Name of what a gene costs besides its learners: reading, filtering, writing.
 REST = "reading and writing"
@@ -51,8 +51,7 @@ def compute_genes(
     covariates = None if cohort.covariates is None else cohort.covariates.values
 
     def arguments(i: int) -> tuple[Any, ...]:
-        gene = genes.row(i, named=True)
-        window = cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], settings.window))
+        gene, window = cis_window(cohort, i, settings.window)
         one = _Gene(gene, window, values[:, i], _features(settings, cohort, gene["gene_id"]))
         return settings, one, covariates, folds, chosen
 
