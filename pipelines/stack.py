@@ -93,10 +93,7 @@ class StackResult:
 
 
 def run(
-    settings: Stack,
-    progress: Progress | None = None,
-    prepare: Callable[[], None] | None = None,
-    page: bool = True,
+    settings: Stack, progress: Progress | None = None, prepare: Callable[[], None] | None = None, page: bool = True
 ) -> StackResult:
     """Run the main job.
 
