@@ -1,16 +1,12 @@
 """The command line: `genopred COMMAND ...`.
 
 A command is a class of `genopred.settings` and the pipeline of the same name; `genopred.cli.commands` makes the one's
-fields into options, and here the other's `run` is called and what it returns is shown (its `lines()`, unless
-`genopred.cli.show` has more to say of it). Around every command:
+fields into options, and here the other's `run` is called and what it returns is shown. Around every command:
 
 * bad input (`GenopredError`, a missing or unreadable file, a wrong option, a full disk) is one line on stderr,
   `ErrorClass: message`, and exit code 2; an interrupt is 130, SIGTERM 143; anything unexpected is a short
   traceback and exit code 1;
-* `<out>.log` is appended to by every run: command line, versions, the values of all options, warnings, errors, seconds,
-  peak memory, and everything sent to `logging.getLogger("genopred")` and its children at INFO (counts go there), which
-  is also shown on stderr unless `--quiet`;
-* Python warnings become one line on stderr and in the log.
+* `<out>.log` is appended to by every run, see `genopred.cli.runlog`.
 
 Nothing that computes is imported before a command has been understood, so that every `--help` answers at once.
 """
@@ -32,57 +28,26 @@ from typing import Any
 from genopred.errors import GenopredError, no_space
 
 #: Packages that only some commands need, and the extra that brings them.
-_EXTRAS = {
-    "torch": "sequence",
-    "einops": "sequence",
-    "safetensors": "sequence",
-    "h5py": "sequence",
-    "enformer_pytorch": "sequence",
-    "transformers": "sequence",
-    "pyBigWig": "sequence",
-    "pandas_plink": "pandas-plink",
-}
-
-
-def execute(name: str, settings: Any) -> None:
-    """Run a workflow and show what came out.
-
-    Parameters
-    ----------
-    name : str
-        Of the pipeline.
-    settings : object of `genopred.settings`
-    """
-    from genopred.cli.progress import progress
-    from genopred.cli.runlog import RunLog
-    from genopred.cli.show import show
-
-    with RunLog(name, settings):
-        try:
-            workflow = importlib.import_module(f"genopred.pipelines.{name}")
-            with progress(settings.unit, quiet=settings.quiet) as step:
-                result = workflow.run(settings, step)
-            show(name, result)
-        except KeyboardInterrupt as stop:
-            raise _Interrupted("--resume" in settings.given(), _interrupt_code(stop)) from None
-
-
-class _Interrupted(Exception):
-    """Ctrl-C, or a polite kill, inside a command."""
-
-    def __init__(self, resumable: bool, code: int) -> None:
-        super().__init__("interrupted")
-        self.resumable = resumable
-        self.code = code
+_EXTRAS = dict.fromkeys(
+    ("torch", "einops", "safetensors", "h5py", "enformer_pytorch", "transformers", "pyBigWig"), "sequence"
+) | {"pandas_plink": "pandas-plink"}
 
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM: what a scheduler sends first. Cleaned up after like Ctrl-C."""
 
 
-def _interrupt_code(error: BaseException) -> int:
-    """As the shell counts: 128 and the number of the signal."""
-    return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
+def execute(name: str, settings: Any) -> None:
+    """Run the workflow of this name and show what came out."""
+    from genopred.cli.progress import progress
+    from genopred.cli.runlog import RunLog
+    from genopred.cli.show import show
+
+    with RunLog(name, settings):
+        workflow = importlib.import_module(f"genopred.pipelines.{name}")
+        with progress(settings.unit, quiet=settings.quiet) as step:
+            result = workflow.run(settings, step)
+        show(name, result)
 
 
 @contextmanager
@@ -104,12 +69,7 @@ def _terminable() -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments after the program's name; `sys.argv[1:]` by default.
+    """Run the command line with these arguments, `sys.argv[1:]` by default.
 
     Returns
     -------
@@ -117,8 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 unexpected error, 2 bad input, 130 interrupted, 143 terminated.
     """
     args = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    asked = None
     try:
-        if "--version" in args[:1]:
+        if args[0] == "--version":
             from importlib.metadata import version
 
             sys.stdout.write(f"genopred {version('genopred')}\n")
@@ -132,6 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 execute(*asked)
             sys.stdout.flush()  # here, where it can still fail with a line and a code
         return 0
+    except KeyboardInterrupt as stop:
+        terminated, kept = isinstance(stop, _Terminated), asked is not None and "--resume" in asked[1].given()
+        hint = " Finished work is kept: the same command with --resume goes on from there." if kept else ""
+        _say(f"{'Terminated' if terminated else 'Interrupted'}.{hint}")
+        return 128 + (signal.SIGTERM if terminated else signal.SIGINT)  # as the shell counts
     except BaseException as error:  # the outermost frame: every error gets its line and its exit code here
         return _explain(error)
 
@@ -140,12 +106,6 @@ def _explain(error: BaseException) -> int:
     """Say on stderr what went wrong, in one line where the input is to blame; return the exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, (KeyboardInterrupt, _Interrupted)):
-        hint = " Finished work is kept: the same command with --resume goes on from there."
-        code = error.code if isinstance(error, _Interrupted) else _interrupt_code(error)
-        word = "Interrupted" if code == 128 + signal.SIGINT else "Terminated"
-        _say(f"{word}." + (hint if getattr(error, "resumable", False) else ""))
-        return code
     if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
         # The reader (head, less) went away: no message, and nothing more to the closed pipe at exit.
         _drop_output()
@@ -158,14 +118,13 @@ def _explain(error: BaseException) -> int:
             _drop_output()
         _say(line)
         return 2
-    trace = traceback.extract_tb(error.__traceback__)
     if os.environ.get("GENOPRED_TRACEBACK"):
         _say("".join(traceback.format_exception(error)).rstrip())
-    else:
-        for frame in trace[-3:]:
-            _say(f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}")
-        _say(f"{type(error).__name__}: {error}")
-        _say("This is a fault of genopred, not of your input; GENOPRED_TRACEBACK=1 shows the whole traceback.")
+        return 1
+    for frame in traceback.extract_tb(error.__traceback__)[-3:]:
+        _say(f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}")
+    _say(f"{type(error).__name__}: {error}")
+    _say("This is a fault of genopred, not of your input; GENOPRED_TRACEBACK=1 shows the whole traceback.")
     return 1
 
 
@@ -187,20 +146,18 @@ def one_line(error: BaseException) -> str | None:
         return f"{name}: {' '.join(str(error).split())}"
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").split(".")[0]
-        if package in _EXTRAS:
-            return (
-                f"{name}: this needs the package {package}; install it with pip install 'genopred[{_EXTRAS[package]}]'."
-            )
-        return None
+        extra = _EXTRAS.get(package)
+        needed = f"this needs the package {package}; install it with pip install 'genopred[{extra}]'."
+        return f"{name}: {needed}" if extra else None
     if isinstance(error, OSError) and error.filename is not None:
         remedies = {
-            FileNotFoundError: "does not exist; check the path.",
-            PermissionError: "may not be read or written by this user; change its permissions or choose another path.",
-            IsADirectoryError: "is a folder where a file is needed.",
-            NotADirectoryError: "goes through a file as if it were a folder.",
+            FileNotFoundError: " does not exist; check the path.",
+            PermissionError: " may not be read or written by this user; change its permissions or choose another path.",
+            IsADirectoryError: " is a folder where a file is needed.",
+            NotADirectoryError: " goes through a file as if it were a folder.",
         }
         said = next((text for kind, text in remedies.items() if isinstance(error, kind)), f": {error.strerror}.")
-        return f"{name}: {os.fspath(error.filename)}{' ' if said[0] != ':' else ''}{said}"
+        return f"{name}: {os.fspath(error.filename)}{said}"
     if no_space(error):
         return (
             f"{name}: no space left for the output or for temporary files; free some, or choose another --out or "

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter, Token
-from cyclopts.exceptions import (
-    CoercionError,
-    CycloptsError,
-    MissingArgumentError,
-    UnusedCliTokensError,
-)
+from cyclopts.exceptions import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from genopred.errors import GenopredError, did_you_mean, shortened
 from genopred.settings import WORKFLOWS, declared
@@ -24,7 +18,6 @@ _ABOUT = """Predict gene expression from genotype, and say honestly how well.
 
 `genopred demo` shows the main job on real people in a few minutes; `genopred COMMAND --help` says more.
 """
-
 
 #: cyclopts 4, the last one for Python 3.10, knows no metavar.
 _KNOWN = inspect.signature(Parameter).parameters
@@ -40,18 +33,13 @@ def commands() -> dict[str, type[Output]]:
     >>> list(commands())[:2]
     ['demo', 'stack']
     """
-    return {re.sub(r"(?<!^)(?=[A-Z])", "-", workflow.__name__).lower(): workflow for workflow in WORKFLOWS}
+    return {workflow.__name__.lower(): workflow for workflow in WORKFLOWS}
 
 
 def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
-    """What was asked for; None where it was help, which is then on stdout.
+    """What the words after the program's name ask for; None where it was help, which is then on stdout.
 
-    Parameters
-    ----------
-    words : sequence of str
-        After the program's name.
-    command_line : str
-        The whole, as it can be pasted again.
+    `command_line` is the whole, as it can be pasted again.
 
     Raises
     ------
@@ -70,14 +58,13 @@ def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
     workflow = known.get(chosen)
     if workflow is not None:
         _check_options(words, workflow)
-    asked: list[tuple[str, Output]] = []
 
-    def take(*arguments: str, **given: Any) -> None:
+    def take(*arguments: str, **given: Any) -> Output:
         assert workflow is not None  # noqa: S101 - cyclopts calls the command that was chosen
-        named = dict(zip((f.name for f in declared(workflow).values() if f.option.argument), arguments))
-        values: dict[str, Any] = {"command": command_line, **named, **given}
+        named = zip((f.name for f in declared(workflow).values() if f.option.argument), arguments)
+        values: dict[str, Any] = {"command": command_line, **dict(named), **given}
         try:
-            asked.append((chosen, workflow(**values)))
+            return workflow(**values)
         except GenopredError as wrong:
             raise UsageError(str(wrong)) from None
 
@@ -85,29 +72,24 @@ def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
         name="genopred", help=_ABOUT, help_format="plaintext", help_flags=("--help", "-h"), version_flags=(),
         print_error=False, exit_on_error=False, result_action="return_value",
     )  # fmt: skip
+    if workflow is not None:
+        take.__signature__ = inspect.Signature(_parameters(workflow))  # type: ignore[attr-defined]
     for i, (name, other) in enumerate(known.items()):
-        command: Callable[..., None] = _not_chosen
-        if name == chosen:
-            command = take
-            take.__signature__ = inspect.Signature(_parameters(other))  # type: ignore[attr-defined]
+        command: Callable[..., Any] = take if name == chosen else lambda: None
         app.command(command, name=name, help=_help(other, whole=name == chosen), sort_key=i)
     try:
-        app(list(words))
+        asked = app(list(words))
     except CycloptsError as wrong:
         raise UsageError(f"{_line(wrong, words)} See --help.") from None
-    return asked[0] if asked else None
-
-
-def _not_chosen() -> None:
-    """Stand in for a command that was not asked for."""
+    return None if asked is None else (chosen, asked)
 
 
 def _check_options(words: Sequence[str], workflow: type[Output]) -> None:
     """Name an unknown option first, whatever else is missing because of it."""
     fields = [f for f in declared(workflow).values() if not (f.option.argument or f.option.hidden)]
     known = [*(field.flag for field in fields), *(field.option.off for field in fields if field.option.off)]
-    unknown = [word for word in (word.partition("=")[0] for word in words) if word.startswith("--") and word != "--"]
-    unknown = [word for word in unknown if word not in known and word != "--help"]
+    given = (word.partition("=")[0] for word in words)
+    unknown = [word for word in given if word.startswith("--") and word not in (*known, "--", "--help")]
     if unknown and "--help" not in words:
         raise UsageError(f"there is no option {shortened(unknown[0])}.{did_you_mean(unknown[0], known)} See --help.")
 
@@ -136,16 +118,14 @@ def _parameters(workflow: type[Output]) -> list[inspect.Parameter]:
             "allow_repeating": True,
         }
         if not field.switch:
-            spelt |= {"metavar": _metavar(field), "converter": _texts if field.option.each else _text, "n_tokens": 1}
+            spelt |= {"metavar": _metavar(field), "converter": _all if field.option.each else _last, "n_tokens": 1}
         if field.option.argument:
             del spelt["name"], spelt["metavar"]
-        spelt = {key: value for key, value in spelt.items() if key in _KNOWN}
         kind = inspect.Parameter.POSITIONAL_ONLY if field.option.argument else inspect.Parameter.KEYWORD_ONLY
-        hint = list[str] if field.option.each else field.hint if field.choices or field.switch else str
         default = inspect.Parameter.empty if field.required else field.default
-        found.append(
-            inspect.Parameter(field.name, kind, default=default, annotation=Annotated[hint, Parameter(**spelt)])
-        )
+        hint = list[str] if field.option.each else field.hint if field.choices or field.switch else str
+        hint = Annotated[hint, Parameter(**{key: value for key, value in spelt.items() if key in _KNOWN})]
+        found.append(inspect.Parameter(field.name, kind, default=default, annotation=hint))
     return found
 
 
@@ -154,7 +134,7 @@ def _metavar(field: Declared) -> str:
         return field.option.metavar
     if field.choices:
         return "|".join(field.choices) if len("|".join(field.choices)) < 30 else "WHICH"
-    return "N" if {int, float} & set(field.kinds) else field.name.upper()
+    return "N" if field.number else field.name.upper()
 
 
 def _default(field: Declared) -> Any:
@@ -167,11 +147,11 @@ def _default(field: Declared) -> Any:
     return lambda _: as_text(value)
 
 
-def _text(_: Any, tokens: Sequence[Token]) -> str:
+def _last(_: Any, tokens: Sequence[Token]) -> str:
     return tokens[-1].value
 
 
-def _texts(_: Any, tokens: Sequence[Token]) -> list[str]:
+def _all(_: Any, tokens: Sequence[Token]) -> list[str]:
     return [token.value for token in tokens]
 
 

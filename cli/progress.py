@@ -19,7 +19,6 @@ class Step(Protocol):
 
     def __call__(self, done: int, total: int, label: str = "") -> None:
         """Say that `done` of `total` pieces are finished; `label` names the last one."""
-        ...
 
 
 def say(text: str) -> None:
@@ -33,21 +32,9 @@ def say(text: str) -> None:
 
 @contextmanager
 def progress(unit: str = "genes", *, quiet: bool = False, every: float = 30.0) -> Iterator[Step]:
-    """Show progress on stderr while a pipeline runs.
+    """Show progress on stderr while a pipeline runs, and give the pipeline what it calls after each piece of work.
 
-    Parameters
-    ----------
-    unit : str
-        What is counted.
-    quiet : bool
-        Show nothing.
-    every : float
-        Off a terminal, seconds between two lines at the least.
-
-    Yields
-    ------
-    Step
-        A function `step(done, total, label="")` for the pipeline to call.
+    Off a terminal there are `every` seconds between two lines at the least.
     """
     if quiet:
         yield lambda done, total, label="": None
@@ -69,14 +56,9 @@ def _bar(unit: str) -> Iterator[Step]:
     )
 
     columns = (
-        TextColumn(unit),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[label]}"),
-    )
+        TextColumn(unit), BarColumn(bar_width=None), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(compact=True), TextColumn("{task.fields[label]}"),
+    )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(unit, total=None, label="")
         _live.append(bar)

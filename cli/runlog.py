@@ -1,4 +1,9 @@
-"""What surrounds one run of a command: its log file, warnings on stderr, time and memory."""
+"""What surrounds one run of a command: its log file, warnings on stderr, time and memory.
+
+Every run appends to `<out>.log`: command line, versions, the values of all options, warnings, errors, seconds, peak
+memory, and everything sent to `logging.getLogger("genopred")` and its children at INFO (counts go there), which is also
+shown on stderr unless `--quiet`. A Python warning is one line in both.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +26,7 @@ from genopred.settings.parts import Output
 
 
 class RunLog:
-    """Context of one run: sends the `genopred` loggers, warnings and errors to stderr and `<out>.log`.
-
-    Parameters
-    ----------
-    name : str
-        The subcommand.
-    settings : genopred.settings.parts.Output
-        `out` decides where the log is, `quiet` whether INFO is shown.
+    """Context of one run of a subcommand: sends the `genopred` loggers, warnings and errors to stderr and `<out>.log`.
 
     Raises
     ------
@@ -59,9 +57,8 @@ class RunLog:
         from genopred.provenance import versions
         from genopred.settings.declare import as_text
 
-        self._file_only(
-            f"genopred {version('genopred')} {self.name}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
-        )
+        now = datetime.now(timezone.utc)
+        self._file_only(f"genopred {version('genopred')} {self.name}, {now:%Y-%m-%d %H:%M:%S} UTC")
         self._file_only(f"command: {command_line()}")
         for flag, value in self.settings.given().items():
             if value is not None and value is not False and value != ():
@@ -83,12 +80,11 @@ class RunLog:
         seconds = time.perf_counter() - self.start
         if error is not None:
             self.logger.error(_error_text(error), extra={"file_only": True})
-        word = "done" if error is None else "stopped"
         memory = peak_memory_mb()
         self._file_only(
-            f"{word} after {seconds:.1f} s ({_cpu_seconds() - self.cpu:.1f} s of CPU in this process"
-            + (f", {memory:,.0f} MB at most" if memory else "")
-            + f"), {len(self.warned)} warnings\n"
+            f"{'done' if error is None else 'stopped'} after {seconds:.1f} s "
+            f"({_cpu_seconds() - self.cpu:.1f} s of CPU in this process"
+            f"{f', {memory:,.0f} MB at most' if memory else ''}), {len(self.warned)} warnings\n"
         )
         level, propagate, warnings.showwarning = self._before
         self.logger.setLevel(level)
@@ -151,18 +147,13 @@ def _log_file(path: Path) -> logging.Handler:
 def _error_text(error: BaseException) -> str:
     from genopred.cli import one_line
 
-    if str(error) == "interrupted":
+    if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     return one_line(error) or "".join(traceback.format_exception(error)).rstrip()
 
 
 def command_line() -> str:
-    """The command as it can be pasted again.
-
-    Returns
-    -------
-    str
-    """
+    """The command as it can be pasted again."""
     return shlex.join(["genopred", *sys.argv[1:]])
 
 
@@ -177,5 +168,4 @@ def peak_memory_mb() -> float | None:
 
 
 def _cpu_seconds() -> float:
-    taken = os.times()
-    return taken.user + taken.system + taken.children_user + taken.children_system
+    return sum(os.times()[:4])  # user and system, of this process and of its children

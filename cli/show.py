@@ -32,17 +32,14 @@ def show(name: str, result: Any) -> None:
 
 
 def show_comparison(result: StackResult, more: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Print the table that compares methods to stdout, and say what it means and where the page is.
-
-    `more` has further paragraphs by their heading.
-    """
+    """Print the table that compares methods, what it means, `more` paragraphs by heading, and where the page is."""
     from rich.console import Console
 
     from genopred.report.page import reading
     from genopred.report.tables import GeneNames, summary_table, summary_tsv
 
-    console = Console(highlight=False)
-    width = console.width if console.is_terminal else _FILE_WIDTH
+    terminal = Console()
+    width = terminal.width if terminal.is_terminal else _FILE_WIDTH
     console = Console(highlight=False, width=width)
     console.print(summary_table(result.summary, width=width))
     for line in reading(result.summary, result.scores, result.stack, GeneNames(result.symbols)):

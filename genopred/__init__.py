@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+# ruff: noqa: F401
+if TYPE_CHECKING:  # the names of `_HOME`, for editors and type checkers
     from genopred.align import match
     from genopred.errors import AlignmentError, FormatError, GenopredError, ModelError
     from genopred.genetics.finemap import credible_sets, susie
@@ -41,16 +42,7 @@ if TYPE_CHECKING:
     from genopred.sequence.features import features_for_gene, predict_tracks
     from genopred.sequence.haplotypes import personal_sequences
     from genopred.sequence.models.registry import load_model
-    from genopred.types import (
-        Cohort,
-        Covariates,
-        Expression,
-        Features,
-        Genotypes,
-        Haplotypes,
-        Interval,
-        MatchReport,
-    )
+    from genopred.types import Cohort, Covariates, Expression, Features, Genotypes, Haplotypes, Interval, MatchReport
 
 _HOME = {
     "align": ("match",),
@@ -89,59 +81,7 @@ _HOME = {
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = [
-    "AlignmentError",
-    "BaselinePRS",
-    "ClumpThresholdPRS",
-    "Cohort",
-    "Covariates",
-    "ElasticNet",
-    "Expression",
-    "Features",
-    "FormatError",
-    "GBLUP",
-    "GenopredError",
-    "Genotypes",
-    "Haplotypes",
-    "Interval",
-    "MatchReport",
-    "ModelError",
-    "PolynomialRegression",
-    "Ridge",
-    "SuSiE",
-    "__version__",
-    "clump",
-    "credible_sets",
-    "em_r2",
-    "features_for_gene",
-    "fpkm",
-    "inverse_normal",
-    "load_example",
-    "load_model",
-    "log1p",
-    "marginal_association",
-    "match",
-    "open_fasta",
-    "personal_sequences",
-    "polygenic_score",
-    "predict_tracks",
-    "quantile_normalise",
-    "r2_matrix",
-    "read_covariates",
-    "read_expression",
-    "read_gtf",
-    "read_pgen",
-    "read_plink",
-    "read_sumstats",
-    "read_vcf",
-    "register",
-    "residualise",
-    "rpkm",
-    "simulate_cohort",
-    "susie",
-    "tpm",
-    "zscore",
-]
+__all__ = sorted(["__version__", *_MODULE])
 
 
 def __getattr__(name: str) -> Any:

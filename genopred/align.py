@@ -19,6 +19,7 @@ from genopred.types import (
     MatchReport,
     Note,
     builds_with,
+    noted,
     plain_chrom,
     plain_gene,
 )
@@ -91,15 +92,9 @@ def match(
 class Tally:
     """What came in, what was dropped and why; what was used is the rest, and who has counted it is held to it.
 
-    Counts under one reason add up, and the first examples stay. The report checks that used + dropped = in.
+    Counts under one reason add up, and the first examples stay. The report checks that used + dropped = in. It goes on
+    with the counts of a `report` that it is given; what is dropped then no longer counts as used.
 
-    Parameters
-    ----------
-    report : MatchReport, optional
-        Go on with its counts; what is dropped then no longer counts as used.
-
-    Examples
-    --------
     >>> tally = Tally()
     >>> tally.come("variants", "in cohort.bed", 1000)
     >>> tally.drop("variants", "monomorphic", ["rs1", "rs2"])
@@ -119,10 +114,9 @@ class Tally:
                 del self._rows[parts[0]]
 
     def _put(self, item: str, status: str, reason: str, which: int | Sequence[object], shown: str = "") -> None:
-        n = which if isinstance(which, int) else len(which)
+        n, shown = (which, shown) if isinstance(which, int) else (len(which), examples(which))
         before, first = self._rows.get((item, status, reason), (0, ""))
-        text = shown or ("" if isinstance(which, int) else examples(which))
-        self._rows[item, status, reason] = (before + n, first or text)
+        self._rows[item, status, reason] = (before + n, first or shown)
 
     def come(self, item: str, reason: str, n: int) -> None:
         """So many came in."""
@@ -159,9 +153,7 @@ class Tally:
     def dropped(self, item: str) -> list[tuple[str, int, str]]:
         """Reasons, numbers and examples of what was dropped so far."""
         rows = self._rows.items()
-        return [
-            (reason, n, shown) for (name, status, reason), (n, shown) in rows if (name, status) == (item, "dropped")
-        ]
+        return [(reason, *counted) for (name, status, reason), counted in rows if (name, status) == (item, "dropped")]
 
     def report(self) -> MatchReport:
         """The counts as a report; `used` follows from the others."""
@@ -170,12 +162,10 @@ class Tally:
             count = {status: sum(row[3] for row in rows if row[:2] == (item, status)) for status in ("in", "dropped")}
             if (count["in"] or count["dropped"]) and not any(row[:2] == (item, "used") for row in rows):
                 rows.append((item, "used", self._names.get(item, "matched"), count["in"] - count["dropped"], ""))
-        place = {item: i for i, item in enumerate(dict.fromkeys(row[0] for row in rows))}
-        items = {"samples": 0, "training people": 1, "covariates": 2, "genes": 3, "variants": 4}
-        states = {"in": 0, "used": 1, "dropped": 2, "note": 3}
-        rows.sort(
-            key=lambda row: (items.get(row[0], 9), 0 if row[0] in items else place[row[0]], states.get(row[1], 9))
-        )
+        first = ("samples", "training people", "covariates", "genes", "variants")
+        items = list(dict.fromkeys([*first, *(row[0] for row in rows)]))
+        states = ("in", "used", "dropped", "note")
+        rows.sort(key=lambda row: (items.index(row[0]), states.index(row[1])))
         return MatchReport(pl.DataFrame(rows, schema=MatchReport.SCHEMA, orient="row"))
 
 
@@ -190,34 +180,44 @@ def _match_samples(
     tally: Tally,
 ) -> list[str]:
     typed, measured = genotypes.samples.tolist(), expression.samples.tolist()
-    for names, source in ((typed, genotypes.source), (measured, expression.source)):
-        _refuse_twice(names, source)
-    kept = None if keep is None else set(np.asarray(keep, dtype=str).tolist())
-    removed = set() if remove is None else set(np.asarray(remove, dtype=str).tolist())
+    _refuse_twice(typed, genotypes.source)
+    _refuse_twice(measured, expression.source)
     everybody = list(dict.fromkeys(measured + typed))
+    kept = set(everybody if keep is None else np.asarray(keep, dtype=str).tolist())
+    removed = set() if remove is None else set(np.asarray(remove, dtype=str).tolist())
     tally.come("samples", "in genotypes or expression", len(everybody))
     tally.note("samples", f"in genotypes {genotypes.source}", len(typed))
     tally.note("samples", f"in expression {expression.source}", len(measured))
     left = everybody
-    if kept is not None:
-        tally.drop("samples", "not in --keep", [s for s in left if s not in kept])
-        left = [s for s in left if s in kept]
-    tally.drop("samples", "in --remove", [s for s in left if s in removed])
-    left = [s for s in left if s not in removed]
+
+    def leave(reason: str, stay: set[str]) -> None:
+        nonlocal left
+        tally.drop("samples", reason, [s for s in left if s not in stay])
+        left = [s for s in left if s in stay]
+
+    def need(what: str, source: str, have: set[str], of: str) -> None:
+        lacking = [s for s in left if s not in have]
+        if lacking and not keep_overlap:
+            raise AlignmentError(
+                f"{len(lacking)} of {len(left)} {of} samples have no {what} ({examples(lacking)}); "
+                f"drop them with --keep-overlap, or check the sample names in {source}."
+            )
+        leave(f"no {what}", have)
+
+    leave("not in --keep", kept)
+    leave("in --remove", set(everybody) - removed)
     if not left:
         raise AlignmentError(
             f"--keep and --remove leave none of {len(everybody)} samples (e.g. {examples(everybody)}); "
-            f"--keep names {examples(sorted(kept or []))}. Use the IIDs of the files."
+            f"--keep names {examples([] if keep is None else sorted(kept))}. Use the IIDs of the files."
         )
-    has_expression, has_genotypes = set(measured), set(typed)
-    if not any(s in has_expression and s in has_genotypes for s in left):
+    if not set(left) & set(measured) & set(typed):
         raise AlignmentError(
             f"no sample is in both {genotypes.source} ({examples(typed)}) and {expression.source} "
             f"({examples(measured)}){name_hint(typed, measured)}; use the same names in both."
         )
-    tally.drop("samples", "no expression", [s for s in left if s not in has_expression])
-    left = [s for s in left if s in has_expression]
-    left = _without(left, has_genotypes, "genotypes", genotypes.source, "expression", keep_overlap, tally)
+    leave("no expression", set(measured))
+    need("genotypes", genotypes.source, set(typed), "expression")
     if covariates is not None:
         listed = covariates.samples.tolist()
         _refuse_twice(listed, covariates.source)
@@ -227,9 +227,7 @@ def _match_samples(
                 f"no sample of {covariates.source} ({examples(listed)}) has genotypes and expression ({examples(left)})"
                 f"{name_hint(listed, left)}; use the same names."
             )
-        left = _without(
-            left, set(listed), "covariates", covariates.source, "genotype and expression", keep_overlap, tally
-        )
+        need("covariates", covariates.source, set(listed), "genotype and expression")
     if len(left) < min_overlap:
         lost = [f"{n} dropped: {reason}" for reason, n, _ in tally.dropped("samples")]
         why = f"{'; '.join(lost)}. Check the sample names, or lower" if lost else "the files hold no more: lower"
@@ -247,19 +245,6 @@ def _refuse_twice(names: list[str], source: str) -> None:
         raise AlignmentError(
             f"{len(twice)} samples occur more than once in {source} ({examples(twice)}); keep one of each."
         )
-
-
-def _without(
-    left: list[str], have: set[str], what: str, source: str, of: str, keep_overlap: bool, tally: Tally
-) -> list[str]:
-    lacking = [s for s in left if s not in have]
-    if lacking and not keep_overlap:
-        raise AlignmentError(
-            f"{len(lacking)} of {len(left)} {of} samples have no {what} ({examples(lacking)}); "
-            f"drop them with --keep-overlap, or check the sample names in {source}."
-        )
-    tally.drop("samples", f"no {what}", lacking)
-    return [s for s in left if s in have]
 
 
 def name_hint(a: Sequence[str], b: Sequence[str]) -> str:
@@ -353,19 +338,6 @@ def check_builds(genotypes: Genotypes, genes: pl.DataFrame, source: str) -> None
     The genotypes' build is known by the lengths of chromosomes in their header; without those, a build is excluded
     by variants beyond its chromosomes' ends. Genes exclude a build by the TSS beyond them. What lies within both
     builds' chromosomes shows nothing: without a reference sequence, positions are only numbers.
-
-    Parameters
-    ----------
-    genotypes : Genotypes
-    genes : polars.DataFrame
-        Columns of `GENE_SCHEMA`.
-    source : str
-        Where the genes are from, for the message.
-
-    Raises
-    ------
-    AlignmentError
-        If no build is left for both.
     """
     here = frozenset([genotypes.build]) if genotypes.build else builds_with(genotypes.variants)
     there = builds_with(genes.select("chrom", pos="tss"))
@@ -400,8 +372,7 @@ def count_cis(genotypes: Genotypes, genes: pl.DataFrame, window: int) -> NDArray
 def _drop_empty_chromosomes(genotypes: Genotypes, expression: Expression, tally: Tally) -> Genotypes:
     used = {plain_chrom(name) for name in expression.genes["chrom"].unique().to_list()}
     spelt = _spellings(genotypes.variants["chrom"])
-    gone = sorted(name for plain, names in spelt.items() if plain not in used for name in names)
-    if gone:
+    if gone := sorted(name for plain, names in spelt.items() if plain not in used for name in names):
         mask = genotypes.variants["chrom"].is_in(gone).to_numpy()
         tally.add("variants", [("dropped", "chromosome without genes", int(mask.sum()), examples(gone))])
         genotypes = genotypes.select(variants=~mask)
@@ -425,26 +396,7 @@ def _named(spelt: dict[str, set[str]]) -> str:
 
 
 def find_genes(genes: pl.DataFrame, wanted: Sequence[str], source: str = "the expression file") -> NDArray[np.int64]:
-    """Rows of the genes asked for, by identifier with or without version.
-
-    Parameters
-    ----------
-    genes : polars.DataFrame
-        Columns of `GENE_SCHEMA`.
-    wanted : list of str
-    source : str
-        Where they should be, for the message.
-
-    Returns
-    -------
-    array of int
-        In the order of `wanted`, each once.
-
-    Raises
-    ------
-    AlignmentError
-        If a gene is absent; the message names the nearest one.
-    """
+    """Rows of the genes asked for, by identifier with or without version, each once, in the order of `wanted`."""
     exact = {name: i for i, name in enumerate(genes["gene_id"].to_list())}
     plain: dict[str, list[int]] = {}
     for i, name in enumerate(genes["gene"].to_list()):
@@ -471,23 +423,11 @@ _HUGE = 1e100
 
 
 def check_covariates(covariates: Covariates) -> None:
-    """Refuse covariates that are missing, constant, or combinations of others.
-
-    Parameters
-    ----------
-    covariates : Covariates
-        Of the samples that will be used.
-
-    Raises
-    ------
-    AlignmentError
-        Naming the covariates and, where values are missing, the samples.
-    """
-    values, names = covariates.values, covariates.names
-    source = covariates.source
+    """Refuse covariates (of the samples that will be used) that are missing, constant, or combinations of others."""
+    values, names, source = covariates.values, covariates.names, covariates.source
     missing = np.isnan(values)
     if missing.any():
-        row, column = (int(i) for i in np.argwhere(missing.T)[0][::-1])
+        column = int(missing.any(axis=0).argmax())
         people = covariates.samples[missing[:, column]].tolist()
         n = int(missing.any(axis=0).sum())
         raise AlignmentError(
@@ -507,14 +447,12 @@ def check_covariates(covariates: Covariates) -> None:
             f"{shortened(names[column])} of {covariates.samples[row]}; needed less than {_HUGE:g} in size: correct it, "
             "or choose others with --covar-name."
         )
-    constant = [name for name, spread in zip(names, np.ptp(values, axis=0)) if spread == 0]
-    if constant:
+    if constant := [name for name, spread in zip(names, np.ptp(values, axis=0)) if spread == 0]:
         raise AlignmentError(
             f"{source}: {len(constant)} covariate(s) have the same value in all {len(covariates.samples)} samples used "
             f"({examples(constant)}), so they are collinear with the intercept; remove them."
         )
-    found = _collinear(values)
-    if found:
+    if found := _collinear(values):
         shown = [
             f"{shortened(names[j])} from {examples([names[i] for i in parts]) or 'the intercept'}" for j, parts in found
         ]
@@ -550,22 +488,10 @@ def _collinear(values: NDArray[np.float64]) -> list[tuple[int, list[int]]]:
 def usable_variants(
     dosage: NDArray[np.float32], variants: pl.DataFrame, *, maf: float = 0.0
 ) -> tuple[NDArray[np.bool_], tuple[Note, ...]]:
-    """Which variants of a window carry information, and what is wrong with the others.
+    """Which variants of a window, dosages (N, M), carry information, shape (M,), and what is wrong with the others.
 
-    Parameters
-    ----------
-    dosage : array, shape (N, M)
-        Copies of ALT; NaN where missing.
-    variants : polars.DataFrame, M rows
-    maf : float
-        Lowest minor allele frequency allowed; the frequency leaves missing dosages out.
-
-    Returns
-    -------
-    array of bool, shape (M,)
-    tuple of Note
-        Each dropped variant once, under the first reason that applies: all missing, monomorphic (every known dosage
-        equal), rare.
+    Each dropped variant is noted once, under the first reason that applies: all missing, monomorphic (every known
+    dosage equal), rare. The minor allele frequency, which `maf` is the lowest of, leaves missing dosages out.
     """
     known = ~np.isnan(dosage)
     n = known.sum(axis=0)
@@ -589,16 +515,6 @@ def usable_variants(
     return use, tuple(notes)
 
 
-def extend(report: MatchReport, item: str, notes: Iterable[Note]) -> MatchReport:
-    """A report with more notes on one item; what is dropped no longer counts as used (see `Tally`).
-
-    Of an item that is new to the report, the notes say how many came in.
-    """
-    tally = Tally(report)
-    tally.add(item, notes)
-    return tally.report()
-
-
 #: What became of a row of the second table, by number (`Harmonised.fate`); in the first four cases it is used.
 FATES = (
     "matched",
@@ -619,18 +535,9 @@ _DIFFER, _AMBIGUOUS, _REPEATED, _ABSENT, _ELSEWHERE, _NO_PLACE = range(4, 10)
 class Harmonised:
     """Which variants of two tables are the same, and whether their effects count the same allele.
 
-    Attributes
-    ----------
-    a, b : array of int, shape (K,)
-        Rows of the two tables, ascending in `a`.
-    sign : array, shape (K,)
-        1 where both ALT (effect) alleles agree, -1 where they are swapped: multiply b's effect with it.
-    notes : tuple of Note
-        Counts: matched, swapped, strand-flipped, ambiguous and mismatched by reason. Dropped + used = rows of b.
-    fate : array of int, rows of b
-        What became of each, an index of `FATES`.
-    by : str
-        `position` or `id`.
+    `a` and `b` are rows of the two tables, ascending in `a`. `sign` (of each pair) is 1 where both ALT (effect) alleles
+    agree, -1 where they are swapped: multiply b's effect with it. `fate` is what became of each row of b, an index of
+    `FATES`; `notes` count them (dropped + used = rows of b). Matched was `by` position or id.
     """
 
     a: NDArray[np.int64]
@@ -679,6 +586,8 @@ def harmonise(
 ) -> Harmonised:
     """Match the variants of table `b` (GWAS results, weights, a score file) to those of `a` (the genotypes).
 
+    It is refused if they share none. `names` and `builds` (where known) are those of the tables, for messages.
+
     Parameters
     ----------
     a, b : polars.DataFrame
@@ -691,19 +600,6 @@ def harmonise(
         A/T and C/G variants look the same on both strands: leave them out, or believe their alleles as they stand.
     within : str, optional
         Column of `b`, such as the name of a score: a variant may be there once for each value. Else once in all.
-    names : (str, str)
-        What to call the tables in messages.
-    builds : (str or None, str or None)
-        Their genome builds where known, for messages.
-
-    Returns
-    -------
-    Harmonised
-
-    Raises
-    ------
-    AlignmentError
-        If the tables share no variant; the message says the likely reason.
     """
     if ambiguous not in ("drop", "keep"):
         raise GenopredError(f"ambiguous {ambiguous!r} is unknown; choose 'drop' or 'keep'.")
@@ -733,24 +629,18 @@ def harmonise(
     fate[used["b"].to_numpy()] = used["kind"].to_numpy()
 
     shown = variant_names(b)
-
-    def note(status: str, reason: str, rows: NDArray[np.int64]) -> list[Note]:
-        return [(status, reason, len(rows), examples(shown.gather(rows[:4]).to_list()))] if len(rows) else []
-
-    blanks = {_ABSENT: names[0], _ELSEWHERE: names[0], _NO_PLACE: key}
     notes: list[Note] = []
     for number, reason in enumerate(FATES):
-        status = "used" if number < _DIFFER else "dropped"
-        notes += note(status, reason.format(blanks.get(number, "")), np.flatnonzero(fate == number))
+        reason = reason.format(key if number == _NO_PLACE else names[0])
+        notes += noted("used" if number < _DIFFER else "dropped", reason, fate == number, shown)
     if ambiguous == "keep":
-        believed = np.sort(used.filter(pl.col("ambiguous"))["b"].to_numpy())
-        notes += note("note", "ambiguous strand (A/T or C/G), alleles believed", believed)
+        believed = np.isin(np.arange(b.height), used.filter(pl.col("ambiguous"))["b"].to_numpy())
+        notes += noted("note", "ambiguous strand (A/T or C/G), alleles believed", believed, shown)
     if passed_over:
         notes.append(("note", "told by id: by position far fewer are the same", pairs["b"].n_unique(), ""))
     sign = np.where(np.isin(used["kind"].to_numpy(), (1, 3)), -1.0, 1.0)
-    return Harmonised(
-        used["a"].to_numpy().astype(np.int64), used["b"].to_numpy().astype(np.int64), sign, tuple(notes), fate, key
-    )
+    rows_a, rows_b = (used[name].to_numpy().astype(np.int64) for name in ("a", "b"))
+    return Harmonised(rows_a, rows_b, sign, tuple(notes), fate, key)
 
 
 def require_match(
@@ -765,34 +655,18 @@ def require_match(
     either: bool = False,
     builds: Sequence[str | None] = (None, None),
 ) -> float:
-    """Refuse two tables of which too little matches, and say why.
+    """The share of b's variants that match (see `Harmonised.share`); below the `floor` refused, with the likely reason.
 
     Parameters
     ----------
-    a, b : polars.DataFrame
+    a, b, names, builds
         As given to `harmonise`.
-    found : Harmonised
-    floor : float
-        Smallest share of b's variants that must match (see `Harmonised.share`).
-    names : (str, str)
-        What to call the tables.
     flag : str
         The option that holds the floor.
     weight : array, rows of b, optional
         How much each variant matters: |effect| of a score, variance of a model. For the message.
     either : bool
         `b` may hold more than `a`, as genome-wide results do: the share is that of whichever has fewer variants.
-    builds : (str or None, str or None)
-        Genome builds of the tables where known.
-
-    Returns
-    -------
-    float
-        The share.
-
-    Raises
-    ------
-    AlignmentError
     """
     n, met, of, other = int(found.expected.sum()), int(found.met.sum()), names[1], names[0]
     if either:
@@ -868,11 +742,9 @@ def _keyed(table: pl.DataFrame, columns: list[str], name: str) -> pl.DataFrame:
 
 def _compare(pairs: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """0 matched, 1 swapped, 2 strand-flipped, 3 both, 4 none of these; and whether the strand cannot be told."""
-    ref_a, alt_a = pairs["ref_a"].to_numpy(), pairs["alt_a"].to_numpy()
-    ref_b, alt_b = pairs["ref_b"], pairs["alt_b"]
-    unknown = ref_b.is_null().to_numpy()
-    ref, alt = ref_b.to_numpy(), alt_b.to_numpy()
-    ref_c, alt_c = _reverse_complement(ref_b), _reverse_complement(alt_b)
+    ref_a, alt_a, ref, alt = (pairs[name].to_numpy() for name in ("ref_a", "alt_a", "ref_b", "alt_b"))
+    unknown = pairs["ref_b"].is_null().to_numpy()
+    ref_c, alt_c = _reverse_complement(pairs["ref_b"]), _reverse_complement(pairs["alt_b"])
     kinds = (
         (alt_a == alt) & (unknown | (ref_a == ref)),
         (ref_a == alt) & (unknown | (alt_a == ref)),
@@ -893,10 +765,7 @@ _CODED = "^[0-9IDPN]+$"
 
 
 def _why(
-    a: pl.DataFrame,
-    b: pl.DataFrame,
-    builds: Sequence[str | None] = (None, None),
-    found: Harmonised | None = None,
+    a: pl.DataFrame, b: pl.DataFrame, builds: Sequence[str | None] = (None, None), found: Harmonised | None = None
 ) -> str:
     """Why so little of b is in a: other chromosomes, build, way of counting, names, alleles."""
     reasons = []
@@ -915,10 +784,10 @@ def _why(
             if 2 * coded.len() > b.height
             else f"alleles differ in {differ:,} rows: other variants, or alleles mixed up"
         )
-    reasons = [reason for reason in reasons if reason]
-    if not reasons and found is None:
+    why = "; ".join(filter(None, reasons))
+    if not why and found is None:
         return "; they need the columns chrom and pos, or id, in common"
-    return (": " if reasons else "") + "; ".join(reasons)
+    return why and f": {why}"
 
 
 def _why_places(a: pl.DataFrame, b: pl.DataFrame, builds: Sequence[str | None]) -> str:

@@ -6,7 +6,7 @@ import difflib
 import errno
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 #: Characters of one quoted item, and of a whole message: a header line may have ten million.
 _ITEM, _MESSAGE = 80, 2000
@@ -39,15 +39,19 @@ class ModelError(GenopredError):
     """A model, checkpoint or learner is unknown, corrupt, or does not fit the data."""
 
 
-def check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    """Refuse a value of the option `--name` that is not among the known ones.
+def no_choice(said: str, value: object, known: Collection[str]) -> str:
+    """What there is to say of a value, said with its name, that is not among the known ones.
 
-    >>> check_choice("mode", "fast", ("exact", "linear"))
-    Traceback (most recent call last):
-    genopred.errors.GenopredError: --mode fast: known are exact, linear.
+    >>> no_choice("--mode exakt", "exakt", ("exact", "linear"))
+    "--mode exakt: there are exact, linear. Did you mean 'exact'?"
     """
+    return f"{said}: there {'is' if len(known) == 1 else 'are'} {', '.join(known)}.{did_you_mean(str(value), known)}"
+
+
+def check_choice(name: str, value: str, known: Collection[str]) -> None:
+    """Refuse a value of the option `--name` that is not among the known ones, with `no_choice`."""
     if value not in known:
-        raise GenopredError(f"--{name} {value}: known are {', '.join(known)}.")
+        raise GenopredError(no_choice(f"--{name} {shortened(value)}", value, known))
 
 
 def shortened(item: object, limit: int = _ITEM) -> str:

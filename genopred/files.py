@@ -12,7 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +28,8 @@ Content = str | bytes | Callable[[Path], object]
 def atomic(path: PathLike) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well, and goes when it does not.
 
-    Parameters
-    ----------
-    path : str
-        Missing folders above it are made.
+    It keeps the extension of `path`; missing folders are made. If it cannot be written, a GenopredError says so.
 
-    Yields
-    ------
-    pathlib.Path
-        Where to write. It keeps the extension of `path`.
-
-    Raises
-    ------
-    GenopredError
-        If nothing can be written there.
-
-    Examples
-    --------
-    >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> with atomic(folder / "table.tsv") as temporary:
     ...     _ = temporary.write_text("done")
@@ -81,17 +65,8 @@ def atomic(path: PathLike) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def cannot_write(path: PathLike, problem: BaseException, took: int = 0) -> str:
-    """Why `path` could not be written and what to do, in one line.
-
-    Parameters
-    ----------
-    path : str
-    problem : OSError or what a library made of it
-    took : int
-        Bytes that are written there now and will be free again.
-    """
-    path = Path(path)
+def _cannot_write(path: Path, problem: BaseException, took: int = 0) -> str:
+    """Why `path` could not be written and what to do; `took` bytes are written there now and will be free again."""
     number = getattr(problem, "errno", None)
     if isinstance(problem, OSError) and number not in (None, errno.ENOSPC) and not no_space(problem):
         reason = problem.strerror or problem
@@ -111,7 +86,7 @@ def cannot_write(path: PathLike, problem: BaseException, took: int = 0) -> str:
 def _cannot(path: Path, problem: Exception, temporary: Path | None) -> str | None:
     """The line for a failure to write; None for one that is none, such as a fault in what was to be written."""
     if temporary is None:
-        return cannot_write(path, problem) if isinstance(problem, OSError) else None
+        return _cannot_write(path, problem) if isinstance(problem, OSError) else None
     took = 512 * getattr(temporary.stat(), "st_blocks", 0) if temporary.exists() else 0
     if not isinstance(problem, OSError) and not no_space(problem):
         try:  # libraries have errors of their own for a write that failed: ask the disk itself
@@ -121,7 +96,7 @@ def _cannot(path: Path, problem: Exception, temporary: Path | None) -> str | Non
             problem = own
         else:
             return None
-    return cannot_write(path, problem, took)
+    return _cannot_write(path, problem, took)
 
 
 def _concerns(problem: Any, path: Path, temporary: Path) -> bool:
@@ -136,28 +111,16 @@ def _umask() -> int:
 
 
 def write_files(contents: Mapping[PathLike, Content]) -> None:
-    """Write several files that belong together: all are complete before the first takes its name.
-
-    Parameters
-    ----------
-    contents : dict
-        Path to text, bytes, or a function that writes to the path it is given.
-    """
-    _write_rest(list(contents.items()))
-
-
-def _write_rest(items: list[tuple[PathLike, Content]]) -> None:
-    if not items:
-        return
-    (path, content), rest = items[0], items[1:]
-    with atomic(path) as temporary:
-        if callable(content):
-            content(temporary)
-        elif isinstance(content, bytes):
-            temporary.write_bytes(content)
-        else:
-            temporary.write_text(content, encoding="utf-8")
-        _write_rest(rest)
+    """Write text, bytes, or what a function writes to the path it gets: all are complete before one has its name."""
+    with ExitStack() as places:
+        for path, content in contents.items():
+            temporary = places.enter_context(atomic(path))
+            if callable(content):
+                content(temporary)
+            elif isinstance(content, bytes):
+                temporary.write_bytes(content)
+            else:
+                temporary.write_text(content, encoding="utf-8")
 
 
 def write_text(path: PathLike, text: str) -> None:
@@ -175,16 +138,9 @@ def write_table(table: pl.DataFrame, prefix: PathLike) -> tuple[Path, Path]:
     """Write a table as `<prefix>.parquet` and `<prefix>.tsv`, whole or not at all.
 
     Floats in the TSV have the digits that bring the same number back; missing values are empty.
-
-    Returns
-    -------
-    pathlib.Path, pathlib.Path
-        The parquet file and the TSV.
     """
     parquet, tsv = Path(f"{prefix}.parquet"), Path(f"{prefix}.tsv")
-    write_files(
-        {parquet: lambda path: table.write_parquet(path), tsv: lambda path: table.write_csv(path, separator="\t")}
-    )
+    write_files({parquet: table.write_parquet, tsv: lambda path: table.write_csv(path, separator="\t")})
     return parquet, tsv
 
 
@@ -205,21 +161,10 @@ def safe_name(name: str, taken: Collection[str] = ()) -> str:
 
 @contextmanager
 def lock_output(out: PathLike) -> Iterator[Path]:
-    """Refuse to run while another run writes to the same output.
+    """Refuse to run while another run writes to the same output, a prefix or a folder.
 
-    The lock is `<out>.lock`, or `.lock` inside `out` where that is a folder. It names the process that holds
-    it. The operating system drops it when that process ends, however it ends, so a lock left by a killed run
-    is taken over.
-
-    Parameters
-    ----------
-    out : str
-        Output prefix or folder.
-
-    Raises
-    ------
-    GenopredError
-        If another run holds the lock, or the place cannot be written.
+    The lock is `<out>.lock`, or `.lock` inside `out` where that is a folder. It names the process that holds it. The
+    operating system drops it when that process ends, however it ends, so a lock left by a killed run is taken over.
     """
     out = Path(out)
     path = out / ".lock" if out.is_dir() else Path(f"{out}.lock")
@@ -238,12 +183,13 @@ def _acquire(path: Path, out: Path) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as problem:
-            raise GenopredError(cannot_write(path, problem)) from None
+            raise GenopredError(_cannot_write(path, problem)) from None
         if not _try_lock(handle, path):
-            holder = _holder(path)
+            found = _holder(path)
             os.close(handle)
+            who = f"{found.get('pid')} on {found.get('host')}, since {found.get('since')}" if found else "unknown"
             raise GenopredError(
-                f"another run writes to {out} ({holder}); wait for it, stop it, or choose another --out. "
+                f"another run writes to {out} (process {who}); wait for it, stop it, or choose another --out. "
                 f"If you are sure that none is running, delete {path}."
             )
         # The former holder may have removed the file between our open and our lock: then it locks nobody out.
@@ -258,7 +204,7 @@ def _acquire(path: Path, out: Path) -> int:
             with suppress(OSError):
                 path.unlink()
             os.close(handle)
-            raise GenopredError(cannot_write(path, problem)) from None
+            raise GenopredError(_cannot_write(path, problem)) from None
         return handle
 
 
@@ -283,7 +229,7 @@ def _try_lock(handle: int, path: Path) -> bool:
         return not _alive(path)
 
 
-def _read_holder(path: Path) -> dict[str, object]:
+def _holder(path: Path) -> dict[str, object]:
     try:
         holder = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -292,7 +238,7 @@ def _read_holder(path: Path) -> dict[str, object]:
 
 
 def _alive(path: Path) -> bool:
-    holder = _read_holder(path)
+    holder = _holder(path)
     pid = holder.get("pid")
     if not isinstance(pid, int):
         return False
@@ -300,15 +246,6 @@ def _alive(path: Path) -> bool:
         return True
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except (ProcessLookupError, PermissionError) as problem:
+        return isinstance(problem, PermissionError)  # another user's
     return True
-
-
-def _holder(path: Path) -> str:
-    holder = _read_holder(path)
-    if not holder:
-        return "process unknown"
-    return f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"

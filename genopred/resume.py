@@ -1,12 +1,12 @@
 """What a run leaves beside its results, so that the next one goes on, or is refused: settings, inputs by their content.
 
-The settings stay beside the results as `run.json` in a folder, `<out>.run.json` beside a prefix. Two runs are never
-mixed: other settings are refused.
+It is `run.json` in a folder, `<out>.run.json` beside a prefix.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import glob
 import hashlib
 import json
 import re
@@ -48,30 +48,17 @@ def digest(path: Path) -> str:
 
 
 def identity(path: Path, option: str = "") -> list[list[str]]:
-    """Name and digest of the files behind a path: a file, a genotype prefix, or a folder with a manifest.
-
-    Parameters
-    ----------
-    path : Path
-    option : str
-        `bfile` and `pfile` (also with their dashes) make it a prefix.
-    """
-    if option.lstrip("-") in PREFIXES:
-        files = [Path(f"{path}{suffix}") for suffix in PREFIXES[option.lstrip("-")]]
+    """Name and digest of the files behind a path: a file, a prefix (`--bfile`, `--pfile`) or a folder's manifests."""
+    if suffixes := PREFIXES.get(option.lstrip("-")):
+        files = [Path(f"{path}{suffix}") for suffix in suffixes]
     else:
         files = sorted(path.rglob("manifest.json")) if path.is_dir() else [path]
     return [[file.name, digest(file)] for file in files if file.is_file()]
 
 
 def fingerprint(known: Mapping[str, Any]) -> dict[str, Any]:
-    """What results depend on, as JSON: settings as they are, files by their content, and genopred's version.
-
-    Parameters
-    ----------
-    known : dict
-        Settings and what was computed from them, by name. A path counts as the files behind it.
-    """
-    now = {key: _known(key, value) for key, value in known.items()} | {"version": versions()["genopred"]}
+    """What results depend on, as JSON: settings by name, a path as the files behind it, and genopred's version."""
+    now = {**_known("", known), "version": versions()["genopred"]}
     return json.loads(json.dumps(now, default=str))  # type: ignore[no-any-return]
 
 
@@ -105,15 +92,13 @@ def settle(
 
     Parameters
     ----------
-    out : Path
     settings : dict
         From `fingerprint`.
     outputs : sequence of str
-        Patterns of all files that the workflow writes, below `out` (`genes/*.json`) or after `<out>.`.
+        Patterns of all files that the workflow writes, below `out` (`genes/*.json`) or, if it is a `prefix`, after
+        `<out>.`.
     resume : bool
-        Go on where the settings are the same; otherwise what the earlier run wrote is removed.
-    prefix : bool
-        `out` is the beginning of file names, not a folder.
+        Go on where the settings are the same, refuse others; otherwise what the earlier run wrote is removed.
     about : dict, optional
         What is written down beside the settings, and not held against those of a later run.
 
@@ -121,24 +106,18 @@ def settle(
     -------
     bool
         Whether results of an earlier run are there, made with the same settings.
-
-    Raises
-    ------
-    GenopredError
-        If results of a run with other, or unknown, settings are there and `resume` is set.
     """
     sweep(out, outputs, prefix=prefix)
-    record = _record(out, prefix)
-    there = list(_matching(out, outputs, prefix))
+    record = named(out, "run.json", prefix)
+    there = any(_matching(out, outputs, prefix))
     if there and not resume:
         clear(out, outputs, prefix=prefix)
     elif there:
         before = _read(record)
-        differ = None if before is None else difference(before, settings)
-        if differ:
-            what = f"a run with other settings ({', '.join(differ)})"
-        elif differ is None:
+        if before is None:
             what = f"a run whose settings are not known (no {record.name})"
+        elif differ := difference(before, settings):
+            what = f"a run with other settings ({', '.join(differ)})"
         else:
             return True
         raise GenopredError(
@@ -152,7 +131,7 @@ def clear(out: Path, outputs: Sequence[str], *, prefix: bool = False) -> None:
     """Remove what a run wrote, and its settings last."""
     for file in _matching(out, outputs, prefix):
         file.unlink()
-    _record(out, prefix).unlink(missing_ok=True)
+    named(out, "run.json", prefix).unlink(missing_ok=True)
 
 
 def sweep(out: Path, outputs: Sequence[str], *, prefix: bool = False) -> None:
@@ -176,21 +155,15 @@ def _matching(out: Path, outputs: Sequence[str], prefix: bool) -> Iterator[Path]
 
 def _place(out: Path, pattern: str, prefix: bool) -> tuple[Path, str]:
     """The folder of an output, and the pattern of its name there."""
-    if not prefix:
-        return (out / pattern).parent, Path(pattern).name
     below = Path(pattern)
-    if below.parent == Path("."):
-        return out.parent, "".join(f"[{c}]" if c in "*?[" else c for c in out.name) + f".{pattern}"
-    return Path(f"{out}.{below.parent}"), below.name
+    if prefix and below.parent == Path("."):
+        return out.parent, f"{glob.escape(out.name)}.{pattern}"
+    return named(out, str(below.parent), prefix), below.name
 
 
 def named(out: Path, name: str, prefix: bool) -> Path:
     """Where an output of this name lies."""
     return Path(f"{out}.{name}") if prefix else out / name
-
-
-def _record(out: Path, prefix: bool) -> Path:
-    return named(out, "run.json", prefix)
 
 
 def _read(record: Path) -> dict[str, Any] | None:

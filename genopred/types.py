@@ -33,23 +33,18 @@ PREDICTION_SCHEMA = {
 }
 
 #: How well one method predicts one gene, on pooled held-out predictions.
-SCORE_SCHEMA = {
-    "gene_id": pl.String,
-    "method": pl.String,
-    "n": pl.Int64,
-    "r2": pl.Float64,
-    "r2_low": pl.Float64,
-    "r2_high": pl.Float64,
-    "pearson": pl.Float64,
-    "spearman": pl.Float64,
-    "signed_r2": pl.Float64,
-    "mse": pl.Float64,
-    "mae": pl.Float64,
-}
-
+SCORE_SCHEMA = {"gene_id": pl.String, "method": pl.String, "n": pl.Int64} | dict.fromkeys(
+    ("r2", "r2_low", "r2_high", "pearson", "spearman", "signed_r2", "mse", "mae"), pl.Float64
+)
 
 #: What a reader has to say about a file: (status, reason, n, examples), the last four columns of a `MatchReport`.
 Note = tuple[str, str, int, str]
+
+
+def noted(status: str, reason: str, which: ArrayLike, names: Any) -> list[Note]:
+    """A note on those that a mask marks, with the first of their names; none where it marks nothing."""
+    rows = np.flatnonzero(which)
+    return [(status, reason, len(rows), examples([names[i] for i in rows[:4].tolist()]))] if len(rows) else []
 
 
 def plain_chrom(name: str) -> str:
@@ -86,13 +81,6 @@ CHROM_LENGTHS: dict[str, dict[str, int]] = {
 def builds_with(table: pl.DataFrame) -> frozenset[str]:
     """The builds that have room for all positions: those in which none lies beyond its chromosome's end.
 
-    Parameters
-    ----------
-    table : polars.DataFrame
-        Columns `chrom` and `pos`.
-
-    Examples
-    --------
     >>> sorted(builds_with(pl.DataFrame({"chrom": ["chr17", "22"], "pos": [83_000_000, 100]})))
     ['GRCh38']
     """
@@ -217,16 +205,11 @@ class Genotypes:
         if where is None:
             return np.arange(self.n_variants)
         if isinstance(where, Interval):
-            pos = self.variants["pos"].to_numpy()
-            same = self._chrom_mask(plain_chrom(where.chrom))
-            return np.flatnonzero(same & (pos > where.start) & (pos <= where.end))
+            chrom, pos = self.variants["chrom"], self.variants["pos"].to_numpy()
+            same = [name for name in chrom.unique().to_list() if plain_chrom(name) == plain_chrom(where.chrom)]
+            return np.flatnonzero(chrom.is_in(same).to_numpy() & (pos > where.start) & (pos <= where.end))
         picked = np.asarray(where)
         return np.flatnonzero(picked) if picked.dtype == bool else picked.astype(np.int64)
-
-    def _chrom_mask(self, chrom: str) -> NDArray[np.bool_]:
-        names = self.variants["chrom"]
-        same = [name for name in names.unique().to_list() if plain_chrom(name) == chrom]
-        return names.is_in(same).to_numpy()
 
     def dosage(self, where: Where = None) -> NDArray[np.float32]:
         """Copies of ALT, shape (N, len(where)), float32, NaN where missing."""
@@ -304,10 +287,10 @@ class Genotypes:
                 "from_xarray needs the DataArray of pandas_plink.read_plink1_bin, with dimensions sample and variant "
                 f"and coordinates chrom, pos, snp, a0, a1 ({problem})."
             ) from None
-        series = [
-            pl.Series(name, values.tolist(), VARIANT_SCHEMA[name], strict=False) for name, values in table.items()
-        ]
-        variants = pl.DataFrame(series).with_columns(pl.col("ref", "alt").replace("0", "."))
+        listed = {name: values.tolist() for name, values in table.items()}
+        variants = pl.DataFrame(listed, VARIANT_SCHEMA, strict=False).with_columns(
+            pl.col("ref", "alt").replace("0", ".")
+        )
         values = array.data if counted == "a0" else 2 - array.data
         return cls.from_arrays(names, variants, dosage=values, source="DataArray")
 
@@ -497,11 +480,10 @@ class MatchReport:
 
     def lines(self) -> list[str]:
         """One readable line a row, for logs and messages."""
-        out = []
-        for row in self.table.iter_rows(named=True):
-            tail = f" ({row['examples']})" if row["examples"] else ""
-            out.append(f"{row['item']}: {row['n']:,} {row['status']}: {row['reason']}{tail}")
-        return out
+        return [
+            f"{item}: {n:,} {status}: {reason}" + f" ({shown})" * bool(shown)
+            for item, status, reason, n, shown in self.table.select(list(self.SCHEMA)).iter_rows()
+        ]
 
 
 @dataclass(frozen=True)
@@ -529,7 +511,6 @@ def _rows_of(have: NDArray[np.str_], wanted: ArrayLike | None, source: str) -> N
         return np.arange(len(have))
     where = {name: i for i, name in enumerate(have.tolist())}
     names = np.asarray(wanted, dtype=str).tolist()
-    absent = [name for name in names if name not in where]
-    if absent:
+    if absent := [name for name in names if name not in where]:
         raise AlignmentError(f"{len(absent)} of {len(names)} samples are not in {source} ({examples(absent)}).")
     return np.array([where[name] for name in names], dtype=np.int64)

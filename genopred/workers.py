@@ -28,14 +28,7 @@ Run = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def cores(threads: int | None, said: str = "") -> int:
-    """`threads`, but no more than the cores that this process may use; all of those without it.
-
-    Parameters
-    ----------
-    threads : int, optional
-    said : str, optional
-        What it is called in the warning; else as on the command line.
-    """
+    """`threads` (in the warning: `said`), at most the cores that this process may use; all of these without it."""
     most = int(joblib.cpu_count())
     if threads is not None and threads > most:
         said = said or f"--threads {threads}"
@@ -45,27 +38,12 @@ def cores(threads: int | None, said: str = "") -> int:
 
 @contextmanager
 def workers(threads: int, tasks: int, *, ordered: bool = True) -> Iterator[Run]:
-    """A function that runs calls in parallel and yields their results as they come.
+    """A function that runs calls of `joblib.delayed` in parallel and yields their results, `ordered` or as they come.
 
-    With one worker the calls run in this process. When the block ends with an error, or an interrupt, workers are
-    stopped at once; when this process is killed, they end within a second or so.
+    Processes are as many as threads or tasks, whichever are fewer; with one the calls run in this process. Few calls
+    are prepared ahead, so that memory does not grow with their number. When the block ends with an error, or an
+    interrupt, workers are stopped at once; when this process is killed, they end within a second or so.
 
-    Parameters
-    ----------
-    threads : int
-        Processes at most.
-    tasks : int
-        Calls that there will be: more processes than these would do nothing.
-    ordered : bool
-        Results in the order of the calls; else as they are done.
-
-    Yields
-    ------
-    function of (calls)
-        Calls from `joblib.delayed`. Few of them are prepared ahead, so that memory does not grow with their number.
-
-    Examples
-    --------
     >>> with workers(1, 2) as run:
     ...     list(run(joblib.delayed(abs)(x) for x in (-1, -2)))
     [1, 2]
@@ -94,15 +72,8 @@ def share_out(
 ) -> Iterator[tuple[int, Result]]:
     """Number and result of each item as they come, in a thread for each tool (a model on a device, say).
 
-    Parameters
-    ----------
-    function : callable of (item, tool)
-        No tool is given to two calls at a time.
-    items, tools : sequence
-        With one tool the calls run in this thread, in order.
+    No tool is given to two calls at a time. With one tool the calls run in this thread, in order.
 
-    Examples
-    --------
     >>> list(share_out(pow, [2, 3], [2]))
     [(0, 4), (1, 9)]
     """

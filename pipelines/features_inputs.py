@@ -46,10 +46,9 @@ class FeatureInputs:
 
     def sequences(self, gene: dict[str, Any]) -> PersonalSequences:
         """Everybody's sequences of a gene; the limit on mismatches was held over all windows together."""
-        how = {name: getattr(self.settings, name) for name in ("indels", "unphased", "seed")}
-        how |= {"max_mismatch": 1.0, "allow_swapped": self.allow_swapped}
-        place = gene["chrom"], gene["tss"], gene["strand"]
-        return gene_sequences(self.models[0], self.genotypes, self.fasta, *place, **how)
+        options = self.settings.haplotypes | {"max_mismatch": 1.0, "allow_swapped": self.allow_swapped}
+        place = (gene["chrom"], gene["tss"], gene["strand"])
+        return gene_sequences(self.models[0], self.genotypes, self.fasta, *place, **options)
 
 
 def open_inputs(settings: Features) -> FeatureInputs:

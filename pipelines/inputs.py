@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
-from genopred.errors import AlignmentError, GenopredError, examples
+from genopred.errors import AlignmentError, examples
 from genopred.genetics.transform import quantile_normalise
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
@@ -28,10 +28,7 @@ def open_genotypes(genotypes: parts.Genotypes, *, split: bool = False) -> Genoty
     split : bool
         Records of a VCF with several ALT alleles become one variant each; else they are left out.
     """
-    source = genotypes.genotypes
-    if source is None:
-        raise GenopredError("Genotypes: none given; give exactly one of --bfile, --pfile and --vcf.")
-    kind, path = source
+    kind, path = genotypes.needed_genotypes()
     if kind == "bfile":
         from genopred.io.plink import read_plink
 

@@ -24,7 +24,7 @@ from genopred.settings.training import Track
 from genopred.training.config import TrainConfig, parse_config
 from genopred.training.dataset import SequenceData
 from genopred.training.enough_memory import check_memory
-from genopred.training.heldout import Entry, Held, hold_out
+from genopred.training.heldout import Entry, Held
 from genopred.training.regions import as_regions, check_within, make_split
 from genopred.types import Interval
 
@@ -135,7 +135,7 @@ def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:
         regions = read_regions(place / REGIONS)
         check_within(regions, data, place / REGIONS)
         split = replace(split, regions=regions)
-    held = hold_out(data, split, config.shape, config.data.max_n, settings.split)
+    held = Held(data, split, config.shape, config.data.max_n, settings.split)
     return held, config, place if run_folder else None
 
 

@@ -6,12 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
-from genopred.settings.declare import settings
 from genopred.settings.parts import Cis, Seeded
 
 
-@settings(out=Path("fake"))
-class Fake(Cis, Seeded):
+class Fake(Cis, Seeded, out=Path("fake")):
     """Do what the test says."""
 
     NOTHING: ClassVar = SimpleNamespace(lines=lambda: [])

@@ -76,7 +76,7 @@ def test_beta_approximation_equals_the_empirical_p_where_both_can_be_had():
         fit = beta_approximation(best, r2, 80)
         assert fit.pval_beta == pytest.approx(fit.pval_perm, rel=0.1)
     assert fit.true_df == pytest.approx(80, rel=0.1)
-    assert fit.shape2 == pytest.approx(30, rel=0.15)
+    assert fit.beta_shape2 == pytest.approx(30, rel=0.15)
 
 
 def test_gene_without_variants_has_no_row():

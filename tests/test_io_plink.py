@@ -6,8 +6,10 @@ import gzip
 import os
 import pickle
 import subprocess
+import sys
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -179,6 +181,32 @@ np.testing.assert_array_equal(Genotypes.from_xarray(default).dosage(), expected)
 np.testing.assert_array_equal(default.values, 2 - expected)
 print("engines agree on", expected.size, "genotypes")
 """
+
+
+def test_pandas_plink_decodes_as_bed_reader_does(monkeypatch):
+    """Against a module of its name, whose lazy array counts the .bim's allele 1 where it is told ref="a0"."""
+    ours = read_plink(TINY / "genotypes")
+
+    class Lazy:
+        def __init__(self, values):
+            self.values = values
+
+        def __getitem__(self, key):
+            return Lazy(self.values[key])
+
+        def compute(self, scheduler):
+            return self.values
+
+    def read_plink1_bin(bed, bim, fam, *, verbose, ref):
+        assert ref == "a0" and [path.suffix for path in (bed, bim, fam)] == [".bed", ".bim", ".fam"]
+        return SimpleNamespace(data=Lazy(ours.dosage()))
+
+    monkeypatch.setitem(sys.modules, "pandas_plink", SimpleNamespace(read_plink1_bin=read_plink1_bin))
+    theirs = read_plink(TINY / "genotypes", engine="pandas-plink")
+    np.testing.assert_array_equal(theirs.dosage(), ours.dosage())
+    np.testing.assert_array_equal(theirs.haplotypes().alleles(), ours.haplotypes().alleles())
+    assert theirs.dosage().dtype == np.float32 and np.isnan(theirs.dosage()).any()
+    assert pickle.loads(pickle.dumps(theirs)).n_variants == ours.n_variants
 
 
 @pytest.mark.skipif(not os.environ.get("GENOPRED_SLOW"), reason="GENOPRED_SLOW is not set: builds an environment")

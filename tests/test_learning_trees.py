@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
+from genopred.learning import trees
 from genopred.learning.trees import LightGBMTrees, RandomForest, XGBoostTrees, strongest_columns
 
 
@@ -42,3 +45,7 @@ def test_forest_predicts_what_scikit_learns_forest_predicts():
     reference = theirs.predict(x[200:][:, strongest_columns(x[:200], y[:200], 100)])
     assert np.corrcoef(ours, reference)[0, 1] > 0.95
     assert abs(((y[200:] - ours) ** 2).mean() / ((y[200:] - reference) ** 2).mean() - 1) < 0.15
+
+
+def test_examples():
+    assert doctest.testmod(trees).failed == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -295,8 +294,7 @@ def test_a_model_of_another_window_predicts_the_same_bins(trained, window, n_bin
 def test_beyond_the_chromosome_is_n(trained):
     held, *_ = open_held(settings(trained, trained))
     data = held.data
-    windows = Windows(np.array(["chr9", "chr9"]), np.array([0, LENGTH - LENGTH % 64 - 512]), np.array([0, 1]))
-    held = replace(held, windows=windows)
+    held.windows = Windows(np.array(["chr9", "chr9"]), np.array([0, LENGTH - LENGTH % 64 - 512]), np.array([0, 1]))
     out = predict(counter(1024, 16), held, both_strands=False)
     assert out.shape == (2, 6, 3) and (out[:, :, 0] == 0).all()
     codes = inputs(data, np.array(["chr9", "chr9"]), np.array([-100, LENGTH - 50]), 200)

@@ -20,21 +20,17 @@ from genopred.io import text
 from genopred.pipelines import run
 from genopred.provenance import versions as run_versions
 from genopred.settings import Option, parts
-from genopred.settings.declare import settings
 
 OUTPUTS = ("table.tsv", "pairs.*.parquet", "parts/*.json")
 
 
-@settings(out=Path("x"))
-class Small(parts.Genotypes, parts.Covariates, parts.Seeded):
+class Small(parts.Genotypes, parts.Covariates, parts.Seeded, out=Path("x")):
     """Little to say.
 
     Attributes
     ----------
-    width
-        Of what is looked at.
-    lists
-        Files by what they are for.
+    width : Of what is looked at.
+    lists : Files by what they are for.
     """
 
     NEEDS_GENOTYPES = False

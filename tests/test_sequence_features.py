@@ -11,14 +11,14 @@ import pytest
 from genopred.errors import GenopredError, ModelError
 from genopred.sequence.cost import backward_passes
 from genopred.sequence.features import (
+    AGREEMENT,
     FeatureSettings,
+    agreement_with_exact,
     central_bins,
     content_key,
     features_for_gene,
     features_from_sequences,
     gene_sequences,
-    linear_agreement,
-    precision_agreement,
     predict_tracks,
     self_check,
 )
@@ -271,11 +271,12 @@ def test_self_check_catches_a_shared_computation_that_is_off():
 def test_linear_agreement_is_a_correlation_over_haplotypes():
     model = LinearToy()
     settings = FeatureSettings.of(model, mode="linear")
-    found = linear_agreement(model, sequences(), settings, n=10)
+    found = agreement_with_exact(model, sequences(), settings, n=10)
     assert found["haplotypes"] == 10
     assert found["median_r"] == pytest.approx(1, abs=1e-5) and found["median_slope"] == pytest.approx(2, abs=1e-3)
     features = features_from_sequences(model, sequences(), settings, agreement=10)
-    assert features.origin["linear_agreement"] == pytest.approx(found, rel=1e-5)
+    kept = {name: found[name] for name in AGREEMENT["linear_agreement"]}
+    assert features.origin["linear_agreement"] == pytest.approx(kept, rel=1e-5)
     exact = features_from_sequences(model, sequences(), FeatureSettings.of(model), agreement=10)
     assert "linear_agreement" not in exact.origin
     with pytest.raises(ModelError, match="--mode linear"):
@@ -294,7 +295,8 @@ def test_a_lower_precision_is_held_against_fp32():
     model, people = Rounding(), sequences()
     settings = FeatureSettings.of(model, dtype="bf16", bins=1)
     found = features_from_sequences(model, people, settings, agreement=12).origin["precision"]
-    assert found == pytest.approx(precision_agreement(model, people, settings, n=12), rel=1e-6)
+    again = agreement_with_exact(model, people, settings, n=12)
+    assert found == pytest.approx({name: again[name] for name in AGREEMENT["precision"]}, rel=1e-6)
     first = people.distinct[0]
     fine = predict_tracks(model, people, bins=settings.bins)[first, 0]
     assert len(first) <= 24 and found["haplotypes"] == 12
@@ -302,7 +304,7 @@ def test_a_lower_precision_is_held_against_fp32():
     assert 0.5 < found["lowest_r"] <= found["median_r"] < 0.99999
     full = features_from_sequences(model, people, FeatureSettings.of(model), agreement=12)
     assert "precision" not in full.origin
-    few = precision_agreement(model, people.take([0, 1]), settings)
+    few = agreement_with_exact(model, people.take([0, 1]), settings, n=8)
     assert np.isnan(few["median_r"]) and few["haplotypes"] <= 2
 
 

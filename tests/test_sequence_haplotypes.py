@@ -331,7 +331,7 @@ def test_phase_demanded_and_missing_is_refused():
         personal_sequences(genotypes, Text("ACGT"), Interval("1", 0, 4), unphased="error")
     with pytest.raises(GenopredError, match="--indels apply needs two sequences"):
         personal_sequences(genotypes, Text("ACGT"), Interval("1", 0, 4), indels="apply")
-    with pytest.raises(GenopredError, match="known are soft, random, error"):
+    with pytest.raises(GenopredError, match="there are soft, random, error"):
         personal_sequences(genotypes, Text("ACGT"), Interval("1", 0, 4), unphased="maybe")
 
 

@@ -142,8 +142,8 @@ def _padding_before_activation(patch: Any) -> None:
     """Zero padding of bases instead of activations: batch norm and GELU go over the padding too."""
     made = ExactTower._activate
 
-    def over_all(self: Any, table: Any, n: int, pad: int, stage: Any) -> None:
-        made(self, table, n + pad, 0, stage) if pad == 0 else table.copy_(stage.norm(table))
+    def over_all(self: Any, table: Any, n: int, pad: int, norm: Any) -> None:
+        made(self, table, n + pad, 0, norm) if pad == 0 else table.copy_(norm(table))
 
     patch.setattr(ExactTower, "_activate", over_all)
 

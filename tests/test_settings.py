@@ -61,7 +61,8 @@ def test_every_number_has_a_range():
     """And is refused outside it before anything is read."""
     numbers = [(w.__name__, f) for w, f in OPTIONS if {int, float} & set(f.kinds)]
     assert len(numbers) > 60
-    assert [(w, f.flag) for w, f in numbers if f.option.low is None or f.option.high is None] == []
+    ends = [(w, f.flag, {f.option.low, f.option.above}, {f.option.high, f.option.below}) for w, f in numbers]
+    assert [(w, flag) for w, flag, low, high in ends if {None} in (low, high)] == []
 
 
 def test_words_of_a_fixed_set_are_choices():
@@ -158,7 +159,7 @@ def test_a_device_is_no_output(tmp_path):
         ({"permute": 5}, "at least 100"),
         ({"permute": 0, "susie": True}, "--susie works on the genes of the permutation pass"),
         ({"compat": "qtltools", "independent": True}, "has no QTLtools version"),
-        ({"fdr": 0}, "--fdr 0.0: needed a rate between 0 and 1"),
+        ({"fdr": 0}, "--fdr 0: needed a number above 0, below 1."),
     ],
 )
 def test_eqtl_refuses_what_cannot_be(wrong, message):
@@ -188,7 +189,7 @@ def test_tables_of_an_overlap_have_names_of_their_own():
     for wrong in ("", 3, None, ("m", "x.tsv")):
         with pytest.raises(GenopredError, match="--b.*needed"):
             settings.Overlap(a="a", b=wrong)
-    with pytest.raises(GenopredError, match="--null: ld unknown; choose among permutation"):
+    with pytest.raises(GenopredError, match="--null ld: there are permutation, shift, blocks, phenotype."):
         settings.Overlap(a="a", b="b", null="ld")
 
 

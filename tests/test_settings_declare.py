@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from genopred.errors import FormatError, GenopredError
 from genopred.settings import declare
 from genopred.settings.declare import Option, Settings, base_pairs, declared, names, number_of_bytes, numbers
-from genopred.settings.declare import settings as declare_settings
 
 
 @pytest.mark.parametrize(
@@ -71,45 +70,32 @@ def test_lists_keep_order_and_refuse_repeats_and_nothing():
         numbers("0.1;0.2")
 
 
-@declare_settings()
-class Part(Settings):
+class Part(Settings, panel="Part"):
     """A part.
 
     Attributes
     ----------
-    share
-        How much
+    share : How much
         of it.
-    many
-        Some numbers.
-    words
-        Some words.
+    many : Some numbers.
+    words : Some words.
     """
-
-    PANEL: ClassVar[str] = "Part"
 
     share: Annotated[float, Option(low=0, high=1)] = 0.5
     many: Annotated[tuple[int, ...], Option(metavar="K,...", low=1, high=9, read=names)] = (1,)
     words: Annotated[tuple[str, ...], Option(each=True)] = ()
 
 
-@declare_settings(share=0.25)
-class Whole(Part):
+class Whole(Part, panel="Whole", share=0.25):
     """A workflow.
 
     Attributes
     ----------
-    file
-        Where it is.
-    kind
-        Which.
-    on
-        Whether.
-    maybe
-        Whether, or unknown.
+    file : Where it is.
+    kind : Which.
+    on : Whether.
+    maybe : Whether, or unknown.
     """
-
-    PANEL: ClassVar[str] = "Whole"
 
     file: Annotated[Path, Option(metavar="FILE")]
     kind: Literal["ridge", "susie"] = "ridge"
@@ -169,7 +155,7 @@ def test_what_does_not_fit_is_refused_in_the_same_words(values, message):
 
 
 def test_a_section_of_a_file_is_read_into_the_same_settings():
-    read = declare.from_table(Whole, {"share": 1, "many": [2], "on": True}, "a.toml", "whole", file="x")
+    read = declare.from_table(Whole, {"file": "x", "share": 1, "many": [2], "on": True}, "a.toml", "whole")
     assert read == Whole(file="x", share=1.0, many=(2,), on=True)
     for table, message in (
         ({"shore": 1}, "a.toml: unknown key 'shore' in whole; known: share, many, words, file.* Did you mean 'share'?"),
@@ -179,7 +165,7 @@ def test_a_section_of_a_file_is_read_into_the_same_settings():
         ({"on": True, "maybe": True}, "a.toml: --on and --may-be go not together"),
     ):
         with pytest.raises(GenopredError, match=message):
-            declare.from_table(Whole, table, "a.toml", "whole", file="x")
+            declare.from_table(Whole, {"file": "x"} | table, "a.toml", "whole")
     with pytest.raises(GenopredError, match="a.toml: whole.file is missing; needed: Where it is."):
         declare.from_table(Whole, {}, "a.toml", "whole")
     with pytest.raises(FormatError, match=r"a.toml: whole = 3; needed a section \[whole\]"):

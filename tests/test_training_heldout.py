@@ -19,11 +19,11 @@ from genopred.sequence.models.base import SequenceModel
 from genopred.training import heldout
 from genopred.training.heldout import (
     Entry,
+    Held,
     bin_table,
     compare,
     distinct,
     fitted_ridge,
-    hold_out,
     predict,
     seen_bases,
     shared_columns,
@@ -36,7 +36,7 @@ NAMES = ("open", "start +", "start -")
 @pytest.fixture(scope="module")
 def held():
     data = simulated()
-    return hold_out(data, blocks(data), SHAPE, 0.2, "test")
+    return Held(data, blocks(data), SHAPE, 0.2, "test")
 
 
 def counter(tracks=NAMES, name="gc", regions=None, **changes) -> Entry:
@@ -74,8 +74,8 @@ def test_models_that_do_not_fit(held):
     with pytest.raises(ModelError, match="has bins of 64 bp"):
         predict(counter(bin_size=64), held, both_strands=False)
     with pytest.raises(ModelError, match="not finite in 2 of 2"):
-        two = hold_out(held.data, held.split, SHAPE, 0.2, "test")
-        object.__setattr__(two, "windows", type(two.windows)(*(part[:2] for part in two.windows)))
+        two = Held(held.data, held.split, SHAPE, 0.2, "test")
+        two.windows = type(two.windows)(*(part[:2] for part in two.windows))
         bad = counter(predict_onehot=lambda codes: np.full((len(codes), SHAPE.n_bins, 3), np.nan))
         predict(bad, two, both_strands=False)
     with pytest.raises(ModelError, match="none of the measured tracks"):

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from genopred.errors import AlignmentError, GenopredError
-from genopred.types import Covariates, Expression, Genotypes, Interval, plain_chrom, plain_gene
+from genopred.types import Covariates, Expression, Genotypes, Interval, noted, plain_chrom, plain_gene
 
 TABLE = pl.DataFrame(
     {"chrom": ["22", "22"], "pos": [100, 200], "id": ["rs1", "rs2"], "ref": ["A", "C"], "alt": ["G", "T"]}
@@ -119,3 +119,13 @@ def test_names():
     ]
     assert plain_gene("ENSG00000012817.10_PAR_Y") == "ENSG00000012817_PAR_Y"
     assert plain_gene("RP11-34P13.7") == "RP11-34P13.7"
+
+
+@pytest.mark.parametrize("kind", [np.array, pl.Series])
+def test_notes(kind):
+    names = kind(["a", "b", "c", "d", "e"])
+    assert noted("dropped", "rare", kind([False, True, True, True, True]), names) == [
+        ("dropped", "rare", 4, "b, c, d, ...")
+    ]
+    assert noted("note", "odd", kind([True, False, False, False, False]), names) == [("note", "odd", 1, "a")]
+    assert noted("note", "odd", kind([False] * 5), names) == []

@@ -39,26 +39,16 @@ def clump_chromosomes(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Clump all variants, chromosome by chromosome, as `plink --clump` does.
 
-    Parameters
-    ----------
-    people : Genotypes
-        Of those who give LD.
-    effects : polars.DataFrame
-        column (among the variants of `people`), beta, pval.
-    p1, r2 : sequence of float
-        Thresholds; each pair of them is a score.
-    p2 : float
-        Members of a clump are listed if their p is below.
-    kb : float
-    method : str
-        r² of `genopred.genetics.ld`.
+    `people` give LD (`method` is an r² of `genopred.genetics.ld`); `effects` have column (among their variants), beta
+    and pval. Members of a clump are listed if their p is below `p2`.
 
     Returns
     -------
     weights : polars.DataFrame
-        Index variants of each pair of thresholds: score, variant_id, chrom, pos, ref, alt, beta, pval, weight, column.
+        Index variants at each pair of thresholds, which is a score: score, variant_id, chrom, pos, ref, alt, beta,
+        pval, weight, column.
     clumps : polars.DataFrame
-        r2, variant_id, chrom, pos, ref, alt, pval, n_members, members: each index variant at each r².
+        Each index variant at each r²: r2, variant_id, chrom, pos, ref, alt, pval, n_members, members.
     """
     # Those above the largest p1 lead no clump, and above p2 are in no list.
     effects = effects.filter(pl.col("pval") <= max(*p1, p2))
@@ -87,33 +77,29 @@ def clump_chromosomes(
 
 
 def _clump_rows(
-    limit: float,
-    leads: Ints,
-    owner: Ints,
-    p: NDArray[np.float64],
-    variants: pl.DataFrame,
-    p2: float,
+    limit: float, leads: Ints, owner: Ints, p: NDArray[np.float64], variants: pl.DataFrame, p2: float
 ) -> pl.DataFrame:
     """plink's `.clumped`: each index variant, and the members with p < p2."""
     ids = variants["id"].to_numpy()
-    members: dict[int, list[str]] = {int(i): [] for i in leads}
+    members: dict[int, list[str]] = {i: [] for i in leads.tolist()}
     for j in np.flatnonzero((owner >= 0) & (owner != np.arange(len(owner))) & (p < p2)):
         members[int(owner[j])].append(str(ids[j]))
-    return (
-        variants[leads]
-        .select(pl.lit(limit).alias("r2"), pl.col("id").alias("variant_id"), "chrom", "pos", "ref", "alt")
-        .with_columns(
-            pl.Series("pval", p[leads], dtype=pl.Float64),
-            pl.Series("n_members", [len(members[int(i)]) for i in leads], dtype=pl.Int64),
-            pl.Series("members", [",".join(members[int(i)]) for i in leads], dtype=pl.String),
-        )
+    return _named(variants[leads], r2=limit).with_columns(
+        pl.Series("pval", p[leads], dtype=pl.Float64),
+        pl.Series("n_members", [len(mine) for mine in members.values()], dtype=pl.Int64),
+        pl.Series("members", [",".join(mine) for mine in members.values()], dtype=pl.String),
     )
 
 
 def _weight_rows(score: str, variants: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
-    return variants.select(
-        pl.lit(score).alias("score"), pl.col("id").alias("variant_id"), "chrom", "pos", "ref", "alt"
-    ).with_columns(effects["beta"], effects["pval"], effects["beta"].alias("weight"), effects["column"])
+    more = (effects["beta"], effects["pval"], effects["beta"].alias("weight"), effects["column"])
+    return _named(variants, score=score).with_columns(*more)
+
+
+def _named(variants: pl.DataFrame, **first: str | float) -> pl.DataFrame:
+    """What tells variants apart, behind a column that is the same for all."""
+    head = [pl.lit(value).alias(name) for name, value in first.items()]
+    return variants.select(*head, pl.col("id").alias("variant_id"), "chrom", "pos", "ref", "alt")
 
 
 def _ld_source(genotypes: Genotypes, columns: Ints, method: str) -> ld.HardCalls | NDArray[np.float32]:
@@ -148,29 +134,15 @@ def score_table(
     flipped: NDArray[np.bool_] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, label: None,
 ) -> pl.DataFrame:
-    """Every score of every person, over all chromosomes.
+    """Every score of every person, over all chromosomes: sample, then a column per score.
 
-    Variants come in order of the file, a block at a time, and serve all scores.
-
-    Parameters
-    ----------
-    genotypes : Genotypes
-    weights : polars.DataFrame
-        score, column (among the variants of `genotypes`) and weight, of ALT or, where `flipped`, of REF.
-    train : array of bool, shape (N,)
-        Whose frequencies stand for missing dosages.
-    summing : Summing
-    flipped : array of bool, optional
-    progress : function of (done, total, label)
-
-    Returns
-    -------
-    polars.DataFrame
-        sample, then a column per score.
+    `weights` have score, column (among the variants of `genotypes`) and weight, of ALT or, where `flipped`, of REF.
+    Frequencies of the people in `train` (N,) stand for missing dosages. Variants come in order of the file, a block at
+    a time, and serve all scores.
     """
     names = weights["score"].unique(maintain_order=True).to_list()
     number = {name: k for k, name in enumerate(names)}
-    which = np.array([number[name] for name in weights["score"].to_list()], dtype=np.int64)
+    which = np.array([number[name] for name in weights["score"]], dtype=np.int64)
     column, weight = weights["column"].to_numpy(), weights["weight"].to_numpy()
     turned = np.zeros(len(column), dtype=bool) if flipped is None else flipped
     total = np.zeros((len(names), genotypes.n_samples))

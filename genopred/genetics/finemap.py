@@ -73,7 +73,6 @@ def susie(
     x : array, shape (N, M)
         ALT dosages, no missing values; constant columns never get weight.
     y : array, shape (N,)
-        Phenotype.
     n_effects : int
         L, the largest number of effects.
     prior_weights : array, shape (M,), optional
@@ -150,10 +149,8 @@ def susie(
             w, log_bf = shrinkage(z2, log_prior, alpha[effect])
             shrink[effect] = w
             if w == 0.0:
-                mu[effect] = 0.0
-                mu2[effect] = 0.0
-                fitted[effect] = 0.0
-                second[effect] = kl[effect] = 0.0
+                for part in (mu, mu2, fitted, second, kl):
+                    part[effect] = 0.0
                 null_seen = True
                 continue
             mu[effect] = w * xtr64 / d

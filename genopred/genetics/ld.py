@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,7 +82,11 @@ def em_r2(a: ArrayLike, b: ArrayLike) -> float:
     >>> round(em_r2([0, 0, 1, 2, 2], [0, 0, 1, 2, 1]), 4)
     0.6667
     """
-    return float(r2_matrix(np.column_stack([_column(a), _column(b)]), "em")[0, 1])
+    pair = [np.asarray(values, dtype=np.float32) for values in (a, b)]
+    for x in pair:
+        if x.ndim != 1:
+            raise GenopredError(f"em_r2: a variant has shape {x.shape}; (samples,) is needed.")
+    return float(r2_matrix(np.column_stack(pair), "em")[0, 1])
 
 
 def r2_matrix(dosage: ArrayLike, r2: str = "genotype") -> NDArray[np.float64]:
@@ -193,8 +196,6 @@ def clump_members(
 
     Parameters are those of `clump`; the keys come in order of p, the members in column order.
 
-    Examples
-    --------
     >>> x = [[0, 0, 2], [1, 1, 0], [2, 2, 0], [0, 0, 1]]
     >>> out = clump_members(x, [0.02, 0.01, 0.04], [100, 200, 300], p1=0.05, p2=0.05, r2_threshold=0.8)
     >>> {int(index): members.tolist() for index, members in out.items()}
@@ -217,17 +218,11 @@ def clump_grid(
     r2: str = "genotype",
     chrom: ArrayLike | None = None,
 ) -> dict[tuple[float, float], NDArray[np.int64]]:
-    """`clump` at every pair of p and r² thresholds, for the price of little more than one.
+    """`clump` at every pair of p and r² thresholds (the keys), for the price of little more than one.
 
     Clumps are formed in order of p, so the index variants at a smaller `p1` are the first ones of those at a larger;
     and all r² thresholds share each index variant's r² with its neighbours.
 
-    Returns
-    -------
-    dict of (p threshold, r² threshold) to columns of index variants, in order of p
-
-    Examples
-    --------
     >>> x = [[0, 0, 2], [1, 1, 0], [2, 2, 0], [0, 0, 1]]
     >>> grid = clump_grid(x, [0.02, 0.01, 0.04], [100, 200, 300], p_thresholds=[1, 0.03], r2_thresholds=[0.5])
     >>> {key: columns.tolist() for key, columns in grid.items()}
@@ -269,32 +264,21 @@ def greedy(
     thresholds: NDArray[np.float64],
     r2: str = "genotype",
 ) -> NDArray[np.int32]:
-    """The clumping loop, for callers that hold prepared genotypes.
+    """The clumping loop, for callers that hold prepared genotypes: hard calls, or dosages (M, N) with variants as rows.
 
-    Parameters
-    ----------
-    source : HardCalls, or array (M, N) of dosages with variants as rows
-    order : array of int
-        Variants by p, those without a p left out; the first `n_index` may lead.
-    low, high : array, shape (M,)
-        Windows, see `windows`.
-    thresholds : array, shape (T,)
-        r² thresholds, at most 63.
-
-    Returns
-    -------
-    array, shape (T, M)
-        Of each threshold and variant, the index variant that took it; its own number if it leads; -1 if none.
+    `order` are the variants by p, those without a p left out; the first `n_index` may lead. `low` and `high` (M,) are
+    their `windows`. Returns, for each of at most 63 r² thresholds and each variant (T, M), the index variant that took
+    it; its own number if it leads; -1 if none.
     """
-    calls = source if isinstance(source, HardCalls) else _NO_CALLS
-    rows = np.zeros((0, 0), dtype=np.float32)
+    calls, rows = _NO_CALLS, np.zeros((0, 0), dtype=np.float32)
     if isinstance(source, HardCalls):
+        calls = source
         kind = EM if r2 == "em" else COMPLETE if source.complete else PAIRWISE
     else:
         kind = HOLES if np.isnan(source).any() else ROWS
         rows = np.ascontiguousarray(source, dtype=np.float32) if kind == HOLES else standard_rows(source)
     owner = np.full((len(thresholds), len(low)), -1, dtype=np.int32)
-    planes = (calls.het, calls.hom, calls.obs, calls.complete)
+    planes = calls.het, calls.hom, calls.obs, calls.complete
     greedy_owner(kind, *planes, rows, order, n_index, low, high, thresholds, owner)
     return owner
 
@@ -322,13 +306,13 @@ def _clump(
     p, place = _labels(x, pval, pos, chrom)
     _method(r2, "clump")
     _thresholds(p1, p2, thresholds, kb)
-    if chrom is not None:
-        place = _one_line(place, np.asarray(chrom), kb)
+    if chrom is not None:  # laid end to end, too far apart for any window
+        number = np.unique(np.asarray(chrom), return_inverse=True)[1].ravel()
+        place = place + number * (int(place.max(initial=0)) + int(kb * 1000) + 1)
     by_place = np.argsort(place, kind="stable")
     rank = np.empty_like(by_place)
     rank[by_place] = np.arange(len(by_place))
-    order = np.argsort(p, kind="stable")
-    order = order[: int(np.sum(~np.isnan(p)))]
+    order = np.argsort(p, kind="stable")[: int(np.sum(~np.isnan(p)))]
     sorted_x = x if np.array_equal(by_place, np.arange(len(by_place))) else x[:, by_place]
     source: HardCalls | NDArray[np.float32] | None = pack(sorted_x)
     if source is None:
@@ -363,12 +347,6 @@ def _labels(
     return p, place.astype(np.int64)
 
 
-def _one_line(pos: NDArray[np.int64], chrom: NDArray[Any], kb: float) -> NDArray[np.int64]:
-    """Positions with the chromosomes laid end to end, too far apart for any window."""
-    _, number = np.unique(chrom, return_inverse=True)
-    return pos + number.ravel() * (int(pos.max(initial=0)) + int(kb * 1000) + 1)
-
-
 def _thresholds(p1: float, p2: float, thresholds: list[float], kb: float) -> None:
     if not 0 <= p1 <= 1:
         raise GenopredError(f"clump: p1 is {p1}; it must be between 0 and 1.")
@@ -400,13 +378,6 @@ def _dosages(dosage: ArrayLike, name: str) -> NDArray[np.float32]:
     x = np.asarray(dosage, dtype=np.float32)
     if x.ndim != 2:
         raise GenopredError(f"{name}: dosage has shape {x.shape}; (samples, variants) is needed.")
-    return x
-
-
-def _column(values: ArrayLike) -> NDArray[np.float32]:
-    x = np.asarray(values, dtype=np.float32)
-    if x.ndim != 1:
-        raise GenopredError(f"em_r2: a variant has shape {x.shape}; (samples,) is needed.")
     return x
 
 

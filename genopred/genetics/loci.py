@@ -23,8 +23,8 @@ def ld_blocks(dosage: ArrayLike, *, reach: int = 25, max_r2: float = 0.1, min_sn
     ----------
     dosage : array, shape (N, M)
         SNPs in the order of their positions; NaN where missing (taken as the mean).
-    reach, min_snps : int
-    max_r2 : float
+    reach, min_snps, max_r2
+        As above.
 
     Returns
     -------
@@ -55,24 +55,8 @@ def ld_blocks(dosage: ArrayLike, *, reach: int = 25, max_r2: float = 0.1, min_sn
 def ld_scores(dosage: ArrayLike, pos: ArrayLike, *, kb: float = 1000.0, columns: ArrayLike | None = None) -> Floats:
     """LD score of each SNP: the sum of its r² with all SNPs less than `kb` away, itself included.
 
-    r² is freed of its bias, r² - (1 - r²) / (N - 2), as LDSC does.
-
-    Parameters
-    ----------
-    dosage : array, shape (N, M)
-    pos : array, shape (M,)
-        Sorted.
-    kb : float
-    columns : array of int, optional
-        SNPs whose score is wanted; all by default.
-
-    Returns
-    -------
-    array
-
-    References
-    ----------
-    Bulik-Sullivan et al. (2015), doi:10.1038/ng.3211.
+    r² is freed of its bias, r² - (1 - r²) / (N - 2), as LDSC does: Bulik-Sullivan et al. (2015), doi:10.1038/ng.3211.
+    `pos` (M,) is sorted; with `columns` only the scores of these SNPs are worked out.
     """
     x = standardised(dosage)
     n, m = x.shape
@@ -112,23 +96,9 @@ def loci(
 ) -> Ints:
     """Gather SNPs of one chromosome into loci: the best SNP takes its neighbours in LD, and so on.
 
-    Parameters
-    ----------
-    score : array, shape (M,)
-        Larger is better.
-    pos : array, shape (M,)
-    dosage : array, shape (N, M), optional
-        Without it a locus is what lies less than `kb` from its best SNP, whatever the LD.
-    r2, kb : float
-        As in `genopred.genetics.ld.clump`.
+    Returns the row of the best SNP (of the largest `score`) of each SNP's locus. `r2` and `kb` are those of
+    `genopred.genetics.ld.clump`; without `dosage` a locus is what lies less than `kb` from its best SNP.
 
-    Returns
-    -------
-    array of int, shape (M,)
-        Row of the best SNP of each SNP's locus.
-
-    Examples
-    --------
     >>> loci([1.0, 5.0, 2.0], [100, 200, 90_000], kb=50).tolist()
     [1, 1, 2]
     """
@@ -139,8 +109,7 @@ def loci(
     if dosage is not None:
         order_p = np.empty(m)
         order_p[order] = (np.arange(m) + 1) / (m + 2)
-        found = clump_members(dosage, order_p, place, p1=1.0, p2=1.0, r2_threshold=r2, kb=kb)
-        for index, members in found.items():
+        for index, members in clump_members(dosage, order_p, place, p1=1.0, p2=1.0, r2_threshold=r2, kb=kb).items():
             owner[index] = index
             owner[members] = index
         return owner

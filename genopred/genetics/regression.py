@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,9 +72,11 @@ def marginal_association(
     x, y, design = _inputs(dosage, phenotype, covariates)
     if missing not in ("pairwise", "mean"):
         raise GenopredError(f"marginal_association: missing='{missing}' is unknown; choose 'pairwise' or 'mean'.")
-    holes = np.isnan(x).any(axis=0) if x.size else np.zeros(x.shape[1], dtype=bool)
+    holes = np.isnan(x).any(axis=0)
     if missing == "mean" and holes.any():
-        return _with_means(x, y, design)
+        unknown, mean = np.isnan(x), known_means(x)
+        out = _associate(np.where(unknown, mean, x), y, design)
+        return replace(out, af=np.where(unknown.all(axis=0), np.nan, mean / 2))
     out = _associate(x if not holes.any() else np.where(holes, 0.0, x), y, design)
     for column in np.flatnonzero(holes):
         have = ~np.isnan(x[:, column])
@@ -82,25 +84,6 @@ def marginal_association(
         for name in ("slope", "slope_se", "tstat", "pval", "af", "n"):
             getattr(out, name)[column] = getattr(part, name)[0]
     return out
-
-
-def t_test(slope_sums: tuple[Floats, Floats, float], df: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
-    """Slope, its standard error, t and two-sided p from centred sums (xx, xy, yy) of each variant.
-
-    Variants with xx of 0, or df below 1, get NaN and p 1; see `Marginal`.
-    """
-    xx, xy, yy = slope_sums
-    degrees = np.broadcast_to(np.asarray(df, dtype=np.float64), xx.shape)
-    usable = (xx > 0) & (degrees >= 1)
-    denominator = np.where(usable, xx, 1.0)
-    slope = np.where(usable, xy / denominator, np.nan)
-    # A perfect fit leaves a residual of rounding size, possibly below 0.
-    residual = np.maximum(yy - xy * xy / denominator, 0.0)
-    se = np.where(usable, np.sqrt(residual / np.maximum(degrees, 1.0) / denominator), np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tstat = np.where(slope == 0, 0.0, slope / se)
-    pval = np.where(usable, 2 * stdtr(np.maximum(degrees, 1.0), -np.abs(np.where(usable, tstat, 0.0))), 1.0)
-    return slope, se, np.where(usable, tstat, np.nan), pval
 
 
 def _associate(x: Floats, y: Floats, design: Floats) -> Marginal:
@@ -120,16 +103,17 @@ def _associate(x: Floats, y: Floats, design: Floats) -> Marginal:
     xx = np.einsum("ij,ij->j", x, x)
     # A constant, and what covariates explain fully, leave only rounding.
     xx[(xx <= 1e-10 * total) | (total <= 1e-24 * n * af**2)] = 0.0
-    slope, se, tstat, pval = t_test((xx, x.T @ y, float(y @ y)), n - 1 - rank)
-    return Marginal(slope, se, tstat, pval, af, np.full(m, n, dtype=np.int64))
-
-
-def _with_means(x: Floats, y: Floats, design: Floats) -> Marginal:
-    present = ~np.isnan(x)
-    mean = known_means(x)
-    out = _associate(np.where(present, x, mean), y, design)
-    af = np.where(present.any(axis=0), mean / 2, np.nan)
-    return Marginal(out.slope, out.slope_se, out.tstat, out.pval, af, out.n)
+    xy, yy, df = x.T @ y, float(y @ y), float(n - 1 - rank)
+    usable = (xx > 0) & (df >= 1)
+    denominator, df = np.where(usable, xx, 1.0), max(df, 1.0)
+    slope = np.where(usable, xy / denominator, np.nan)
+    # A perfect fit leaves a residual of rounding size, possibly below 0.
+    residual = np.maximum(yy - xy * xy / denominator, 0.0)
+    se = np.where(usable, np.sqrt(residual / df / denominator), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tstat = np.where(slope == 0, 0.0, slope / se)
+    pval = np.where(usable, 2 * stdtr(df, -np.abs(np.where(usable, tstat, 0.0))), 1.0)
+    return Marginal(slope, se, np.where(usable, tstat, np.nan), pval, af, np.full(m, n, dtype=np.int64))
 
 
 def _basis(design: Floats) -> Floats:

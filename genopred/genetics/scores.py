@@ -8,7 +8,7 @@ on the very people that gave the weights, a score of thousands of noisy effects 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,18 @@ def polygenic_score(
     """
     x = np.asarray(dosage, dtype=np.float64)
     w = np.asarray(weights, dtype=np.float64)
-    _check_score(x, w, missing)
+    if x.ndim != 2 or w.shape != (x.shape[1],):
+        raise GenopredError(
+            f"polygenic_score: dosage {x.shape} and weights {w.shape} do not fit; (N, M) and (M,) are needed."
+        )
+    bad = np.flatnonzero(~np.isfinite(w))
+    if bad.size:
+        raise GenopredError(
+            f"polygenic_score: {bad.size} weights are NaN or infinite (columns {examples(bad.tolist())}); "
+            "leave these variants out."
+        )
+    if missing not in ("mean", "skip"):
+        raise GenopredError(f"polygenic_score: missing='{missing}' is unknown; choose 'mean' or 'skip'.")
     present = ~np.isnan(x)
     if freq is None:
         expected = known_means(x)
@@ -96,27 +107,12 @@ def polygenic_score(
 
 
 def score_ranges(
-    dosage: ArrayLike,
-    weights: ArrayLike,
-    pval: ArrayLike,
-    ranges: Mapping[str, tuple[float, float]],
-    **options: Any,
+    dosage: ArrayLike, weights: ArrayLike, pval: ArrayLike, ranges: Mapping[str, tuple[float, float]], **options: Any
 ) -> dict[str, Floats]:
-    """One `polygenic_score` per range of p-values, bounds included: plink's ``--q-score-range``.
+    """One `polygenic_score` per range (lower, upper) of p-values (M,), bounds included: plink's ``--q-score-range``.
 
-    Parameters
-    ----------
-    dosage, weights : see `polygenic_score`
-    pval : array, shape (M,)
-    ranges : mapping of a name to (lower, upper)
-    **options : passed on to `polygenic_score`
+    A range without variants scores 0.
 
-    Returns
-    -------
-    dict of name to scores (N,); a range without variants scores 0.
-
-    Examples
-    --------
     >>> out = score_ranges([[0, 2], [1, 1]], [0.5, 1.0], [0.01, 0.2], {"all": (0, 1), "strict": (0, 0.05)})
     >>> {name: scores.tolist() for name, scores in out.items()}
     {'all': [2.0, 1.5], 'strict': [0.0, 0.5]}
@@ -134,21 +130,6 @@ def score_ranges(
     return out
 
 
-def _check_score(x: Floats, w: Floats, missing: str) -> None:
-    if x.ndim != 2 or w.shape != (x.shape[1],):
-        raise GenopredError(
-            f"polygenic_score: dosage {x.shape} and weights {w.shape} do not fit; (N, M) and (M,) are needed."
-        )
-    bad = np.flatnonzero(~np.isfinite(w))
-    if bad.size:
-        raise GenopredError(
-            f"polygenic_score: {bad.size} weights are NaN or infinite (columns {examples(bad.tolist())}); "
-            "leave these variants out."
-        )
-    if missing not in ("mean", "skip"):
-        raise GenopredError(f"polygenic_score: missing='{missing}' is unknown; choose 'mean' or 'skip'.")
-
-
 @dataclass
 class _People:
     """Training people sorted by fold, and sums over each fold from which any union's regressions follow.
@@ -164,16 +145,22 @@ class _People:
     means: Floats
     sums: Floats
     calls: ld.HardCalls | None
+    #: Of training sets, named by the folds that are out: regressions, candidates' weights, scores of held-out folds.
+    cache: dict[frozenset[int], tuple[_Regressions, Floats, dict[int, Floats]]] = field(default_factory=dict)
 
     @property
     def folds(self) -> int:
         return len(self.bounds) - 1
 
+    def of(self, fold: int) -> slice:
+        """Columns of one fold."""
+        return slice(self.bounds[fold], self.bounds[fold + 1])
+
     def mask(self, without: frozenset[int]) -> NDArray[np.bool_]:
         """Who is left when some folds are out."""
         keep = np.ones(len(self.y), dtype=bool)
         for fold in without:
-            keep[self.bounds[fold] : self.bounds[fold + 1]] = False
+            keep[self.of(fold)] = False
         return keep
 
 
@@ -202,8 +189,7 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike | None = None) -> _CalibratedScore:
         """Learn from dosages `X` (N, M) and phenotypes `y` (N,); `folds` (N,) are inner fold labels, if not random."""
-        people = self._people(X, y, self._folds(len(np.asarray(y)), folds))
-        self._finish(people, {})
+        self._finish(self._people(X, y, self._folds(len(np.asarray(y)), folds)))
         return self
 
     def fit_oof(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike) -> Floats:
@@ -211,23 +197,19 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
 
         Those in fold k are predicted by weights from all other folds; thresholds and slope come from scores of fold
         l by weights from all but k and l. Weights without {k, l} serve both, so K folds need K (K + 1) / 2 models,
-        and the fit little more.
-
-        Parameters
-        ----------
-        X : array, shape (N, M)
-        y : array, shape (N,)
-        folds : array, shape (N,)
-            Labels of at least three folds.
-
-        Returns
-        -------
-        array, shape (N,)
+        and the fit little more. `folds` (N,) have at least three labels.
         """
         people = self._people(X, y, np.asarray(folds))
-        cache: dict[frozenset[int], Any] = {}
-        out = self._out_of_fold(people, cache)
-        self._finish(people, cache)
+        if people.folds < 3:
+            raise GenopredError(f"fit_oof: folds have {people.folds} labels; at least 3 are needed.")
+        out = np.empty(len(people.y))
+        for fold in range(people.folds):
+            outside = frozenset([fold])
+            choice, slope = self._tune(people, outside)
+            base, _ = self._model(people, outside)
+            scores = self._score(people, outside, fold)
+            out[people.order[people.of(fold)]] = base.mean_y + slope * scores[choice]
+        self._finish(people)
         return out
 
     def predict(self, X: ArrayLike) -> Floats:
@@ -243,9 +225,9 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         part = np.where(np.isnan(part), self.mean_[used], part)
         return part @ self.coef_[used] + self.intercept_
 
-    def _finish(self, people: _People, cache: dict[frozenset[int], Any]) -> None:
-        choice, slope = self._tune(people, frozenset(), cache)
-        base, weights = self._model(people, frozenset(), cache)
+    def _finish(self, people: _People) -> None:
+        choice, slope = self._tune(people, frozenset())
+        base, weights = self._model(people, frozenset())
         self.slope_ = slope
         self.coef_ = slope * weights[choice]
         self.intercept_ = float(base.mean_y - base.mean_x @ self.coef_)
@@ -253,53 +235,38 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         self.n_features_in_ = len(self.coef_)
         self._chosen(choice, slope)
 
-    def _out_of_fold(self, people: _People, cache: dict[frozenset[int], Any]) -> Floats:
-        if people.folds < 3:
-            raise GenopredError(f"fit_oof: folds have {people.folds} labels; at least 3 are needed.")
-        out = np.empty(len(people.y))
-        for fold in range(people.folds):
-            outside = frozenset([fold])
-            choice, slope = self._tune(people, outside, cache)
-            base, _ = self._model(people, outside, cache)
-            scores = self._score(people, outside, fold, cache)
-            out[people.order[people.bounds[fold] : people.bounds[fold + 1]]] = base.mean_y + slope * scores[choice]
-        return out
-
-    def _tune(self, people: _People, outside: frozenset[int], cache: dict[frozenset[int], Any]) -> tuple[int, float]:
+    def _tune(self, people: _People, outside: frozenset[int]) -> tuple[int, float]:
         """Best candidate and its slope, from people in none of the folds `outside`."""
-        inner = [fold for fold in range(people.folds) if fold not in outside]
-        cross: Floats | float = 0.0
-        square: Floats | float = 0.0
-        for fold in inner:
+        cross, square = np.zeros(1), np.zeros(1)
+        for fold in range(people.folds):
+            if fold in outside:
+                continue
             without = outside | {fold}
-            base, _ = self._model(people, without, cache)
-            scores = self._score(people, without, fold, cache)
-            rest = people.y[people.bounds[fold] : people.bounds[fold + 1]] - base.mean_y
-            cross = cross + scores @ rest
+            base, _ = self._model(people, without)
+            scores = self._score(people, without, fold)
+            cross = cross + scores @ (people.y[people.of(fold)] - base.mean_y)
             square = square + np.einsum("ij,ij->i", scores, scores)
         # What the best slope at or above 0 takes off the sum of squared errors.
-        positive = (np.asarray(cross) > 0) & (np.asarray(square) > 0)
+        positive = (cross > 0) & (square > 0)
         gain = np.where(positive, np.square(cross) / np.where(positive, square, 1.0), 0.0)
         best = int(np.argmax(gain))
         if gain[best] <= 0:
             return best, 0.0
-        return best, float(np.asarray(cross)[best] / np.asarray(square)[best]) if self.calibrate else 1.0
+        return best, float(cross[best] / square[best]) if self.calibrate else 1.0
 
-    def _model(
-        self, people: _People, without: frozenset[int], cache: dict[frozenset[int], Any]
-    ) -> tuple[_Regressions, Floats]:
+    def _model(self, people: _People, without: frozenset[int]) -> tuple[_Regressions, Floats]:
         """Regressions on all folds but some, and the candidates' weights (C, M)."""
-        if without not in cache:
+        if without not in people.cache:
             base = _regress(people, without)
-            cache[without] = (base, self._weights(people, without, base), {})
-        return cache[without][:2]
+            people.cache[without] = (base, self._weights(people, without, base), {})
+        return people.cache[without][:2]
 
-    def _score(self, people: _People, without: frozenset[int], fold: int, cache: dict[frozenset[int], Any]) -> Floats:
+    def _score(self, people: _People, without: frozenset[int], fold: int) -> Floats:
         """Candidates' scores (C, n) of one held-out fold, around the training people's mean score."""
-        base, weights, scores = cache[without]
+        base, weights, scores = people.cache[without]
         if fold not in scores:
             used = np.flatnonzero(weights.any(axis=0))
-            part = people.rows[used, people.bounds[fold] : people.bounds[fold + 1]]
+            part = people.rows[used, people.of(fold)]
             picked = weights[:, used]
             scores[fold] = picked @ part - (picked @ base.mean_x[used])[:, None]
         return scores[fold]
@@ -340,13 +307,13 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         order = np.argsort(number.ravel(), kind="stable")
         bounds = np.concatenate([[0], np.cumsum(count)])
         rows32 = np.ascontiguousarray(x[order].T)
-        rows, means, holes = filled_rows(rows32)
+        rows, means = filled_rows(rows32)
         sorted_y = target[order]
         sums = fold_sums(rows, sorted_y - sorted_y.mean(), bounds)
-        calls = self._calls(rows32, rows, holes)
-        return _People(rows, sorted_y, bounds, order, means, sums, calls)
+        return _People(rows, sorted_y, bounds, order, means, sums, self._calls(rows32))
 
-    def _calls(self, raw: NDArray[np.float32], rows: Floats, holes: bool) -> ld.HardCalls | None:
+    def _calls(self, raw: NDArray[np.float32]) -> ld.HardCalls | None:
+        """Bit planes of the people's genotypes (M, N), where weights need them."""
         return None
 
 
@@ -465,7 +432,7 @@ class ClumpThresholdPRS(_CalibratedScore):
         ld.check_grid(self.p_thresholds, self.r2_thresholds, self.kb, self.r2)
         return super()._people(X, y, folds)
 
-    def _calls(self, raw: NDArray[np.float32], rows: Floats, holes: bool) -> ld.HardCalls | None:
+    def _calls(self, raw: NDArray[np.float32]) -> ld.HardCalls | None:
         calls = ld.pack(raw.T)
         if calls is None and self.r2 == "em":
             raise GenopredError("ClumpThresholdPRS: r2='em' needs hard calls (0, 1, 2); round X, or use r2='genotype'.")

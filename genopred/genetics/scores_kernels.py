@@ -8,10 +8,9 @@ import numpy as np
 
 @numba.njit(cache=True)
 def filled_rows(raw):  # type: ignore[no-untyped-def]
-    """Rows as float64 with NaN at the row's mean (0 if all are missing); the means; whether there were any."""
+    """Rows as float64 with NaN at the row's mean (0 if all are missing), and the means."""
     m, n = raw.shape
     rows, means = np.empty((m, n)), np.zeros(m)
-    holes = False
     for j in range(m):
         total, count = 0.0, 0
         for i in range(n):
@@ -22,11 +21,10 @@ def filled_rows(raw):  # type: ignore[no-untyped-def]
                 count += 1
         means[j] = total / count if count else 0.0
         if count < n:
-            holes = True
             for i in range(n):
                 if rows[j, i] != rows[j, i]:
                     rows[j, i] = means[j]
-    return rows, means, holes
+    return rows, means
 
 
 @numba.njit(cache=True)

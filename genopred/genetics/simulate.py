@@ -83,9 +83,7 @@ def simulate_alleles(
     start: int = 1,
     seed: int = 1,
 ) -> tuple[NDArray[np.int8], pl.DataFrame]:
-    """Phased genotypes from a coalescent with recombination.
-
-    Needs msprime: `pip install 'genopred[simulate]'`.
+    """Phased genotypes from a coalescent with recombination; needs msprime: `pip install 'genopred[simulate]'`.
 
     Parameters
     ----------
@@ -99,7 +97,6 @@ def simulate_alleles(
         Effective; smaller means longer linkage disequilibrium.
     recombination_rate, mutation_rate : float
         Per base and generation.
-    chrom : str
     start : int
         Position of the first base, 1-based.
     seed : int
@@ -111,11 +108,6 @@ def simulate_alleles(
     variants : polars.DataFrame, M rows
         Sites with two alleles.
 
-    Raises
-    ------
-    GenopredError
-        If msprime is missing, a number makes no sense, or no variant is left.
-
     References
     ----------
     Baumdicker et al. (2022), doi:10.1093/genetics/iyab229.
@@ -125,7 +117,12 @@ def simulate_alleles(
             f"simulate_alleles: n_samples {n_samples}, length {length}, maf {maf}, seed {seed}; needed are at least 2 "
             "samples and bases, a maf from 0 to below 0.5, and a seed of at least 1."
         )
-    msprime = _msprime()
+    try:
+        import msprime
+    except ModuleNotFoundError:
+        raise GenopredError(
+            "simulate: this needs the package msprime; install it with pip install 'genopred[simulate]'."
+        ) from None
     trees = msprime.sim_ancestry(
         n_samples,
         sequence_length=length,
@@ -134,57 +131,29 @@ def simulate_alleles(
         random_seed=seed,
     )
     trees = msprime.sim_mutations(trees, rate=mutation_rate, random_seed=seed)
-    rows, pos, ref, alt = [], [], [], []
+    rows, sites = [], []
     for site in trees.variants():
         if len(site.alleles) != 2:
             continue
         frequency = site.genotypes.mean()
         if min(frequency, 1 - frequency) >= max(maf, 0.5 / site.genotypes.size):
             rows.append(site.genotypes.astype(np.int8))
-            pos.append(int(site.site.position) + start)
-            ref.append(site.alleles[0])
-            alt.append(site.alleles[1])
+            pos, (ref, alt) = int(site.site.position) + start, site.alleles
+            sites.append((chrom, pos, f"{chrom}_{pos}_{ref}_{alt}", ref, alt))
     if not rows:
         raise GenopredError(
             f"simulate_alleles: no variant with MAF {maf:g} or more on {length:,} bases; take a longer stretch."
         )
     alleles = np.stack(rows).reshape(len(rows), n_samples, 2).transpose(1, 2, 0)
-    variants = pl.DataFrame(
-        {
-            "chrom": [chrom] * len(pos),
-            "pos": pos,
-            "id": [f"{chrom}_{p}_{r}_{a}" for p, r, a in zip(pos, ref, alt)],
-            "ref": ref,
-            "alt": alt,
-        },
-        schema=VARIANT_SCHEMA,
-    )
-    return np.ascontiguousarray(alleles), variants
-
-
-def _msprime() -> Any:
-    try:
-        import msprime
-    except ModuleNotFoundError:
-        raise GenopredError(
-            "simulate: this needs the package msprime; install it with pip install 'genopred[simulate]'."
-        ) from None
-    return msprime
+    return np.ascontiguousarray(alleles), pl.DataFrame(sites, schema=VARIANT_SCHEMA, orient="row")
 
 
 def simulate_gene(
     dosage: ArrayLike, columns: ArrayLike, h2: float, rng: np.random.Generator
 ) -> tuple[Floats, Floats, float]:
-    """One gene whose causal variants explain `h2` of its variance in expectation.
+    """One gene whose causal variants explain `h2` (0 to below 1) of its variance in expectation.
 
-    Parameters
-    ----------
-    dosage : array, shape (N, M)
-    columns : array of int, shape (C,)
-        Causal variants; none gives pure noise.
-    h2 : float
-        0 to below 1.
-    rng : numpy.random.Generator
+    `columns` (C,) are the causal variants; none gives pure noise.
 
     Returns
     -------
@@ -261,13 +230,8 @@ def simulate_cohort(
         Share of each gene's total variance from covariates.
     maf : float
         Lowest minor allele frequency kept.
-    seed : int
     **coalescent
-        Passed to `simulate_alleles`.
-
-    Returns
-    -------
-    SimulatedCohort
+        Passed to `simulate_alleles`, as `seed`: at least 1.
 
     Raises
     ------
@@ -289,10 +253,11 @@ def simulate_cohort(
     margin = min(reach, span // 4)
     tss = (origin + np.linspace(margin, span - margin - 1, n_genes)).astype(np.int64)
     is_null = rng.permutation(n_genes) < round(null_fraction * n_genes)
+    ids = [f"SIMG{i + 1:06d}.1" for i in range(n_genes)]
     covariates = rng.standard_normal((n_samples, n_covariates))
     values = np.empty((n_samples, n_genes))
     explained = np.zeros(n_genes)
-    causal: list[dict[str, Any]] = []
+    causal: list[tuple[Any, ...]] = []
     for gene in range(n_genes):
         near = np.flatnonzero(np.abs(pos - tss[gene]) <= reach)
         count = 0 if is_null[gene] else _draw_count(n_causal, rng)
@@ -305,15 +270,8 @@ def simulate_cohort(
         share = float(rng.uniform(*h2)) if isinstance(h2, tuple) else float(h2)
         values[:, gene], effects, explained[gene] = simulate_gene(dosage, columns, share, rng)
         for column, effect in zip(columns.tolist(), effects.tolist()):
-            causal.append(
-                {
-                    "gene_id": _gene_id(gene),
-                    "variant_id": variants["id"][column],
-                    "column": column,
-                    "effect": effect,
-                    "share": effect**2 * float(np.var(dosage[:, column])) / float(np.var(values[:, gene])),
-                }
-            )
+            part = effect**2 * float(np.var(dosage[:, column])) / float(np.var(values[:, gene]))
+            causal.append((ids[gene], variants["id"][column], column, effect, part))
     if n_covariates and covariate_share > 0:
         nuisance = covariates @ rng.standard_normal((n_covariates, n_genes))
         values += (
@@ -321,8 +279,8 @@ def simulate_cohort(
         )
     genes = pl.DataFrame(
         {
-            "gene_id": [_gene_id(i) for i in range(n_genes)],
-            "gene": [_gene_id(i).split(".")[0] for i in range(n_genes)],
+            "gene_id": ids,
+            "gene": [name.split(".")[0] for name in ids],
             "chrom": [variants["chrom"][0]] * n_genes,
             "tss": tss,
             "strand": np.where(rng.random(n_genes) < 0.5, "+", "-").tolist(),
@@ -332,10 +290,6 @@ def simulate_cohort(
     samples = np.array([f"S{i + 1:05d}" for i in range(n_samples)])
     table = pl.DataFrame(causal, schema=CAUSAL_SCHEMA, orient="row")
     return SimulatedCohort(samples, alleles, variants, values, genes, covariates, table, explained)
-
-
-def _gene_id(index: int) -> str:
-    return f"SIMG{index + 1:06d}.1"
 
 
 def _draw_count(n_causal: int | tuple[int, int], rng: np.random.Generator) -> int:

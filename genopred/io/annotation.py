@@ -11,29 +11,13 @@ from genopred.errors import FormatError, examples
 from genopred.io.text import PathLike, check_bound, decode, read_bytes, read_table, whole_lines
 from genopred.types import plain_gene
 
+_PLACE = {"chrom": pl.String, "start": pl.Int64, "end": pl.Int64, "strand": pl.String}
+
 #: Columns of `read_gtf`. Positions are 1-based; `start` and `end` are both inside the gene.
-GTF_GENE_SCHEMA = {
-    "gene_id": pl.String,
-    "gene": pl.String,
-    "gene_name": pl.String,
-    "gene_type": pl.String,
-    "chrom": pl.String,
-    "start": pl.Int64,
-    "end": pl.Int64,
-    "strand": pl.String,
-    "tss": pl.Int64,
-}
+GTF_GENE_SCHEMA = dict.fromkeys(("gene_id", "gene", "gene_name", "gene_type"), pl.String) | _PLACE | {"tss": pl.Int64}
 
 #: Columns of `read_exons`. Positions are 1-based, both ends inside.
-GTF_EXON_SCHEMA = {
-    "gene_id": pl.String,
-    "gene": pl.String,
-    "transcript_id": pl.String,
-    "chrom": pl.String,
-    "start": pl.Int64,
-    "end": pl.Int64,
-    "strand": pl.String,
-}
+GTF_EXON_SCHEMA = dict.fromkeys(("gene_id", "gene", "transcript_id"), pl.String) | _PLACE
 
 #: Bytes of text that a gene or exon line is counted as: what is used of it.
 _ROW = 150
@@ -44,12 +28,7 @@ _FIELDS = ["chrom", "source", "feature", "start", "end", "score", "strand", "fra
 def read_gtf(path: PathLike) -> pl.DataFrame:
     """Genes of a GTF (GENCODE, Ensembl), gzipped or not.
 
-    The TSS is the gene's start, or its end on the minus strand. A file without gene lines gets them from its
-    exons.
-
-    Parameters
-    ----------
-    path : str
+    The TSS is the gene's start, or its end on the minus strand. A file without gene lines gets them from its exons.
 
     Returns
     -------
@@ -76,13 +55,7 @@ def read_gtf(path: PathLike) -> pl.DataFrame:
 
 
 def read_exons(path: PathLike) -> pl.DataFrame:
-    """Exons of a GTF, one row per exon of each transcript: columns of `GTF_EXON_SCHEMA`.
-
-    Raises
-    ------
-    FormatError
-        If a line is no GTF line, or there are no exons.
-    """
+    """Exons of a GTF, one row per exon of each transcript: columns of `GTF_EXON_SCHEMA`."""
     exons = _read(path).filter(pl.col("feature") == "exon")
     if not exons.height:
         raise FormatError(f"{path} has no exon lines.")
@@ -94,24 +67,11 @@ SYMBOL_COLUMNS = ("gene_name", "symbol", "gene_symbol", "hgnc_symbol")
 
 
 def read_symbols(path: PathLike) -> dict[str, str]:
-    """What genes are called, by their id without version.
+    """What genes are called, by their id without version, in a GTF, a table or an expression BED, gzipped or not.
 
-    Parameters
-    ----------
-    path : str
-        A GTF; a table with the columns `gene_id` and `gene_name` (or another of `SYMBOL_COLUMNS`); or an expression BED
-        whose fifth column is one of these. Gzipped or not.
-
-    Returns
-    -------
-    dict of str to str
-        Empty for an expression BED without such a column. Left out are genes without a symbol, and symbols that several
-        genes share, such as `Y_RNA`: they name none of them.
-
-    Raises
-    ------
-    FormatError
-        If the file is none of the three.
+    A table has the columns `gene_id` and `gene_name` (or another of `SYMBOL_COLUMNS`); a BED one of these as its fifth,
+    or no symbols. Left out are genes without a symbol, and symbols that several genes share, such as `Y_RNA`: they name
+    none of them.
     """
     what = "gene symbols: a GTF, or a table with the columns gene_id and gene_name"
     # The start alone, so that a large expression BED without symbols is not read twice.
@@ -196,15 +156,11 @@ def _parse(body: bytes, numbers: list[int], path: PathLike) -> pl.DataFrame:
     refuse(found["start"] < 1, "start before the first base; positions count from 1")
 
     def attribute(*names: str) -> pl.Expr:
-        found = [pl.col("attributes").str.extract(rf'(?:^|[;\s]){name} "([^"]*)"') for name in names]
-        return pl.coalesce(found)
+        return pl.coalesce(pl.col("attributes").str.extract(rf'(?:^|[;\s]){name} "([^"]*)"') for name in names)
 
     found = found.select(
-        "chrom",
         "feature",
-        "start",
-        "end",
-        "strand",
+        *_PLACE,
         gene_id=attribute("gene_id"),
         gene_name=attribute("gene_name", "gene_id"),
         gene_type=attribute("gene_type", "gene_biotype"),

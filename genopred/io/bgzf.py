@@ -10,6 +10,12 @@ from genopred.errors import FormatError
 END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
+def is_gzip(path: Path) -> bool:
+    """Whether a file is gzipped, by blocks or not."""
+    with path.open("rb") as handle:
+        return handle.read(2) == b"\x1f\x8b"
+
+
 def is_block(data: bytes, at: int = 0) -> bool:
     """Whether a block of bgzip starts there: gzip's magic, and an extra field BC with the block's size."""
     return data[at : at + 4] == b"\x1f\x8b\x08\x04" and data[at + 12 : at + 14] == b"BC"
@@ -21,13 +27,7 @@ def block_size(data: bytes, at: int = 0) -> int:
 
 
 def check_end(path: Path) -> None:
-    """Refuse a bgzipped file that is cut off: htslib only warns of it, and reads half a file.
-
-    Raises
-    ------
-    FormatError
-        If the file is bgzipped and lacks the empty block that ends such a file.
-    """
+    """Refuse a bgzipped file that lacks the empty block at its end: htslib only warns of it, and reads half a file."""
     with path.open("rb") as handle:
         if not is_block(handle.read(18)):
             return
@@ -37,18 +37,9 @@ def check_end(path: Path) -> None:
 
 
 def expanded_size(path: Path, block: int, before: int) -> int | None:
-    """Bytes that a bgzipped file holds when expanded.
+    """Bytes that a bgzipped file holds when expanded; None if no chain of blocks leads from `block` to the file's end.
 
-    Parameters
-    ----------
-    path : Path
-    block, before : int
-        Where one of its last blocks starts, and how many expanded bytes come before it: the last line of a .gzi.
-
-    Returns
-    -------
-    int or None
-        None if no chain of blocks leads from there to the file's end: the numbers are of another file.
+    One of its last blocks starts at `block`, with `before` expanded bytes before it: the last line of a .gzi.
     """
     size, total = path.stat().st_size, before
     with path.open("rb") as handle:

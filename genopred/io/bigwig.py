@@ -63,12 +63,9 @@ def read_signal(file: PathLike, lengths: Mapping[str, int], step: int) -> dict[s
         raise FormatError(f"{path} could not be opened as bigWig ({problem}); write or download it again.") from None
     with handle:
         names = _names(path, handle, lengths)
-        out = {}
         signs = np.zeros(2, dtype=bool)
-        for chrom, length in lengths.items():
-            out[chrom] = _sums(path, handle, names[chrom], length, step, signs)
-    silent = [chrom for chrom, sums in out.items() if not sums.any()]
-    if silent:
+        out = {chrom: _sums(path, handle, names[chrom], n, step, signs) for chrom, n in lengths.items()}
+    if silent := [chrom for chrom, sums in out.items() if not sums.any()]:
         raise FormatError(
             f"{path} is a track with no signal on {len(silent)} of {len(lengths)} chromosomes ({examples(silent)}): "
             "nothing can be learned there. Leave out those chromosomes, or give the whole track."
@@ -96,12 +93,10 @@ def _sums(path: Path, handle: Any, name: str, length: int, step: int, signs: NDA
                 "differences cannot be used; give one file a strand."
             )
         np.abs(values, out=values)
-        whole = len(values) // step * step
-        first = start // step
-        sums = values[:whole].reshape(-1, step).sum(axis=1, dtype=np.float64)
-        out[first : first + len(sums)] = sums
-        if whole < len(values):
-            out[first + len(sums)] = values[whole:].sum(dtype=np.float64)
+        whole, first = len(values) // step, start // step
+        out[first : first + whole] = values[: whole * step].reshape(-1, step).sum(axis=1, dtype=np.float64)
+        if whole * step < len(values):
+            out[first + whole] = values[whole * step :].sum(dtype=np.float64)
     return out
 
 

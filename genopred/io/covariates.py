@@ -27,7 +27,6 @@ def read_covariates(path: PathLike, samples: Collection[str] | None = None) -> C
 
     Parameters
     ----------
-    path : str
     samples : collection of str, optional
         Names to recognise samples by, e.g. those of the genotypes.
 
@@ -48,11 +47,9 @@ def read_covariates(path: PathLike, samples: Collection[str] | None = None) -> C
     if len(cells) < 2:
         raise FormatError(f"{path} line 1: found {len(cells)} column(s); needed a header and at least one covariate.")
     first = [cell.lstrip("#").upper() for cell in cells[:2]]
-    known = {str(name) for name in samples} if samples is not None else set()
-    if first[0] == "FID" and first[1] == "IID":
-        return _by_rows(data, path, cells, separator, 2, "plink's, a sample a row")
-    if first[0] == "IID":
-        return _by_rows(data, path, cells, separator, 1, "plink's, a sample a row")
+    known = {str(name) for name in (() if samples is None else samples)}
+    if first[0] == "IID" or first == ["FID", "IID"]:
+        return _by_rows(data, path, cells, separator, 1 + (first[0] == "FID"), "plink's, a sample a row")
     if len(cells) > 2 and all(_NUMBER.match(cell) for cell in cells[2:]) and (not known or cells[1] in known):
         if not known or not set(cells[2:]) & known:
             names = ["FID", "IID", *(f"COV{j}" for j in range(1, len(cells) - 1))]
@@ -68,40 +65,32 @@ def _by_overlap(data: bytes, path: PathLike, cells: list[str], separator: str | 
     firsts = [line[0].decode("utf-8", "replace").strip() for line in lines]
     across, down = len(known & set(cells[1:])), len(known & set(firsts))
     if not known:
-        columns_are_samples = len(cells) - 1 >= len(firsts)
-        why = f"taken so because {max(len(cells) - 1, len(firsts))} is the longer side"
+        across, down = len(cells) - 1, len(firsts)
+        why = f"taken so because {max(across, down)} is the longer side"
     elif across == down == 0:
         raise FormatError(
             f"{path}: neither its columns ({examples(cells[1:])}) nor its rows ({examples(firsts)}) name samples of "
             f"the other files ({examples(sorted(known))}); use the same names."
         )
     else:
-        columns_are_samples = across >= down
         why = f"{max(across, down)} names match the other files"
-    if columns_are_samples:
+    if across >= down:
         return _by_columns(data, path, separator, f"samples in columns: {why}")
     return _by_rows(data, path, cells, separator, 1, f"samples in rows: {why}")
 
 
 def _by_rows(
-    data: bytes,
-    path: PathLike,
-    names: list[str],
-    separator: str | None,
-    leading: int,
-    layout: str,
-    header: bool = True,
+    data: bytes, path: PathLike, names: list[str], separator: str | None, leading: int, layout: str, header: bool = True
 ) -> Covariates:
     table, first_row = read_table(data, path, columns=None if header else names, separator=separator)
     if not table.height:
         raise FormatError(f"{path} has a header and no samples; write a line a sample, or leave the file out.")
-    columns = table.columns
-    labels = columns[leading:]
+    labels = table.columns[leading:]
     if not labels:
         raise FormatError(f"{path} line 1: no covariates after the sample's name.")
     table = to_numbers(table, labels, path, first_row, missing=_MISSING)
     values = table.select(pl.col(labels).fill_null(float("nan"))).to_numpy()
-    return _finish(values, table[columns[leading - 1]].to_list(), labels, path, layout)
+    return _finish(values, table.to_series(leading - 1).to_list(), labels, path, layout)
 
 
 def _by_columns(data: bytes, path: PathLike, separator: str | None, layout: str) -> Covariates:
@@ -115,8 +104,7 @@ def _by_columns(data: bytes, path: PathLike, separator: str | None, layout: str)
 def _finish(values: np.ndarray, samples: list[str], names: list[str], path: PathLike, layout: str) -> Covariates:
     samples, names = [name.strip() for name in samples], [name.strip() for name in names]
     for what, labels in (("sample", samples), ("covariate", names)):
-        twice = repeated(labels)
-        if twice:
+        if twice := repeated(labels):
             raise FormatError(f"{path}: {what} {shortened(twice[0])} occurs more than once; keep one.")
     if np.isinf(values).any():
         row, column = np.argwhere(np.isinf(values))[0]

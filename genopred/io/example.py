@@ -15,10 +15,6 @@ from genopred.io.pgen import read_pgen
 from genopred.io.text import PathLike
 from genopred.types import Covariates, Expression, Genotypes
 
-PLINK1 = (".bed", ".bim", ".fam")
-PLINK2 = (".pgen", ".pvar", ".psam")
-FASTA = ("", ".fai", ".gzi")
-
 
 @dataclass(frozen=True)
 class Example:
@@ -74,8 +70,6 @@ class Example:
     def reference(self) -> Fasta:
         """The reference sequence, opened.
 
-        Examples
-        --------
         >>> from genopred.types import Interval
         >>> load_example().reference().fetch(Interval("22", 40_700_000, 40_700_012))
         'CTGTTTTGAATA'
@@ -83,31 +77,19 @@ class Example:
         return open_fasta(self.reference_file)
 
     def copy_to(self, folder: PathLike) -> Example:
-        """Copy the files to a folder of one's own, to run commands on them.
+        """The same example, read from a folder of one's own (made when missing) that its files are copied to.
 
-        Parameters
-        ----------
-        folder : str
-            Made when missing. Files of the same names are replaced.
-
-        Returns
-        -------
-        Example
-            The same example, read from there.
+        Files of the same names are replaced.
         """
-        names = [f"geuvadis{end}" for end in PLINK1 + PLINK2]
-        names += [self.expression_file.name, self.covariates_file.name, self.symbols_file.name]
-        names += [f"{self.reference_file.name}{end}" for end in FASTA]
-        write_files({Path(folder) / name: (self.folder / name).read_bytes() for name in names})
+        ours = [Path(f"{self.bfile}{end}") for end in (".bed", ".bim", ".fam", ".pgen", ".pvar", ".psam")]
+        ours += [self.expression_file, self.covariates_file, self.symbols_file]
+        ours += [Path(f"{self.reference_file}{end}") for end in ("", ".fai", ".gzi")]
+        write_files({Path(folder) / file.name: file.read_bytes() for file in ours})
         return _open(Path(folder))
 
 
 def load_example() -> Example:
     """Open the example that comes with the package.
-
-    Returns
-    -------
-    Example
 
     Raises
     ------

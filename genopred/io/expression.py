@@ -9,7 +9,7 @@ import polars as pl
 
 from genopred.errors import FormatError, examples, repeated, shortened
 from genopred.io.text import PathLike, after_comments, decode, name_array, read_bytes, read_table, to_numbers
-from genopred.types import GENE_SCHEMA, Expression, Note, plain_gene
+from genopred.types import GENE_SCHEMA, Expression, Note, noted, plain_gene
 
 
 def read_expression(path: PathLike) -> Expression:
@@ -18,10 +18,6 @@ def read_expression(path: PathLike) -> Expression:
     Two layouts are told apart by their sixth column: GTEx, tensorQTL and FastQTL have four leading columns
     (`#chr start end gene_id`), QTLtools has six (`... gene, group or length, strand`). `end` is the TSS, 1-based.
     Where an interval is longer than one base and the strand is known, the TSS is the end that the strand says.
-
-    Parameters
-    ----------
-    path : str
 
     Returns
     -------
@@ -58,15 +54,9 @@ def read_expression(path: PathLike) -> Expression:
             f"{path} line {first_row + row}, column {samples[column]!r}: found {values[column, row]} where a finite "
             "number is needed; impute the value or remove the gene."
         )
+    plain = [plain_gene(name) for name in table[gene].to_list()]
     genes = pl.DataFrame(
-        {
-            "gene_id": table[gene],
-            "gene": [plain_gene(name) for name in table[gene].to_list()],
-            "chrom": table[chrom],
-            "tss": tss,
-            "strand": strand,
-        },
-        schema=GENE_SCHEMA,
+        {"gene_id": table[gene], "gene": plain, "chrom": table[chrom], "tss": tss, "strand": strand}, schema=GENE_SCHEMA
     )
     return Expression(values, name_array(samples, path), genes, str(path), notes)
 
@@ -78,8 +68,7 @@ def _header(data: bytes, path: PathLike, line: int) -> list[str]:
             f"{path} line {line}: found {examples(names)!r} where the header of an expression BED is needed: "
             "#chr, start, end, gene_id, then one column per sample, separated by tabs."
         )
-    twice = repeated(names)
-    if twice:
+    if twice := repeated(names):
         raise FormatError(
             f"{path} line {line}: sample {shortened(twice[0])} has more than one column; each sample may occur once."
         )
@@ -88,33 +77,30 @@ def _header(data: bytes, path: PathLike, line: int) -> list[str]:
 
 def _leading(data: bytes, names: Sequence[str]) -> int:
     """4 or 6: a sixth column of strands, by its name or its content, makes it QTLtools' layout."""
-    if len(names) < 7:
-        return 6 if len(names) == 6 and names[5].lower() in ("strand", "strd") else 4
+    if len(names) > 5 and names[5].lower() in ("strand", "strd"):
+        return 6
     rows = data[:2_000_000].split(b"\n")[1:101]
     sixth = {row.split(b"\t")[5].strip() for row in rows if row.count(b"\t") > 5}
-    if names[5].lower() in ("strand", "strd"):
-        return 6
-    return 6 if sixth and sixth <= {b"+", b"-", b"."} else 4
+    return 6 if len(names) > 6 and sixth and sixth <= {b"+", b"-", b"."} else 4
 
 
 def _check_positions(chrom: pl.Series, start: np.ndarray, end: np.ndarray, path: PathLike, first_row: int) -> None:
-    bad = np.flatnonzero(end <= start)
-    if len(bad):
-        i = int(bad[0])
+    bad = end <= start
+    if bad.any():
+        i = int(bad.argmax())
         raise FormatError(
             f"{path} line {first_row + i}: end {end[i]} is not after start {start[i]}; BED needs start < end "
             "(the TSS t, 1-based, is start t - 1, end t)."
         )
     names = chrom.to_numpy()
-    change = np.flatnonzero(names[1:] != names[:-1]) + 1
-    seen = {str(names[0])}
-    for i in change.tolist():
-        if str(names[i]) in seen:
+    seen = {names[0]}
+    for i in (np.flatnonzero(names[1:] != names[:-1]) + 1).tolist():
+        if names[i] in seen:
             raise FormatError(f"{path} line {first_row + i}: {names[i]} comes back after another chromosome; {_SORT}")
-        seen.add(str(names[i]))
-    back = np.flatnonzero((start[1:] < start[:-1]) & (names[1:] == names[:-1])) + 1
-    if len(back):
-        i = int(back[0])
+        seen.add(names[i])
+    back = (start[1:] < start[:-1]) & (names[1:] == names[:-1])
+    if back.any():
+        i = int(back.argmax()) + 1
         raise FormatError(
             f"{path} line {first_row + i}: start {start[i]} comes after {start[i - 1]} on {names[i]}, "
             f"so the file is not sorted; {_SORT}"
@@ -140,14 +126,8 @@ def _tss(start: np.ndarray, end: np.ndarray, strand: pl.Series, gene: pl.Series)
     long = end - start > 1
     if not long.any():
         return end, ()
-    forward = long & (strand == "+").to_numpy()
-    tss = np.where(forward, start + 1, end)
-    known = long & strand.is_in(["+", "-"]).to_numpy()
-    notes: list[Note] = []
-    for mask, reason in (
-        (known, "interval longer than 1 base: TSS taken from the strand"),
-        (long & ~known, "interval longer than 1 base, strand unknown: TSS taken as end"),
-    ):
-        if mask.any():
-            notes.append(("note", reason, int(mask.sum()), examples(gene.filter(pl.Series(mask)).to_list())))
-    return tss, tuple(notes)
+    tss = np.where(long & (strand == "+").to_numpy(), start + 1, end)
+    known = strand.is_in(["+", "-"]).to_numpy()
+    said = noted("note", "interval longer than 1 base: TSS taken from the strand", long & known, gene)
+    blind = noted("note", "interval longer than 1 base, strand unknown: TSS taken as end", long & ~known, gene)
+    return tss, (*said, *blind)

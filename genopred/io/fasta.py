@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genopred.errors import FormatError, GenopredError, examples
-from genopred.io.bgzf import block_size, check_end, expanded_size, is_block
+from genopred.io.bgzf import block_size, check_end, expanded_size, is_block, is_gzip
 from genopred.io.text import BOM, PathLike, regular
 from genopred.types import Interval, plain_chrom
 
@@ -24,10 +24,6 @@ def open_fasta(path: PathLike) -> Fasta:
     ----------
     path : str
         .fa, or .fa.gz compressed with bgzip.
-
-    Returns
-    -------
-    Fasta
 
     Raises
     ------
@@ -63,8 +59,8 @@ class Fasta:
         options: dict[str, Any] = {"as_raw": True, "sequence_always_upper": True, "rebuild": False}
         if not self._indexed() and not _writable(self.path.parent):
             self._temporary = tempfile.TemporaryDirectory(prefix="genopred-fasta-")
-            options["indexname"] = str(Path(self._temporary.name) / f"{self.path.name}.fai")
-            options["gzi_indexname"] = str(Path(self._temporary.name) / f"{self.path.name}.gzi")
+            place = f"{self._temporary.name}/{self.path.name}"
+            options |= {"indexname": f"{place}.fai", "gzi_indexname": f"{place}.gzi"}
         try:
             self._file = pyfaidx.Fasta(str(self.path), **options)
         except ImportError as problem:
@@ -82,17 +78,15 @@ class Fasta:
         return self._file
 
     def _indexed(self) -> bool:
-        found = [Path(f"{self.path}{end}") for end in ((".fai", ".gzi") if _is_gzip(self.path) else (".fai",))]
-        for index in found:
-            if index.exists():
-                regular(index, "the index of a FASTA")
-        return all(index.exists() for index in found)
+        needed = [Path(f"{self.path}{end}") for end in ((".fai", ".gzi") if is_gzip(self.path) else (".fai",))]
+        there = [regular(index, "the index of a FASTA") for index in needed if index.exists()]
+        return len(there) == len(needed)
 
     def _check_size(self) -> None:
         """Whether the file holds as much as its index says: it may be cut off, or the index another file's."""
         index = self._open().faidx
         size: int | None = self.path.stat().st_size
-        if _is_gzip(self.path):
+        if is_gzip(self.path):
             last = index.gzi_index[-1]
             size = expanded_size(self.path, last.cstart, last.ustart)
         ends = [
@@ -119,7 +113,7 @@ class Fasta:
         """Some bytes of the expanded file before a place."""
         index = self._open().faidx
         start = max(offset - _HEADER, 0)
-        if not _is_gzip(self.path):
+        if not is_gzip(self.path):
             index.file.seek(start)
             return bytes(index.file.read(offset - start))
         at = bisect_right([block.ustart for block in index.gzi_index], start) - 1
@@ -158,17 +152,9 @@ class Fasta:
         return len(self._open()[self._name(chrom)])
 
     def fetch(self, interval: Interval) -> str:
-        """Bases of an interval in upper case, N where it reaches beyond the sequence's ends.
+        """Bases of an interval, in upper case, as many as it has; N where it reaches beyond the sequence's ends.
 
-        Parameters
-        ----------
-        interval : Interval
-            0-based half-open; its start may be negative.
-
-        Returns
-        -------
-        str
-            As long as the interval.
+        It is 0-based half-open, and its start may be negative.
         """
         name = self._name(interval.chrom)
         size = self.length(interval.chrom)
@@ -185,11 +171,6 @@ class Fasta:
             )
         left = min(max(-interval.start, 0), interval.length)
         return ("N" * left + inside).ljust(interval.length, "N")
-
-
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as handle:
-        return handle.read(2) == b"\x1f\x8b"
 
 
 def _check(path: Path) -> None:

@@ -1,7 +1,5 @@
 """Sequence features on disk: a folder with one parquet file per gene and a manifest.
 
-Layout
-------
 `manifest.json` says what the features are (model, checkpoint hash, window, build, tracks, mode, dtype, counts)
 and lists the genes; it is written at the start with `"complete": false` and again at the end. `<gene_id>.parquet`
 holds the column `sample` and one float32 column a feature, and in its own metadata, under `genopred`, where its
@@ -37,19 +35,10 @@ def feature_path(folder: PathLike, gene_id: str) -> Path:
 
 
 def write_features(folder: PathLike, gene_id: str, features: Features, **origin: Any) -> Path:
-    """Write one gene's features, whole or not at all.
+    """Write one gene's features, whole or not at all, to a folder that is made where it is missing.
 
-    Parameters
-    ----------
-    folder : path
-        Made where it is missing.
-    gene_id : str
-    features : Features
-        Its `origin` goes into the file's metadata.
-    **origin
-        More to put there, e.g. `key=` the hash by which a later run knows it again.
+    Their `origin` goes into the file's metadata, and more: `key=`, say, the hash by which a later run knows it again.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if "sample" in features.names:
@@ -57,13 +46,12 @@ def write_features(folder: PathLike, gene_id: str, features: Features, **origin:
     table = pl.DataFrame({"sample": features.samples.tolist()}).hstack(
         pl.DataFrame(np.asarray(features.values, dtype=np.float32), schema=list(features.names), orient="row")
     )
-    arrow = table.to_arrow()
     meta = json.dumps({"gene_id": gene_id, **features.origin, **origin}, sort_keys=True)
-    arrow = arrow.replace_schema_metadata({_KEY: meta.encode()})
+    arrow = table.to_arrow().replace_schema_metadata({_KEY: meta.encode()})
     path = feature_path(folder, gene_id)
     with atomic(path) as temporary:
         # parquet has no checksum of its own unless asked
-        pq.write_table(pa.table(arrow), temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(arrow, temporary, compression="zstd", write_page_checksum=True)
     return path
 
 
@@ -98,20 +86,7 @@ def feature_names(path: PathLike) -> list[str]:
 
 
 def read_features(folder: PathLike, gene_id: str) -> Features:
-    """Features of one gene.
-
-    Parameters
-    ----------
-    folder : path
-        The output of `genopred features`.
-    gene_id : str
-        With or without version.
-
-    Raises
-    ------
-    FormatError
-        If the folder holds no features, or none of this gene.
-    """
+    """Features of one gene, named with or without version, from the output of `genopred features`."""
     known = feature_genes(folder)
     bare = {gene.split(".")[0]: gene for gene in known}
     name = gene_id if gene_id in known else bare.get(gene_id.split(".")[0])
@@ -133,13 +108,7 @@ def feature_genes(folder: PathLike) -> list[str]:
 
 
 def read_manifest(folder: PathLike) -> dict[str, Any]:
-    """The manifest of a folder of features.
-
-    Raises
-    ------
-    FormatError
-        If there is none, or it is damaged.
-    """
+    """The manifest of a folder of features."""
     path = Path(folder) / MANIFEST
     if path.exists():
         regular(path, "the manifest of a folder of features")

@@ -11,28 +11,10 @@ from genopred.io.text import PathLike, find_separator, name_array, read_bytes, r
 
 
 def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.str_]:
-    """The label of each sample from a two-column table with a header.
+    """The label of each of N samples, which needs one, from a table with a header; others in the file are ignored.
 
-    Parameters
-    ----------
-    path : str
-        Separated by tabs, or by blanks where the header has no tabs; one column is `sample` (or `IID`), the other
-        `column`.
-    samples : array of str, shape (N,)
-        Whose labels are wanted; others in the file are ignored.
-    column : str
-        `fold` for `--folds`, `group` for `--stratify`.
-
-    Returns
-    -------
-    array of str, shape (N,)
-
-    Raises
-    ------
-    FormatError
-        If a column is missing or a sample has two labels.
-    AlignmentError
-        If a sample has none.
+    The table is separated by tabs, or by blanks where the header has no tabs. One column is `sample` (or `IID`), the
+    other `column`: `fold` for `--folds`, `group` for `--stratify`.
     """
     data = read_bytes(path, f"a table of sample and {column}")
     table, _ = read_table(data, path, separator=find_separator(data))
@@ -43,15 +25,13 @@ def read_labels(path: PathLike, samples: ArrayLike, column: str) -> NDArray[np.s
         raise FormatError(
             f"{path}: columns are {examples(table.columns)}; needed are 'sample' (or 'IID') and '{column}'."
         )
-    twice = repeated(table[key].to_list())
-    if twice:
+    if twice := repeated(table[key].to_list()):
         raise FormatError(
             f"{path}: {len(twice)} samples are listed more than once ({examples(twice)}); keep one of each."
         )
     label = dict(zip(table[key].to_list(), table[names[column]].to_list()))
     wanted = np.asarray(samples, dtype=str).tolist()
-    absent = [name for name in wanted if label.get(name) in (None, "")]
-    if absent:
+    if absent := [name for name in wanted if label.get(name) in (None, "")]:
         raise AlignmentError(f"{path}: {len(absent)} of {len(wanted)} samples have no {column} ({examples(absent)}).")
     return name_array([label[name] for name in wanted], path)
 

@@ -10,35 +10,21 @@ from genopred.io.text import PathLike, decode, name_array, read_bytes
 
 
 def read_samples(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
-    """Sample names of a `--keep` or `--remove` file: `FID IID` or `IID` a line, with or without plink2's header.
+    """Sample names of a `--keep` or `--remove` file, in its order, each once; names that nobody knows do no harm.
 
-    Parameters
-    ----------
-    path : str
-    ids : {"iid", "fid_iid"}
-        As in `read_plink`: whether samples are named IID or FID_IID. A line with one column is taken as it is.
-
-    Returns
-    -------
-    array of str
-        In the file's order, each once. Names that no other file knows do no harm, as in plink.
-
-    Raises
-    ------
-    FormatError
-        If the file is empty.
+    A line is `FID IID` or `IID`, with or without plink2's header. `ids` is as in `read_plink`, "iid" or "fid_iid":
+    whether samples are named IID or FID_IID. A line with one column is taken as it is.
     """
     names = []
     position: int | None = None
     for cells in _lines(path, "a list of samples"):
         if cells[0].startswith("#"):
-            if cells[0] in ("#FID", "#IID"):
-                position = 1 if cells[0] == "#FID" else 0
+            position = {"#FID": 1, "#IID": 0}.get(cells[0], position)
             continue
         if position is None and cells[:2] == ["FID", "IID"]:
             position = 1
             continue
-        at = position if position is not None else (1 if len(cells) > 1 else 0)
+        at = int(len(cells) > 1) if position is None else position
         if at >= len(cells):
             raise FormatError(f"{path}: found {shortened(' '.join(cells))!r} where FID and IID are needed.")
         names.append(f"{cells[0]}_{cells[1]}" if ids == "fid_iid" and at == 1 else cells[at])
@@ -55,11 +41,8 @@ def read_patterns(path: PathLike) -> list[str]:
     text = read_bytes(path, "a list of tracks").decode("utf-8", "replace")
     lines = [line.rstrip("\r") for line in text.split("\n") if line.strip() and not line.startswith("#")]
     header = lines[0].split("\t") if lines else []
-    for name in ("index", "description"):
-        if name in header:
-            at = header.index(name)
-            return [line.split("\t")[at] for line in lines[1:]]
-    return [line.strip() for line in lines]
+    at = next((header.index(name) for name in ("index", "description") if name in header), None)
+    return [line.strip() for line in lines] if at is None else [line.split("\t")[at] for line in lines[1:]]
 
 
 def _lines(path: PathLike, what: str) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from genopred.errors import FormatError, GenopredError, examples
 from genopred.io.plink import check_fileset, read_fam, sample_names
 from genopred.io.text import PathLike, after_comments, check_bound, read_bytes, read_table, to_numbers
-from genopred.io.variants import header_build, named, one_each, screened
-from genopred.types import VARIANT_SCHEMA, Genotypes, Note
+from genopred.io.variants import alts_noted, header_build, named, one_each, screened
+from genopred.types import VARIANT_SCHEMA, Genotypes
 
 #: Variants of one block of a .pgen's index.
 BLOCK = 65_536
@@ -58,46 +59,24 @@ def read_pgen(
     record, allele = one_each(n_alts, keep)
     variants = _split(table, record, allele) if (n_alts[keep] > 1).any() else table[record]
     reader = PgenReader(pgen, len(samples), table.height, n_alts, record, allele)
-    is_phased = reader.check() and phased is not False
-    reader.phased = is_phased
-    places = named(table)["id"].to_numpy()
-    notes: list[Note] = []
-    for status, reason, mask in (
-        ("dropped", "variant without ALT allele", no_alt),
-        (
-            "dropped" if multiallelic == "skip" else "note",
-            "variant with several ALT alleles"
-            + (" (multiallelic='split' keeps them)" if multiallelic == "skip" else ", split"),
-            n_alts > 1,
-        ),
-    ):
-        if mask.any():
-            notes.append((status, reason, int(mask.sum()), examples(places[mask][:4].tolist())))
-    genotypes = Genotypes(samples, variants, reader, str(pgen), phased=is_phased, notes=tuple(notes), build=build)
-    return screened(genotypes)
+    reader.phased = reader.check() and phased is not False
+    notes = alts_noted("variant", no_alt, n_alts > 1, multiallelic, named(table)["id"])
+    return screened(Genotypes(samples, variants, reader, str(pgen), phased=reader.phased, notes=notes, build=build))
 
 
 def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
-    stem = str(prefix)
-    if stem.endswith((".pgen", ".pvar", ".psam")):
-        stem = stem[:-5]
-    pvar = Path(f"{stem}.pvar")
-    if not pvar.exists() and Path(f"{stem}.pvar.zst").exists():
-        pvar = Path(f"{stem}.pvar.zst")
-    paths = (Path(f"{stem}.pgen"), pvar, Path(f"{stem}.psam"))
+    stem = re.sub(r"\.(pgen|pvar|psam)\Z", "", str(prefix))
+    pgen, pvar, packed, psam = (Path(f"{stem}.{end}") for end in ("pgen", "pvar", "pvar.zst", "psam"))
+    paths = (pgen, packed if packed.exists() and not pvar.exists() else pvar, psam)
     check_fileset(paths, f"a PLINK 2 fileset {stem} needs .pgen, .pvar and .psam")
     return paths
 
 
 def _split(table: pl.DataFrame, record: NDArray[np.int64], allele: NDArray[np.int64]) -> pl.DataFrame:
-    out = table[record].with_columns(k=pl.Series(allele - 1), several=pl.col("alt").str.contains(","))
-    alt = pl.col("alt").str.split(",").list.get(pl.col("k"))
-    name = (
-        pl.when(pl.col("several") & ~pl.col("id").is_in([".", ""]))
-        .then(pl.format("{}:{}", "id", alt))
-        .otherwise(pl.col("id"))
-    )
-    return out.select("chrom", "pos", name.alias("id"), "ref", alt.alias("alt"))
+    alt = pl.col("alt").str.split(",").list.get(pl.lit(pl.Series(allele - 1)))
+    own = pl.col("alt").str.contains(",") & ~pl.col("id").is_in([".", ""])
+    name = pl.when(own).then(pl.format("{}:{}", "id", alt)).otherwise("id")
+    return table[record].select("chrom", "pos", name.alias("id"), "ref", alt.alias("alt"))
 
 
 def read_psam(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
@@ -110,9 +89,8 @@ def read_psam(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
     if "IID" not in names:
         raise FormatError(f"{path} line {first_row - 1}: no column IID (found {examples(names)}).")
     table.columns = names
-    iid = table["IID"].to_list()
-    fid = table["FID"].to_list() if "FID" in names else ["0"] * len(iid)
-    return sample_names(fid, iid, path, ids=ids, first_row=first_row)
+    fid = table["FID"].to_list() if "FID" in names else ["0"] * table.height
+    return sample_names(fid, table["IID"].to_list(), path, ids=ids, first_row=first_row)
 
 
 def _pvar(path: PathLike) -> tuple[pl.DataFrame, str | None]:
@@ -121,8 +99,7 @@ def _pvar(path: PathLike) -> tuple[pl.DataFrame, str | None]:
     if data.startswith(b"#"):
         table, first_row = read_table(data, path, comment=b"##", separator="\t")
         table.columns = [name.lstrip("#") for name in table.columns]
-        lacking = [name for name in ("CHROM", "POS", "ID", "REF", "ALT") if name not in table.columns]
-        if lacking:
+        if lacking := [name for name in ("CHROM", "POS", "ID", "REF", "ALT") if name not in table.columns]:
             raise FormatError(f"{path} line {first_row - 1}: no column {', '.join(lacking)}.")
         table = table.select(chrom="CHROM", pos="POS", id="ID", ref="REF", alt="ALT")
     else:
@@ -198,16 +175,13 @@ class PgenReader:
             )
         return phased
 
-    def _columns(self, columns: NDArray[np.int64]) -> NDArray[np.uint32]:
-        return np.ascontiguousarray(self.record[columns])
-
     def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Copies of ALT, shape (rows, columns), NaN where missing."""
         columns = np.asarray(columns, dtype=np.int64)
         out = np.empty((len(columns), self.n_samples), dtype=np.float32)
         file = self._open()
         try:
-            file.read_dosages_list(self._columns(columns), out)
+            file.read_dosages_list(self.record[columns], out)
             for j in np.flatnonzero(self.allele[columns] > 1).tolist():
                 file.read_dosages(int(self.record[columns[j]]), out[j], allele_idx=int(self.allele[columns[j]]))
         except RuntimeError as problem:
@@ -223,7 +197,7 @@ class PgenReader:
         both = np.empty((shape[0], 2 * shape[1]), dtype=np.int32)
         phase = np.empty(shape, dtype=np.uint8)
         try:
-            self._open().read_alleles_and_phasepresent_list(self._columns(columns), both, phase)
+            self._open().read_alleles_and_phasepresent_list(self.record[columns], both, phase)
         except RuntimeError as problem:
             raise self._damaged(problem) from None
         pairs = both.reshape(*shape, 2)[:, rows]
@@ -251,8 +225,8 @@ def _said(problem: BaseException) -> str:
 def stored_bytes(path: Path) -> int | None:
     """How long a .pgen is by its own index: where its last record ends; None where it has none of the usual kind.
 
-    Pgenlib reads each record where the index says, so that a file that was cut off is noticed only by who asks for the
-    last variants. The layout is that of plink 2's pgen_spec.pdf, storage mode 0x10.
+    Pgenlib, reading where the index says, notices a cut-off file only when asked for the last variants. The layout is
+    that of plink 2's pgen_spec.pdf, storage mode 0x10.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,18 +56,15 @@ def read_plink(prefix: PathLike, engine: str = "bed-reader", *, ids: str = "iid"
 
 
 def _paths(prefix: PathLike) -> tuple[Path, Path, Path]:
-    stem = str(prefix)
-    if stem.endswith((".bed", ".bim", ".fam")):
-        stem = stem[:-4]
-    paths = tuple(Path(stem + end) for end in (".bed", ".bim", ".fam"))
-    check_fileset(paths, f"a PLINK fileset {stem} needs .bed, .bim and .fam")
-    return paths  # type: ignore[return-value]
+    stem = re.sub(r"\.(bed|bim|fam)\Z", "", str(prefix))
+    bed, bim, fam = (Path(stem + end) for end in (".bed", ".bim", ".fam"))
+    check_fileset((bed, bim, fam), f"a PLINK fileset {stem} needs .bed, .bim and .fam")
+    return bed, bim, fam
 
 
 def check_fileset(paths: Sequence[Path], needs: str) -> None:
     """Refuse a fileset of which a file is missing (all of them are named), or is not regular."""
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
+    if missing := [str(path) for path in paths if not path.exists()]:
         raise FormatError(f"{', '.join(missing)}: no such file; {needs}.")
     for path in paths:
         regular(path, f"the {path.suffix} of a fileset")
@@ -96,23 +94,7 @@ def _check_bed(path: Path, n_samples: int, n_variants: int) -> None:
 
 
 def read_fam(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
-    """Sample names of a .fam, in its order; each exactly once.
-
-    Parameters
-    ----------
-    path : str
-    ids : {"iid", "fid_iid"}
-        Name samples by IID, or by FID_IID.
-
-    Returns
-    -------
-    array of str, shape (N,)
-
-    Raises
-    ------
-    FormatError
-        If a sample occurs twice, or an IID in several families while `ids="iid"`.
-    """
+    """Sample names of a .fam, in its order: IIDs or, by `ids="fid_iid"`, FID_IIDs; each exactly once."""
     columns = ["fid", "iid", "father", "mother", "sex", "phenotype"]
     table, _ = read_table(read_bytes(path, "a PLINK .fam"), path, columns=columns)
     return sample_names(table["fid"].to_list(), table["iid"].to_list(), path, ids=ids)
@@ -134,8 +116,7 @@ def sample_names(
         seen[pair] = number
     if ids == "fid_iid":
         return name_array([f"{a}_{b}" for a, b in zip(fid, iid)], path)
-    twice = repeated(iid)
-    if twice:
+    if twice := repeated(iid):
         raise FormatError(
             f"{path}: {len(twice)} IIDs occur in more than one family ({examples(twice)}), so an IID does not name one "
             "person, though FID_IID does. Give them unique IIDs (plink2 --update-ids), or read with ids='fid_iid' and "
@@ -171,17 +152,16 @@ class BedReader:
             if self._file is None:
                 self._file = open_bed(self.path, iid_count=self.shape[0], sid_count=self.shape[1], num_threads=1)
             return self._file.read((rows, columns), dtype="int8")
-        except (OSError, ValueError, BaseException) as problem:
-            if isinstance(problem, (KeyboardInterrupt, SystemExit, MemoryError)):
-                raise
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as problem:
             raise FormatError(
                 f"{self.path} could not be read ({problem}); was it changed or moved meanwhile?"
             ) from None
 
     def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Copies of ALT, shape (rows, columns), NaN where missing."""
-        calls = self.hardcalls(rows, columns)
-        return _CALL_TO_DOSAGE[calls.view(np.uint8)]
+        return _CALL_TO_DOSAGE[self.hardcalls(rows, columns).view(np.uint8)]
 
     def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
         """Alleles, shape (rows, 2, columns), in no meaningful order: a heterozygote is 0, 1."""
@@ -192,32 +172,22 @@ _CALL_TO_DOSAGE = np.full(256, np.nan, dtype=np.float32)
 _CALL_TO_DOSAGE[:3] = (0, 1, 2)
 
 
-class PandasPlinkReader:
-    """Genotypes of a .bed through pandas-plink; opened on first use, and again after pickling."""
+class PandasPlinkReader(BedReader):
+    """The same through pandas-plink."""
 
     def __init__(self, path: Path, n_samples: int, n_variants: int) -> None:
-        self.path = Path(path)
-        self.shape = (n_samples, n_variants)
-        self._array: Any = None
+        super().__init__(path, n_samples, n_variants)
         _import_pandas_plink()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_array": None}
-
-    def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Copies of ALT, shape (rows, columns), NaN where missing."""
-        if self._array is None:
+    def hardcalls(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Copies of allele 1, shape (rows, columns), int8, -127 where missing."""
+        if self._file is None:
             read = _import_pandas_plink()
             stem = self.path.with_suffix("")
             # pandas-plink names the .bim's allele 1 a0 and counts a1, the other one, unless told ref="a0".
-            opened = read(self.path, Path(f"{stem}.bim"), Path(f"{stem}.fam"), verbose=False, ref="a0")
-            self._array = opened.data
-        values = self._array[:, columns][rows]
-        return np.asarray(values.compute(scheduler="single-threaded"), dtype=np.float32)
-
-    def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Alleles, shape (rows, 2, columns), in no meaningful order."""
-        return split_hardcalls(np.nan_to_num(self.dosage(rows, columns), nan=-1).astype(np.int8))
+            self._file = read(self.path, Path(f"{stem}.bim"), Path(f"{stem}.fam"), verbose=False, ref="a0")
+        values = self._file.data[:, columns][rows].compute(scheduler="single-threaded")
+        return np.nan_to_num(values, nan=-127).astype(np.int8)
 
 
 def _import_pandas_plink() -> Any:

@@ -46,18 +46,10 @@ _TEXT_MISSING = ("", ".", "NA", "NR")
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """Weights of one or several scores, and what the file says besides.
+    """Weights of one or several scores (a table of `WEIGHT_SCHEMA`), and what the file says besides.
 
-    Attributes
-    ----------
-    table : polars.DataFrame
-        Columns of `WEIGHT_SCHEMA`.
-    build : str or None
-        Genome build of its positions, as `GRCh37`, where its header says it.
-    intercepts : dict
-        Of those scores that have one: `prs` writes it, so that applying weights gives the prediction.
-    notes : tuple of Note
-        Rows that are not in the table, and why.
+    `build` is that of its positions, as `GRCh37`, where the header says it; `intercepts` are of those scores that have
+    one (`prs` writes it, so that applying weights gives the prediction); `notes` tell of rows left out.
     """
 
     table: pl.DataFrame
@@ -69,27 +61,13 @@ class ScoreFile:
 def read_weights(path: PathLike, columns: Sequence[int] | None = None) -> ScoreFile:
     """Read a score file: plink's three columns, a table with a header, PGS Catalog's, or that of `genopred prs`.
 
-    Parameters
-    ----------
-    path : str
-    columns : three int, optional
-        Numbers (from 1) of variant id, effect allele and weight, as in plink's `--score FILE i j k`. Without it a
-        first line whose columns have known names is a header (`variant_id`, `SNP`, `A1`, `effect_allele`, `alt`,
-        `weight`, `beta`, ...); else the first three columns are taken.
+    `columns` are the numbers (from 1) of variant id, effect allele and weight, as in plink's `--score FILE i j k`.
+    Without them a first line whose columns have known names is a header; else the first three columns are taken.
 
-    Returns
-    -------
-    ScoreFile
-        A file with columns `gene_id` and `method` holds one score for each pair, named `gene_id:method`; one with a
-        column `score` beside its weights is split by that; else it is called `score`. Of PGS Catalog's harmonised
-        files the `hm_` columns are taken, and rows whose weight does not multiply a dosage (haplotypes,
-        interactions, dominant effects) are left out. Rows without a place keep nulls.
-
-    Raises
-    ------
-    FormatError
-        If a column is missing, a weight is not a finite number, or a variant occurs twice in a score that has no
-        positions to tell variants apart.
+    A file with columns `gene_id` and `method` holds one score for each pair, named `gene_id:method`; one with a column
+    `score` beside its weights is split by that; else it is called `score`. Of PGS Catalog's harmonised files the `hm_`
+    columns are taken, and rows whose weight does not multiply a dosage (haplotypes, interactions, dominant effects)
+    are left out. Rows without a place keep nulls.
     """
     data = read_bytes(path, "a score file")
     comments: list[str] = []
@@ -162,10 +140,8 @@ def _standard(table: pl.DataFrame, known: dict[str, str]) -> pl.DataFrame:
 def _build(comments: Sequence[str], known: dict[str, str]) -> str | None:
     """The genome build that the header names for the positions taken."""
     wanted = "#hmpos_build=" if known.get("pos", "").lower() == "hm_pos" else "#genome_build="
-    for line in comments:
-        if line.lower().replace(" ", "").startswith(wanted):
-            return build_name(line.partition("=")[2])
-    return None
+    said = [line.partition("=")[2] for line in comments if line.lower().replace(" ", "").startswith(wanted)]
+    return build_name(said[0]) if said else None
 
 
 def build_name(text: str) -> str | None:
@@ -174,18 +150,14 @@ def build_name(text: str) -> str | None:
     >>> build_name("hg19"), build_name("GRCh38.p13"), build_name("NR")
     ('GRCh37', 'GRCh38', None)
     """
-    lower = text.strip().lower()
-    for build, names in {"GRCh37": ("grch37", "hg19", "b37"), "GRCh38": ("grch38", "hg38", "b38")}.items():
-        if lower.startswith(names):
-            return build
-    return None
+    known = {"GRCh37": ("grch37", "hg19", "b37"), "GRCh38": ("grch38", "hg38", "b38")}
+    return next((build for build, names in known.items() if text.strip().lower().startswith(names)), None)
 
 
 def _intercepts(table: pl.DataFrame, score: pl.Series, path: PathLike) -> dict[str, float]:
     values = to_numbers(table.select("intercept"), ["intercept"], path, int(table["line"][0]), missing=_NUMBERS_MISSING)
     found = pl.DataFrame([score.alias("score"), values["intercept"]]).drop_nulls().unique(maintain_order=True)
-    several = repeated(found["score"].to_list())
-    if several:
+    if several := repeated(found["score"].to_list()):
         raise FormatError(
             f"{path}: {len(several)} scores have several intercepts ({examples(several)}); give each one."
         )
@@ -237,13 +209,7 @@ def _check_weights(table: pl.DataFrame, lines: pl.Series, column: str, path: Pat
 
 
 def read_ranges(path: PathLike) -> dict[str, tuple[float, float]]:
-    """Ranges of plink's `--q-score-range`: name, lower and upper bound a line, without header.
-
-    Raises
-    ------
-    FormatError
-        If a bound is not a number, or a name occurs twice.
-    """
+    """Ranges of plink's `--q-score-range`: name, lower and upper bound a line, without header."""
     table, first_row = read_table(read_bytes(path, "ranges"), path, columns=["name", "low", "high"])
     table = to_numbers(table, ["low", "high"], path, first_row)
     if table["name"].is_duplicated().any():
@@ -263,26 +229,10 @@ def read_values(path: PathLike) -> dict[str, float]:
 
 
 def read_phenotype(path: PathLike, name: str | None = None) -> tuple[NDArray[np.str_], NDArray[np.float64], str]:
-    """One quantitative phenotype of a plink file: `FID IID value ...`, with or without header.
+    """One quantitative phenotype of a plink file, `FID IID value ...`, with or without header: IIDs, values, its name.
 
-    Parameters
-    ----------
-    path : str
-    name : str, optional
-        Column to take (`--pheno-name`), where there is a header; by default the first.
-
-    Returns
-    -------
-    samples : array of str, shape (N,)
-        IIDs.
-    values : array, shape (N,)
-        NaN where the file has NA or, as in plink, -9. Not all are.
-    name : str
-
-    Raises
-    ------
-    FormatError
-        If the column is not there, a cell is no finite number, nobody has a value, or a sample occurs twice.
+    It is the first, or that of `name` (`--pheno-name`) where there is a header. Values are NaN where the file has NA
+    or, as in plink, -9; not all are.
     """
     data = read_bytes(path, "phenotypes")
     first = data.partition(b"\n")[0].decode("utf-8", "replace").lstrip("#").split()
@@ -302,8 +252,7 @@ def read_phenotype(path: PathLike, name: str | None = None) -> tuple[NDArray[np.
         data = b"##" + data  # skipped, so that lines keep their numbers
     table, first_row = read_table(data, path, columns=columns, comment=b"##" if header else None)
     table = to_numbers(table, [chosen], path, first_row, missing=_NUMBERS_MISSING)
-    twice = repeated(table["IID"].to_list())
-    if twice:
+    if twice := repeated(table["IID"].to_list()):
         raise FormatError(f"{path}: {len(twice)} samples occur more than once ({examples(twice)}); keep one of each.")
     values = table[chosen].cast(pl.Float64).fill_null(np.nan).to_numpy()
     endless = np.flatnonzero(np.isinf(values))

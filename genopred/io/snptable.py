@@ -12,7 +12,7 @@ import polars as pl
 
 from genopred.errors import FormatError, did_you_mean, examples
 from genopred.io.text import find_separator, read_bytes, read_table, regular, to_numbers
-from genopred.types import Note, plain_chrom, plain_gene
+from genopred.types import Note, noted, plain_chrom, plain_gene
 
 #: Known spellings of columns, in lower case, the most specific first.
 SPELLINGS = {
@@ -60,16 +60,9 @@ class TableSpec:
 class SnpTable:
     """Scored SNPs, with the columns that were found.
 
-    Attributes
-    ----------
-    spec : TableSpec
-    data : polars.DataFrame
-        `id` always; `score` (larger is better) unless it is a plain set; gene, chrom, pos, ref, alt, p, effect, af,
-        distance, se, pip where the file has them. Chromosomes have no `chr`, Ensembl genes no version.
-    label, kind : str
-        The column(s) of the score and how they became one.
-    notes : tuple of Note
-        What was left out.
+    `data` has `id` always; `score` (larger is better) unless it is a plain set; gene, chrom, pos, ref, alt, p, effect,
+    af, distance, se, pip where the file has them. Chromosomes have no `chr`, Ensembl genes no version. `label` is the
+    column(s) of the score, `kind` how they became one, `notes` what was left out.
     """
 
     spec: TableSpec
@@ -87,20 +80,7 @@ class SnpTable:
 def read_snps(spec: TableSpec, *, scored: bool = True) -> SnpTable:
     """Read a table of SNPs: TSV, CSV (gzipped or not) or parquet; a path with `*` gathers several parquet files.
 
-    Parameters
-    ----------
-    spec : TableSpec
-    scored : bool
-        False reads only which SNPs there are, each as often as it is listed.
-
-    Returns
-    -------
-    SnpTable
-
-    Raises
-    ------
-    FormatError
-        If a column is not there, a cell is no number, a p-value is outside (0, 1], or a SNP is listed twice.
+    Each may be there once; unless `scored` is false: then which SNPs there are is read, each as often as it is listed.
     """
     raw, first = _raw(spec.path)
     if raw.height and spec.where is not None:
@@ -128,11 +108,8 @@ def read_snps(spec: TableSpec, *, scored: bool = True) -> SnpTable:
     label = "/".join(parts)
     data = data.with_columns(score=_score(raw, kind, parts))
     lost = ~data["score"].is_finite().fill_null(False)
-    notes: list[Note] = []
-    if lost.any():
-        shown = examples(data["id"].filter(lost).head(4).to_list())
-        notes.append(("dropped", f"no value in column {label}", int(lost.sum()), shown))
-        data = data.filter(~lost)
+    notes = noted("dropped", f"no value in column {label}", lost, data["id"])
+    data = data.filter(~lost)
     if not data.height:
         raise FormatError(f"{spec.path}: column {label} holds no number; name another one.")
     _refuse_twice(data, spec)
@@ -141,16 +118,15 @@ def read_snps(spec: TableSpec, *, scored: bool = True) -> SnpTable:
 
 def _standard(raw: pl.DataFrame, columns: dict[str, str | None]) -> pl.DataFrame:
     """The columns found, under their standard names."""
-    text, kept = pl.String, {key: raw[name] for key, name in columns.items() if name is not None}
-    kinds = {key: pl.Int64 if key == "pos" else pl.Float64 if key in _NUMBERS else text for key in kept}
-    data = pl.DataFrame([series.cast(kinds[key]).alias(key) for key, series in kept.items()])
+    kinds = dict.fromkeys(columns, pl.String) | dict.fromkeys(_NUMBERS, pl.Float64) | {"pos": pl.Int64}
+    data = raw.select(pl.col(name).cast(kinds[key]).alias(key) for key, name in columns.items() if name is not None)
     for key, bare in (("chrom", plain_chrom), ("gene", plain_gene)):
-        if key in kept:
+        if key in data.columns:
             plain = {name: bare(name) for name in data[key].drop_nulls().unique().to_list()}
             data = data.with_columns(pl.col(key).replace(plain))
-    if "id" not in kept:
+    if "id" not in data.columns:
         return data.with_columns(id=pl.format("{}:{}", "chrom", "pos"))
-    return data if "chrom" in kept or "pos" in kept else _from_id(data)
+    return _from_id(data) if {"chrom", "pos"}.isdisjoint(data.columns) else data
 
 
 def _where(raw: pl.DataFrame, spec: TableSpec) -> pl.DataFrame:
@@ -185,11 +161,11 @@ def _raw(path: Path) -> tuple[pl.DataFrame, int]:
 
 def _column(raw: pl.DataFrame, spec: TableSpec, key: str) -> str | None:
     """The column the user named, else the first known spelling."""
-    named = getattr(spec, key, None)
+    named: str | None = getattr(spec, key, None)
     if named is not None:
         if named not in raw.columns:
             raise _no_column(spec, named, raw.columns)
-        return str(named)
+        return named
     lower = {name.lower(): name for name in raw.columns}
     return next((lower[name] for name in SPELLINGS[key] if name in lower), None)
 
@@ -228,12 +204,10 @@ def _score(raw: pl.DataFrame, kind: str, parts: list[str]) -> pl.Series:
     if len(parts) > 1:
         value = value / raw[parts[1]].cast(pl.Float64)
     if kind == "abs":
-        value = value.abs()
-    elif kind == "low":
-        value = -value
-    elif kind == "p":
-        value = -value.log10()
-    return value
+        return value.abs()
+    if kind == "p":
+        return -value.log10()
+    return -value if kind == "low" else value
 
 
 def _check_pos(raw: pl.DataFrame, name: str, spec: TableSpec, first: int) -> None:
@@ -279,16 +253,12 @@ def _refuse_twice(data: pl.DataFrame, spec: TableSpec) -> None:
 
 def _from_id(data: pl.DataFrame) -> pl.DataFrame:
     """Chromosome, position (and alleles) out of ids like 22_16051249, chr22:16051249:A:G or GTEx's chr1_1_A_G_b38."""
-    found = data["id"].str.extract_groups(
-        r"^(?:chr)?([0-9XYMT]{1,2})[:_](\d+)(?:[:_]([ACGT]+)[:_]([ACGT]+))?(?:_b\d+)?$"
-    )
-    fields = found.struct.unnest()
-    if fields.to_series(1).null_count():
+    pattern = r"^(?:chr)?([0-9XYMT]{1,2})[:_](\d+)(?:[:_]([ACGT]+)[:_]([ACGT]+))?(?:_b\d+)?$"
+    chrom, pos, ref, alt = data["id"].str.extract_groups(pattern).struct.unnest()
+    if pos.null_count():
         return data
-    data = data.with_columns(
-        chrom=fields.to_series(0).replace({n: plain_chrom(n) for n in fields.to_series(0).unique().to_list()}),
-        pos=fields.to_series(1).cast(pl.Int64),
-    )
-    if not fields.to_series(2).null_count() and "ref" not in data.columns and "alt" not in data.columns:
-        data = data.with_columns(ref=fields.to_series(2), alt=fields.to_series(3))
+    plain = {name: plain_chrom(name) for name in chrom.unique().to_list()}
+    data = data.with_columns(chrom=pl.lit(chrom).replace(plain), pos=pos.cast(pl.Int64))
+    if not ref.null_count() and {"ref", "alt"}.isdisjoint(data.columns):
+        data = data.with_columns(ref=ref, alt=alt)
     return data

@@ -10,20 +10,10 @@ import polars as pl
 from genopred.errors import FormatError, examples
 from genopred.io.scores import build_name
 from genopred.io.text import PathLike, by_spelling, read_bytes, read_table, to_numbers
+from genopred.types import VARIANT_SCHEMA
 
 #: Columns of `read_sumstats`. `alt` is the effect allele, `ref` the other one (null where unknown); `pos` is 1-based.
-SUMSTATS_SCHEMA = {
-    "chrom": pl.String,
-    "pos": pl.Int64,
-    "id": pl.String,
-    "ref": pl.String,
-    "alt": pl.String,
-    "beta": pl.Float64,
-    "se": pl.Float64,
-    "pval": pl.Float64,
-    "af": pl.Float64,
-    "n": pl.Float64,
-}
+SUMSTATS_SCHEMA = VARIANT_SCHEMA | dict.fromkeys(("beta", "se", "pval", "af", "n"), pl.Float64)
 
 #: Spellings of each column, in lower case, the most specific first.
 _SPELLINGS = {
@@ -52,10 +42,6 @@ def read_sumstats(path: PathLike) -> pl.DataFrame:
     out; a missing p-value is null. Odds and hazard ratios become log ratios; `neg_log_10_p_value` becomes
     a p-value; a missing standard error comes from the effect and its statistic.
 
-    Parameters
-    ----------
-    path : str
-
     Returns
     -------
     polars.DataFrame
@@ -75,12 +61,12 @@ def read_sumstats(path: PathLike) -> pl.DataFrame:
     separator = "\t" if b"\t" in first else "," if b"," in first and b" " not in first.strip() else None
     table, first_row = read_table(data, path, separator=separator, comment=b"##")
     at = _columns(table.columns)
-    lacking = [name for name in ("alt",) if name not in at]
-    if not {"id"} & set(at) and not {"chrom", "pos"} <= set(at):
-        lacking.append("id, or chrom and pos")
-    if not {"pval", "neglog", "beta", "odds"} & set(at):
-        lacking.append("beta or pval")
-    if lacking:
+    needed = {
+        "alt": "alt" in at,
+        "id, or chrom and pos": "id" in at or {"chrom", "pos"} <= set(at),
+        "beta or pval": not set(at).isdisjoint(("pval", "neglog", "beta", "odds")),
+    }
+    if lacking := [name for name, there in needed.items() if not there]:
         raise FormatError(
             f"{path} has no column for {', '.join(lacking)} (it has {', '.join(table.columns[:12])}); name "
             "them as GWAS-SSF does: chromosome, base_pair_location, effect_allele, other_allele, beta, "
@@ -111,9 +97,8 @@ def sumstats_build(path: PathLike) -> str | None:
 
 def _columns(names: Sequence[str]) -> dict[str, str]:
     out = by_spelling(names, _SPELLINGS)
-    lower = [name.lower() for name in names]
     # plink2 has REF, ALT and A1: A1 is the effect allele, and the other one is whichever it is not.
-    if out.get("ref", "").lower() == "ref" and "a1" in lower and "alt" in lower:
+    if out.get("ref", "").lower() == "ref" and {"a1", "alt"} <= {name.lower() for name in names}:
         del out["ref"]
     return out
 
@@ -127,14 +112,11 @@ def _plink2_ref(table: pl.DataFrame, at: dict[str, str]) -> list[pl.Expr]:
 
 
 def _finish(table: pl.DataFrame, path: PathLike) -> pl.DataFrame:
-    numbers: list[str] = [
-        name for name in ("beta", "odds", "se", "t", "pval", "neglog", "af", "n") if name in table.columns
-    ]
-    table = _numbers(table, numbers, path, pl.Float64)
-    if "pos" in table.columns:
-        table = _numbers(table, ["pos"], path, pl.Int64)
     have = {name: name in table.columns for name in _SPELLINGS}
-    texts = [name for name in ("chrom", "id", "ref", "alt") if have[name] or name in table.columns]
+    for name in ("beta", "odds", "se", "t", "pval", "neglog", "af", "n", "pos"):
+        if have[name]:
+            table = _numbers(table, name, path, pl.Int64 if name == "pos" else pl.Float64)
+    texts = [name for name in ("chrom", "id", "ref", "alt") if have[name]]
     table = table.with_columns(pl.when(~pl.col(texts).is_in(list(_MISSING))).then(pl.col(texts)).name.keep())
     if not have["beta"] and have["odds"]:
         _refuse(table, pl.col("odds") <= 0, path, "ratio", "odds", "above 0")
@@ -157,15 +139,13 @@ def _finish(table: pl.DataFrame, path: PathLike) -> pl.DataFrame:
     return table.select(columns).with_columns(pl.col("ref", "alt").str.to_uppercase())
 
 
-def _numbers(table: pl.DataFrame, names: list[str], path: PathLike, kind: type[pl.DataType]) -> pl.DataFrame:
-    for name in names:
-        absent = table[name].str.strip_chars().is_in(list(_MISSING))
-        cast = table.select(pl.when(~absent).then(pl.col(name).str.strip_chars()).cast(kind, strict=False)).to_series()
-        bad = cast.is_null() & ~absent
-        if bad.any():
-            to_numbers(table[name].filter(bad).to_frame(), [name], path, int(table["line"].filter(bad)[0]), kind=kind)
-        table = table.with_columns(cast.alias(name))
-    return table
+def _numbers(table: pl.DataFrame, name: str, path: PathLike, kind: type[pl.DataType]) -> pl.DataFrame:
+    absent = table[name].str.strip_chars().is_in(list(_MISSING))
+    cast = table.select(pl.when(~absent).then(pl.col(name).str.strip_chars()).cast(kind, strict=False)).to_series()
+    bad = cast.is_null() & ~absent
+    if bad.any():
+        to_numbers(table[name].filter(bad).to_frame(), [name], path, int(table["line"].filter(bad)[0]), kind=kind)
+    return table.with_columns(cast.alias(name))
 
 
 def _refuse(table: pl.DataFrame, bad: pl.Expr, path: PathLike, what: str, name: str, needed: str) -> None:

@@ -9,7 +9,7 @@ import re
 import stat
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -53,14 +53,9 @@ _NO_TEXT = {
 
 @contextmanager
 def bounded(max_bytes: int) -> Iterator[None]:
-    """Let files of text hold so many bytes, expanded, while the context lasts (`--max-bytes`).
+    """Let files of text hold so many bytes, expanded, while the context lasts (`--max-bytes`); else `MAX_BYTES`.
 
     A gzipped file of some megabytes may expand to more than the memory; reading stops at the bound and says so.
-
-    Parameters
-    ----------
-    max_bytes : int
-        At least 1; `MAX_BYTES` without this context.
 
     Examples
     --------
@@ -78,21 +73,10 @@ def bounded(max_bytes: int) -> Iterator[None]:
 
 
 def regular(path: PathLike, what: str) -> Path:
-    """The path, if it is a file that can be read from its start as often as need be.
+    """The path, if it is a file that can be read from its start as often as need be; `what` is for the message.
 
     A pipe whose writer never comes would be waited for without end, and what readers do first, looking at the
     beginning, would eat it.
-
-    Parameters
-    ----------
-    path : str
-    what : str
-        Which file was needed, for the message.
-
-    Raises
-    ------
-    FormatError
-        If there is nothing, or a folder, pipe, socket or device, or no permission to look.
     """
     path = Path(path)
     try:
@@ -119,11 +103,6 @@ def pieces(path: PathLike, what: str) -> Iterator[bytes]:
     """What is in a file of text, a piece at a time, expanded where it is gzipped, without a byte-order mark.
 
     No bound is held to: whoever keeps the pieces asks `check_bound`.
-
-    Raises
-    ------
-    FormatError
-        If it is no regular file, its gzip data are damaged, or it holds no text.
     """
     path = regular(path, what)
     line, first = 1, True
@@ -134,9 +113,8 @@ def pieces(path: PathLike, what: str) -> Iterator[bytes]:
         handle: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
         while piece := _read(handle, path, what):
             if first:
-                for magic, said in _NO_TEXT.items():
-                    if piece.startswith(magic):
-                        raise FormatError(f"{path} {said.format(what=what)}")
+                if said := next((said for magic, said in _NO_TEXT.items() if piece.startswith(magic)), None):
+                    raise FormatError(f"{path} {said.format(what=what)}")
                 piece, first = piece.removeprefix(BOM), False
             if b"\0" in piece:
                 line += piece.count(b"\n", 0, piece.index(b"\0"))
@@ -158,13 +136,7 @@ def _read(handle: IO[bytes], path: Path, what: str) -> bytes:
 
 
 def whole_lines(path: PathLike, what: str, size: int = 1 << 24) -> Iterator[bytes]:
-    """What is in a file of text, `size` bytes or a little more at a time, each part ending with the end of a line.
-
-    Raises
-    ------
-    FormatError
-        As `pieces`; or if one line is larger than the bound.
-    """
+    """What is in a file of text, `size` bytes or a little more at a time, each part ending with the end of a line."""
     held = io.BytesIO()
     for piece in pieces(path, what):
         cut = piece.rfind(b"\n") + 1
@@ -179,13 +151,7 @@ def whole_lines(path: PathLike, what: str, size: int = 1 << 24) -> Iterator[byte
 
 
 def check_bound(held: int, path: PathLike) -> None:
-    """Refuse to keep more of a file than the bound.
-
-    Raises
-    ------
-    FormatError
-        Naming the bound and how to raise it.
-    """
+    """Refuse to keep more of a file than the bound."""
     if held > _bound:
         raise FormatError(
             f"{path} holds more than {_bound:,} bytes of text (expanded), the bound on what is taken into memory; "
@@ -197,11 +163,6 @@ def read_bytes(path: PathLike, what: str) -> bytes:
     """All of a file of text, decompressed where it is gzipped; `what` says in messages which file was expected.
 
     Lines end with a line feed, whatever system wrote them, and a byte-order mark is left out.
-
-    Raises
-    ------
-    FormatError
-        If it is no regular file, damaged, empty, no text, or larger than the bound (see `bounded`).
     """
     held = io.BytesIO()
     for piece in pieces(path, what):
@@ -223,13 +184,7 @@ def _unix(data: bytes) -> bytes:
 
 
 def decode(data: bytes, path: PathLike, first_line: int = 1) -> str:
-    """Text from UTF-8.
-
-    Raises
-    ------
-    FormatError
-        Naming the line that is none.
-    """
+    """Text from UTF-8; a line that is none is named, counted from `first_line`."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as problem:
@@ -241,13 +196,7 @@ def decode(data: bytes, path: PathLike, first_line: int = 1) -> str:
 
 
 def name_array(names: Sequence[str], path: PathLike) -> NDArray[np.str_]:
-    """Names as an array, in which each takes the room of the longest.
-
-    Raises
-    ------
-    FormatError
-        If one is longer than any name is.
-    """
+    """Names as an array, in which each takes the room of the longest, so that one longer than any name is refused."""
     longest = max(names, key=len, default="")
     if len(longest) > _NAME:
         raise FormatError(
@@ -258,19 +207,11 @@ def name_array(names: Sequence[str], path: PathLike) -> NDArray[np.str_]:
 
 
 def find_separator(data: bytes, *, comment: bytes | None = None, commas: bool = False) -> str | None:
-    """What separates the columns: tabs where the header has them, None for any run of blanks.
+    """What separates the columns: tabs where the header has them, commas if they may, None for any run of blanks.
 
-    So a name may hold a blank where there are tabs. Lines that do not agree in their number of tabs, or a header with
-    an empty name, are not tab separated, only written with some tabs.
-
-    Parameters
-    ----------
-    data : bytes
-        Its first thousand lines are looked at.
-    comment : bytes, optional
-        Lines at the top that start with this are skipped, as in `read_table`.
-    commas : bool
-        Whether commas may separate too, where there are no tabs.
+    So a name may hold a blank where there are tabs. Lines (of the first thousand, after those at the top that start
+    with `comment`) that do not agree in their number of tabs, or a header with an empty name, are not tab separated,
+    only written with some tabs.
     """
     data = data[: 1 << 24]
     head, *lines = (data if comment is None else after_comments(data, comment)[0]).split(b"\n", 1000)
@@ -314,14 +255,12 @@ def read_table(
     comment: bytes | None = None,
     text_columns: Collection[int] | None = None,
 ) -> tuple[pl.DataFrame, int]:
-    """Parse a text table into string columns.
+    """Parse a text table into string columns; and the line number of its first row, counted from 1.
 
     Parameters
     ----------
     data : bytes
-        The file's content, from `read_bytes`.
-    path : str
-        Its name, for messages.
+        The content, from `read_bytes`, of the file at `path`.
     columns : list of str, optional
         Names of the columns of a file without header. Without it the first line is the header.
     separator : str, optional
@@ -331,19 +270,8 @@ def read_table(
     text_columns : collection of int, optional
         Columns that hold text; the others are read as float64 where all of them are numbers.
         Without it everything is text.
-
-    Returns
-    -------
-    polars.DataFrame
-    int
-        Line number of the first row, counted from 1.
-
-    Raises
-    ------
-    FormatError
-        If a line has more or fewer fields than the header (or than `columns`).
     """
-    data, skipped = after_comments(_unix(data), comment) if comment is not None else (_unix(data), 0)
+    data, skipped = (_unix(data), 0) if comment is None else after_comments(_unix(data), comment)
     if not data.endswith(b"\n") or data.endswith(b"\n\n"):
         data = data.rstrip(b"\n") + b"\n"
     if separator is None:
@@ -360,28 +288,19 @@ def read_table(
         )
     header = columns is None
     names = cells if columns is None else list(columns)
-    if header:
-        twice = repeated(names)
-        if twice:
-            raise FormatError(
-                f"{path} line {skipped + 1}: column {shortened(twice[0])!r} occurs more than once; rename one."
-            )
+    if header and (twice := repeated(names)):
+        raise FormatError(
+            f"{path} line {skipped + 1}: column {shortened(twice[0])!r} occurs more than once; rename one."
+        )
     rows = data.count(b"\n")
     if len(cells) != len(names) or data.count(separator.encode()) != rows * (len(names) - 1):
         _check_fields(data, path, separator, len(names), skipped)
     rows -= header
-    first_row = skipped + (2 if header else 1)
-    kinds: dict[str, type[pl.DataType]] = {name: pl.String for name in names}
+    first_row = skipped + 1 + header
     numbers = [name for j, name in enumerate(names) if text_columns is not None and j not in text_columns]
-    kinds.update({name: pl.Float64 for name in numbers})
+    kinds = dict.fromkeys(names, pl.String) | dict.fromkeys(numbers, pl.Float64)
     try:
-        table = pl.read_csv(
-            io.BytesIO(data),
-            has_header=header,
-            separator=separator,
-            quote_char=None,
-            schema=kinds,
-        )
+        table = pl.read_csv(io.BytesIO(data), has_header=header, separator=separator, quote_char=None, schema=kinds)
     except pl.exceptions.PolarsError:
         table = None
     if table is None or table.height != rows or table[names[-1]].null_count():
@@ -405,18 +324,14 @@ def _read_strings(
     data: bytes, path: PathLike, separator: str, names: Sequence[str], header: bool, first_line: int
 ) -> pl.DataFrame:
     """The table as strings, to find a bad cell; the slow way where polars does not read as many rows as there are."""
-    schema = {name: pl.String for name in names}
-    try:
-        table = pl.read_csv(
-            io.BytesIO(data), has_header=header, separator=separator, quote_char=None, schema=schema
-        ).fill_null("")
+    schema = dict.fromkeys(names, pl.String)
+    with suppress(pl.exceptions.PolarsError):
+        table = pl.read_csv(io.BytesIO(data), has_header=header, separator=separator, quote_char=None, schema=schema)
         if table.height == data.count(b"\n") - header:
-            return table
-    except pl.exceptions.PolarsError:
-        pass
+            return table.fill_null("")
     lines = decode(data, path, first_line).rstrip("\n").split("\n")[1 if header else 0 :]
-    cells = [line.split(separator) for line in lines]
-    return pl.DataFrame({name: [row[j] for row in cells] for j, name in enumerate(names)}, schema=schema)
+    cells = zip(*(line.split(separator) for line in lines))
+    return pl.DataFrame(dict(zip(names, cells)), schema=schema)
 
 
 def to_numbers(
@@ -428,13 +343,7 @@ def to_numbers(
     kind: type[pl.DataType] = pl.Float64,
     missing: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """Turn string columns into numbers; a cell that is none raises, with its line and column.
-
-    Parameters
-    ----------
-    missing : list of str
-        Cells that stand for a missing number and become null.
-    """
+    """Turn string columns into numbers, and `missing` ones into nulls; a cell that is none is refused."""
     wanted = [name for name in columns if table.schema[name] == pl.String]
     if not wanted:
         return table
@@ -445,8 +354,7 @@ def to_numbers(
         if missing and bad.any():
             bad = bad & ~table[name].str.strip_chars().is_in(list(missing))
         if bad.any():
-            row = int(bad.arg_max() or 0)
-            more = int(bad.sum()) - 1
+            row, more = int(bad.arg_max() or 0), int(bad.sum()) - 1
             tail = f" ({more} more such cells in this column)" if more else ""
             raise FormatError(
                 f"{path} line {first_row + row}, column {shortened(name)!r}: found {shortened(table[name][row])!r} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, examples, shortened
 from genopred.io.text import PathLike, by_spelling, find_separator, read_bytes, read_table, to_numbers
-from genopred.types import CHROM_LENGTHS, VARIANT_SCHEMA, Genotypes, Note, plain_chrom
+from genopred.types import CHROM_LENGTHS, VARIANT_SCHEMA, Genotypes, Note, noted, plain_chrom
 
 #: The last position that a BAM, a VCF's index or plink can hold.
 _LAST = 2**31 - 1
@@ -32,10 +33,6 @@ def read_variants(path: PathLike) -> pl.DataFrame:
     Separators may be tabs, blanks or commas, gzipped or not. Several ALT alleles in one line, separated by commas,
     become a row each.
 
-    Parameters
-    ----------
-    path : str
-
     Returns
     -------
     polars.DataFrame
@@ -45,16 +42,14 @@ def read_variants(path: PathLike) -> pl.DataFrame:
     Raises
     ------
     FormatError
-        If a column is missing, a position is not a whole number above 0, or ids are duplicated (see
-        `check_unique`).
+        If a column is missing, a position is not a whole number above 0, or ids are duplicated.
     """
     what = "a list of variants (chrom, pos, id, ref, alt)"
     data = read_bytes(path, what)
     separator = find_separator(data, comment=b"##", commas=True)
     table, first_row = read_table(data, path, separator=separator, comment=b"##")
     at = by_spelling(table.columns, _SPELLINGS)
-    absent = [name for name in _SPELLINGS if name not in at and name != "id"]
-    if absent:
+    if absent := [name for name in _SPELLINGS if name not in at and name != "id"]:
         raise FormatError(
             f"{path} has no column {', '.join(absent)} (it has {examples(table.columns, 12)}); needed {what} with "
             "these names in its first line."
@@ -69,8 +64,8 @@ def read_variants(path: PathLike) -> pl.DataFrame:
         raise FormatError(f"{path} line {first_row + row}: position {table['pos'][row]}; positions count from 1.")
     if "id" not in table.columns:
         table = table.with_columns(id=pl.lit("."))
-    table = table.with_columns(pl.col("ref", "alt").str.to_uppercase())
-    table = table.with_columns(pl.col("alt").str.split(",")).explode("alt")
+    upper = pl.col("ref", "alt").str.to_uppercase()
+    table = table.with_columns(upper).with_columns(pl.col("alt").str.split(",")).explode("alt")
     table = table.select(pl.col(name).cast(kind) for name, kind in VARIANT_SCHEMA.items())
     return check_unique(named(table), path)
 
@@ -94,11 +89,6 @@ def screened(genotypes: Genotypes) -> Genotypes:
     Left out are variants at negative positions, which plink skips too, and those of which both alleles are the same,
     which nothing can be told from. Only counted are a position of 0, or beyond the chromosome's end in both builds of
     man (it may be another species), and variants or ids that are there more than once.
-
-    Raises
-    ------
-    FormatError
-        If a position is larger than any chromosome can be in these formats.
     """
     if not genotypes.n_variants:
         return genotypes
@@ -120,24 +110,28 @@ def screened(genotypes: Genotypes) -> Genotypes:
     repeats = table.select("chrom", "pos").is_duplicated()
     if repeats.any():  # the alleles, which take longer, only where one is needed
         repeats = table.select("chrom", "pos", "ref", "alt").is_duplicated()
-    id_twice = table["id"].is_duplicated() & ~repeats
-    notes: list[Note] = []
-    use = pl.Series([True]).new_from_index(0, table.height)
+    notes = list(genotypes.notes)
+    use = pl.repeat(True, table.height, eager=True)
     for status, reason, found in (
         ("dropped", "negative position, as plink skips it", pos < 0),
         ("dropped", "both alleles are the same", same),
         ("note", "position 0: no gene's window reaches it", pos == 0),
         ("note", "position beyond the chromosome's end in GRCh37 and GRCh38", pos > end),
         ("note", "same position and alleles as another variant", repeats),
-        ("note", "id that another variant has too", id_twice),
+        ("note", "id that another variant has too", table["id"].is_duplicated() & ~repeats),
     ):
-        found = found & use
-        if found.any():
-            notes.append((status, reason, int(found.sum()), examples(table["id"].filter(found).head(4).to_list())))
-            if status == "dropped":
-                use = use & ~found
-    genotypes = replace(genotypes, variants=table, notes=(*genotypes.notes, *notes))
+        notes += noted(status, reason, found & use, table["id"])
+        if status == "dropped":
+            use = use & ~found
+    genotypes = replace(genotypes, variants=table, notes=tuple(notes))
     return genotypes if use.all() else genotypes.select(variants=use.to_numpy())
+
+
+def alts_noted(what: str, none: Any, several: Any, multiallelic: str, names: Any) -> tuple[Note, ...]:
+    """What became of records without ALT allele, and of those with several."""
+    status, then = ("dropped", " (multiallelic='split' keeps them)") if multiallelic == "skip" else ("note", ", split")
+    alone = noted("dropped", f"{what} without ALT allele", none, names)
+    return (*alone, *noted(status, f"{what} with several ALT alleles{then}", several, names))
 
 
 def one_each(counts: NDArray[np.int64], keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -168,14 +162,7 @@ def header_build(header: bytes) -> str | None:
 
 
 def check_unique(variants: pl.DataFrame, source: PathLike) -> pl.DataFrame:
-    """The variants, if an id stands for one place and no variant is there twice.
-
-    Several ALT alleles of one place may share an id, as in dbSNP; they are told apart by `alt`.
-
-    Raises
-    ------
-    FormatError
-    """
+    """The variants, if none is there twice and an id stands for one place (whose ALTs may share it, as in dbSNP)."""
     twice = variants.filter(pl.struct("chrom", "pos", "ref", "alt").is_duplicated())
     if twice.height:
         shown = [f"{c}:{p} {r}>{a}" for c, p, _, r, a in twice.unique(maintain_order=True).iter_rows()]
@@ -184,8 +171,7 @@ def check_unique(variants: pl.DataFrame, source: PathLike) -> pl.DataFrame:
             "e.g. with plink2 --rm-dup or bcftools norm --rm-dup exact."
         )
     places = variants.select("id", "chrom", "pos").unique()
-    several = places.filter(pl.col("id").is_duplicated())["id"].unique(maintain_order=True).sort().to_list()
-    if several:
+    if several := places.filter(pl.col("id").is_duplicated())["id"].unique().sort().to_list():
         raise FormatError(
             f"{source}: {len(several)} ids stand for more than one position ({examples(several)}); make them unique, "
             "e.g. with plink2 --set-all-var-ids @:#:\\$r:\\$a."
@@ -194,13 +180,7 @@ def check_unique(variants: pl.DataFrame, source: PathLike) -> pl.DataFrame:
 
 
 def extract_variants(variants: pl.DataFrame, wanted: list[str], source: PathLike, listed: PathLike) -> pl.DataFrame:
-    """The variants with the ids of a list.
-
-    Raises
-    ------
-    GenopredError
-        If none is there, with the likely reason.
-    """
+    """The variants with the ids of a list; where there is none, the error names the likely reason."""
     kept = variants.filter(pl.col("id").is_in(wanted))
     if kept.height:
         return kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, examples, repeated, shortened
-from genopred.io.bgzf import check_end
+from genopred.io.bgzf import check_end, is_gzip
 from genopred.io.text import BOM, PathLike, name_array, regular
-from genopred.io.variants import header_build, one_each, screened
+from genopred.io.variants import alts_noted, header_build, one_each, screened
 from genopred.types import VARIANT_SCHEMA, Genotypes, Note, plain_chrom
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ _GAP = 50
 
 #: Bytes of genotypes that are kept at opening, where one pass can read them.
 _KEEP = 5e8
+
+#: Records that are decoded at a time.
+_BATCH = 256
 
 #: Records after the first by whose heterozygotes a file is judged phased.
 _JUDGED = 1000
@@ -82,9 +85,11 @@ def read_vcf(
     vcf.close()
     if not len(samples):
         raise FormatError(f"{path} has no sample columns; needed genotypes. Was it written with bcftools view -G?")
-    scan = _scan_whole(path, len(samples), memory_limit) if field == "GT" else None
-    if scan is not None:
-        return screened(replace(_of_scan(path, samples, scan, phased), build=build))
+    if field == "GT" and is_gzip(path):
+        from genopred.io.vcfscan import scan_vcf  # numba takes a while to import
+
+        if (scan := scan_vcf(path, len(samples), min(memory_limit, _KEEP))) is not None:
+            return screened(replace(_of_scan(path, samples, scan, phased), build=build))
     records = _Records.read(path)
     notes = _index_notes(path, len(records))
     variants, record, allele, skipped = _variants(records, multiallelic)
@@ -100,25 +105,13 @@ def read_vcf(
     )
 
 
-def _scan_whole(path: Path, n_samples: int, memory_limit: float) -> Scan | None:
-    with path.open("rb") as handle:
-        if handle.read(2) != b"\x1f\x8b":
-            return None
-    from genopred.io.vcfscan import scan_vcf  # numba takes a while to import
-
-    return scan_vcf(path, n_samples, min(memory_limit, _KEEP))
-
-
 def _of_scan(path: Path, samples: NDArray[np.str_], scan: Scan, phased: bool | None) -> Genotypes:
     table = scan.table
-    change = table["chrom"] != table["chrom"].shift(1)
-    starts = np.flatnonzero(change.fill_null(True).to_numpy())
+    starts = np.flatnonzero(table["chrom"].ne_missing(table["chrom"].shift(1)).to_numpy())
     chroms = table["chrom"].gather(starts).to_list()
     records = _Records(path, chroms, starts.tolist(), table["pos"].to_numpy())
-    n = len(records)
-    is_phased = (
-        phased is not False and not scan.unphased[: _JUDGED + 1].any() and bool(scan.heterozygotes[: _JUDGED + 1].any())
-    )
+    n, judged = len(records), slice(_JUDGED + 1)
+    is_phased = phased is not False and bool(scan.heterozygotes[judged].any()) and not scan.unphased[judged].any()
     one = np.ones(n, dtype=np.int8)
     reader = VcfReader(path, len(samples), records, np.arange(n), one, field="GT", phased=is_phased)
     reader.keep(scan.alleles, np.flatnonzero(scan.unphased))
@@ -128,10 +121,9 @@ def _of_scan(path: Path, samples: NDArray[np.str_], scan: Scan, phased: bool | N
 def _open(path: Path, **options: Any) -> Any:
     from cyvcf2 import VCF
 
+    regular(path, "a VCF or BCF")
     try:
-        return VCF(str(regular(path, "a VCF or BCF")), **options)
-    except GenopredError:
-        raise
+        return VCF(str(path), **options)
     except Exception as problem:
         with path.open("rb") as handle:
             if handle.read(3) == BOM:
@@ -267,20 +259,9 @@ def _variants(
         },
         schema=VARIANT_SCHEMA,
     )
-    notes: list[Note] = []
-
-    def say(status: str, reason: str, mask: NDArray[np.bool_]) -> None:
-        if mask.any():
-            where = np.flatnonzero(mask)[:4].tolist()
-            shown = examples([f"{plain_chrom(str(chrom[i]))}:{rows[i][0]}" for i in where])
-            notes.append((status, reason, int(mask.sum()), shown))
-
-    say("dropped", "record without ALT allele", counts == 0)
-    if multiallelic == "skip":
-        say("dropped", "record with several ALT alleles (multiallelic='split' keeps them)", counts > 1)
-    else:
-        say("note", "record with several ALT alleles, split", counts > 1)
-    return table, record, allele, tuple(notes)
+    odd = np.flatnonzero(counts != 1)
+    places = [f"{plain_chrom(str(chrom[i]))}:{rows[i][0]}" for i in odd.tolist()]
+    return table, record, allele, alts_noted("record", counts[odd] == 0, counts[odd] > 1, multiallelic, places)
 
 
 def _identifier(row: tuple[int, str, str, list[str]], allele: int) -> str:
@@ -312,28 +293,20 @@ def _looks_phased(path: Path, limit: int = _JUDGED) -> bool:
     return heterozygotes > 0
 
 
+@dataclass(eq=False, repr=False)
 class VcfReader:
     """Genotypes of a VCF or BCF: by region where there is an index, else decoded once and kept in memory."""
 
-    def __init__(
-        self,
-        path: Path,
-        n_samples: int,
-        records: _Records,
-        record: NDArray[np.int64],
-        allele: NDArray[np.int8],
-        *,
-        field: str,
-        phased: bool,
-    ) -> None:
-        self.path = path
-        self.n_samples = n_samples
-        self.records = records
-        self.record = record
-        self.allele = allele
-        self.field = field
-        self.phased = phased
-        self.indexed = records.sorted and _index(path) is not None
+    path: Path
+    n_samples: int
+    records: _Records
+    record: NDArray[np.int64]
+    allele: NDArray[np.int8]
+    field: str
+    phased: bool
+
+    def __post_init__(self) -> None:
+        self.indexed = self.records.sorted and _index(self.path) is not None
         self._file: Any = None
         self._cache: NDArray[Any] | None = None
         self._unphased = np.empty(0, dtype=np.int64)
@@ -367,14 +340,10 @@ class VcfReader:
         """Everybody's alleles (columns, N, 2) or dosages (columns, N)."""
         columns = np.asarray(columns, dtype=np.int64)
         wanted, inverse = np.unique(columns, return_inverse=True)
-        if self.indexed and self._cache is None:
-            out = self._empty(len(wanted))
-            self._sweep(wanted, out)
-            return out[inverse]
+        if self._cache is None and self.indexed:
+            return self._sweep(wanted)[inverse]
         if self._cache is None:
-            cache = self._empty(len(self.record))
-            self._scan(cache)
-            self._cache = cache
+            self._cache = self._scan()
         if self.phased and len(self._unphased):
             # Without an index the whole file is read, and complained of, whatever is asked for.
             bad = np.intersect1d(self._unphased, wanted) if self.indexed else self._unphased
@@ -388,28 +357,28 @@ class VcfReader:
             return np.empty((n, self.n_samples), dtype=np.float32)
         return np.empty((n, self.n_samples, 2), dtype=np.int8)
 
-    def _scan(self, out: NDArray[Any]) -> None:
+    def _scan(self) -> NDArray[Any]:
+        """All columns."""
         vcf = _open(self.path)
-        batch = _Batch(self, out)
+        batch = _Batch(self, self._empty(len(self.record)))
         first = np.searchsorted(self.record, np.arange(len(self.records) + 1)).tolist()
         for number, record in enumerate(_records(self.path, vcf)):
             for column in range(first[number], first[number + 1]):
                 batch.add(column, record, int(self.allele[column]))
         batch.flush()
         vcf.close()
+        return batch.out
 
-    def _sweep(self, wanted: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Read sorted `wanted` columns in as few region queries as are worth it."""
+    def _sweep(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
+        """Sorted columns, in as few region queries as are worth it."""
         if self._file is None:
             self._file = _open(self.path)
         record = self.record[wanted]
         starts = self.records.starts
         part = np.searchsorted(starts, record, side="right")
         breaks = np.flatnonzero((np.diff(record) > _GAP) | (np.diff(part) > 0)) + 1
-        batch = _Batch(self, out)
-        for group in np.split(np.arange(len(wanted)), breaks):
-            if not len(group):
-                continue
+        batch = _Batch(self, self._empty(len(wanted)))
+        for group in np.split(np.arange(len(wanted)), breaks) if len(wanted) else ():
             chrom = int(part[group[0]]) - 1
             low, high = self.records.pos[record[group[0]]], self.records.pos[record[group[-1]]]
             begin, end = int(starts[chrom]), int(starts[chrom + 1])
@@ -430,6 +399,7 @@ class VcfReader:
             if at < len(group):
                 raise _foreign(self.path, f"it gave {at} of {len(group)} records of {region}")
         batch.flush()
+        return batch.out
 
 
 def _unphased(path: Path, place: str) -> FormatError:
@@ -442,51 +412,41 @@ def _unphased(path: Path, place: str) -> FormatError:
 class _Batch:
     """Decodes records many at a time: numpy's overhead a call is ten times the work of one record."""
 
-    def __init__(self, reader: VcfReader, out: NDArray[Any], size: int = 256) -> None:
-        self.reader = reader
-        self.out = out
-        self.size = size
-        self.columns: list[int] = []
-        self.allele: list[int] = []
-        self.calls: list[NDArray[np.int16]] = []
-        self.places: list[str] = []
+    def __init__(self, reader: VcfReader, out: NDArray[Any]) -> None:
+        self.reader, self.out = reader, out
+        self.held: list[tuple[int, int, NDArray[np.int16], str]] = []
 
     def add(self, column: int, record: Any, allele: int) -> None:
         """Decode `record` into a column, now or with the batch."""
-        reader = self.reader
-        if reader.field == "DS":
+        if self.reader.field == "DS":
             values = record.format("DS")
             missing = values is None or values.shape[1] < allele
             self.out[column] = np.nan if missing else values[:, allele - 1]
             return
-        calls = _calls(record)
+        place, calls = f"{record.CHROM}:{record.POS}", _calls(record)
         if calls is None:
             self.out[column] = -1
             return
         if calls.shape[1] == 2:  # haploid: allele and phase
             calls = calls[:, [0, 0, 1]]
         elif calls.shape[1] != 3:
-            raise FormatError(
-                f"{reader.path} {record.CHROM}:{record.POS} has ploidy {calls.shape[1] - 1}; needed 1 or 2."
-            )
+            raise FormatError(f"{self.reader.path} {place} has ploidy {calls.shape[1] - 1}; needed 1 or 2.")
         most = int(calls[:, :2].max(initial=-1))
         if most > 1 and most > len(record.ALT):
             raise FormatError(
-                f"{reader.path} {record.CHROM}:{record.POS} has a genotype with allele {most}, but ALT lists only "
-                f"{len(record.ALT)} ({examples(record.ALT)}); the record is damaged: correct it or leave it out."
+                f"{self.reader.path} {place} has a genotype with allele {most}, but ALT lists only {len(record.ALT)} "
+                f"({examples(record.ALT)}); the record is damaged: correct it or leave it out."
             )
-        self.columns.append(column)
-        self.allele.append(allele)
-        self.calls.append(calls)
-        self.places.append(f"{record.CHROM}:{record.POS}")
-        if len(self.columns) >= self.size:
+        self.held.append((column, allele, calls, place))
+        if len(self.held) >= _BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Write what has been collected."""
-        if not self.columns:
+        if not self.held:
             return
-        calls = np.stack(self.calls)
+        columns, allele, each, places = zip(*self.held)
+        calls = np.stack(each)
         both = calls[:, :, :2]
         haploid = both[:, :, 1] == -2  # htslib's end of vector, where others of the record are diploid
         if haploid.any():
@@ -495,9 +455,8 @@ class _Batch:
         if self.reader.phased:
             bad = (both[:, :, 0] != both[:, :, 1]) & (calls[:, :, 2] == 0) & ~missing
             if bad.any():
-                place = self.places[int(bad.any(axis=1).argmax())]
-                raise _unphased(self.reader.path, place)
-        alleles = (both == np.array(self.allele, dtype=np.int16)[:, None, None]).astype(np.int8)
+                raise _unphased(self.reader.path, places[int(bad.any(axis=1).argmax())])
+        alleles = (both == np.array(allele, dtype=np.int16)[:, None, None]).astype(np.int8)
         alleles[missing] = -1
-        self.out[self.columns] = alleles
-        self.columns, self.allele, self.calls, self.places = [], [], [], []
+        self.out[list(columns)] = alleles
+        self.held = []

@@ -22,16 +22,10 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True)
 class Scan:
-    """What a VCF of M records and N samples holds.
+    """What a VCF of M records and N samples holds: a table of chrom, pos, id, ref, alt as written, and alleles.
 
-    Attributes
-    ----------
-    table : polars.DataFrame
-        chrom, pos, id, ref, alt as they are written, M rows.
-    alleles : ndarray of int8, shape (M, N, 2)
-        0 REF, 1 ALT, -1 missing (both, also where one is missing).
-    heterozygotes, unphased : ndarray of int64, shape (M,)
-        Heterozygotes of each record, and those of them written with a slash.
+    These (M, N, 2) are 0 REF, 1 ALT, -1 missing (both, also where one is missing). `heterozygotes` (M,) are those of
+    each record, `unphased` (M,) those of them written with a slash.
     """
 
     table: pl.DataFrame
@@ -43,17 +37,8 @@ class Scan:
 def scan_vcf(path: PathLike, n_samples: int, limit: float) -> Scan | None:
     """Read all genotypes of a bgzipped VCF whose records are all biallelic, GT first, diploid.
 
-    Parameters
-    ----------
-    path : str
-    n_samples : int
-    limit : float
-        Bytes that the alleles may take; a file that will need more is given up after its first chunk.
-
-    Returns
-    -------
-    Scan or None
-        None if anything is out of the ordinary, damage included: the general reader then judges.
+    None if anything is out of the ordinary, damage included: the general reader then judges. A file whose alleles will
+    need more than `limit` bytes is given up after its first chunk.
     """
     size = Path(path).stat().st_size
     tables: list[bytes] = []

@@ -62,10 +62,6 @@ class _Path:
         miss = y[self.out_rows[which], None] - self.y_mean - self.sd * self.predictions[which, : self.done]
         return (miss**2).sum(axis=0)
 
-    def predicted(self, step: int) -> NDArray[np.float64]:
-        """Predictions of the recorded people at one step."""
-        return self.y_mean + self.sd * self.predictions[:, step]
-
 
 def lambda_path(
     xt: NDArray[np.float32], y: NDArray[np.float32], penalty: NDArray[np.float64], mix: float
@@ -79,7 +75,18 @@ def lambda_path(
     return top * np.logspace(0.0, np.log10(ratio), N_LAMBDA)
 
 
-class ElasticNet(RegressorMixin, BaseEstimator):
+class Linear(RegressorMixin, BaseEstimator):
+    """What predicts by `coef_`, the effect of one allele copy, and `intercept_`."""
+
+    coef_: NDArray[np.float64]
+    intercept_: float
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Predictions, shape (N,)."""
+        return np.asarray(X, dtype=np.float64) @ self.coef_ + self.intercept_
+
+
+class ElasticNet(Linear):
     """Elastic net on dosages as PrediXcan trains it: glmnet's path at alpha 0.5, lambda by cross-validation.
 
     Parameters
@@ -117,11 +124,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
     """
 
     def __init__(
-        self,
-        mix: float = 0.5,
-        penalty_factors: NDArray[np.float64] | None = None,
-        cv: int = 10,
-        random_state: int = 0,
+        self, mix: float = 0.5, penalty_factors: NDArray[np.float64] | None = None, cv: int = 10, random_state: int = 0
     ) -> None:
         self.mix = mix
         self.penalty_factors = penalty_factors
@@ -132,8 +135,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
         """Choose lambda by cross-validation inside (X, y) and fit all of it there."""
         x, target = as_inputs(X, y)
         folds = assign_folds(len(target), self.cv, self.random_state)
-        self._fit_given(x, target, folds, self._singles(x, target, folds))
-        return self
+        return self._fit_given(x, target, self._singles(x, target, folds))
 
     def fit_oof(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike) -> NDArray[np.float64]:
         """Fit on everything and return honest out-of-fold predictions of the same people.
@@ -141,17 +143,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
         Coefficients and the choice of lambda behind each person's prediction come from people of other folds alone:
         a model without folds k and l serves the tuning of both, so all of it takes K (K - 1) / 2 + K + 1 paths.
         The folds share one grid of lambdas and its early stop, as cv.glmnet's do. The final fit chooses lambda on
-        the same `folds`; `cv` and `random_state` are for `fit` alone.
-
-        Parameters
-        ----------
-        X : array, shape (N, M)
-        y : array, shape (N,)
-        folds : array of int, shape (N,)
-
-        Returns
-        -------
-        array, shape (N,)
+        the same `folds`, shape (N,); `cv` and `random_state` are for `fit` alone.
         """
         x, target = as_inputs(X, y)
         labels = np.asarray(folds)
@@ -161,7 +153,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
         if singles is None:
             for name in names:
                 oof[labels == name] = target[labels != name].mean()
-            self._fit_given(x, target, labels, singles)
+            self._fit_given(x, target, singles)
             return oof
         steps = max(path.done for path in singles.paths)
         error = {name: np.zeros(steps) for name in names}
@@ -175,13 +167,9 @@ class ElasticNet(RegressorMixin, BaseEstimator):
         for name, path in zip(names, singles.paths):
             path.advance(singles.penalty, singles.lambdas, steps, self.mix)
             step = int(error[name].argmin())
-            oof[path.out_rows] = path.predicted(step)
-        self._fit_given(x, target, labels, singles)
+            oof[path.out_rows] = path.y_mean + path.sd * path.predictions[:, step]
+        self._fit_given(x, target, singles)
         return oof
-
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Predictions, shape (N,)."""
-        return np.asarray(X, dtype=np.float64) @ self.coef_ + self.intercept_
 
     def _singles(self, x: NDArray[np.float32], y: NDArray[np.float64], labels: NDArray[np.int64]) -> _Singles | None:
         """The paths that each leave one fold out, walked side by side until the error has stopped falling."""
@@ -205,13 +193,11 @@ class ElasticNet(RegressorMixin, BaseEstimator):
                 break
         return _Singles(full, paths, lambdas, penalty, total)
 
-    def _fit_given(
-        self, x: NDArray[np.float32], y: NDArray[np.float64], labels: NDArray[np.int64], singles: _Singles | None
-    ) -> None:
+    def _fit_given(self, x: NDArray[np.float32], y: NDArray[np.float64], singles: _Singles | None) -> ElasticNet:
         self.n_features_in_ = x.shape[1]
         if singles is None:
             self.coef_, self.intercept_, self.lambda_, self.cv_r2_ = np.zeros(x.shape[1]), float(y.mean()), 0.0, 0.0
-            return
+            return self
         step = int(singles.error.argmin())
         full = singles.full
         full.advance(singles.penalty, singles.lambdas, step + 1, self.mix)
@@ -220,6 +206,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
         self.intercept_ = float(full.y_mean - full.mean @ self.coef_)
         total = float(((y - y.mean()) ** 2).sum())
         self.cv_r2_ = 1.0 - float(singles.error[step]) / total if total > 0 else 0.0
+        return self
 
 
 @dataclass(frozen=True)

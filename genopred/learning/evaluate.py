@@ -19,7 +19,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
-from genopred.errors import GenopredError, ModelError, examples
+from genopred.errors import GenopredError, ModelError, check_choice, examples
 from genopred.genetics.correlation import pearson
 from genopred.genetics.transform import Residualiser, inverse_normal, known_means
 from genopred.learning.elasticnet import assign_folds
@@ -32,38 +32,20 @@ Array = NDArray[np.float64]
 TRANSFORMS = ("inverse-normal", "quantile", "zscore", "log1p", "none")
 RESIDUALIZE = ("fold", "global", "none")
 #: Columns of `compare`.
-COMPARISON_SCHEMA = {
-    "gene_id": pl.String,
-    "method": pl.String,
-    "reference": pl.String,
-    "delta_r2": pl.Float64,
-    "delta_low": pl.Float64,
-    "delta_high": pl.Float64,
-    "pval": pl.Float64,
-}
+COMPARISON_SCHEMA = dict.fromkeys(("gene_id", "method", "reference"), pl.String) | dict.fromkeys(
+    ("delta_r2", "delta_low", "delta_high", "pval"), pl.Float64
+)
 FEATURE_TRANSFORMS = ("none", "zscore", "quantile", "log1p")
+#: Quantiles of the resamples at which a 95 % interval ends.
+_ENDS = (0.025, 0.975)
 
 
 def outer_folds(n: int, k: int, seed: int = 0, strata: ArrayLike | None = None) -> NDArray[np.int64]:
-    """Outer fold of each person, sizes as equal as possible, shape (n,).
+    """Which of k outer folds, sizes as equal as possible, each of n people is in, shape (n,).
 
-    Parameters
-    ----------
-    n : int
-        People.
-    k : int
-        Folds.
-    seed : int
-    strata : array, shape (n,), optional
-        Groups (ancestry, batch) that each fold gets in equal shares.
+    Each fold gets equal shares of the groups (ancestry, batch) in `strata`, shape (n,). Fewer people than folds are a
+    ModelError.
 
-    Raises
-    ------
-    ModelError
-        If there are fewer people than folds.
-
-    Examples
-    --------
     >>> np.bincount(outer_folds(11, 5)).tolist()
     [3, 2, 2, 2, 2]
     """
@@ -96,27 +78,13 @@ class Outcome:
     residualize: str = "fold"
 
     def __post_init__(self) -> None:
-        for value, known, flag in (
-            (self.transform, TRANSFORMS, "--transform"),
-            (self.residualize, RESIDUALIZE, "--residualize"),
-        ):
-            if value not in known:
-                raise GenopredError(f"{flag} {value}: there are {', '.join(known)}.")
+        check_choice("transform", self.transform, TRANSFORMS)
+        check_choice("residualize", self.residualize, RESIDUALIZE)
 
     def split(self, raw: Array, covariates: Array | None, train: NDArray[np.bool_]) -> tuple[Array, Array]:
-        """Phenotype of the training people and of the held-out people, in units of the training spread.
+        """Phenotype of the training people and of the others, in units of the training spread.
 
-        Parameters
-        ----------
-        raw : array, shape (N,)
-            Expression of one gene.
-        covariates : array, shape (N, K), optional
-        train : array of bool, shape (N,)
-
-        Returns
-        -------
-        y_train : array, shape (n_train,)
-        y_test : array, shape (n_test,)
+        Of one gene's expression (N,) and covariates (N, K); who is in training is True in `train` (N,).
         """
         fit = np.ones(len(raw), dtype=bool) if self.residualize == "global" else train
         y = self._transform(raw, fit)
@@ -136,15 +104,11 @@ class Outcome:
 
     def _transform(self, raw: Array, fit: NDArray[np.bool_]) -> Array:
         if self.transform == "inverse-normal":
-            if fit.all():
-                return inverse_normal(raw)
             # a held-out person's rank is looked up among the training people, who are ranked without them
+            ordered, n = np.sort(raw[fit]), fit.sum()
+            below, upto = (np.searchsorted(ordered, raw[~fit], side) for side in ("left", "right"))
             out = np.empty(len(raw))
             out[fit] = inverse_normal(raw[fit])
-            ordered = np.sort(raw[fit])
-            n = len(ordered)
-            below = np.searchsorted(ordered, raw[~fit], side="left")
-            upto = np.searchsorted(ordered, raw[~fit], side="right")
             out[~fit] = norm.ppf(np.clip((below + upto) / 2.0, 0.5, n - 0.5) / n)
             return out
         if self.transform == "log1p":
@@ -171,8 +135,7 @@ class Preparation:
     components: int | None = None
 
     def __post_init__(self) -> None:
-        if self.transform not in FEATURE_TRANSFORMS:
-            raise GenopredError(f"--feature-transform {self.transform}: there are {', '.join(FEATURE_TRANSFORMS)}.")
+        check_choice("feature-transform", self.transform, FEATURE_TRANSFORMS)
         if self.components is not None and self.components < 1:
             raise GenopredError(f"--feature-components {self.components}: at least 1 is needed.")
 
@@ -261,22 +224,8 @@ def nested_base(
 ) -> GeneResult:
     """Fit every base learner of one gene in every outer fold.
 
-    Parameters
-    ----------
-    blocks : sequence of Block
-    raw : array, shape (N,)
-        Expression.
-    covariates : array, shape (N, K), optional
-    folds : array of int, shape (N,)
-        Outer fold of each person.
-    gene : GeneContext
-        Positions of the genotype block's columns, the TSS, the seed.
-    outcome : Outcome, optional
-    inner_folds : int
-
-    Returns
-    -------
-    GeneResult
+    `raw` is the expression (N,), beside covariates (N, K), and `folds` has each person's outer fold (N,). `gene` has
+    the positions of the genotype block's columns, the TSS and the seed.
     """
     outcome = outcome or Outcome()
     names = tuple(block.column(learner) for block in blocks for learner in block.learners)
@@ -298,26 +247,15 @@ def nested_base(
                 started = time.process_time()
                 fits.append(fit_base(learner.make(context), x_train, y_train, x_test, inner))
                 seconds[len(fits) - 1] += time.process_time() - started
-        oof = np.column_stack([fit.oof for fit in fits])
-        test = np.column_stack([fit.test for fit in fits])
-        parts.append(
-            (
-                np.full(len(folds), fold),
-                np.concatenate([inner, np.full(len(y_test), -1)]),
-                np.concatenate([np.flatnonzero(train), np.flatnonzero(~train)]),
-                np.concatenate([y_train, y_test]),
-                np.vstack([oof, test]),
-            )
-        )
+        inner_of = np.concatenate([inner, np.full(len(y_test), -1)])
+        person = np.concatenate([np.flatnonzero(train), np.flatnonzero(~train)])
+        base = np.vstack([np.column_stack(part) for part in zip(*fits)])
+        parts.append((np.full(len(folds), fold), inner_of, person, np.concatenate([y_train, y_test]), base))
     fold_of, inner_of, person, observed, base = (np.concatenate(column) for column in zip(*parts))
-    _check_finite(base, names)
-    return GeneResult(names, fold_of, inner_of, person, observed, base, seconds)
-
-
-def _check_finite(base: Array, names: Sequence[str]) -> None:
     bad = [name for name, column in zip(names, base.T) if not np.isfinite(column).all()]
     if bad:
         raise ModelError(f"learners returned predictions that are not finite: {examples(bad)}.")
+    return GeneResult(names, fold_of, inner_of, person, observed, base, seconds)
 
 
 def _mix(*numbers: int) -> int:
@@ -333,10 +271,7 @@ def fill_missing(
     if not (holes.any() or holes_test.any()):
         return train, test
     mean = known_means(train)
-    return (
-        np.where(holes, mean, train).astype(np.float32),
-        np.where(holes_test, mean, test).astype(np.float32),
-    )
+    return np.where(holes, mean, train).astype(np.float32), np.where(holes_test, mean, test).astype(np.float32)
 
 
 # --- what is said of predictions ------------------------------------------------------------------------------
@@ -350,27 +285,12 @@ def _draws(n: int, resamples: int, seed: int) -> Array:
 def scores(
     gene_id: str, observed: Array, predicted: dict[str, Array], *, resamples: int = 1000, seed: int = 0
 ) -> pl.DataFrame:
-    """Accuracy of each method's pooled held-out predictions of one gene.
+    """Accuracy of each method's pooled held-out predictions (N,) of one gene: columns of `SCORE_SCHEMA`.
 
-    R² is 1 − SSE/SST over all held-out people together; it is negative where the mean would have done better.
-    `signed_r2` is the squared correlation with the correlation's sign.
+    R² is 1 − SSE/SST over all held-out people together; it is negative where the mean would have done better. Its 95 %
+    interval is of bootstrap resamples over people, the same for every method. `signed_r2` is the squared correlation
+    with the correlation's sign.
 
-    Parameters
-    ----------
-    gene_id : str
-    observed : array, shape (N,)
-    predicted : dict of str to array, shape (N,)
-    resamples : int
-        Bootstrap resamples over people for the 95 % interval of R²; the same for every method.
-    seed : int
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns of `genopred.types.SCORE_SCHEMA`.
-
-    Examples
-    --------
     >>> y = np.arange(8.0)
     >>> scores("g", y, {"perfect": y, "mean": np.full(8, 3.5)}, resamples=50)["r2"].to_list()
     [1.0, 0.0]
@@ -385,59 +305,25 @@ def scores(
         error = observed - values
         r2 = 1.0 - float(error @ error) / sst if sst > 0 else 0.0
         boot = 1.0 - (weights @ error**2) / np.maximum(sst_boot, 1e-12)
-        low, high = np.quantile(boot, [0.025, 0.975]) if resamples else (np.nan, np.nan)
+        low, high = np.quantile(boot, _ENDS) if resamples else (np.nan, np.nan)
         # what does not vary is not correlated with anything
         r, rho = (
             float(pearson(a, b, constant=0.0, least=1e-12))
             for a, b in ((observed, values), (rankdata(observed), rankdata(values)))
         )
-        rows.append(
-            (
-                gene_id,
-                method,
-                n,
-                r2,
-                float(low),
-                float(high),
-                r,
-                rho,
-                float(np.sign(r) * r * r),
-                float((error**2).mean()),
-                float(np.abs(error).mean()),
-            )
-        )
+        errors = float((error**2).mean()), float(np.abs(error).mean())
+        rows.append((gene_id, method, n, r2, float(low), float(high), r, rho, float(np.sign(r) * r * r), *errors))
     return pl.DataFrame(rows, schema=SCORE_SCHEMA, orient="row")
 
 
 def compare(
-    gene_id: str,
-    observed: Array,
-    predicted: dict[str, Array],
-    reference: str,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
+    gene_id: str, observed: Array, predicted: dict[str, Array], reference: str, *, resamples: int = 1000, seed: int = 0
 ) -> pl.DataFrame:
     """Each method against a reference on the same held-out people of one gene, by a paired bootstrap over them.
 
-    Parameters
-    ----------
-    gene_id : str
-    observed : array, shape (N,)
-    predicted : dict of str to array, shape (N,)
-    reference : str
-        One of the methods.
-    resamples : int
-    seed : int
+    Columns of `COMPARISON_SCHEMA`: delta_r2 is R² minus that of the reference, which has no row itself; delta_low and
+    delta_high end its 95 % interval; pval is two-sided, of no difference, and not below 2 / (resamples + 1).
 
-    Returns
-    -------
-    polars.DataFrame
-        gene_id, method, reference, delta_r2 (R² minus that of the reference), delta_low, delta_high (95 %), pval
-        (two-sided, of no difference; not below 2 / (resamples + 1)). The reference itself has no row.
-
-    Examples
-    --------
     >>> y = np.arange(20.0)
     >>> table = compare("g", y, {"good": y + np.sin(y), "mean": np.full(20, 9.5)}, "mean", resamples=200)
     >>> table["method"].to_list(), bool(table["delta_low"][0] > 0)
@@ -455,7 +341,7 @@ def compare(
         gain = base - (observed - values) ** 2
         boot = (weights @ gain) / sst
         tail = 1 + min(int((boot <= 0).sum()), int((boot >= 0).sum()))
-        low, high = np.quantile(boot, [0.025, 0.975])
+        low, high = np.quantile(boot, _ENDS)
         delta = float(gain.sum() / max(centred @ centred, 1e-12))
         pval = 1.0 if not gain.any() else min(1.0, 2 * tail / (resamples + 1))
         rows.append((gene_id, method, reference, delta, float(low), float(high), pval))
@@ -490,17 +376,10 @@ def benjamini_hochberg(p: ArrayLike) -> Array:
 
 
 def summarise(table: pl.DataFrame, reference: str, *, resamples: int = 10_000, seed: int = 0) -> pl.DataFrame:
-    """Each method's accuracy over genes, and its difference from a reference on the same genes.
+    """Accuracy over genes of each method in a table of `scores`, and its difference from a reference on the same genes.
 
-    Parameters
-    ----------
-    table : polars.DataFrame
-        Scores of several methods over the same genes (`SCORE_SCHEMA`).
-    reference : str
-        The method that the others are compared with.
-    resamples : int
-        Bootstrap resamples over genes for the 95 % intervals; the same genes for every method, so that the
-        interval of the difference is paired.
+    The 95 % intervals are of bootstrap resamples over genes, the same for every method, so that the interval of the
+    difference is paired.
 
     Returns
     -------
@@ -527,26 +406,13 @@ def summarise(table: pl.DataFrame, reference: str, *, resamples: int = 10_000, s
         of = table.filter(pl.col("method") == method)
         delta = values[:, i] - values[:, base]
         q = benjamini_hochberg(correlation_pvalue(of["pearson"].to_numpy(), of["n"].to_numpy()))
-        rows.append(
-            {
-                "method": method,
-                "n_genes": g,
-                "mean_r2": float(values[:, i].mean()),
-                "mean_r2_low": float(np.quantile(boot[:, i], 0.025)),
-                "mean_r2_high": float(np.quantile(boot[:, i], 0.975)),
-                "mean_signed_r2": of["signed_r2"].mean(),
-                "mean_pearson": of["pearson"].mean(),
-                "mean_spearman": of["spearman"].mean(),
-                "mean_mse": of["mse"].mean(),
-                "mean_mae": of["mae"].mean(),
-                "n_significant": int((q < 0.05).sum()),
-                "delta_r2": float(delta.mean()),
-                "delta_low": float(np.quantile(boot[:, i] - boot[:, base], 0.025)),
-                "delta_high": float(np.quantile(boot[:, i] - boot[:, base], 0.975)),
-                "p_wilcoxon": float(wilcoxon(delta).pvalue) if np.any(delta != 0) else 1.0,
-                "reference": reference,
-            }
-        )
+        row: dict[str, Any] = {"method": method, "n_genes": g, "mean_r2": float(values[:, i].mean())}
+        row["mean_r2_low"], row["mean_r2_high"] = np.quantile(boot[:, i], _ENDS).tolist()
+        row |= {f"mean_{name}": of[name].mean() for name in ("signed_r2", "pearson", "spearman", "mse", "mae")}
+        row |= {"n_significant": int((q < 0.05).sum()), "delta_r2": float(delta.mean())}
+        row["delta_low"], row["delta_high"] = np.quantile(boot[:, i] - boot[:, base], _ENDS).tolist()
+        row["p_wilcoxon"] = float(wilcoxon(delta).pvalue) if np.any(delta != 0) else 1.0
+        rows.append(row | {"reference": reference})
     table = pl.DataFrame(rows).sort("mean_r2", descending=True)
     over_genes = ("mean_r2_low", "mean_r2_high", "delta_low", "delta_high", "p_wilcoxon")
     return table.with_columns(pl.lit(float("nan")).alias(name) for name in over_genes) if g == 1 else table

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from genopred.errors import ModelError
-from genopred.learning.elasticnet import as_inputs
+from genopred.learning.elasticnet import Linear, as_inputs
 
 Array = NDArray[np.float64]
 
@@ -32,16 +32,19 @@ class _Scaled:
         self.mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         scale = x.std(axis=0, dtype=np.float64)
         varies = scale > 1e-6
-        total = w[varies].sum()
         factor = np.zeros(m)
-        if total > 0:
+        if (total := w[varies].sum()) > 0:
             factor[varies] = np.sqrt(w[varies] / total) / scale[varies]
         self.factor = factor.astype(np.float32)
-        self.train = (x - self.mean) * self.factor
+        self.train = self.apply(x)
 
     def apply(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Other people's columns, treated alike."""
+        """Columns of anyone, treated alike."""
         return (np.asarray(x, dtype=np.float32) - self.mean) * self.factor
+
+    def kernel(self) -> Array:
+        """Of the training people, (N, N)."""
+        return (self.train @ self.train.T).astype(np.float64)
 
 
 def _centre(kernel: Array) -> Array:
@@ -55,55 +58,15 @@ def _centre_cross(cross: Array, kernel: Array) -> Array:
     return cross - cross.mean(axis=1, keepdims=True) - kernel.mean(axis=0) + kernel.mean()
 
 
-def _reml_ratio(d: Array, rotated: Array, y: Array) -> float:
-    """delta = residual / genetic variance at the restricted maximum likelihood; inf for no genetic variance.
-
-    `d` and `rotated` hold the directions in which the kernel varies; in the others, one of which is the mean, there
-    is residual variance alone.
-    """
-    df = len(y) - 1
-    empty = df - len(d)
-    rest = max(float(y @ y) - float(rotated @ rotated), 0.0)
-
-    def loss(log_delta: float) -> float:
-        delta = np.exp(log_delta)
-        variance = d + delta
-        squares = float((rotated**2 / variance).sum()) + rest / delta
-        return float(df * np.log(squares) + np.log(variance).sum() + empty * log_delta)
-
-    grid = np.linspace(-6.0, 9.0, 31)
-    values = [loss(point) for point in grid]
-    best = int(np.argmin(values))
-    if best == len(grid) - 1:
-        return np.inf
-    found = minimize_scalar(loss, bounds=(grid[max(best - 1, 0)], grid[best + 1]), method="bounded")
-    return float(np.exp(found.x))
-
-
-def _loo_ratio(d: Array, u: Array, rotated: Array, y: Array) -> float:
-    """The penalty with the least leave-one-out error, in closed form over a path; inf for the mean alone."""
-    n = len(y)
-    grid = np.logspace(-3.0, 4.0, 57)
-    shrink = d[:, None] / (d[:, None] + grid)
-    residual = y[:, None] - u @ (shrink * rotated[:, None])
-    leverage = (u**2) @ shrink + 1.0 / n
-    error = ((residual / (1.0 - leverage)) ** 2).sum(axis=0)
-    best = int(error.argmin())
-    mean_alone = float(((y * n / (n - 1)) ** 2).sum())
-    return np.inf if error[best] >= mean_alone else float(grid[best])
-
-
-class _KernelLearner(RegressorMixin, BaseEstimator):
+class _KernelLearner(Linear):
     """What ridge and GBLUP share: solve (K + delta I) a = y - mean(y), with delta found by `_ratio`."""
 
     def __init__(self, weights: ArrayLike | None = None) -> None:
         self.weights = weights
 
     def _ratio(self, d: Array, u: Array, rotated: Array, y: Array) -> float:
+        """delta: from the kernel's eigenvalues and eigenvectors where it varies, u'y, and y minus its mean."""
         raise NotImplementedError
-
-    def _features(self, x: NDArray[np.float32]) -> _Scaled:
-        return _Scaled(x, self.weights)
 
     def _solve(self, kernel: Array, y: Array) -> tuple[Array, float, float]:
         """Dual coefficients, the mean of y and delta, for the kernel of the training people."""
@@ -120,18 +83,18 @@ class _KernelLearner(RegressorMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: ArrayLike) -> _KernelLearner:
         """Fit; one eigendecomposition."""
         x, target = as_inputs(X, y)
-        features = self._features(x)
-        z = features.train
-        self._keep(features, *self._solve((z @ z.T).astype(np.float64), target))
-        return self
+        features = _Scaled(x, self.weights)
+        return self._keep(features, *self._solve(features.kernel(), target))
 
-    def _keep(self, features: _Scaled, dual: Array, mean: float, delta: float) -> None:
+    def _keep(self, features: _Scaled, dual: Array, mean: float, delta: float) -> _KernelLearner:
         self.n_features_in_ = len(features.mean)
         self.delta_ = delta
-        dual = dual - dual.mean()  # the kernel was centred, so only the centred dual acts
-        self.coef_ = (features.train.T @ dual.astype(np.float32)).astype(np.float64) * features.factor
-        self.intercept_ = mean - float(features.train.mean(axis=0) @ (features.train.T @ dual.astype(np.float32)))
+        # the kernel was centred, so only the centred dual acts
+        effects = features.train.T @ (dual - dual.mean()).astype(np.float32)
+        self.coef_ = effects.astype(np.float64) * features.factor
+        self.intercept_ = mean - float(features.train.mean(axis=0) @ effects)
         self.intercept_ -= float(features.mean @ self.coef_)
+        return self
 
     def fit_oof(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike) -> Array:
         """Fit on everything and return out-of-fold predictions of the same people, shape (N,).
@@ -141,8 +104,8 @@ class _KernelLearner(RegressorMixin, BaseEstimator):
         """
         x, target = as_inputs(X, y)
         labels = np.asarray(folds)
-        features = self._features(x)
-        kernel = (features.train @ features.train.T).astype(np.float64)
+        features = _Scaled(x, self.weights)
+        kernel = features.kernel()
         oof = np.empty(len(target))
         for name in np.unique(labels):
             out = labels == name
@@ -151,10 +114,6 @@ class _KernelLearner(RegressorMixin, BaseEstimator):
             oof[out] = mean + _centre_cross(kernel[np.ix_(out, ~out)], inner) @ dual
         self._keep(features, *self._solve(kernel, target))
         return oof
-
-    def predict(self, X: ArrayLike) -> Array:
-        """Predictions, shape (N,)."""
-        return np.asarray(X, dtype=np.float64) @ self.coef_ + self.intercept_
 
 
 class Ridge(_KernelLearner):
@@ -177,7 +136,16 @@ class Ridge(_KernelLearner):
     """
 
     def _ratio(self, d: Array, u: Array, rotated: Array, y: Array) -> float:
-        return _loo_ratio(d, u, rotated, y)
+        # the least leave-one-out error, in closed form over a path; inf for the mean alone
+        n = len(y)
+        grid = np.logspace(-3.0, 4.0, 57)
+        shrink = d[:, None] / (d[:, None] + grid)
+        residual = y[:, None] - u @ (shrink * rotated[:, None])
+        leverage = (u**2) @ shrink + 1.0 / n
+        error = ((residual / (1.0 - leverage)) ** 2).sum(axis=0)
+        best = int(error.argmin())
+        mean_alone = float(((y * n / (n - 1)) ** 2).sum())
+        return np.inf if error[best] >= mean_alone else float(grid[best])
 
 
 class GBLUP(_KernelLearner):
@@ -201,7 +169,24 @@ class GBLUP(_KernelLearner):
     """
 
     def _ratio(self, d: Array, u: Array, rotated: Array, y: Array) -> float:
-        return _reml_ratio(d, rotated, y)
+        # residual / genetic variance at the restricted maximum likelihood; inf for no genetic variance. In directions
+        # in which the kernel does not vary, one of which is the mean, there is residual variance alone
+        df = len(y) - 1
+        empty = df - len(d)
+        rest = max(float(y @ y) - float(rotated @ rotated), 0.0)
+
+        def loss(log_delta: float) -> float:
+            delta = np.exp(log_delta)
+            variance = d + delta
+            squares = float((rotated**2 / variance).sum()) + rest / delta
+            return float(df * np.log(squares) + np.log(variance).sum() + empty * log_delta)
+
+        grid = np.linspace(-6.0, 9.0, 31)
+        best = int(np.argmin([loss(point) for point in grid]))
+        if best == len(grid) - 1:
+            return np.inf
+        found = minimize_scalar(loss, bounds=(grid[max(best - 1, 0)], grid[best + 1]), method="bounded")
+        return float(np.exp(found.x))
 
 
 class PolynomialRegression(RegressorMixin, BaseEstimator):
@@ -235,8 +220,7 @@ class PolynomialRegression(RegressorMixin, BaseEstimator):
         x, target = as_inputs(X, y)
         self.n_features_in_ = x.shape[1]
         scaled = _Scaled(x, None)
-        kernel = (scaled.train @ scaled.train.T).astype(np.float64)
-        values, vectors = eigh(kernel, check_finite=False, driver="evd")
+        values, vectors = eigh(scaled.kernel(), check_finite=False, driver="evd")
         k = min(self.n_components, int((values > 1e-6 * max(values[-1], 1e-12)).sum()))
         self._scaled = scaled
         root = np.sqrt(values[-k:]) if k else np.empty(0)

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
 
 from genopred.errors import ModelError, did_you_mean
 from genopred.genetics.finemap import susie
 from genopred.genetics.scores import BaselinePRS, ClumpThresholdPRS
-from genopred.learning.elasticnet import ElasticNet, as_inputs
+from genopred.learning.elasticnet import ElasticNet, Linear, as_inputs
 from genopred.learning.kernel import GBLUP, PolynomialRegression, Ridge
 from genopred.learning.trees import LightGBMTrees, RandomForest, XGBoostTrees
 
@@ -49,7 +48,7 @@ class GeneContext:
         return 1.0 / (0.3 + 0.7 * np.exp(-self.distance / 100_000))
 
 
-class SuSiE(RegressorMixin, BaseEstimator):
+class SuSiE(Linear):
     """Predict with the posterior mean effects of a sum of single effects.
 
     Parameters
@@ -85,10 +84,6 @@ class SuSiE(RegressorMixin, BaseEstimator):
         self.n_features_in_ = x.shape[1]
         self.coef_, self.intercept_, self.pip_ = found.coef, found.intercept, found.pip
         return self
-
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Predictions, shape (N,)."""
-        return np.asarray(X, dtype=np.float64) @ self.coef_ + self.intercept_
 
 
 @dataclass(frozen=True)
@@ -141,18 +136,11 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str) -> Learner:
-    """The learner of that name.
-
-    Raises
-    ------
-    ModelError
-        If there is none; the message names the nearest.
-    """
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    raise ModelError(
-        f"no learner is called '{name}'.{did_you_mean(name, _REGISTRY)} There are: {', '.join(_REGISTRY)}."
-    )
+    """The learner of that name; refused where there is none, and the nearest one named."""
+    if name not in _REGISTRY:
+        nearest = did_you_mean(name, _REGISTRY)
+        raise ModelError(f"no learner is called '{name}'.{nearest} There are: {', '.join(_REGISTRY)}.")
+    return _REGISTRY[name]
 
 
 for _learner in (

@@ -11,14 +11,15 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 from sklearn.base import clone
 
-from genopred.errors import ModelError
+from genopred.errors import ModelError, no_choice
 
 Array = NDArray[np.float64]
 
@@ -30,17 +31,8 @@ MIN_GENES_POOLED = 20
 MAX_GENES_POOLED = 2_000
 
 
-@dataclass(frozen=True)
-class BaseFit:
-    """What one base learner says in one outer fold of one gene.
-
-    Attributes
-    ----------
-    oof : array, shape (n_train,)
-        Out-of-fold predictions of the training people.
-    test : array, shape (n_test,)
-        Predictions of the held-out people by the model fitted to all training people.
-    """
+class BaseFit(NamedTuple):
+    """Out-of-fold predictions of the training people, and the held-out people's by the model of all training people."""
 
     oof: Array
     test: Array
@@ -49,21 +41,10 @@ class BaseFit:
 def fit_base(
     estimator: Any, x: NDArray[np.float32], y: Array, x_test: NDArray[np.float32], folds: NDArray[np.int64]
 ) -> BaseFit:
-    """Fit one base learner to the training people of an outer fold, and inside it out of fold.
+    """Fit one base learner to the training people of an outer fold, and inside it out of its inner folds.
 
-    Parameters
-    ----------
-    estimator : scikit-learn regressor
-        Unfitted. Its ``fit_oof(X, y, folds)`` is used where it has one.
-    x : array, shape (n_train, M)
-    y : array, shape (n_train,)
-    x_test : array, shape (n_test, M)
-    folds : array of int, shape (n_train,)
-        Inner folds.
-
-    Returns
-    -------
-    BaseFit
+    The estimator is an unfitted regressor of scikit-learn's kind, whose ``fit_oof(X, y, folds)`` is used where it has
+    one.
     """
     if hasattr(estimator, "fit_oof"):
         oof = np.asarray(estimator.fit_oof(x, y, folds), dtype=np.float64)
@@ -170,13 +151,7 @@ class Moments:
 
     @classmethod
     def of(cls, genes: Iterable[GeneFold]) -> Moments:
-        """Accumulate over genes, each scaled to a phenotype variance of 1.
-
-        Raises
-        ------
-        ModelError
-            If there is no gene.
-        """
+        """Accumulate over genes, each scaled to a phenotype variance of 1; refused where there is none."""
         total: Moments | None = None
         for gene in genes:
             scale = gene.y.std() or 1.0
@@ -199,18 +174,10 @@ class Moments:
         """
         if prior is None or prior.rows <= 0:
             return self
-        known = {name: i for i, name in enumerate(prior.names)}
-        b = len(self.names)
-        gram, cross = np.zeros((b, b)), np.zeros(b)
-        spread = float(np.diag(prior.gram).mean())
-        place = [known.get(name) for name in self.names]
-        for i, a in enumerate(place):
-            gram[i, i] = spread
-            for j, c in enumerate(place):
-                if a is not None and c is not None:
-                    gram[i, j] = prior.gram[a, c]
-            if a is not None:
-                cross[i] = prior.cross[a]
+        mine = [i for i, name in enumerate(self.names) if name in prior.names]
+        its = [prior.names.index(self.names[i]) for i in mine]
+        gram, cross = np.eye(len(self.names)) * np.diag(prior.gram).mean(), np.zeros(len(self.names))
+        gram[np.ix_(mine, mine)], cross[mine] = prior.gram[np.ix_(its, its)], prior.cross[its]
         factor = rows / prior.rows
         return Moments(self.names, self.gram + factor * gram, self.cross + factor * cross, self.rows + rows)
 
@@ -315,14 +282,11 @@ class XGBoostMeta(Meta):
                 targets.append(gene.y / scale)
                 margins.append(self.nnls.margin(gene.oof) / scale)
         b = len(gene.names)
-        data = xgboost.DMatrix(
-            np.vstack(rows), np.concatenate(targets), base_margin=np.concatenate(margins), nthread=self.threads
-        )
-        settings = XGBOOST_SETTINGS | {
-            "monotone_constraints": "(" + ",".join(["1"] * b + ["0"] * (data.num_col() - b)) + ")",
-            "seed": self.seed,
-            "nthread": self.threads,
-        }
+        inputs, target, margin = np.vstack(rows), np.concatenate(targets), np.concatenate(margins)
+        data = xgboost.DMatrix(inputs, target, base_margin=margin, nthread=self.threads)
+        signs = ["1"] * b + ["0"] * (data.num_col() - b)
+        settings = XGBOOST_SETTINGS | {"seed": self.seed, "nthread": self.threads}
+        settings["monotone_constraints"] = f"({','.join(signs)})"
         self.booster_ = xgboost.train(settings, data, XGBOOST_ROUNDS)
         return self
 
@@ -368,13 +332,7 @@ class Shipped:
 
 
 def shipped() -> Shipped:
-    """The weights shipped with the package.
-
-    Raises
-    ------
-    ModelError
-        If the package was installed without them.
-    """
+    """The weights shipped with the package; refused where it was installed without them."""
     path = files("genopred") / "data" / "stack_weights.json"
     if not path.is_file():
         raise ModelError("the stack weights of the package are missing; install it again or use --stack-weights none.")
@@ -382,62 +340,41 @@ def shipped() -> Shipped:
 
 
 def load_weights(text: str, source: str) -> Shipped:
-    """Weights from the content of a run's `weights.json`.
-
-    Raises
-    ------
-    ModelError
-        If the text is not what `fit_weights` made.
-    """
+    """Weights from the content of a run's `weights.json`; refused where the text is not what `fit_weights` made."""
     try:
-        return _read_weights(json.loads(text))
+        content = json.loads(text)
+        names = tuple(content["learners"])
+        gram, cross = (np.array(content[key], dtype=np.float64) for key in ("gram", "cross"))
+        if gram.shape != (len(names), len(names)) or cross.shape != (len(names),):
+            raise ValueError(f"gram has shape {gram.shape} for {len(names)} learners")
+        if not (np.isfinite(cross).all() and np.linalg.eigvalsh(gram).min() > -1e-6):
+            raise ValueError("gram is no matrix of sums of products")
+        booster = None
+        if content["booster"] is not None:
+            import xgboost
+
+            booster = xgboost.Booster({"nthread": 1})
+            booster.load_model(bytearray(json.dumps(content["booster"]).encode()))
+        return Shipped(Moments(names, gram, cross, float(content["rows"])), booster, content["origin"])
     except (ValueError, KeyError, TypeError) as problem:
         raise ModelError(
             f"{source} holds no stack weights ({type(problem).__name__}: {problem}); give the weights.json of a run."
         ) from None
 
 
-def _read_weights(content: dict[str, Any]) -> Shipped:
-    names = tuple(content["learners"])
-    gram, cross = np.array(content["gram"], dtype=np.float64), np.array(content["cross"], dtype=np.float64)
-    if gram.shape != (len(names), len(names)) or cross.shape != (len(names),):
-        raise ValueError(f"gram has shape {gram.shape} for {len(names)} learners")
-    if not (np.isfinite(cross).all() and np.linalg.eigvalsh(gram).min() > -1e-6):
-        raise ValueError("gram is no matrix of sums of products")
-    booster = None
-    if content["booster"] is not None:
-        import xgboost
-
-        booster = xgboost.Booster({"nthread": 1})
-        booster.load_model(bytearray(json.dumps(content["booster"]).encode()))
-    return Shipped(Moments(names, gram, cross, float(content["rows"])), booster, content["origin"])
-
-
 def fit_weights(folds: Sequence[Folds], origin: dict[str, Any], seed: int = 0) -> dict[str, Any]:
-    """Weights learned from the training rows of all outer folds, for use on other people.
+    """Weights learned from the training rows of all outer folds, each a walk through all genes; for other people.
 
-    Parameters
-    ----------
-    folds : sequence of callables
-        One per outer fold, each walking through all genes.
-    origin : dict
-        Where the data came from; kept with the weights.
-    seed : int
-
-    Returns
-    -------
-    dict
-        JSON-ready: learners, gram, cross, rows, booster, origin, nnls (the weights these moments give).
+    `origin`, where the data came from, is kept with them. JSON-ready: learners, gram, cross, rows, booster, origin,
+    nnls (the weights these moments give).
     """
 
     def everything() -> Iterable[GeneFold]:
-        for fold in folds:
-            yield from fold()
+        return chain.from_iterable(fold() for fold in folds)
 
     moments = Moments.of(everything())
-    first = sum(1 for _ in folds[0]())
     booster = None
-    if first >= MIN_GENES_POOLED:
+    if sum(1 for _ in folds[0]()) >= MIN_GENES_POOLED:
         fitted = XGBoostMeta(None, None, seed).fit(everything)
         booster = json.loads(fitted.booster_.save_raw("json"))
     return {
@@ -457,30 +394,14 @@ METAS = ("xgboost", "nnls", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene"
 def make_meta(
     name: str, names: Sequence[str], *, seed: int = 0, threads: int = 1, prior: Shipped | None = None
 ) -> Meta:
-    """A meta-learner by name.
-
-    Parameters
-    ----------
-    name : str
-        One of `METAS`.
-    names : sequence of str
-        The base learners it will get.
-    seed, threads : int
-    prior : Shipped, optional
-        Weights that count as pseudo-rows beside the genes at hand.
-
-    Raises
-    ------
-    ModelError
-        If there is no such meta-learner.
-    """
+    """One of `METAS`, for base learners of these names; `prior` counts as pseudo-rows beside the genes at hand."""
     if prior is not None and not set(names) & set(prior.moments.names):
         prior = None  # it knows none of these learners, and would only shrink them all
     moments = prior.moments if prior is not None else None
     # the shipped trees read base predictions by place, so they serve only the learners that they were grown on
-    fits = prior is not None and tuple(names) == prior.moments.names
+    booster = prior.booster if prior is not None and tuple(names) == prior.moments.names else None
     makers: dict[str, Callable[[], Meta]] = {
-        "xgboost": lambda: XGBoostMeta(moments, prior.booster if fits and prior else None, seed, threads),
+        "xgboost": lambda: XGBoostMeta(moments, booster, seed, threads),
         "nnls": lambda: NNLSMeta(moments),
         "ridge": lambda: RidgeMeta(moments),
         "mean": MeanMeta,
@@ -488,5 +409,5 @@ def make_meta(
         "xgboost-per-gene": lambda: XGBoostPerGene(seed),
     }
     if name not in makers:
-        raise ModelError(f"--meta {name}: there are {', '.join(makers)}.")
+        raise ModelError(no_choice(f"--meta {name}", name, makers))
     return makers[name]()

@@ -14,31 +14,22 @@ from genopred.sequence.effects import Effects, EffectSettings, SnpWindow, snp_wi
 from genopred.sequence.haplotypes import Reference
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import BASES, N_CODE, decode, encode, onehot, reverse_complement
-from genopred.types import Interval
+from genopred.types import VARIANT_SCHEMA, Interval
 
 
 @dataclass(frozen=True)
 class Mutagenesis:
-    """What every single-base change of a stretch of n bases does, to G track groups.
+    """What every single-base change of a stretch of n bases does, to G track groups."""
 
-    Attributes
-    ----------
-    interval : Interval
-        The stretch.
-    window : SnpWindow
-        The model's window, with one row a change.
-    snps : polars.DataFrame
-        The changes, three a base (none where it is N), columns of `VARIANT_SCHEMA`.
-    effects : Effects
-        Of each change.
-    sequence : str
-        The stretch on the forward strand.
-    """
-
+    #: The stretch.
     interval: Interval
+    #: The model's window, with one row a change.
     window: SnpWindow
+    #: The changes, three a base (none where it is N), columns of `VARIANT_SCHEMA`.
     snps: pl.DataFrame
+    #: Of each change.
     effects: Effects
+    #: The stretch on the forward strand.
     sequence: str
 
     def matrix(self, group: int = 0) -> NDArray[np.float64]:
@@ -54,15 +45,9 @@ class Mutagenesis:
 
 
 def in_silico_mutagenesis(
-    model: SequenceModel,
-    reference: Reference,
-    interval: Interval,
-    settings: EffectSettings,
-    *,
-    tss: int | None = None,
-    strand: str = "+",
-    batch_size: int | None = None,
-) -> Mutagenesis:
+    model: SequenceModel, reference: Reference, interval: Interval, settings: EffectSettings, *,
+    tss: int | None = None, strand: str = "+", batch_size: int | None = None,
+) -> Mutagenesis:  # fmt: skip
     """Change every base of a stretch to each of the other three.
 
     Parameters
@@ -113,25 +98,17 @@ def mutations(chrom: str, start: int, sequence: str) -> pl.DataFrame:
     >>> mutations("22", 7, "GN").rows()[0], mutations("22", 7, "GN").height
     (('22', 7, '22:7:G:A', 'G', 'A'), 3)
     """
-    text = sequence.upper()
     rows = [
-        (chrom, start + i, f"{chrom}:{start + i}:{ref}:{alt}", ref, alt)
-        for i, ref in enumerate(text)
+        (chrom, pos, f"{chrom}:{pos}:{ref}:{alt}", ref, alt)
+        for pos, ref in enumerate(sequence.upper(), start)
         if ref in BASES
-        for alt in BASES
-        if alt != ref
+        for alt in BASES.replace(ref, "")
     ]
-    schema = {"chrom": pl.String, "pos": pl.Int64, "id": pl.String, "ref": pl.String, "alt": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=VARIANT_SCHEMA, orient="row")
 
 
 def gradients(
-    model: SequenceModel,
-    reference: Reference,
-    interval: Interval,
-    settings: EffectSettings,
-    *,
-    reverse: bool = False,
+    model: SequenceModel, reference: Reference, interval: Interval, settings: EffectSettings, *, reverse: bool = False
 ) -> NDArray[np.float64]:
     """Derivatives of each group's prediction by the one-hot sequence, from one forward and one backward pass a group.
 
@@ -190,17 +167,7 @@ def _gradient(model: SequenceModel, window: NDArray[np.float32], settings: Effec
 def first_order(
     slope: NDArray[np.float64], window: Interval, table: pl.DataFrame, settings: EffectSettings
 ) -> NDArray[np.float64]:
-    """ALT's derivative minus REF's, for each row of a table of effects.
-
-    Parameters
-    ----------
-    slope : array, shape (G, L, 4)
-        From `gradients`.
-    window : Interval
-        Where its L bases are.
-    table : polars.DataFrame
-        Columns of `EFFECT_SCHEMA`; single bases.
-    """
+    """ALT's derivative minus REF's of `gradients` over a window, for each row of a table of effects of single bases."""
     group = {name: g for g, name in enumerate(settings.names)}
     g = np.array([group[name] for name in table["track_group"].to_list()])
     at = table["pos"].to_numpy() - 1 - window.start

@@ -23,17 +23,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cost:
-    """What features would cost.
+    """What features would cost."""
 
-    Attributes
-    ----------
-    genes : polars.DataFrame
-        gene_id, haplotypes, distinct, tokens, naive_tokens, passes (counted in whole windows), seconds.
-    seconds_per_pass, hours, naive_hours : float
-    memory_gb, output_gb : float
-    device : str
-    """
-
+    #: gene_id, haplotypes, distinct, tokens, naive_tokens, passes (counted in whole windows), seconds.
     genes: pl.DataFrame
     seconds_per_pass: float
     hours: float
@@ -44,17 +36,7 @@ class Cost:
 
 
 def cost(genes: pl.DataFrame, models: list[SequenceModel], settings: FeatureSettings, people: int) -> Cost:
-    """Time one pass and add up.
-
-    Parameters
-    ----------
-    genes : polars.DataFrame
-        gene_id, and what `work` says of each gene.
-    models : list of SequenceModel
-        The same on each device.
-    settings : FeatureSettings
-    people : int
-    """
+    """Time one pass of a model, the same on each device, and add up what `work` says of each gene."""
     one, memory = time_pass(models[0])
     strands = 2 if settings.strands == "both" else 1
     passes = count_passes(genes, models[0], settings) * strands
@@ -103,25 +85,16 @@ def count_passes(genes: pl.DataFrame, model: SequenceModel, settings: FeatureSet
 def work(model: SequenceModel, sequences: PersonalSequences) -> dict[str, int | float]:
     """What a gene will cost, counted without running the model.
 
-    Returns
-    -------
-    dict
-        haplotypes (H), distinct (whole windows), tokens (distinct local inputs of the model's tower, where it has
-        one, as `token_size` and `token_reach` say) and naive_tokens (H × tokens a window).
+    Haplotypes (H), distinct (whole windows), tokens (distinct local inputs of the model's tower, where it has one, as
+    `token_size` and `token_reach` say) and naive_tokens (H × tokens a window).
     """
-    out: dict[str, int | float] = {
-        "haplotypes": sequences.n_haplotypes,
-        "distinct": len(sequences.distinct[0]),
-        "tokens": 0,
-        "naive_tokens": 0,
-    }
+    out: dict[str, int | float] = {"haplotypes": sequences.n_haplotypes, "distinct": len(sequences.distinct[0])}
     size = model.token_size
     if size is None or sequences.whole is not None:
-        return out
+        return out | {"tokens": 0, "naive_tokens": 0}
     before, after = model.token_reach
     n = model.window // size
-    out["naive_tokens"] = n * sequences.n_haplotypes
-    out["tokens"] = n
+    out |= {"tokens": n, "naive_tokens": n * sequences.n_haplotypes}
     alleles = sequences.alleles[sequences.distinct[0]]
     starts = np.arange(n) * size
     low = np.searchsorted(sequences.sites, starts - before, side="left")

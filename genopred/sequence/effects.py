@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,41 +18,36 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import AlignmentError, GenopredError, check_choice, examples, repeated
-from genopred.sequence.features import DTYPES, STRANDS, central_bins, check_strands, predict_tracks
+from genopred.sequence.features import DTYPES, STRANDS, HowPredicted, central_bins, check_strands, predict_tracks
 from genopred.sequence.haplotypes import (
+    ALT,
     MAX_MISMATCH,
     PersonalSequences,
     Reference,
+    changed_bases,
     compare_alleles,
+    hash_arrays,
     is_sequence,
     refuse_mismatches,
 )
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import N_CODE, decode, encode
 from genopred.sequence.tracks import select_tracks
-from genopred.types import Interval
+from genopred.types import VARIANT_SCHEMA, Interval
 
 AGGREGATES = ("sum", "mean")
 OVER_TRACKS = ("mean", "sum", "each")
 CENTERS = ("tss", "snp")
 MODES = ("exact", "linear")
 
+_MEASURES = ("effect", "abs_effect", "log_fc", "reference")
 #: Columns of a table of effects; see docs/effects.md.
-EFFECT_SCHEMA = {
-    "chrom": pl.String,
-    "pos": pl.Int64,
-    "id": pl.String,
-    "ref": pl.String,
-    "alt": pl.String,
-    "gene": pl.String,
-    "track_group": pl.String,
-    "effect": pl.Float64,
-    "abs_effect": pl.Float64,
-    "log_fc": pl.Float64,
-    "reference": pl.Float64,
-    "tss_distance": pl.Int64,
-    "ref_match": pl.String,
-}
+EFFECT_SCHEMA = (
+    VARIANT_SCHEMA
+    | dict.fromkeys(("gene", "track_group"), pl.String)
+    | dict.fromkeys(_MEASURES, pl.Float64)
+    | {"tss_distance": pl.Int64, "ref_match": pl.String}
+)
 
 #: Why a SNP has no effect in a window, and how the REF of one that has compares with the FASTA.
 OUTSIDE, INDEL, SYMBOLIC = "outside the model's window", "indel", "symbolic or missing allele"
@@ -68,7 +63,7 @@ MEMORY = 1e9
 
 
 @dataclass(frozen=True)
-class EffectSettings:
+class EffectSettings(HowPredicted):
     """All that decides which numbers a SNP's effect is, beside model, SNP and window.
 
     Attributes
@@ -99,33 +94,13 @@ class EffectSettings:
 
     @classmethod
     def of(
-        cls,
-        model: SequenceModel,
-        *,
-        tracks: Sequence[str] | str | None = None,
-        files: Sequence[tuple[str, Sequence[str]]] = (),
-        bins: int | str = "all",
-        **rest: Any,
-    ) -> EffectSettings:
-        """Settings for a model, from track patterns and a number of bins around the TSS (or `all`).
-
-        Parameters
-        ----------
-        tracks : str or sequence of str, optional
-            A group each, see `track_groups`; one group of all tracks by default.
-        files : sequence of (name, patterns), optional
-            Further groups, each of all tracks that any of its patterns picks.
-        """
+        cls, model: SequenceModel, *, tracks: Sequence[str] | str | None = None,
+        files: Sequence[tuple[str, Sequence[str]]] = (), bins: int | str = "all", **rest: Any,
+    ) -> EffectSettings:  # fmt: skip
+        """Settings for a model, from tracks and files as in `track_groups` and a number of bins around the TSS."""
         groups = track_groups(model.tracks, tracks, files)
         settings = cls(groups, tuple(central_bins(model, bins).tolist()), **rest)
-        for name, value, known in (
-            ("aggregate", settings.aggregate, AGGREGATES),
-            ("over-tracks", settings.over_tracks, OVER_TRACKS),
-            ("strands", settings.strands, STRANDS),
-            ("mode", settings.mode, MODES),
-            ("dtype", settings.dtype, DTYPES),
-        ):
-            check_choice(name, value, known)
+        settings.check_choices(aggregate=AGGREGATES, over_tracks=OVER_TRACKS, strands=STRANDS, mode=MODES, dtype=DTYPES)
         if not 0 < settings.pseudocount < np.inf:
             raise GenopredError(f"--pseudocount {settings.pseudocount}: needed a number above 0.")
         check_strands(model, settings.strands)
@@ -150,29 +125,16 @@ class EffectSettings:
         """Names of the G groups."""
         return tuple(name for name, _ in self.groups)
 
-    def key(self) -> dict[str, Any]:
-        """As JSON, for manifests and hashes."""
-        return json.loads(json.dumps(asdict(self)))
-
 
 def track_groups(
     names: Sequence[str],
     patterns: Sequence[str] | str | None = None,
     files: Sequence[tuple[str, Sequence[str]]] = (),
 ) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Named groups of tracks, one a pattern.
+    """Groups of a model's tracks, by name: one a pattern, and one a (name, patterns) of `files`; or one of all.
 
-    Parameters
-    ----------
-    names : sequence of str
-        A model's tracks.
-    patterns : str or sequence of str, optional
-        Each as in `select_tracks`, with `NAME=` before it where the group should be called otherwise.
-    files : sequence of (name, patterns)
-        Groups of several patterns.
+    A pattern is one of `select_tracks`, with `NAME=` before it where its group should be called otherwise.
 
-    Examples
-    --------
     >>> names = ["DNASE:K562", "CAGE:GM12878", "CHIP:H3K9me3:liver"]
     >>> track_groups(names, ["all", "open=dnase|CAGE", "H3K9me3"])
     (('all', (0, 1, 2)), ('open', (0, 1)), ('H3K9me3', (2,)))
@@ -186,8 +148,7 @@ def track_groups(
         label, pattern = (named[1].strip(), named[2]) if named else (text, text)
         out.append((label, tuple(select_tracks(names, pattern).tolist())))
     out += [(label, tuple(select_tracks(names, list(several)).tolist())) for label, several in files]
-    labels = [label for label, _ in out]
-    twice = sorted(repeated(labels))
+    twice = sorted(repeated(label for label, _ in out))
     if twice:
         raise GenopredError(
             f"--tracks: the group {examples(twice)} is given more than once; name them apart, as in NAME=PATTERN."
@@ -229,23 +190,14 @@ class SnpWindow:
         digest = hashlib.sha256()
         head = [model.checkpoint_hash, settings.key(), model.window, model.tss_offset, str(self.interval)]
         digest.update(json.dumps([*head, self.sequences.reverse, self.status]).encode())
-        for part in (
-            self.sequences.reference,
-            self.sequences.sites,
-            self.sequences.ref_codes,
-            self.sequences.alt_codes,
-            self.sequences.alleles,
-            self.turned,
-        ):
-            digest.update(f"{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
+        hash_arrays(digest, [*self.sequences.arrays, self.turned])
         return digest.hexdigest()
 
 
 def snp_window(
     snps: pl.DataFrame, reference: Reference, interval: Interval, *, reverse: bool = False, allow_swapped: bool = False
 ) -> SnpWindow:
-    """Put each SNP into the reference of a window, by itself.
+    """Put each SNP into the reference of a window, by itself; `reverse` reads everything on the reverse strand.
 
     Parameters
     ----------
@@ -253,15 +205,8 @@ def snp_window(
         Columns of `genopred.types.VARIANT_SCHEMA`, all on the window's chromosome. Multi-base substitutions are
         fine; what changes the length is not used.
     reference : object with `fetch(Interval) -> str`
-    interval : Interval
-    reverse : bool
-        Read everything on the reverse strand.
     allow_swapped : bool
         Take A/T and C/G SNPs whose ALT is the FASTA's base for swapped, not for `other`.
-
-    Returns
-    -------
-    SnpWindow
 
     Examples
     --------
@@ -276,9 +221,7 @@ def snp_window(
     codes = encode(reference.fetch(interval))
     status: list[str] = []
     mismatched: list[str] = []
-    index: list[int] = []
-    turned: list[bool] = []
-    changes: list[tuple[int, int, int, int]] = []  # offset, row, base of the FASTA, other base
+    used: list[tuple[int, bool, int, NDArray[np.int8], NDArray[np.int8]]] = []  # row, turned, offset, own, other
     for i, (pos, ref_text, alt_text) in enumerate(snps.select("pos", "ref", "alt").iter_rows()):
         start = pos - 1 - interval.start
         unfit = _unfit(codes, start, ref_text, alt_text)
@@ -294,33 +237,15 @@ def snp_window(
             status.append(OTHER)
             continue
         status.append(kind or MATCH)
-        for k in np.flatnonzero(base != other):
-            changes.append((start + int(k), len(index), int(base[k]), int(other[k])))
-        index.append(i)
-        turned.append(flip)
-    changes.sort(key=lambda change: change[0])
-    alleles = np.zeros((len(index), len(changes)), dtype=np.int8)
-    for column, (_, row, _, _) in enumerate(changes):
-        alleles[row, column] = 1
-    sequences = PersonalSequences(
-        samples=np.array(snps["id"].to_list(), dtype=str)[index] if index else np.array([], dtype=str),
-        interval=interval,
-        reverse=False,
-        tss_offset=0,
-        reference=codes,
-        sites=np.array([change[0] for change in changes], dtype=np.int64),
-        ref_codes=np.array([change[2] for change in changes], dtype=np.int8),
-        alt_codes=np.array([change[3] for change in changes], dtype=np.int8),
-        alleles=alleles,
-        ploidy=1,
-    )
-    return SnpWindow(
-        sequences.other_strand() if reverse else sequences,
-        np.array(index, dtype=np.int64),
-        np.array(turned, dtype=bool),
-        status,
-        mismatched,
-    )
+        used.append((i, flip, start, base, other))
+    rows, flips, starts, own, others = zip(*used) if used else ((),) * 5
+    sites, row, own_codes, other_codes = changed_bases(starts, own, others)
+    alleles = np.zeros((len(used), len(sites)), dtype=np.int8)
+    alleles[row, np.arange(len(row))] = ALT
+    index, turned = np.array(rows, dtype=np.int64), np.array(flips, dtype=bool)
+    ids = np.array(snps["id"].to_list(), dtype=str)[index]
+    sequences = PersonalSequences(ids, interval, False, 0, codes, sites, own_codes, other_codes, alleles, ploidy=1)
+    return SnpWindow(sequences.other_strand() if reverse else sequences, index, turned, status, mismatched)
 
 
 def _unfit(codes: NDArray[np.int8], start: int, ref: str, alt: str) -> str | None:
@@ -339,21 +264,7 @@ def _unfit(codes: NDArray[np.int8], start: int, ref: str, alt: str) -> str | Non
 def check_reference_alleles(
     status: Sequence[str], shown: Sequence[str], source: str, max_mismatch: float, allow_swapped: bool
 ) -> None:
-    """Refuse SNPs of which too many have a REF that is not the FASTA's base.
-
-    Parameters
-    ----------
-    status : sequence of str
-        As in `SnpWindow`, of each SNP once.
-    shown : sequence of str
-        Examples for the message.
-    source : str
-        The SNPs' file.
-
-    Raises
-    ------
-    AlignmentError
-    """
+    """AlignmentError where too many SNPs of a file have a REF that is not the FASTA's base; each SNP's status once."""
     tally = {name: status.count(name) for name in (*_USED, OTHER)}
     counts = {"checked": sum(tally.values()), "swapped": tally[SWAPPED], "strand": tally[STRAND], "other": tally[OTHER]}
     refuse_mismatches(counts, list(shown), max_mismatch, allow_swapped, source)
@@ -370,82 +281,42 @@ class Effects:
 
 
 def window_effects(
-    model: SequenceModel,
-    window: SnpWindow,
-    settings: EffectSettings,
-    *,
-    batch_size: int | None = None,
-    memory: float = MEMORY,
-) -> Effects:
-    """Effects of the SNPs of one window.
+    model: SequenceModel, window: SnpWindow, settings: EffectSettings, *,
+    batch_size: int | None = None, memory: float = MEMORY,
+) -> Effects:  # fmt: skip
+    """Effects of the S SNPs of one window; ModelError if the model lacks the mode or predicts what is not finite.
 
     Parameters
     ----------
-    model : SequenceModel
-    window : SnpWindow
-        S SNPs over the model's window.
-    settings : EffectSettings
     batch_size : int, optional
         Windows at a time in the model.
     memory : float
         Bytes of predictions at a time; SNPs are taken in parts that fit, each with the reference beside them.
-
-    Returns
-    -------
-    Effects
-
-    Raises
-    ------
-    ModelError
-        If the model lacks the mode or dtype, or predicts what is not finite.
     """
-    tracks, bins = settings.tracks, np.array(settings.bins, dtype=np.int64)
-    place = {int(track): i for i, track in enumerate(tracks)}
+    place = {int(track): i for i, track in enumerate(settings.tracks)}
     columns = [np.array([place[i] for i in group], dtype=np.int64) for _, group in settings.groups]
-    n, sizes = len(window.index), len(bins) * len(tracks)
-    out = Effects(*(np.empty((n, len(columns))) for _ in range(4)))
-    step = max(1, int(memory // (8 * sizes)) - 1)
-    logs = not model.log_scale
+    n, size = len(window.index), len(settings.bins) * len(place)
+    out = Effects(*np.empty((4, n, len(columns))))
+    step = max(1, int(memory // (8 * size)) - 1)
     for start in range(0, n, step):
-        rows = slice(start, min(start + step, n))
-        part = _only(window.sequences, rows)
-        raw = predict_tracks(
-            model,
-            part.with_reference(),
-            bins=bins,
-            tracks=tracks,
-            batch_size=batch_size,
-            dtype=settings.dtype,
-            mode=settings.mode,
-            strands=settings.strands,
-        )
-        _put_together(raw, columns, window.turned[rows], settings, logs, out, rows.start)
+        part = _only(window.sequences, np.arange(start, min(start + step, n)))
+        raw = predict_tracks(model, part.with_reference(), batch_size=batch_size, **settings.how)
+        _put_together(raw, columns, window.turned[start : start + step], settings, not model.log_scale, out, start)
     return out
 
 
-def _only(sequences: PersonalSequences, rows: slice) -> PersonalSequences:
+def _only(sequences: PersonalSequences, rows: NDArray[np.int64]) -> PersonalSequences:
     """Some rows, and only the sites at which one of them differs."""
-    alleles = sequences.alleles[rows]
-    used = alleles.any(axis=0)
-    return replace(
-        sequences,
-        samples=sequences.samples[rows],
-        sites=sequences.sites[used],
-        ref_codes=sequences.ref_codes[used],
-        alt_codes=sequences.alt_codes[used],
-        alleles=np.ascontiguousarray(alleles[:, used]),
-    )
+    some = sequences.take(rows)
+    used = some.alleles.any(axis=0)
+    at = {name: getattr(some, name)[used] for name in ("sites", "ref_codes", "alt_codes")}
+    return replace(some, alleles=np.ascontiguousarray(some.alleles[:, used]), **at)
 
 
 def _put_together(
-    raw: NDArray[np.float32],
-    columns: list[NDArray[np.int64]],
-    turned: NDArray[np.bool_],
-    settings: EffectSettings,
-    logs: bool,
-    out: Effects,
-    at: int,
-) -> None:
+    raw: NDArray[np.float32], columns: list[NDArray[np.int64]], turned: NDArray[np.bool_], settings: EffectSettings,
+    logs: bool, out: Effects, at: int,
+) -> None:  # fmt: skip
     """Predictions (S + 1, bins, tracks), the FASTA's own last -> rows `at` and on of `out`."""
     base = raw[-1].astype(np.float64)
     over_bins = np.sum if settings.aggregate == "sum" else np.mean
@@ -461,11 +332,11 @@ def _put_together(
         difference = over_bins(changed - base, axis=1)
         absolute = over_bins(np.abs(changed - base), axis=1)
         # the FASTA has ALT: what was changed to is REF
-        sign = np.where(flip, -1.0, 1.0)[:, None]
+        sign = np.where(flip, -1.0, 1.0)
         ref = np.where(flip[:, None], changed_track, base_track)
         alt = np.where(flip[:, None], base_track, changed_track)
         for g, group in enumerate(columns):
-            out.effect[to, g] = (over_tracks(difference[:, group], axis=1)) * sign[:, 0]
+            out.effect[to, g] = over_tracks(difference[:, group], axis=1) * sign
             out.abs_effect[to, g] = over_tracks(absolute[:, group], axis=1)
             out.reference[to, g] = over_tracks(ref[:, group], axis=1)
             if not logs:
@@ -483,46 +354,28 @@ def _log_fc(alt: NDArray[np.float64], ref: NDArray[np.float64], pseudocount: flo
 
 
 def effect_rows(
-    snps: pl.DataFrame,
-    window: SnpWindow,
-    effects: Effects,
-    settings: EffectSettings,
-    *,
-    gene: str | None = None,
-    tss: int | None = None,
-    strand: str = "+",
-) -> pl.DataFrame:
+    snps: pl.DataFrame, window: SnpWindow, effects: Effects, settings: EffectSettings, *,
+    gene: str | None = None, tss: int | None = None, strand: str = "+",
+) -> pl.DataFrame:  # fmt: skip
     """The table of one window's effects, columns of `EFFECT_SCHEMA`; a SNP's groups stand next to each other."""
-    used, g = snps[window.index], len(settings.groups)
+    rows = snps[np.repeat(window.index, len(settings.groups))]
+    status = np.repeat(np.array(window.status, dtype=object)[window.index], len(settings.groups)).tolist()
     direction = -1 if strand == "-" else 1
-    distance = pl.lit(None) if tss is None else (pl.col("pos") - tss) * direction
-    status = [window.status[i] for i in window.index.tolist()]
-    rows = used.with_columns(
-        pl.lit(gene).alias("gene"), distance.alias("tss_distance"), pl.Series("ref_match", status, dtype=pl.String)
-    )
-    rows = rows[np.repeat(np.arange(used.height), g)]
-    numbers = {
-        name: pl.Series(name, getattr(effects, name).ravel()).fill_nan(None)
-        for name in ("effect", "abs_effect", "log_fc", "reference")
-    }
     rows = rows.with_columns(
-        pl.Series("track_group", list(settings.names) * used.height, dtype=pl.String), *numbers.values()
+        pl.lit(gene).alias("gene"),
+        (pl.lit(None) if tss is None else (pl.col("pos") - tss) * direction).alias("tss_distance"),
+        pl.Series("ref_match", status, dtype=pl.String),
+        pl.Series("track_group", list(settings.names) * len(window.index), dtype=pl.String),
+        *(pl.Series(name, getattr(effects, name).ravel()).fill_nan(None) for name in _MEASURES),
     )
     return rows.select(pl.col(name).cast(kind) for name, kind in EFFECT_SCHEMA.items())
 
 
 def snp_centres(positions: ArrayLike, share: int = 0) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Windows for SNPs in the centre: 1-based centre of each, and which SNPs it is for.
+    """Windows for SNPs of one chromosome in the centre: 1-based centre of each, and which SNPs it is for.
 
-    Parameters
-    ----------
-    positions : array of int, shape (M,)
-        1-based, in any order, of one chromosome.
-    share : int
-        How far from the centre of its window a SNP may stand: SNPs that near each other share one.
+    `positions` are 1-based, in any order. SNPs share a window where none is further than `share` from its centre.
 
-    Examples
-    --------
     >>> [(centre, index.tolist()) for centre, index in snp_centres([500, 100, 110], share=5)]
     [(105, [1, 2]), (500, [0])]
     """
@@ -538,20 +391,10 @@ def snp_centres(positions: ArrayLike, share: int = 0) -> Iterator[tuple[int, NDA
 
 
 def snp_effects(  # eleven parameters: three say which gene, two how windows lie, three how SNPs and model are handled
-    model: SequenceModel,
-    snps: pl.DataFrame,
-    reference: Reference,
-    *,
-    gene: str | None = None,
-    tss: int | None = None,
-    strand: str = "+",
-    center: str = "tss",
-    share: int = 0,
-    batch_size: int | None = None,
-    max_mismatch: float = MAX_MISMATCH,
-    allow_swapped: bool = False,
-    **settings: Any,
-) -> pl.DataFrame:
+    model: SequenceModel, snps: pl.DataFrame, reference: Reference, *,
+    gene: str | None = None, tss: int | None = None, strand: str = "+", center: str = "tss", share: int = 0,
+    batch_size: int | None = None, max_mismatch: float = MAX_MISMATCH, allow_swapped: bool = False, **settings: Any,
+) -> pl.DataFrame:  # fmt: skip
     """Effects of the SNPs of one chromosome.
 
     Parameters
@@ -590,12 +433,11 @@ def snp_effects(  # eleven parameters: three say which gene, two how windows lie
             f"SNPs of several chromosomes ({examples(sorted(snps['chrom'].unique().to_list()))}) were given for one "
             "window; give one chromosome at a time."
         )
-    windows: list[tuple[SnpWindow, NDArray[np.int64]]] = []
     reverse = model.reads_reverse(strand)
-    for interval, index in windows_of(model, snps, tss=tss, strand=strand, center=center, share=share):
-        windows.append(
-            (snp_window(snps[index], reference, interval, reverse=reverse, allow_swapped=allow_swapped), index)
-        )
+    windows = [
+        (snp_window(snps[index], reference, interval, reverse=reverse, allow_swapped=allow_swapped), index)
+        for interval, index in windows_of(model, snps, tss=tss, strand=strand, center=center, share=share)
+    ]
     status = [status for window, _ in windows for status in window.status]
     shown = [text for window, _ in windows for text in window.mismatched]
     check_reference_alleles(status, shown, "the SNPs", max_mismatch, allow_swapped)
@@ -616,14 +458,9 @@ def snp_effects(  # eleven parameters: three say which gene, two how windows lie
 
 
 def windows_of(
-    model: SequenceModel,
-    snps: pl.DataFrame,
-    *,
-    tss: int | None = None,
-    strand: str = "+",
-    center: str = "tss",
-    share: int = 0,
-) -> Iterator[tuple[Interval, NDArray[np.int64]]]:
+    model: SequenceModel, snps: pl.DataFrame, *,
+    tss: int | None = None, strand: str = "+", center: str = "tss", share: int = 0,
+) -> Iterator[tuple[Interval, NDArray[np.int64]]]:  # fmt: skip
     """The windows in which SNPs of one chromosome are scored, and which SNPs each is for."""
     check_choice("center", center, CENTERS)
     if not snps.height:

@@ -20,6 +20,7 @@ from genopred.sequence.haplotypes import (
     UNPHASED,
     PersonalSequences,
     Reference,
+    hash_arrays,
     personal_sequences,
 )
 from genopred.sequence.models.base import SequenceModel, halving
@@ -37,12 +38,36 @@ AGREEMENT_SAMPLE = 20
 #: Distinct haplotypes a gene on which a lower precision is held against fp32.
 PRECISION_SAMPLE = 8
 
+#: What is kept of `agreement_with_exact` for either.
+AGREEMENT = {
+    "linear_agreement": ("haplotypes", "median_r", "lowest_r", "median_slope"),
+    "precision": ("haplotypes", "error", "median_r", "lowest_r"),
+}
+
 #: Largest error of `self_check`, relative to the largest naive value.
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 1e-1}
 
 
+class HowPredicted:
+    """What the settings of features and of effects have in common: dataclasses with tracks, bins, strands and so on."""
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """As `predict_tracks` takes it."""
+        return {name: getattr(self, name) for name in ("bins", "tracks", "dtype", "mode", "strands")}
+
+    def key(self) -> dict[str, Any]:
+        """As JSON, for manifests and hashes."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[call-overload]
+
+    def check_choices(self, **known: Sequence[str]) -> None:
+        """Refuse the value of a field that is not among the known ones."""
+        for name, names in known.items():
+            check_choice(name.replace("_", "-"), getattr(self, name), names)
+
+
 @dataclass(frozen=True)
-class FeatureSettings:
+class FeatureSettings(HowPredicted):
     """All that decides which numbers a gene's features are, beside model, sequences and gene.
 
     Attributes
@@ -84,26 +109,20 @@ class FeatureSettings:
         cls, model: SequenceModel, *, tracks: Sequence[str] | str | None = None, bins: int | str = 3, **rest: Any
     ) -> FeatureSettings:
         """Settings for a model, from track patterns and a number of bins around the TSS (or `all`)."""
-        settings = cls(
-            tuple(select_tracks(model.tracks, tracks).tolist()), tuple(central_bins(model, bins).tolist()), **rest
+        picked, near = select_tracks(model.tracks, tracks).tolist(), central_bins(model, bins).tolist()
+        settings = cls(tuple(picked), tuple(near), **rest)
+        settings.check_choices(
+            mode=MODES, dtype=DTYPES, aggregate=AGGREGATES, strands=STRANDS, indels=INDELS, unphased=UNPHASED
         )
-        for name, value, known in (
-            ("mode", settings.mode, MODES),
-            ("dtype", settings.dtype, DTYPES),
-            ("aggregate", settings.aggregate, AGGREGATES),
-            ("strands", settings.strands, STRANDS),
-            ("indels", settings.indels, INDELS),
-            ("unphased", settings.unphased, UNPHASED),
-        ):
-            check_choice(name, value, known)
         if settings.log1p and model.log_scale:
             raise ModelError(f"--log1p: {model.name} predicts on a log scale already; leave it out.")
         check_strands(model, settings.strands)
         return settings
 
-    def key(self) -> dict[str, Any]:
-        """As JSON, for manifests and hashes."""
-        return json.loads(json.dumps(asdict(self)))
+    @property
+    def haplotypes(self) -> dict[str, Any]:
+        """What `personal_sequences` is to be told."""
+        return {"indels": self.indels, "unphased": self.unphased, "seed": self.seed}
 
 
 def check_strands(model: SequenceModel, strands: str) -> None:
@@ -147,39 +166,22 @@ def central_bins(model: SequenceModel, bins: int | str) -> NDArray[np.int64]:
 
 
 def gene_sequences(
-    model: SequenceModel,
-    genotypes: Genotypes | Haplotypes,
-    reference: Reference,
-    chrom: str,
-    tss: int,
-    strand: str,
+    model: SequenceModel, genotypes: Genotypes | Haplotypes, reference: Reference, chrom: str, tss: int, strand: str,
     **options: Any,
-) -> PersonalSequences:
-    """`personal_sequences` of the window that a model needs for a gene; `options` go there.
+) -> PersonalSequences:  # fmt: skip
+    """`personal_sequences` of the window that a model needs for a gene, whose `tss` is 1-based; `options` go there.
 
-    Parameters
-    ----------
-    tss : int
-        1-based.
-    strand : {"+", "-"}
-        Reverse-strand genes are given as the reverse complement to strand-aware models only.
+    Reverse-strand genes (strand `-`) are given as the reverse complement to strand-aware models only.
     """
     interval = model.gene_window(chrom, tss, strand)
     return personal_sequences(genotypes, reference, interval, tss=tss, reverse=model.reads_reverse(strand), **options)
 
 
 def predict_tracks(
-    model: SequenceModel,
-    sequences: PersonalSequences,
-    *,
-    bins: ArrayLike | None = None,
-    tracks: ArrayLike | None = None,
-    batch_size: int | None = None,
-    dtype: str = "fp32",
-    mode: str = "exact",
-    strands: str = "model",
-    aggregate: str = "none",
-) -> NDArray[np.float32]:
+    model: SequenceModel, sequences: PersonalSequences, *,
+    bins: ArrayLike | None = None, tracks: ArrayLike | None = None, batch_size: int | None = None,
+    dtype: str = "fp32", mode: str = "exact", strands: str = "model", aggregate: str = "none",
+) -> NDArray[np.float32]:  # fmt: skip
     """Predictions of every haplotype of a window; each distinct one is computed once.
 
     Parameters
@@ -256,18 +258,10 @@ def _check_predictions(model: SequenceModel, out: NDArray[np.float32], wanted: t
 
 
 def features_for_gene(
-    model: SequenceModel,
-    genotypes: Genotypes | Haplotypes,
-    reference: Reference,
-    *,
-    chrom: str,
-    tss: int,
-    strand: str = "+",
-    batch_size: int | None = None,
-    max_mismatch: float = MAX_MISMATCH,
-    allow_swapped: bool = False,
-    **settings: Any,
-) -> Features:
+    model: SequenceModel, genotypes: Genotypes | Haplotypes, reference: Reference, *,
+    chrom: str, tss: int, strand: str = "+", batch_size: int | None = None,
+    max_mismatch: float = MAX_MISMATCH, allow_swapped: bool = False, **settings: Any,
+) -> Features:  # fmt: skip
     """Features of one gene: N people × F tracks.
 
     Parameters
@@ -293,66 +287,39 @@ def features_for_gene(
         the reference sequence for each feature under `reference`.
     """
     chosen = FeatureSettings.of(model, **settings)
-    sequences = gene_sequences(
-        model,
-        genotypes,
-        reference,
-        chrom,
-        tss,
-        strand,
-        indels=chosen.indels,
-        unphased=chosen.unphased,
-        seed=chosen.seed,
-        max_mismatch=max_mismatch,
-        allow_swapped=allow_swapped,
-    )
+    limits = {"max_mismatch": max_mismatch, "allow_swapped": allow_swapped}
+    sequences = gene_sequences(model, genotypes, reference, chrom, tss, strand, **chosen.haplotypes, **limits)
     return features_from_sequences(model, sequences, chosen, batch_size=batch_size)
 
 
 def features_from_sequences(
-    model: SequenceModel,
-    sequences: PersonalSequences,
-    settings: FeatureSettings,
-    *,
-    batch_size: int | None = None,
-    check: int = 0,
-    agreement: int = 0,
-) -> Features:
+    model: SequenceModel, sequences: PersonalSequences, settings: FeatureSettings, *,
+    batch_size: int | None = None, check: int = 0, agreement: int = 0,
+) -> Features:  # fmt: skip
     """As `features_for_gene`, from sequences that are there already.
 
-    `check` haplotypes go through `self_check` in exact mode; `agreement` through `linear_agreement` in linear mode, and
-    through `precision_agreement` in another dtype than fp32. What they say is in `origin`.
+    `check` haplotypes go through `self_check` in exact mode; `agreement` through `agreement_with_exact` in linear mode
+    and in another dtype than fp32. What they say is in `origin`.
     """
     check_per_haplotype(settings, averaged=sequences.ploidy == 1)
-    options: dict[str, Any] = {
-        "bins": settings.bins,
-        "tracks": settings.tracks,
-        "batch_size": batch_size,
-        "dtype": settings.dtype,
-        "strands": settings.strands,
-    }
+    linear, exact = settings.mode == "linear", settings.mode == "exact"
     # a self-check wants each bin; aggregated before the derivative, linear mode has one backward pass a track
-    inside = settings.aggregate if settings.mode == "linear" else "none"
+    inside = settings.aggregate if linear else "none"
     # the reference is one haplotype more, and costs nothing where somebody carries it
-    raw = predict_tracks(model, sequences.with_reference(), mode=settings.mode, aggregate=inside, **options)
+    raw = predict_tracks(model, sequences.with_reference(), aggregate=inside, batch_size=batch_size, **settings.how)
     raw, reference = raw[: sequences.n_haplotypes], raw[-1:]
-    checked = self_check(model, sequences, settings, raw, n=check) if check and settings.mode == "exact" else None
-    values = _aggregate(raw, settings.aggregate)
-    agrees = {}
-    if agreement and settings.mode == "linear":
-        agrees["linear_agreement"] = linear_agreement(
-            model, sequences, settings, n=agreement, linear=values, batch_size=batch_size
-        )
-    elif agreement and settings.mode == "exact" and settings.dtype != "fp32":
-        agrees["precision"] = precision_agreement(
-            model, sequences, settings, n=agreement, predicted=values, batch_size=batch_size
-        )
+    made = {}
+    if check and exact:
+        made["self_check"] = self_check(model, sequences, settings, raw, n=check)
+    values, of_reference = _aggregate(raw, settings.aggregate), _aggregate(reference, settings.aggregate)[0]
+    if agreement and (linear or (exact and settings.dtype != "fp32")):
+        found = agreement_with_exact(model, sequences, settings, n=agreement, predicted=values, batch_size=batch_size)
+        name = "linear_agreement" if linear else "precision"
+        made[name] = {key: found[key] for key in AGREEMENT[name]}
+    names = _names(model, settings)
     people = sequences.per_person(values)
     if settings.per_haplotype:
         people = values.reshape(len(sequences.samples), -1)
-    of_reference = _aggregate(reference, settings.aggregate)[0]
-    names = _names(model, settings)
-    if settings.per_haplotype:
         names = tuple(f"{name} | haplotype {h + 1}" for h in range(sequences.ploidy) for name in names)
         of_reference = np.tile(of_reference, sequences.ploidy)
     if settings.log1p:
@@ -369,10 +336,7 @@ def features_from_sequences(
         "counts": dict(sequences.counts),
         "reference": [float(value) for value in of_reference],
     }
-    if checked is not None:
-        origin["self_check"] = checked
-    origin |= agrees
-    return Features(people.astype(np.float32), sequences.samples, names, origin)
+    return Features(people.astype(np.float32), sequences.samples, names, origin | made)
 
 
 def content_key(model: SequenceModel, sequences: PersonalSequences, settings: FeatureSettings) -> str:
@@ -381,48 +345,18 @@ def content_key(model: SequenceModel, sequences: PersonalSequences, settings: Fe
     digest.update(json.dumps([model.checkpoint_hash, settings.key(), model.window, model.tss_offset]).encode())
     digest.update("\0".join(sequences.samples.tolist()).encode())
     digest.update(f"{sequences.interval}{sequences.reverse}{sequences.ploidy}".encode())
-    parts: list[NDArray[Any] | None] = [
-        sequences.reference,
-        sequences.sites,
-        sequences.ref_codes,
-        sequences.alt_codes,
-        sequences.alleles,
-        sequences.whole,
-        sequences.whole_of,
-    ]
-    for part in parts:
-        if part is not None:
-            digest.update(f"{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
+    hash_arrays(digest, sequences.arrays)
     return digest.hexdigest()
 
 
 def self_check(
-    model: SequenceModel,
-    sequences: PersonalSequences,
-    settings: FeatureSettings,
-    predicted: NDArray[np.float32],
-    *,
+    model: SequenceModel, sequences: PersonalSequences, settings: FeatureSettings, predicted: NDArray[np.float32], *,
     n: int = 2,
-) -> dict[str, float]:
-    """Run `n` haplotypes the naive way, one whole window at a time, and compare.
+) -> dict[str, float]:  # fmt: skip
+    """Run `n` haplotypes the naive way, one whole window at a time, and compare with `predict_tracks` in exact mode.
 
-    The distinct haplotypes with the most differences from the reference are taken.
-
-    Parameters
-    ----------
-    predicted : array, shape (H, bins, tracks)
-        What `predict_tracks` gave in exact mode.
-
-    Returns
-    -------
-    dict
-        haplotypes; error, the largest relative to the largest naive value; its tolerance.
-
-    Raises
-    ------
-    ModelError
-        If the error is above `TOLERANCE` of the dtype.
+    The distinct haplotypes with the most differences from the reference are taken. `predicted` is (H, bins, tracks).
+    Says how many; error, the largest relative to the largest naive value; its tolerance, above which is a ModelError.
     """
     first, _ = sequences.distinct
     order = np.arange(len(first))
@@ -450,105 +384,43 @@ def self_check(
     return {"haplotypes": len(rows), "error": error, "tolerance": TOLERANCE[settings.dtype]}
 
 
-def linear_agreement(
-    model: SequenceModel,
-    sequences: PersonalSequences,
-    settings: FeatureSettings,
-    *,
-    n: int = AGREEMENT_SAMPLE,
-    seed: int = 0,
-    linear: NDArray[np.float32] | None = None,
-    batch_size: int | None = None,
-) -> dict[str, float]:
-    """How well the linear mode agrees with the exact one in fp32 on a sample of the distinct haplotypes of a gene.
-
-    Parameters
-    ----------
-    linear : array, shape (H, features), optional
-        Aggregated values of all haplotypes in linear mode, where they are there already.
-
-    Returns
-    -------
-    dict
-        haplotypes, and over tracks the median and lowest Pearson correlation over haplotypes of the aggregated
-        value (NaN where fewer than three haplotypes or nothing varies), and the median slope exact on linear.
-    """
-    exact, ours = _sampled(model, sequences, settings, n, seed, linear, batch_size)
-    r, slope = _correlation(exact, ours)
-    return {
-        "haplotypes": len(exact),
-        "median_r": float(np.median(r)),
-        "lowest_r": float(r.min()),
-        "median_slope": float(np.median(slope)),
-    }
-
-
-def precision_agreement(
-    model: SequenceModel,
-    sequences: PersonalSequences,
-    settings: FeatureSettings,
-    *,
-    n: int = PRECISION_SAMPLE,
-    seed: int = 0,
-    predicted: NDArray[np.float32] | None = None,
-    batch_size: int | None = None,
-) -> dict[str, float]:
-    """What the dtype of `settings` costs against fp32, on a sample of the distinct haplotypes of a gene.
+def agreement_with_exact(
+    model: SequenceModel, sequences: PersonalSequences, settings: FeatureSettings, *,
+    n: int, predicted: NDArray[np.float32] | None = None, batch_size: int | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """What mode and dtype of `settings` cost against exact fp32, on `n` of the distinct haplotypes of a gene.
 
     The differences between people are what matters; a dtype may give every value to 1 % and lose them.
 
     Parameters
     ----------
     predicted : array, shape (H, features), optional
-        Aggregated values of all haplotypes in the dtype, where they are there already.
+        Aggregated values of all haplotypes as the settings have it, where they are there already.
 
     Returns
     -------
     dict
-        haplotypes; error, the largest relative to the largest fp32 value; and over tracks the median and lowest
-        Pearson correlation over haplotypes with fp32 (NaN as in `linear_agreement`).
+        haplotypes; error, the largest relative to the largest exact value; and over tracks the median and lowest
+        Pearson correlation over haplotypes of the aggregated value (NaN where fewer than three haplotypes or nothing
+        varies), and the median slope exact on predicted.
     """
-    exact, ours = _sampled(model, sequences, settings, n, seed, predicted, batch_size)
-    r, _ = _correlation(exact, ours)
+    first, _ = sequences.distinct
+    rows = np.sort(np.random.default_rng(0).choice(first, size=min(n, len(first)), replace=False))
+    sample, how = sequences.take(rows), {"batch_size": batch_size, "aggregate": settings.aggregate, **settings.how}
+
+    def values(**other: str) -> NDArray[np.float32]:
+        return _aggregate(predict_tracks(model, sample, **how | other), settings.aggregate)
+
+    ours = (values() if predicted is None else predicted[rows]).astype(np.float64)
+    exact = values(mode="exact", dtype="fp32").astype(np.float64)
+    r, slope = _correlation(exact, ours)
     return {
         "haplotypes": len(exact),
         "error": float(np.abs(ours - exact).max() / max(float(np.abs(exact).max()), 1e-30)),
         "median_r": float(np.median(r)),
         "lowest_r": float(r.min()),
+        "median_slope": float(np.median(slope)),
     }
-
-
-def _sampled(
-    model: SequenceModel,
-    sequences: PersonalSequences,
-    settings: FeatureSettings,
-    n: int,
-    seed: int,
-    predicted: NDArray[np.float32] | None,
-    batch_size: int | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Aggregated values (n, features) of some distinct haplotypes, exactly in fp32 and as the settings have it."""
-    first, _ = sequences.distinct
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.choice(first, size=min(n, len(first)), replace=False))
-    sample = sequences.take(rows)
-
-    def values(mode: str, dtype: str) -> NDArray[np.float32]:
-        raw = predict_tracks(
-            model,
-            sample,
-            bins=settings.bins,
-            tracks=settings.tracks,
-            batch_size=batch_size,
-            dtype=dtype,
-            mode=mode,
-            strands=settings.strands,
-            aggregate=settings.aggregate,
-        )
-        return _aggregate(raw, settings.aggregate)
-
-    ours = values(settings.mode, settings.dtype) if predicted is None else predicted[rows]
-    return values("exact", "fp32").astype(np.float64), ours.astype(np.float64)
 
 
 def _correlation(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,20 +28,11 @@ MAX_MISMATCH = 0.01
 UNPHASED = ("soft", "random", "error")
 INDELS = ("skip", "apply")
 
+#: What is counted of the REF alleles held against the FASTA, and of all variants.
+_CHECKED = ("checked", "swapped", "strand", "other", "reference_n")
 _COUNTS = (
-    "variants",
-    "used",
-    "indels_skipped",
-    "symbolic_skipped",
-    "indels_applied",
-    "checked",
-    "swapped",
-    "strand",
-    "other",
-    "reference_n",
-    "overlaps_skipped",
-    "missing_alleles",
-    "unphased_heterozygotes",
+    *("variants", "used", "indels_skipped", "symbolic_skipped", "indels_applied", *_CHECKED),
+    *("overlaps_skipped", "missing_alleles", "unphased_heterozygotes"),
 )
 
 
@@ -50,7 +41,6 @@ class Reference(Protocol):
 
     def fetch(self, interval: Interval) -> str:
         """Bases of an interval, N off the ends of the chromosome."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -153,6 +143,12 @@ class PersonalSequences:
         """H."""
         return len(self.samples) * self.ploidy
 
+    @property
+    def arrays(self) -> tuple[NDArray[Any] | None, ...]:
+        """All that makes the sequences, for `hash_arrays`."""
+        plain = (self.reference, self.sites, self.ref_codes, self.alt_codes, self.alleles)
+        return (*plain, self.whole, self.whole_of)
+
     @cached_property
     def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Indices of the first haplotype of each distinct sequence (D,), and the distinct sequence of each (H,)."""
@@ -205,10 +201,8 @@ class PersonalSequences:
 
     def with_reference(self) -> PersonalSequences:
         """One person more, last and named `reference`, whose sequences are the reference's."""
-        alleles = np.zeros((self.ploidy, self.alleles.shape[1]), dtype=np.int8)
-        out = replace(
-            self, samples=np.append(self.samples, "reference"), alleles=np.concatenate([self.alleles, alleles])
-        )
+        alleles = np.pad(self.alleles, ((0, self.ploidy), (0, 0)))
+        out = replace(self, samples=np.append(self.samples, "reference"), alleles=alleles)
         if self.whole is None or self.whole_of is None:
             return out
         same = np.flatnonzero((self.whole == self.reference).all(axis=1))
@@ -219,13 +213,9 @@ class PersonalSequences:
     def take(self, rows: ArrayLike) -> PersonalSequences:
         """Some haplotypes, each as if it were a person with one."""
         picked = np.asarray(rows, dtype=np.int64)
-        return replace(
-            self,
-            samples=np.repeat(self.samples, self.ploidy)[picked],
-            alleles=self.alleles[picked],
-            ploidy=1,
-            whole_of=None if self.whole_of is None else self.whole_of[picked],
-        )
+        samples = np.repeat(self.samples, self.ploidy)[picked]
+        whole_of = None if self.whole_of is None else self.whole_of[picked]
+        return replace(self, samples=samples, alleles=self.alleles[picked], ploidy=1, whole_of=whole_of)
 
 
 def window_around(chrom: str, tss: int, length: int, tss_offset: int, *, reverse: bool = False) -> Interval:
@@ -301,30 +291,22 @@ def personal_sequences(
     """
     haplotypes = genotypes.haplotypes() if isinstance(genotypes, Genotypes) else genotypes
     soft = averaged(haplotypes, indels, unphased)
-    source = haplotypes.genotypes.source
     anchor = interval.start + interval.length // 2 if tss is None else tss - 1
     if not interval.start <= anchor < interval.end:
         raise GenopredError(
             f"TSS {anchor + 1:,} is outside its window {interval.chrom}:{interval.start}-{interval.end}."
         )
-
     if indels == "skip":
         records = _Records.read(haplotypes, reference, interval, indels, allow_swapped)
-        records.check(max_mismatch, allow_swapped, source)
-        out = _substituted(records, haplotypes, interval, anchor, soft, seed)
+        records.check(max_mismatch, allow_swapped)
+        out = _substituted(records, anchor, soft, seed)
     else:
         out = _with_indels(haplotypes, reference, interval, anchor, max_mismatch, allow_swapped, seed)
     return out.other_strand() if reverse else out
 
 
 def averaged(haplotypes: Haplotypes, indels: str, unphased: str) -> bool:
-    """Whether a person has one sequence, the mean of two.
-
-    Raises
-    ------
-    GenopredError
-        If what is asked for cannot be done without phase, or is not known.
-    """
+    """Whether a person has one sequence, the mean of two; GenopredError for what cannot be done without phase."""
     check_choice("indels", indels, INDELS)
     check_choice("unphased", unphased, UNPHASED)
     soft = not haplotypes.phased and unphased == "soft"
@@ -343,27 +325,15 @@ def averaged(haplotypes: Haplotypes, indels: str, unphased: str) -> bool:
 
 
 def check_reference(
-    genotypes: Genotypes,
-    reference: Reference,
-    intervals: Iterable[Interval],
-    *,
-    max_mismatch: float = MAX_MISMATCH,
-    allow_swapped: bool = False,
-) -> dict[str, int]:
+    genotypes: Genotypes, reference: Reference, intervals: Iterable[Interval], *,
+    max_mismatch: float = MAX_MISMATCH, allow_swapped: bool = False,
+) -> dict[str, int]:  # fmt: skip
     """Hold the REF of every variant of some windows against the FASTA, each variant once, before any work.
 
-    Returns
-    -------
-    dict
-        checked, swapped, strand, other, reference_n.
-
-    Raises
-    ------
-    AlignmentError
-        If more than `max_mismatch` of them differ.
+    Gives the numbers of checked, swapped, strand, other and reference_n; AlignmentError if too many differ.
     """
     haplotypes = genotypes.haplotypes()
-    total = dict.fromkeys(("checked", "swapped", "strand", "other", "reference_n"), 0)
+    total = dict.fromkeys(_CHECKED, 0)
     shown: list[str] = []
     for interval in _merged(intervals):
         records = _Records.read(haplotypes, reference, interval, "skip", allow_swapped)
@@ -375,17 +345,8 @@ def check_reference(
 
 
 def distinct_rows(alleles: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each distinct row first stands, and which distinct row each row is.
+    """Where each distinct row first stands (D,), ascending, and which distinct row each row is (H,).
 
-    Returns
-    -------
-    first : array, shape (D,)
-        Ascending.
-    inverse : array, shape (H,)
-        `alleles[first][inverse]` equals `alleles`.
-
-    Examples
-    --------
     >>> first, inverse = distinct_rows(np.array([[1, 0], [0, 0], [1, 0]], dtype=np.int8))
     >>> first.tolist(), inverse.tolist()
     ([0, 1], [0, 1, 0])
@@ -394,19 +355,25 @@ def distinct_rows(alleles: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDAr
     first: list[int] = []
     inverse = np.empty(len(alleles), dtype=np.int64)
     for i, row in enumerate(np.ascontiguousarray(alleles)):
-        key = row.tobytes()
-        at = seen.get(key)
-        if at is None:
-            at = seen[key] = len(first)
+        inverse[i] = at = seen.setdefault(row.tobytes(), len(first))
+        if at == len(first):
             first.append(i)
-        inverse[i] = at
     return np.array(first, dtype=np.int64), inverse
+
+
+def hash_arrays(digest: Any, arrays: Iterable[NDArray[Any] | None]) -> None:
+    """Shapes and values of those that are there, into a digest of hashlib."""
+    for part in arrays:
+        if part is not None:
+            digest.update(f"{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
 
 
 @dataclass
 class _Records:
     """The variants of one stretch, in file order, after holding their REF against the FASTA."""
 
+    haplotypes: Haplotypes
     interval: Interval
     codes: NDArray[np.int8]  # of the stretch, forward strand, N replaced by REF at variants
     index: NDArray[np.int64]  # into the variant table
@@ -419,18 +386,12 @@ class _Records:
 
     @classmethod
     def read(
-        cls,
-        haplotypes: Haplotypes,
-        reference: Reference,
-        interval: Interval,
-        indels: str,
-        allow_swapped: bool,
+        cls, haplotypes: Haplotypes, reference: Reference, interval: Interval, indels: str, allow_swapped: bool
     ) -> _Records:
         codes = encode(reference.fetch(interval)).copy()
         index = haplotypes.genotypes.index(interval)
         table = haplotypes.variants[index]
-        counts = dict.fromkeys(_COUNTS, 0)
-        counts["variants"] = len(index)
+        counts = dict.fromkeys(_COUNTS, 0) | {"variants": len(index)}
         order = np.argsort(table["pos"].to_numpy(), kind="stable")
         index, table = index[order], table[order]
         start = table["pos"].to_numpy() - 1 - interval.start
@@ -440,22 +401,19 @@ class _Records:
         flips: list[bool] = []
         mismatched: list[str] = []
         for i, (pos, ref_text, alt_text) in enumerate(table.select("pos", "ref", "alt").iter_rows()):
+            at, same = int(start[i]), len(ref_text) == len(alt_text)
+            room = interval.length - at
             if not (is_sequence(ref_text) and is_sequence(alt_text)):
                 counts["symbolic_skipped"] += 1
                 continue
-            if len(ref_text) != len(alt_text) and indels == "skip":
+            if not same and (indels == "skip" or len(ref_text) > room):
                 counts["indels_skipped"] += 1
                 continue
-            if start[i] + len(ref_text) > interval.length:
-                # the rest of its REF lies beyond the window; bcftools consensus cuts it there as well
-                if len(ref_text) != len(alt_text):
-                    counts["indels_skipped"] += 1
-                    continue
-                ref_text = ref_text[: interval.length - start[i]]
-                alt_text = alt_text[: interval.length - start[i]]
+            if same:  # a REF that reaches beyond the window is cut there, as bcftools consensus does
+                ref_text, alt_text = ref_text[:room], alt_text[:room]
             ref, alt = encode(ref_text), encode(alt_text)
             counts["checked"] += 1
-            here = slice(int(start[i]), int(start[i]) + len(ref))
+            here = slice(at, at + len(ref))
             ref, alt, kind, turned = compare_alleles(codes[here], ref, alt, allow_swapped)
             if kind:
                 counts[kind] += 1
@@ -471,22 +429,22 @@ class _Records:
             alts.append(alt)
         kept = np.array(keep, dtype=np.int64)
         flip = np.array(flips, dtype=bool)
-        return cls(interval, codes, index[kept], start[kept], refs, alts, flip, counts, mismatched)
+        return cls(haplotypes, interval, codes, index[kept], start[kept], refs, alts, flip, counts, mismatched)
 
-    def check(self, max_mismatch: float, allow_swapped: bool, source: str) -> None:
+    def check(self, max_mismatch: float, allow_swapped: bool) -> None:
+        source = self.haplotypes.genotypes.source
         refuse_mismatches(self.counts, self.mismatched, max_mismatch, allow_swapped, source)
 
-    def alleles(self, haplotypes: Haplotypes, soft: bool, seed: int) -> NDArray[np.int8]:
+    def alleles(self, soft: bool, seed: int) -> NDArray[np.int8]:
         """Alleles (2N, V) of our REF and ALT, overlaps resolved; missing is REF."""
-        raw = haplotypes.alleles(self.index)
+        raw = self.haplotypes.alleles(self.index)
         missing = raw < 0
         self.counts["missing_alleles"] += int(missing.sum())
-        if not haplotypes.phased:
+        if not self.haplotypes.phased:
             # soft counts them too, though there the order does not matter
             self.counts["unphased_heterozygotes"] += int(((raw[:, 0] != raw[:, 1]) & ~missing.any(axis=1)).sum())
             if not soft:
-                pos = self.start + self.interval.start
-                raw = _assign_at_random(raw, haplotypes.samples, pos, seed)
+                raw = _assign_at_random(raw, self.haplotypes.samples, self.start + self.interval.start, seed)
                 missing = raw < 0
         turned = np.where(self.flip, 1 - raw, raw).astype(np.int8)
         turned[missing] = REF
@@ -495,86 +453,63 @@ class _Records:
         return flat
 
 
-def _substituted(
-    records: _Records, haplotypes: Haplotypes, interval: Interval, anchor: int, soft: bool, seed: int
-) -> PersonalSequences:
+def changed_bases(
+    starts: Iterable[int], refs: Iterable[NDArray[np.int8]], alts: Iterable[NDArray[np.int8]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8], NDArray[np.int8]]:
+    """Where two alleles as long as each other differ: offsets, ascending, which variant, and the codes of both."""
+    found = [
+        (start + k, v, ref[k], alt[k])
+        for v, (start, ref, alt) in enumerate(zip(starts, refs, alts))
+        for k in np.flatnonzero(ref != alt)
+    ]
+    table = np.array(sorted(found, key=lambda one: one[0]), dtype=np.int64).reshape(-1, 4).T.copy()
+    return table[0], table[1], table[2].astype(np.int8), table[3].astype(np.int8)
+
+
+def _substituted(records: _Records, anchor: int, soft: bool, seed: int) -> PersonalSequences:
     """The fast path: nothing changes the length, so a haplotype is its alleles."""
-    alleles = records.alleles(haplotypes, soft, seed)
+    alleles = records.alleles(soft, seed)
     if soft:
         pairs = alleles.reshape(len(alleles) // 2, 2, alleles.shape[1])
         alleles = np.where(pairs[:, 0] == pairs[:, 1], pairs[:, 0], HALF).astype(np.int8)
-    columns: list[int] = []
-    sites: list[int] = []
-    for v, (ref, alt) in enumerate(zip(records.ref, records.alt)):
-        changed = np.flatnonzero(ref != alt)
-        columns += [v] * len(changed)
-        sites += (records.start[v] + changed).tolist()
-    order = np.argsort(np.array(sites, dtype=np.int64), kind="stable")
-    within = np.array(sites, dtype=np.int64)[order]
-    take = np.array(columns, dtype=np.int64)[order]
-    offset = within - records.start[take]
-    picked = range(len(take))
+    sites, take, ref_codes, alt_codes = changed_bases(records.start, records.ref, records.alt)
+    alleles = np.ascontiguousarray(alleles[:, take])
+    place = (records.haplotypes.samples, records.interval, False, anchor - records.interval.start)
     counts = records.counts | {"used": len(records.index)}
-    return PersonalSequences(
-        samples=haplotypes.samples,
-        interval=interval,
-        reverse=False,
-        tss_offset=anchor - interval.start,
-        reference=records.codes,
-        sites=within,
-        ref_codes=np.array([records.ref[take[i]][offset[i]] for i in picked], dtype=np.int8),
-        alt_codes=np.array([records.alt[take[i]][offset[i]] for i in picked], dtype=np.int8),
-        alleles=np.ascontiguousarray(alleles[:, take]),
-        ploidy=1 if soft else 2,
-        counts=counts,
-    )
+    ploidy = 1 if soft else 2
+    return PersonalSequences(*place, records.codes, sites, ref_codes, alt_codes, alleles, ploidy, counts)
 
 
 def _with_indels(
-    haplotypes: Haplotypes,
-    reference: Reference,
-    interval: Interval,
-    anchor: int,
-    max_mismatch: float,
-    allow_swapped: bool,
-    seed: int,
-) -> PersonalSequences:
+    haplotypes: Haplotypes, reference: Reference, interval: Interval, anchor: int,
+    max_mismatch: float, allow_swapped: bool, seed: int,
+) -> PersonalSequences:  # fmt: skip
     """The slow path: each distinct haplotype written out, then cut with the TSS at its place."""
     margin = 0
     while True:
         # what is deleted inside is made good from outside, and there may be deletions there too
         wide = Interval(interval.chrom, interval.start - margin, interval.end + margin)
         records = _Records.read(haplotypes, reference, wide, "apply", allow_swapped)
-        alleles = records.alleles(haplotypes, False, seed)
+        alleles = records.alleles(False, seed)
         lost = np.array([max(0, len(r) - len(a)) for r, a in zip(records.ref, records.alt)], dtype=np.int64)
         need = int((alleles.astype(np.int64) @ lost).max(initial=0))
         if need <= margin:
             break
         margin = need
-    records.check(max_mismatch, allow_swapped, haplotypes.genotypes.source)
+    records.check(max_mismatch, allow_swapped)
     first, inverse = distinct_rows(alleles)
     before = anchor - interval.start
     whole = np.empty((len(first), interval.length), dtype=np.int8)
     for row, hap in enumerate(first):
         sequence, tss = _apply(records, alleles[hap], anchor - wide.start)
         whole[row] = sequence[tss - before : tss - before + interval.length]
-    changed = np.array([len(r) != len(a) for r, a in zip(records.ref, records.alt)], dtype=bool)
-    counts = records.counts | {"used": len(records.index), "indels_applied": int(changed.sum())}
-    none = np.zeros(0, dtype=np.int64)
+    applied = sum(len(r) != len(a) for r, a in zip(records.ref, records.alt))
+    counts = records.counts | {"used": len(records.index), "indels_applied": applied}
+    codes = records.codes[margin : margin + interval.length].copy()
+    none, alleles = np.zeros(0, dtype=np.int8), np.zeros((len(inverse), 0), dtype=np.int8)
+    place = (haplotypes.samples, interval, False, before)
     return PersonalSequences(
-        samples=haplotypes.samples,
-        interval=interval,
-        reverse=False,
-        tss_offset=before,
-        reference=records.codes[margin : margin + interval.length].copy(),
-        sites=none,
-        ref_codes=none.astype(np.int8),
-        alt_codes=none.astype(np.int8),
-        alleles=np.zeros((len(inverse), 0), dtype=np.int8),
-        ploidy=2,
-        counts=counts,
-        whole=whole,
-        whole_of=inverse,
+        *place, codes, none.astype(np.int64), none, none, alleles, 2, counts, whole=whole, whole_of=inverse
     )
 
 
@@ -633,35 +568,18 @@ def _anchored(ref: NDArray[np.int8], alt: NDArray[np.int8]) -> bool:
     if len(ref) == len(alt) or ref[0] != alt[0]:
         return False
     short, long = sorted((ref.tolist(), alt.tolist()), key=len)
-    head = 0
-    while head < len(short) and short[head] == long[head]:
-        head += 1
-    return head == len(short) or short[head:] == long[len(long) - len(short) + head :]
+    head = next((i for i, (a, b) in enumerate(zip(short, long)) if a != b), len(short))
+    return bool(short[head:] == long[len(long) - len(short) + head :])
 
 
 def compare_alleles(
     fasta: NDArray[np.int8], ref: NDArray[np.int8], alt: NDArray[np.int8], allow_swapped: bool
 ) -> tuple[NDArray[np.int8], NDArray[np.int8], str, bool]:
-    """Hold a variant's alleles against the FASTA.
+    """Hold a variant's alleles, in codes, against as many of the FASTA's bases as REF has.
 
-    Parameters
-    ----------
-    fasta, ref, alt : arrays of int8
-        Base codes; `fasta` are the FASTA's at the variant, as many as `ref`.
-    allow_swapped : bool
-        Take A/T and C/G whose ALT is the FASTA's base for swapped.
+    Gives the two alleles, the FASTA's own first; `swapped`, `strand`, `other`, `reference_n`, or nothing where REF is
+    the FASTA's; and whether REF comes second. `allow_swapped` takes A/T and C/G whose ALT is the FASTA's for swapped.
 
-    Returns
-    -------
-    own, other : arrays of int8
-        The two alleles with the FASTA's own first.
-    kind : str
-        `swapped`, `strand`, `other`, `reference_n`, or nothing where REF is the FASTA's.
-    turned : bool
-        Whether REF comes second.
-
-    Examples
-    --------
     >>> a, c, g, t = (np.array([code], dtype=np.int8) for code in range(4))
     >>> compare_alleles(a, a, c, False)[2:], compare_alleles(c, a, c, False)[2:], compare_alleles(t, a, c, False)[2:]
     (('', False), ('swapped', True), ('strand', False))
@@ -687,20 +605,9 @@ def compare_alleles(
 
 
 def refuse_mismatches(counts: dict[str, int], shown: list[str], limit: float, allow_swapped: bool, source: str) -> None:
-    """Raise AlignmentError where too many REF alleles are not the FASTA's base.
+    """Raise AlignmentError where more than a share of the REF alleles checked are not the FASTA's base.
 
-    Parameters
-    ----------
-    counts : dict
-        checked, swapped, strand, other: how many variants.
-    shown : list of str
-        Examples for the message.
-    limit : float
-        The share that is let pass.
-    allow_swapped : bool
-        Do not count swapped ones.
-    source : str
-        The variants' file.
+    `counts` says how many were checked, swapped (not counted if allowed), strand and other; `shown` are some of them.
     """
     wrong = counts["strand"] + counts["other"] + (0 if allow_swapped else counts["swapped"])
     if wrong == 0 or wrong <= limit * counts["checked"]:

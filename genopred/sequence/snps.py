@@ -12,14 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.sequence.effects import (
-    EffectSettings,
-    SnpWindow,
-    effect_rows,
-    snp_window,
-    window_effects,
-    windows_of,
-)
+from genopred.sequence.effects import EffectSettings, SnpWindow, effect_rows, snp_window, window_effects, windows_of
 from genopred.sequence.haplotypes import Reference
 from genopred.sequence.models.base import SequenceModel
 from genopred.types import Interval, plain_chrom
@@ -36,26 +29,14 @@ GeneSnps = tuple[dict[str, Any] | None, NDArray[np.int64]]
 
 
 def around_genes(
-    snps: pl.DataFrame,
-    genes: pl.DataFrame | None,
-    model: SequenceModel,
-    center: str,
-    upstream: int | None = None,
-    downstream: int | None = None,
-) -> list[GeneSnps]:
+    snps: pl.DataFrame, genes: pl.DataFrame | None, model: SequenceModel, center: str,
+    upstream: int | None = None, downstream: int | None = None,
+) -> list[GeneSnps]:  # fmt: skip
     """Which SNPs belong to each gene; without genes, those of each chromosome together.
 
-    Parameters
-    ----------
-    snps : polars.DataFrame
-        Columns of `genopred.types.VARIANT_SCHEMA`.
-    genes : polars.DataFrame, optional
-        gene_id, chrom, tss, strand, far (the gene's other end).
-    model : SequenceModel
-    center : {"tss", "snp"}
-    upstream, downstream : int, optional
-        Bases before the TSS and after the gene's other end. By default the model's window around the TSS, so that what
-        is outside is no pair at all, or `FLANK` on each side of it with center `snp`.
+    `genes` have gene_id, chrom, tss, strand and far, the gene's other end. `upstream` and `downstream` are bases before
+    the TSS and after that end; by default the model's window around the TSS, so that what is outside is no pair at all,
+    or `FLANK` on each side of it with center `snp`.
     """
     if genes is None:
         parts = snps.with_row_index("row").partition_by("chrom", maintain_order=True)
@@ -88,13 +69,7 @@ def only(
 def compare_reference(
     snps: pl.DataFrame, reference: Reference, *, allow_swapped: bool = False
 ) -> tuple[list[str], list[str]]:
-    """Hold every SNP's REF against the FASTA once, whichever windows it is in.
-
-    Returns
-    -------
-    status, mismatched : list of str
-        As in `SnpWindow`.
-    """
+    """Hold every SNP's REF against the FASTA once, whichever windows it is in: status and mismatched of `SnpWindow`."""
     status: list[str] = []
     mismatched: list[str] = []
     for part in _blocks(snps):
@@ -135,27 +110,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be scored.
-
-    Attributes
-    ----------
-    parts : list of Part
-    used : array of bool
-        Which SNPs are in a window of any gene.
-    inside, outside : int
-        SNPs in the windows of all genes together, and those that are not in the window of their gene.
-    empty : list of str
-        Genes without a SNP in their window.
-    nearest : int, optional
-        How far the nearest SNP outside its gene's window is from the TSS.
-    """
+    """What is to be scored."""
 
     parts: list[Part]
-    used: NDArray[np.bool_]
-    inside: int
-    outside: int
-    empty: list[str]
-    nearest: int | None
+    used: NDArray[np.bool_]  # which SNPs are in a window of any gene
+    inside: int  # SNPs in the windows of all genes together
+    outside: int  # SNPs that are not in the window of their gene
+    empty: list[str]  # genes without a SNP in their window
+    nearest: int | None  # how far the nearest SNP outside its gene's window is from the TSS
 
 
 def plan(model: SequenceModel, snps: pl.DataFrame, around: Sequence[GeneSnps], *, center: str, share: int = 0) -> Plan:
@@ -203,17 +165,12 @@ def open_windows(
 
 
 def score(
-    part: Part,
-    windows: Sequence[tuple[SnpWindow, pl.DataFrame]],
-    model: SequenceModel,
-    settings: EffectSettings,
-    *,
+    part: Part, windows: Sequence[tuple[SnpWindow, pl.DataFrame]], model: SequenceModel, settings: EffectSettings, *,
     batch_size: int | None = None,
-) -> pl.DataFrame:
+) -> pl.DataFrame:  # fmt: skip
     """The rows of a part, from its windows: columns of `EFFECT_SCHEMA`."""
-    return pl.concat(
-        effect_rows(
-            table, window, window_effects(model, window, settings, batch_size=batch_size), settings, **part.place
-        )
-        for window, table in windows
-    )
+    tables = []
+    for window, table in windows:
+        effects = window_effects(model, window, settings, batch_size=batch_size)
+        tables.append(effect_rows(table, window, effects, settings, **part.place))
+    return pl.concat(tables)

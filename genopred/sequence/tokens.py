@@ -25,23 +25,16 @@ from genopred.sequence.haplotypes import VariantWindow
 class Level:
     """Which row every haplotype has at every position of one resolution.
 
-    Attributes
-    ----------
-    n : int
-        Positions.
-    indptr : array, shape (n + 1,)
-        Carriers of position p are `haplotype[indptr[p]:indptr[p + 1]]`.
-    haplotype, rank : array, shape (nnz,)
-        A carrier and which of the position's rows it has, from 1; all others have the reference's row, 0.
-    first : array, shape (n + 1,)
-        Rows of rank 1, 2, ... at position p are the variant rows `first[p]`, `first[p] + 1`, ...
+    Of n positions: the carriers of position p are `haplotype[indptr[p]:indptr[p + 1]]`, and `rank` says which of the
+    position's rows each has, from 1; all others have the reference's row, 0. Rows of rank 1, 2, ... at position p are
+    the variant rows `first[p]`, `first[p] + 1`, ...
     """
 
     n: int
-    indptr: NDArray[np.int64]
-    haplotype: NDArray[np.int32]
-    rank: NDArray[np.int32]
-    first: NDArray[np.int64]
+    indptr: NDArray[np.int64]  # (n + 1,)
+    haplotype: NDArray[np.int32]  # (nnz,)
+    rank: NDArray[np.int32]  # (nnz,)
+    first: NDArray[np.int64]  # (n + 1,)
 
     @property
     def n_variant(self) -> int:
@@ -93,23 +86,11 @@ class Step:
 
 
 def base_level(window: VariantWindow) -> tuple[Level, NDArray[np.floating]]:
-    """The lowest level: bases, from alleles.
+    """The lowest level: bases, n is L; and channels (n_variant, 4) of the variant rows.
 
-    Returns
-    -------
-    level : Level
-        n is L.
-    rows : array, shape (n_variant, 4)
-        Channels of the variant rows.
+    GenopredError if a site is outside the window, sites are not ascending, shapes differ, a code is no base or an
+    allele is none of 0, 1, 2.
 
-    Raises
-    ------
-    GenopredError
-        If a site is outside the window, sites are not ascending, shapes differ, a code is no base or an allele is
-        none of 0, 1, 2.
-
-    Examples
-    --------
     >>> reference = np.eye(4, dtype=np.float32)  # ACGT
     >>> level, rows = base_level(VariantWindow(reference, [1], [1], [3], np.array([[0], [1], [2]])))
     >>> level.haplotype.tolist(), level.rank.tolist(), rows.tolist()
@@ -172,17 +153,14 @@ def _check(length: int, sites: NDArray[np.integer], codes: NDArray[np.integer], 
 def next_level(level: Level, width: int, n_haplotypes: int) -> Step:
     """Distinct rows after a zero-padded convolution of odd `width` and pooling of pairs of positions.
 
-    Examples
-    --------
     >>> level, _ = base_level(VariantWindow(np.eye(4), [1], [1], [3], np.array([[0], [1], [1]])))
     >>> step = next_level(level, 3, 3)
     >>> step.windows.tolist(), step.pairs.tolist(), step.level.n_rows
     ([[0, 1, 6], [1, 6, 3], [6, 3, 4]], [[0, 1], [2, -1]], 4)
     """
-    windows, window_first, pairs, indptr, haplotype, rank, first = _advance(
-        level.n, level.indptr, level.haplotype, level.rank, level.first, width, n_haplotypes
-    )
-    return Step(windows, window_first, pairs, Level(len(indptr) - 1, indptr, haplotype, rank, first))
+    arrays = (level.indptr, level.haplotype, level.rank, level.first)
+    windows, window_first, pairs, *out = _advance(level.n, *arrays, width, n_haplotypes)
+    return Step(windows, window_first, pairs, Level((level.n + 1) // 2, *out))
 
 
 @numba.njit(cache=True)

@@ -1,10 +1,10 @@
 """Settings of `genopred benchmark`."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from genopred.errors import GenopredError
-from genopred.settings.declare import Option, names, settings
+from genopred.errors import check_choice
+from genopred.settings.declare import Option, names
 from genopred.settings.parts import LEARNING
 from genopred.settings.stack import Stack
 
@@ -14,8 +14,7 @@ def _peers(text: Any) -> tuple[str, ...]:
     return tuple(name for name in (names(text) if isinstance(text, str) else text) if name != "none")
 
 
-@settings(out=Path("genopred-benchmark"))
-class Benchmark(Stack):
+class Benchmark(Stack, panel=LEARNING, out=Path("genopred-benchmark")):
     """Run the stack and other programs on the same people and folds, and say what each costs.
 
     Takes the options of `genopred stack`. Besides its files the folder OUT gets benchmark.tsv (the comparison with the
@@ -23,15 +22,11 @@ class Benchmark(Stack):
 
     Attributes
     ----------
-    peers
-        Programs to run beside: glmnet (R's cv.glmnet, PrediXcan's recipe) or none.
+    peers : Programs to run beside: glmnet (R's cv.glmnet, PrediXcan's recipe) or none.
     """
-
-    PANEL: ClassVar[str] = LEARNING
 
     peers: Annotated[tuple[str, ...], Option(metavar="A,B,...", read=_peers, matters=False)] = ("glmnet",)
 
     def check(self) -> None:
-        unknown = [peer for peer in self.peers if peer != "glmnet"]
-        if unknown:
-            raise GenopredError(f"--peers {', '.join(unknown)}: there is glmnet.")
+        for peer in self.peers:
+            check_choice("peers", peer, ("glmnet",))

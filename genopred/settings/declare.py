@@ -1,34 +1,25 @@
 """How a setting is declared: once, as a field of a frozen dataclass, whoever gives its value.
 
-A field has a type, a default, an `Option` (range, spelling, panel) and a line of help, its entry under "Attributes" in
-the docstring of its class. Parts that several workflows share are classes that these inherit from. Python users, TOML
-files and the command line all make the same objects, so that the checks and their messages stand here alone.
+A field has a type, a default, an `Option` (range, spelling, panel) and a line of help, its `NAME : HELP` under
+"Attributes" in the docstring of its class. Parts that several workflows share are classes that these inherit from.
+Python users, TOML files and the command line all make the same objects, so that the checks and their messages stand
+here alone.
 """
 
 # Defaults are given to fields of other modules' classes: no `from __future__ import annotations` in this package.
 import dataclasses
+import inspect
 import math
 import re
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from genopred.errors import FormatError, GenopredError, did_you_mean, repeated, shortened
+from genopred.errors import FormatError, GenopredError, did_you_mean, no_choice, repeated, shortened
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
@@ -47,7 +38,8 @@ MOST = 100_000
 #: Whole numbers beyond this are slips, and too large to compute with.
 MOST_WHOLE = 10**12
 
-_UNITS = {"": 1, "b": 1, "bp": 1, "k": 1_000, "kb": 1_000, "m": 1_000_000, "mb": 1_000_000}
+_LENGTHS = {"": 1, "b": 1, "bp": 1, "k": 1_000, "kb": 1_000, "m": 1_000_000, "mb": 1_000_000}
+_SIZES = {f"{unit}{b}": 1000**i for i, unit in enumerate(["", *"kmgt"]) for b in ("", "b")}
 
 T = TypeVar("T")
 
@@ -58,28 +50,17 @@ class Option:
 
     Attributes
     ----------
-    metavar : str, optional
-        What stands for its value in the help.
-    low, high : float, optional
-        Smallest and largest value.
-    above, below : float, optional
-        What it must be larger and smaller than.
-    read : callable, optional
-        Makes the value from text, and leaves alone what is none.
-    flag : str, optional
-        Its spelling; else `--` and the field's name.
-    off : str, optional
-        What turns a switch off.
-    panel : str, optional
-        Where the help shows it; else with its class.
-    each : bool
-        The option of a tuple is given once for each of its values.
-    argument : bool
-        It has no spelling: it is the word after the command.
-    hidden : bool
-        Neither on the command line nor in a file.
-    matters : bool
-        Whether results depend on it: a run with another value does not go on with them.
+    metavar : What stands for its value in the help.
+    low, high : Smallest and largest value.
+    above, below : What it must be larger and smaller than.
+    read : Makes the value from text, and leaves alone what is none.
+    flag : Its spelling; else `--` and the field's name.
+    off : What turns a switch off.
+    panel : Where the help shows it; else with its class.
+    each : The option of a tuple is given once for each of its values.
+    argument : It has no spelling: it is the word after the command.
+    hidden : Neither on the command line nor in a file.
+    matters : Whether results depend on it: a run with another value does not go on with them.
     """
 
     metavar: str | None = None
@@ -126,24 +107,49 @@ class Declared:
         """The types it may have, without None."""
         return tuple(k for k in _kinds(self.hint) if k is not type(None))
 
+    @cached_property
+    def items(self) -> tuple[Any, ...]:
+        """The types that one value may have: those within a tuple."""
+        return next((_kinds(get_args(k)[0]) for k in self.kinds if get_origin(k) is tuple), self.kinds)
+
     @property
     def choices(self) -> tuple[str, ...]:
         """The values of a `Literal`, or of a tuple of them."""
-        inner = [get_args(k)[0] for k in self.kinds if get_origin(k) is tuple]
-        return next((get_args(k) for k in (*self.kinds, *inner) if get_origin(k) is Literal), ())
+        return next((get_args(k) for k in self.items if get_origin(k) is Literal), ())
 
     @property
     def many(self) -> bool:
         """Whether its value is a tuple."""
-        return any(get_origin(k) is tuple for k in self.kinds)
+        return self.items is not self.kinds
 
     @property
     def switch(self) -> bool:
         """Whether it is on or off."""
         return self.kinds == (bool,)
 
+    @property
+    def number(self) -> bool:
+        """Whether one value is a number, or may be."""
+        return bool({int, float} & set(self.items))
+
+    @property
+    def needed(self) -> str:
+        """In words what one value is, as `a whole number from 2 to 100,000`; choices are named elsewhere."""
+        option, what = self.option, "a number" if float in self.items else "a whole number"
+        if not self.number:
+            return {bool: "true or false", Path: "a path"}.get(self.items[0], "text")
+        if option.above is not None or option.below is not None:
+            low = f"from {option.low:,g}" if option.above is None else f"above {option.above:,g}"
+            return f"{what} {low}, {f'up to {option.high:,g}' if option.below is None else f'below {option.below:,g}'}"
+        if option.low is None and option.high is None:
+            return what
+        if option.high is None:
+            return f"{what}, {option.low:,g} or more"
+        low, high = (f"{x:,}" if isinstance(x, int) else f"{x:,.12g}" for x in (option.low or 0, option.high))
+        return f"{what} from {low} to {high}"
+
     def settled(self, value: Any, said: str | None = None) -> Any:
-        """The value as the field's type, within its range.
+        """The value as the field's type, within its range; else GenopredError.
 
         Parameters
         ----------
@@ -151,11 +157,6 @@ class Declared:
             Of the field's type, or text.
         said : str, optional
             What it is called in messages, its value included; by default as on the command line.
-
-        Raises
-        ------
-        GenopredError
-            If it is another thing, or out of range.
         """
         if value is None and type(None) in _kinds(self.hint):
             return None
@@ -175,31 +176,20 @@ class Declared:
                 raise type(bad)(f"{said}: {bad}") from None
             except TypeError:  # neither text nor what it makes of text
                 raise GenopredError(f"{said}: needed text ({self.option.metavar}).") from None
-        if self.many:
-            inner = next(get_args(k)[0] for k in self.kinds if get_origin(k) is tuple)
-            items = value if isinstance(value, (tuple, list)) else (value,)
-            return tuple(
-                self._one(item, _kinds(inner), f"{said} {shortened(item) or repr(item)}" if each else said)
-                for item in items
-            )
-        return self._one(value, self.kinds, said)
+        if not self.many:
+            return self._one(value, said)
+        items = value if isinstance(value, (tuple, list)) else (value,)
+        return tuple(self._one(item, f"{said} {shortened(item) or repr(item)}" if each else said) for item in items)
 
-    def _one(self, value: Any, kinds: tuple[Any, ...], said: str) -> Any:
-        option = self.option
-        for kind in kinds:
-            if get_origin(kind) is Literal and str(value) in map(str, get_args(kind)):
-                return next(choice for choice in get_args(kind) if str(choice) == str(value))
-            if value == "" and not self.section and not option.hidden:
-                continue
-            made = _made(value, kind)
-            if made is not None and _inside(made, option):
-                return made
-        if self.choices and not {int, float} & set(kinds):
-            guess = did_you_mean(str(value), self.choices)
-            are = "is" if len(self.choices) == 1 else "are"
-            raise GenopredError(f"{said}: there {are} {', '.join(self.choices)}.{guess}")
-        needed = " or ".join((_needed(kinds, option), *self.choices))
-        raise GenopredError(f"{said}: needed {needed}.")
+    def _one(self, value: Any, said: str) -> Any:
+        if value != "" or self.section or self.option.hidden:
+            for kind in self.items:
+                made = _made(value, kind)
+                if made is not None and _inside(made, self.option):
+                    return made
+        if self.choices and not self.number:
+            raise GenopredError(no_choice(said, value, self.choices))
+        raise GenopredError(f"{said}: needed {' or '.join((self.needed, *self.choices))}.")
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
@@ -209,57 +199,32 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 
 def _made(value: Any, kind: Any) -> Any:
     """The value as `kind`; None where it is no such thing."""
-    if kind is bool:
-        return value if isinstance(value, bool) else None
-    if isinstance(value, bool) or value is None:
-        return None
+    if get_origin(kind) is Literal:
+        return next((choice for choice in get_args(kind) if str(choice) == str(value)), None)
+    if isinstance(value, bool) or kind is bool:
+        return value if isinstance(value, bool) and kind is bool else None
     if kind in (int, float):
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError):
             return None
-        if math.isnan(number):
-            return None
-        if kind is float:
-            return number
+        if kind is float or math.isnan(number):
+            return None if math.isnan(number) else number
         whole = number.is_integer() and not (isinstance(value, str) and re.search("[.eE]", value))
         return int(value) if whole else None
-    if kind is Path:
-        return Path(value) if isinstance(value, (str, Path)) else None
-    if kind is str:
-        return str(value) if isinstance(value, (str, Path)) else None
-    return value if isinstance(kind, type) and isinstance(value, kind) else None
+    if kind in (str, Path):
+        return kind(value) if isinstance(value, (str, Path)) else None
+    return value if isinstance(value, kind) else None
 
 
 def _inside(value: Any, option: Option) -> bool:
+    """Whether a number is in its range; other things have none."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return True
     low = -MOST_WHOLE if option.low is None else option.low
     high = MOST_WHOLE if option.high is None else option.high
-    inside = low <= value <= high
-    if option.above is not None:
-        inside = inside and value > option.above
-    return inside and (option.below is None or value < option.below)
-
-
-def _needed(kinds: tuple[Any, ...], option: Option) -> str:
-    """In words what an option takes.
-
-    >>> _needed((int,), Option(low=2, high=100_000)), _needed((float,), Option(low=0))
-    ('a whole number from 2 to 100,000', 'a number, 0 or more')
-    """
-    if not {int, float} & set(kinds):
-        return {bool: "true or false", Path: "a path"}.get(kinds[0], "text")
-    what = "a number" if float in kinds else "a whole number"
-    if option.above is not None or option.below is not None:
-        low = f"from {option.low:,g}" if option.above is None else f"above {option.above:,g}"
-        return f"{what} {low}, {f'up to {option.high:,g}' if option.below is None else f'below {option.below:,g}'}"
-    if option.low is None and option.high is None:
-        return what
-    if option.high is None:
-        return f"{what}, {option.low:,g} or more"
-    low, high = (f"{x:,}" if isinstance(x, int) else f"{x:,.12g}" for x in (option.low or 0, option.high))
-    return f"{what} from {low} to {high}"
+    above, below = option.above is None or value > option.above, option.below is None or value < option.below
+    return low <= value <= high and above and below
 
 
 def declared(settings: Any) -> Mapping[str, Declared]:
@@ -272,64 +237,54 @@ def _declared(settings: Any) -> Mapping[str, Declared]:
     help_of: dict[str, str] = {}
     panel_of: dict[str, str] = {}
     for part in reversed(settings.__mro__):
-        help_of |= described(part.__dict__.get("__doc__") or "")
-        panel_of |= dict.fromkeys(_own(part), part.__dict__.get("PANEL", ""))
-    order = [name for part in (*settings.__mro__[1:], settings) for name in _own(part)]
-    found = {}
+        help_of |= described(vars(part).get("__doc__") or "")
+        panel_of |= dict.fromkeys(_own(part), vars(part).get("PANEL", ""))
     hints = get_type_hints(settings, include_extras=True)
-    for field in sorted(dataclasses.fields(settings), key=lambda field: order.index(field.name)):
-        hint, option = hints[field.name], Option()
-        if get_origin(hint) is Annotated:
-            hint, option = get_args(hint)[:2]
-        if field.name in settings.HIDDEN:
-            option = replace(option, hidden=True)
-        panel = option.panel or panel_of[field.name]
-        panel = settings.PANELS.get(panel, panel)
-        found[field.name] = Declared(
-            field.name, hint, field.default, option, panel, help_of.get(field.name, ""), settings.SECTION
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    found = {}
+    for name in (name for part in (*settings.__mro__[1:], settings) for name in _own(part)):
+        hint, option = get_args(hints[name])[:2] if hasattr(hints[name], "__metadata__") else (hints[name], Option())
+        panel = option.panel or panel_of[name]
+        found[name] = Declared(
+            name,
+            hint,
+            defaults[name],
+            replace(option, hidden=option.hidden or name in settings.HIDDEN),
+            settings.PANELS.get(panel, panel),
+            help_of.get(name, ""),
+            settings.SECTION,
         )
     return found
 
 
 def _own(part: type) -> list[str]:
     """Fields that a class has itself (constants are in capitals), but not those to which it only gives a default."""
-    others = part.__dict__.get("_OTHER_DEFAULTS", ())
-    return [name for name in part.__dict__.get("__annotations__", {}) if name not in others and name.islower()]
+    others = vars(part).get("DEFAULTS", ())
+    return [name for name in vars(part).get("__annotations__", {}) if name not in others and name.islower()]
 
 
 def described(docstring: str) -> dict[str, str]:
-    """What a numpydoc docstring says of each attribute, on one line.
+    """What the docstring of a class of settings says of each field, on one line.
 
     >>> described('''Parts.
     ...
     ...     Attributes
     ...     ----------
-    ...     maf
-    ...         Leave out
+    ...     maf : Leave out
     ...         rarer variants.
     ...     ''')
     {'maf': 'Leave out rarer variants.'}
     """
-    found: dict[str, list[str]] = {}
-    lines = [line.rstrip() for line in docstring.split("\n")]
-    start = next((i + 2 for i, line in enumerate(lines) if line.strip() == "Attributes"), len(lines))
-    base = min((len(line) - len(line.lstrip()) for line in lines[start:] if line), default=0)
-    name = ""
-    for line in lines[start:]:
-        inside = line.strip()
-        if not inside:
-            continue
-        if len(line) - len(line.lstrip()) == base:
-            name = inside.partition(" ")[0]
-            found[name] = []
-        elif name:
-            found[name].append(inside)
-    return {name: " ".join(words) for name, words in found.items()}
+    entries = inspect.cleandoc(docstring).partition("\nAttributes\n----------\n")[2]
+    return dict(re.findall(r"^(\w+) : (.+)", re.sub(r"\n +", " ", entries), re.MULTILINE))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 class Settings:
     """Base of all settings: fields are converted and checked when an object is made, then each part's `check` runs.
+
+    A subclass is a frozen dataclass. In its head stand `panel`, the title of its fields in the help, or `section`, that
+    of a file which they are, and other defaults than its parts have: `class Stack(Cohort, panel="Learning", maf=0.05)`.
 
     Raises
     ------
@@ -337,21 +292,26 @@ class Settings:
         If a value is of the wrong type or out of range, or values contradict each other.
     """
 
-    #: Title of the fields' panel in the help, and others in its place in one workflow.
     PANEL: ClassVar[str] = ""
-    PANELS: ClassVar[Mapping[str, str]] = {}
-    #: Fields of its parts that say nothing in one workflow, and are no options of it.
-    HIDDEN: ClassVar[Collection[str]] = ()
-    #: The section of a file that they are; else they are options.
     SECTION: ClassVar[str] = ""
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    #: In one workflow: other titles for those of its parts, and fields of them that say nothing, and are no options.
+    PANELS: ClassVar[Mapping[str, str]] = {}
+    HIDDEN: ClassVar[Collection[str]] = ()
+
+    def __init_subclass__(cls, panel: str = "", section: str = "", **defaults: Any) -> None:
+        cls.PANEL, cls.SECTION, cls.DEFAULTS = panel, section or cls.SECTION, defaults
+        hints = get_type_hints(cls, include_extras=True)
+        cls.__annotations__ = cls.__dict__.get("__annotations__", {}) | {name: hints[name] for name in defaults}
+        for name, value in defaults.items():
+            setattr(cls, name, value)
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
         for name, field in declared(type(self)).items():
             object.__setattr__(self, name, field.settled(getattr(self, name)))
         for part in reversed(type(self).__mro__):
-            check = part.__dict__.get("check")
-            if check is not None:
-                check(self)
+            vars(part).get("check", lambda _: None)(self)
 
     def given(self) -> dict[str, Any]:
         """All values, by the spelling of their options."""
@@ -362,46 +322,22 @@ class Settings:
         """The values that results depend on, by the spelling of their options."""
         return {f.flag: getattr(self, name) for name, f in declared(type(self)).items() if f.option.matters}
 
+    def exactly_one(self, what: str, of: Sequence[str], needed: str) -> tuple[str, Any]:
+        """The only one of some fields that has a value, and the value; none and several are refused."""
+        given = [name for name in of if getattr(self, name)]
+        if len(given) != 1:
+            flags = [declared(type(self))[name].flag for name in given]
+            raise GenopredError(f"{what}: {' and '.join(flags) or 'none'} given; give {needed}.")
+        return given[0], getattr(self, given[0])
+
     def shared(self, of: type) -> dict[str, Any]:
         """The values of those fields that the computing dataclass `of` has as well."""
         names = (field.name for field in dataclasses.fields(of))
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=())
-def settings(**defaults: Any) -> Callable[[type[T]], type[T]]:
-    """Make a class of settings, with other defaults than its parts have.
-
-    Parameters
-    ----------
-    **defaults
-        By field.
-    """
-
-    def make(part: type[T]) -> type[T]:
-        own = part.__dict__.get("__annotations__", {})
-        for name, value in defaults.items():
-            hints = (base.__dict__.get("__annotations__", {}) for base in part.__mro__)
-            own[name] = next(hint[name] for hint in hints if name in hint)
-            setattr(part, name, value)
-        part.__annotations__ = own
-        part._OTHER_DEFAULTS = frozenset(defaults)  # type: ignore[attr-defined]
-        return dataclass(frozen=True, kw_only=True)(part)
-
-    return make
-
-
-def from_table(settings: type[T], table: Any, source: str, section: str, **more: Any) -> T:
-    """Settings from a section of a TOML or JSON file.
-
-    Parameters
-    ----------
-    table : dict
-        Key -> value.
-    source, section : str
-        File and section, for messages.
-    **more
-        Fields given elsewhere.
+def from_table(settings: type[T], table: Any, source: str, section: str) -> T:
+    """Settings from a section of a TOML or JSON file; `source` and `section` name both in messages.
 
     Raises
     ------
@@ -411,32 +347,32 @@ def from_table(settings: type[T], table: Any, source: str, section: str, **more:
     fields = {name: field for name, field in declared(settings).items() if not field.option.hidden}
     if not isinstance(table, Mapping):
         raise FormatError(f"{source}: {section} = {shortened(repr(table))}; needed a section [{section}].")
-    known_keys(table, fields, source, section)
-    values = {}
-    for key, value in table.items():
-        said = f"{source}: {section}.{key} = {shortened(repr(value))}"
-        if fields[key].many and not isinstance(value, list):
-            raise GenopredError(f"{said}: needed a list.")
-        if isinstance(value, str) and not {str, Path} & set(fields[key].kinds) and not fields[key].choices:
-            raise GenopredError(f"{said}: needed {_needed(fields[key].kinds, fields[key].option)}.")
-        values[key] = fields[key].settled(value, said)
-    absent = [
-        name for name, field in fields.items() if field.required and values.get(name, "") == "" and name not in more
-    ]
-    if absent:
-        raise GenopredError(f"{source}: {section}.{absent[0]} is missing; needed: {fields[absent[0]].help}")
     with naming(source):
-        return settings(**values, **more)
+        known_keys(table, fields, section)
+        values = {}
+        for key, value in table.items():
+            field, said = fields[key], f"{section}.{key} = {shortened(repr(value))}"
+            if field.many and not isinstance(value, list):
+                raise GenopredError(f"{said}: needed a list.")
+            if isinstance(value, str) and not {str, Path} & set(field.kinds) and not field.choices:
+                raise GenopredError(f"{said}: needed {field.needed}.")
+            values[key] = field.settled(value, said)
+        for name, field in fields.items():
+            if field.required and values.get(name, "") == "":
+                raise GenopredError(f"{section}.{name} is missing; needed: {field.help}")
+        return settings(**values)
 
 
-def known_keys(table: Collection[str], known: Collection[str], source: str, section: str = "") -> None:
+def known_keys(
+    table: Collection[str], known: Collection[str], section: str = "", error: type[GenopredError] = GenopredError
+) -> None:
     """Refuse a key that is none, naming the nearest."""
     unknown = [key for key in table if key not in known]
     if unknown:
         inside = f" in {section}" if section else ""
         more = f" ({len(unknown)} such keys)" if len(unknown) > 1 else ""
-        raise GenopredError(
-            f"{source}: unknown key {shortened(unknown[0])!r}{inside}{more}; known: {', '.join(known)}."
+        raise error(
+            f"unknown key {shortened(unknown[0])!r}{inside}{more}; known: {', '.join(known)}."
             f"{did_you_mean(unknown[0], known)}"
         )
 
@@ -464,57 +400,40 @@ def as_text(value: Any) -> str:
 def base_pairs(text: Any) -> int:
     """Base pairs of a length such as `500kb`, `1Mb`, `0.5m` or `250000`.
 
-    Parameters
-    ----------
-    text : str or int
-        A number with an optional unit: b, bp, k, kb, m, mb, in any case (1 kb is 1,000 bp, as in plink).
+    Its unit is b, bp, k, kb, m, mb or none, in any case; 1 kb is 1,000 bp, as in plink.
 
-    Raises
-    ------
-    GenopredError
-        If it is no positive length in whole base pairs, or longer than any chromosome.
-
-    Examples
-    --------
     >>> base_pairs("500kb"), base_pairs("1.5Mb"), base_pairs("250,000")
     (500000, 1500000, 250000)
     """
-    match = re.fullmatch(r"([0-9][0-9,_]*(?:\.[0-9]+)?)\s*([a-z]*)", str(text).strip().lower())
-    if match and match[2] in _UNITS:
-        length = float(re.sub("[,_]", "", match[1])) * _UNITS[match[2]]
-        if length > MOST_BASES:
-            raise GenopredError(f"longer than any chromosome; needed at most {MOST_BASES:,} bases.")
-        if length >= 1 and abs(length - round(length)) < 1e-6:
-            return round(length)
+    length = _amount(text, _LENGTHS)
+    if length > MOST_BASES:
+        raise GenopredError(f"longer than any chromosome; needed at most {MOST_BASES:,} bases.")
+    if length >= 1 and abs(length - round(length)) < 1e-6:
+        return round(length)
     raise GenopredError("not a length; needed one such as 500kb, 1Mb or 250000.")
 
 
 def number_of_bytes(text: Any) -> int:
     """Bytes of a size such as `512MB`, `2GB` or `1000000000`; a unit is a thousand of the one before.
 
-    Raises
-    ------
-    GenopredError
-        If it is no whole number of bytes above 0.
-
-    Examples
-    --------
     >>> number_of_bytes("512MB"), number_of_bytes("1.5g"), number_of_bytes(1000000)
     (512000000, 1500000000, 1000000)
     """
-    match = re.fullmatch(r"([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kmgt]?)b?", str(text).strip().lower())
-    if match:
-        size = float(re.sub("[,_]", "", match[1])) * 1000.0 ** " kmgt".index(match[2] or " ")
-        if 1 <= size < 2**63 and abs(size - round(size)) < 1e-6:
-            return round(size)
+    size = _amount(text, _SIZES)
+    if 1 <= size < 2**63 and abs(size - round(size)) < 1e-6:
+        return round(size)
     raise GenopredError("no size; needed one such as 512MB, 2GB or a number of bytes.")
+
+
+def _amount(text: Any, units: Mapping[str, int]) -> float:
+    """A number with its unit; 0 where it is none."""
+    match = re.fullmatch(r"([0-9][0-9,_]*(?:\.[0-9]+)?)\s*([a-z]*)", str(text).strip().lower())
+    return float(re.sub("[,_]", "", match[1])) * units.get(match[2], 0) if match else 0.0
 
 
 def names(text: Any) -> tuple[str, ...]:
     """Names between commas (or blanks), in order, each once.
 
-    Examples
-    --------
     >>> names("elastic-net, susie")
     ('elastic-net', 'susie')
     """
@@ -535,6 +454,6 @@ def numbers(text: Any) -> tuple[float, ...]:
     """
     words = names(text)
     try:
-        return tuple(float(word) for word in words)
+        return tuple(map(float, words))
     except ValueError:
         raise GenopredError("needed numbers between commas.") from None

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from genopred.settings.declare import settings
 from genopred.settings.parts import Learners, NamedGenes, Seeded
 
 
-@settings(out=Path("genopred-demo"))
-class Demo(NamedGenes, Learners, Seeded):
+class Demo(NamedGenes, Learners, Seeded, out=Path("genopred-demo")):
     """Run all of genopred on real people and genes that come with the package, with no network.
 
     358 people of the GEUVADIS study and 28 genes in 2 Mb of chromosome 22: polygenic scores, base learners and the

@@ -6,19 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import MOST, MOST_BASES, Option, base_pairs, settings
-from genopred.settings.parts import (
-    FILTERS,
-    GENES,
-    GENOTYPES,
-    MODEL,
-    Genes,
-    Genotypes,
-    Output,
-    SequenceModel,
-    Variants,
-    exactly_one,
-)
+from genopred.settings.declare import MOST, MOST_BASES, Option, base_pairs
+from genopred.settings.parts import FILTERS, GENES, GENOTYPES, MODEL, Genes, Genotypes, Output, SequenceModel, Variants
 
 SNPS = "SNPs (--snps or one of the genotype files)"
 EFFECTS = "Effects"
@@ -48,8 +37,7 @@ def parse_region(text: Any) -> Region:
     raise GenopredError("not a region; needed one such as chr22:20000000-20100000 (1-based, both ends inside).")
 
 
-@settings(out=Path("effects"))
-class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
+class Effects(SequenceModel, Genotypes, Variants, Genes, Output, panel=EFFECTS, out=Path("effects")):
     """Score SNPs with a sequence model: prediction with ALT minus prediction with REF.
 
     Writes <out>.parquet and <out>.tsv (chrom, pos, id, ref, alt, gene, track_group, effect, abs_effect, log_fc, ...),
@@ -57,44 +45,27 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
 
     Attributes
     ----------
-    snps
-        A table with columns chrom, pos, id, ref, alt, or a VCF without samples, .gz or not.
-    region
-        Only SNPs of this stretch, e.g. chr22:20,000,000-20,100,000.
-    expression
-        Expression BED: genes and TSSs.
-    gtf
-        Genes and TSSs, instead of --expression.
-    upstream
-        SNPs up to so far before the TSS, in the gene's direction. By default the model's window, or 500kb with --center
-        snp.
-    downstream
-        SNPs up to so far after the gene's end (after the TSS where --expression is all that is known).
-    center
-        What is in the middle of the sequence; tss by default with genes.
-    share
-        With --center snp: neighbours share a window in which none is further than this from the middle.
-    tracks
-        A track group: regular expression on track names, named group (all, CAGE, DNase, ATAC, DNase/ATAC, histone, TF,
-        founding) or index, with NAME= before it to name it; repeatable, all in one pass.
-    bins
-        Bins around the centre, or all.
-    aggregate
-        Over those bins.
-    over_tracks
-        Over a group's tracks; each: for itself.
-    pseudocount
-        Added to both sides of the fold change.
-    mode
-        exact, or linear (first order around the reference).
-    ism
-        In-silico mutagenesis: every change of every base of this stretch, with a picture (SNPs of --snps or a genotype
-        file are marked).
-    gradients
-        With --ism: also the first-order effects.
+    snps : A table with columns chrom, pos, id, ref, alt, or a VCF without samples, .gz or not.
+    region : Only SNPs of this stretch, e.g. chr22:20,000,000-20,100,000.
+    expression : Expression BED: genes and TSSs.
+    gtf : Genes and TSSs, instead of --expression.
+    upstream : SNPs up to so far before the TSS, in the gene's direction. By default the model's window, or 500kb with
+        --center snp.
+    downstream : SNPs up to so far after the gene's end (after the TSS where --expression is all that is known).
+    center : What is in the middle of the sequence; tss by default with genes.
+    share : With --center snp: neighbours share a window in which none is further than this from the middle.
+    tracks : A track group: regular expression on track names, named group (all, CAGE, DNase, ATAC, DNase/ATAC, histone,
+        TF, founding) or index, with NAME= before it to name it; repeatable, all in one pass.
+    bins : Bins around the centre, or all.
+    aggregate : Over those bins.
+    over_tracks : Over a group's tracks; each: for itself.
+    pseudocount : Added to both sides of the fold change.
+    mode : exact, or linear (first order around the reference).
+    ism : In-silico mutagenesis: every change of every base of this stretch, with a picture (SNPs of --snps or a
+        genotype file are marked).
+    gradients : With --ism: also the first-order effects.
     """
 
-    PANEL: ClassVar[str] = EFFECTS
     PANELS: ClassVar[Mapping[str, str]] = {GENOTYPES: SNPS, FILTERS: SNPS}
     FOLDER: ClassVar[bool] = False
     NEEDS_GENOTYPES: ClassVar[bool] = False
@@ -123,9 +94,9 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output):
             self.check_genes()
         if self.gtf is not None and self.expression is not None:
             raise GenopredError("Genes: --gtf and --expression given; give one of them.")
-        sources = [(f"--{kind}", getattr(self, kind)) for kind in ("snps", "vcf", "bfile", "pfile")]
-        if self.ism is None or any(path for _, path in sources):
-            exactly_one("SNPs", sources, "one of --snps TABLE, --vcf, --bfile and --pfile")
+        if self.ism is None or self.snps or self.genotypes:
+            sources = ("snps", "vcf", "bfile", "pfile")
+            self.exactly_one("SNPs", sources, "one of --snps TABLE, --vcf, --bfile and --pfile")
         if self.ism is not None:  # the stretch is all that counts
             return
         if self.gradients:

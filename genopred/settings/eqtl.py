@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import MOST, Option, settings
+from genopred.settings.declare import MOST, Option
 from genopred.settings.parts import EXPRESSION, Cohort, Seeded
 
 
 # 1 Mb is what FastQTL, QTLtools and tensorQTL take by default.
-@settings(window=1_000_000, out=Path("genopred"))
-class Eqtl(Cohort, Seeded):
+class Eqtl(Cohort, Seeded, panel="Mapping", window=1_000_000, out=Path("genopred")):
     """Map expression QTLs in cis, in tensorQTL's tables.
 
     Writes <out>.cis_qtl_pairs.<chrom>.parquet (every gene and variant), <out>.cis_qtl (every gene, its top variant,
@@ -19,30 +18,19 @@ class Eqtl(Cohort, Seeded):
 
     Attributes
     ----------
-    transform
-        Of each gene; none for values already normalised.
-    nominal
-        Write all gene-variant pairs in cis.
-    permute
-        Permutations for gene-level p-values and q-values; 0 for none.
-    independent
-        Conditionally independent signals of eGenes.
-    susie
-        SuSiE credible sets of eGenes.
-    fdr
-        Genes with q up to this are eGenes.
-    compat
-        tensorqtl (as FastQTL: normalise, then residualise both sides, N - 2 - K degrees of freedom) or qtltools (as its
-        --normal: residualise, then normalise, raw genotypes, N - 2).
-    coverage
-        Probability that a credible set holds.
-    min_abs_corr
-        Leave out credible sets with a smaller correlation inside.
-    max_effects
-        Most effects of a gene that SuSiE looks for.
+    transform : Of each gene; none for values already normalised.
+    nominal : Write all gene-variant pairs in cis.
+    permute : Permutations for gene-level p-values and q-values; 0 for none.
+    independent : Conditionally independent signals of eGenes.
+    susie : SuSiE credible sets of eGenes.
+    fdr : Genes with q up to this are eGenes.
+    compat : tensorqtl (as FastQTL: normalise, then residualise both sides, N - 2 - K degrees of freedom) or qtltools
+        (as its --normal: residualise, then normalise, raw genotypes, N - 2).
+    coverage : Probability that a credible set holds.
+    min_abs_corr : Leave out credible sets with a smaller correlation inside.
+    max_effects : Most effects of a gene that SuSiE looks for.
     """
 
-    PANEL: ClassVar[str] = "Mapping"
     FOLDER: ClassVar[bool] = False
 
     transform: Annotated[Literal["inverse-normal", "none"], Option(panel=EXPRESSION)] = "inverse-normal"
@@ -50,7 +38,7 @@ class Eqtl(Cohort, Seeded):
     permute: Annotated[int, Option(metavar="N", low=0, high=MOST)] = 1000
     independent: bool = False
     susie: bool = False
-    fdr: Annotated[float, Option(low=0, high=1)] = 0.05
+    fdr: Annotated[float, Option(above=0, below=1)] = 0.05
     compat: Literal["tensorqtl", "qtltools"] = "tensorqtl"
     coverage: Annotated[float, Option(low=0.01, high=0.9999)] = 0.95
     min_abs_corr: Annotated[float, Option(low=0, high=1)] = 0.5
@@ -73,5 +61,3 @@ class Eqtl(Cohort, Seeded):
                 raise GenopredError(
                     f"{flag} follows tensorQTL and has no QTLtools version; leave out --compat qtltools."
                 )
-        if not 0 < self.fdr < 1:
-            raise GenopredError(f"--fdr {self.fdr}: needed a rate between 0 and 1, as 0.05.")

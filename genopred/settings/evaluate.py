@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from genopred.settings.declare import MOST, Option, settings
+from genopred.settings.declare import MOST, Option
 from genopred.settings.parts import RUN, Drawn, Seeded
 
 HELD = "What is predicted"
 OTHERS = "What it is held against"
 
 
-@settings(out=Path("evaluation"))
-class Evaluate(Drawn, Seeded):
+class Evaluate(Drawn, Seeded, panel=HELD, out=Path("evaluation")):
     """Score a trained sequence model on tracks that it has not seen, beside other models and a ridge.
 
     Writes into the folder OUT: scores.tsv (each track and metric with its interval over blocks), differences.tsv,
@@ -20,25 +19,16 @@ class Evaluate(Drawn, Seeded):
 
     Attributes
     ----------
-    model
-        The folder of a training run, a model's folder or file, or a name such as enformer-small.
-    config
-        Tracks, windows and split: the TOML file of a training, or a run's folder. MODEL's own by default.
-    split
-        Which part. Looks at test are counted.
-    strands
-        forward, or both: the mean of the predictions from both strands.
-    against
-        Another model, on the same bins; repeatable.
-    baseline
-        ridge: on GC content and k-mers, fitted on the training windows.
-    resamples
-        Draws of blocks for the intervals.
-    device
-        auto (a GPU, else CPU), cpu or cuda:0.
+    model : The folder of a training run, a model's folder or file, or a name such as enformer-small.
+    config : Tracks, windows and split: the TOML file of a training, or a run's folder. MODEL's own by default.
+    split : Which part. Looks at test are counted.
+    strands : forward, or both: the mean of the predictions from both strands.
+    against : Another model, on the same bins; repeatable.
+    baseline : ridge: on GC content and k-mers, fitted on the training windows.
+    resamples : Draws of blocks for the intervals.
+    device : auto (a GPU, else CPU), cpu or cuda:0.
     """
 
-    PANEL: ClassVar[str] = HELD
     UNIT: ClassVar[str] = "windows"
 
     model: Annotated[str, Option(metavar="MODEL", argument=True)]

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from genopred.errors import GenopredError, examples, repeated
-from genopred.settings.declare import MOST, Option, names, settings
+from genopred.errors import GenopredError, check_choice, repeated
+from genopred.settings.declare import MOST, Option, names
 from genopred.settings.parts import Drawn, Genotypes, Seeded
 
 TABLES = "Tables of SNPs (TSV, CSV, parquet)"
@@ -51,63 +51,38 @@ def named_files(texts: Any) -> tuple[NamedFile, ...]:
     return tuple(map(named_file, [texts] if isinstance(texts, (str, Path, NamedFile)) else texts))
 
 
-@settings(figures="png", resume=False, out=Path("genopred"))
-class Overlap(Genotypes, Drawn, Seeded):
+class Overlap(Genotypes, Drawn, Seeded, panel=TABLES, figures="png", resume=False, out=Path("genopred")):
     """Ask whether two rankings of SNPs agree more than chance and LD make them.
 
     Writes <out>.overlap (every question and its answer), <out>.curves, <out>.snps, figures and the page <out>.html.
 
     Attributes
     ----------
-    a
-        Scores of a model, one row a SNP; repeatable.
-    b
-        eQTL results.
-    a_score
-        Rank by: abs:COLUMN, p:COLUMN (-log10), high:COLUMN or low:COLUMN; a quotient as abs:slope/slope_se.
-    b_score
-        How --b ranks them, likewise.
-    a_id
-        SNP ids in --a; otherwise found by name.
-    b_id
-        SNP ids in --b.
-    a_gene
-        Genes in --a; SNPs are then ranked within each gene.
-    b_gene
-        Genes in --b.
-    a_effect
-        Signed effects of ALT in --a, for the agreement of sign.
-    b_effect
-        Signed effects of ALT in --b.
-    a_where
-        Use only such rows of --a.
-    b_where
-        Use only such rows of --b.
-    set_file
-        SNPs of credible sets, or fine-mapped.
-    set_id
-        SNP ids in --set.
-    min_pip
-        Take only SNPs of --set with this PIP or more.
-    k
-        Top SNPs (of each gene) to compare.
-    null
-        permutation, shift; with genotypes also blocks, phenotype. All that can be, by default.
-    draws
-        Draws of each null.
-    resamples
-        For intervals.
-    match
-        Match SNPs for these: maf, distance, ld.
-    clump_r2
-        r2 that makes SNPs one locus.
-    clump_kb
-        Reach of a locus; without genotypes all of it.
-    recipe
-        Also rank by normalised |effect| + normalised -log10 p, marked as circular.
+    a : Scores of a model, one row a SNP; repeatable.
+    b : eQTL results.
+    a_score : Rank by: abs:COLUMN, p:COLUMN (-log10), high:COLUMN or low:COLUMN; a quotient as abs:slope/slope_se.
+    b_score : How --b ranks them, likewise.
+    a_id : SNP ids in --a; otherwise found by name.
+    b_id : SNP ids in --b.
+    a_gene : Genes in --a; SNPs are then ranked within each gene.
+    b_gene : Genes in --b.
+    a_effect : Signed effects of ALT in --a, for the agreement of sign.
+    b_effect : Signed effects of ALT in --b.
+    a_where : Use only such rows of --a.
+    b_where : Use only such rows of --b.
+    set_file : SNPs of credible sets, or fine-mapped.
+    set_id : SNP ids in --set.
+    min_pip : Take only SNPs of --set with this PIP or more.
+    k : Top SNPs (of each gene) to compare.
+    null : permutation, shift; with genotypes also blocks, phenotype. All that can be, by default.
+    draws : Draws of each null.
+    resamples : For intervals.
+    match : Match SNPs for these: maf, distance, ld.
+    clump_r2 : r2 that makes SNPs one locus.
+    clump_kb : Reach of a locus; without genotypes all of it.
+    recipe : Also rank by normalised |effect| + normalised -log10 p, marked as circular.
     """
 
-    PANEL: ClassVar[str] = TABLES
     PANELS: ClassVar[Mapping[str, str]] = {"Genotypes (exactly one)": "Genotypes, for LD (one at most)"}
     UNIT: ClassVar[str] = "tables"
     FOLDER: ClassVar[bool] = False
@@ -145,7 +120,7 @@ class Overlap(Genotypes, Drawn, Seeded):
         twice = sorted(repeated(file.name for file in (*self.a, self.b)))
         if twice:
             raise GenopredError(f"two tables are called {twice[0]!r}; name them apart: --a full=FILE --a tracks=FILE.")
-        for flag, given, known in (("--null", self.null or (), NULLS), ("--match", self.match, MATCHED)):
-            unknown = [name for name in given if name not in known]
-            if unknown:
-                raise GenopredError(f"{flag}: {examples(unknown)} unknown; choose among {', '.join(known)}.")
+        for null in self.null or ():
+            check_choice("null", null, NULLS)
+        for trait in self.match:
+            check_choice("match", trait, MATCHED)

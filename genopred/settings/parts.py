@@ -1,21 +1,10 @@
 """What several workflows are told alike: each part is a class that their settings inherit from."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import (
-    MOST,
-    MOST_BASES,
-    MOST_SEED,
-    Option,
-    Settings,
-    base_pairs,
-    names,
-    number_of_bytes,
-    settings,
-)
+from genopred.settings.declare import MOST, MOST_BASES, MOST_SEED, Option, Settings, base_pairs, names, number_of_bytes
 
 GENOTYPES = "Genotypes (exactly one)"
 EXPRESSION = "Expression and covariates"
@@ -28,36 +17,16 @@ RUN = "Run and output"
 _FILE = Option(metavar="FILE")
 
 
-def exactly_one(what: str, of: Iterable[tuple[str, Any]], needed: str) -> None:
-    """Refuse none or several of some options.
-
-    Parameters
-    ----------
-    what : str
-        What they give, for the message.
-    of : pairs of (option, value)
-    needed : str
-    """
-    there = [flag for flag, value in of if value]
-    if len(there) != 1:
-        raise GenopredError(f"{what}: {' and '.join(there) or 'none'} given; give {needed}.")
-
-
-@settings()
-class Genotypes(Settings):
+class Genotypes(Settings, panel=GENOTYPES):
     """Where the genotypes are.
 
     Attributes
     ----------
-    bfile
-        PLINK 1: .bed, .bim, .fam.
-    pfile
-        PLINK 2: .pgen, .pvar, .psam.
-    vcf
-        VCF or BCF, .gz or not.
+    bfile : PLINK 1: .bed, .bim, .fam.
+    pfile : PLINK 2: .pgen, .pvar, .psam.
+    vcf : VCF or BCF, .gz or not.
     """
 
-    PANEL: ClassVar[str] = GENOTYPES
     #: Whether a run is possible without.
     NEEDS_GENOTYPES: ClassVar[bool] = True
 
@@ -66,114 +35,88 @@ class Genotypes(Settings):
     vcf: Annotated[Path | None, _FILE] = None
 
     def check(self) -> None:
-        sources = [(f"--{kind}", getattr(self, kind)) for kind in ("bfile", "pfile", "vcf")]
-        if self.NEEDS_GENOTYPES or any(path for _, path in sources):
-            exactly_one("Genotypes", sources, "exactly one of --bfile, --pfile and --vcf")
+        if self.NEEDS_GENOTYPES or self.bfile or self.pfile or self.vcf:
+            self.needed_genotypes()
+
+    def needed_genotypes(self) -> tuple[str, Path]:
+        """Which of the three, and its path; none and several are refused."""
+        return self.exactly_one("Genotypes", ("bfile", "pfile", "vcf"), "exactly one of --bfile, --pfile and --vcf")
 
     @property
     def genotypes(self) -> tuple[str, Path] | None:
-        """Which of the three, and its path."""
-        sources = ((kind, getattr(self, kind)) for kind in ("bfile", "pfile", "vcf"))
-        return next(((kind, path) for kind, path in sources if path is not None), None)
+        """Which of the three, and its path, where there is one."""
+        return self.needed_genotypes() if self.bfile or self.pfile or self.vcf else None
 
 
-@settings()
-class People(Settings):
+class People(Settings, panel=FILTERS):
     """Which people.
 
     Attributes
     ----------
-    keep
-        Use only these people (FID IID, or IID).
-    remove
-        Leave these people out.
+    keep : Use only these people (FID IID, or IID).
+    remove : Leave these people out.
     """
-
-    PANEL: ClassVar[str] = FILTERS
 
     keep: Annotated[Path | None, _FILE] = None
     remove: Annotated[Path | None, _FILE] = None
 
 
-@settings()
-class Overlapping(People):
+class Overlapping(People, panel=FILTERS):
     """Which people, where several files name them.
 
     Attributes
     ----------
-    min_overlap
-        Refuse to run when fewer people than this are in all files: a share below 1, or a number.
-    keep_overlap
-        Use the people that are in all files, instead of refusing when some are missing from one.
+    min_overlap : Refuse to run when fewer people than this are in all files: a share below 1, or a number.
+    keep_overlap : Use the people that are in all files, instead of refusing when some are missing from one.
     """
-
-    PANEL: ClassVar[str] = FILTERS
 
     min_overlap: Annotated[float, Option(low=0, high=1e9)] = 20.0
     keep_overlap: bool = False
 
 
-@settings()
-class Variants(Settings):
+class Variants(Settings, panel=FILTERS):
     """Which variants.
 
     Attributes
     ----------
-    extract
-        Use only these variants (ids).
-    exclude
-        Leave these variants out.
+    extract : Use only these variants (ids).
+    exclude : Leave these variants out.
     """
-
-    PANEL: ClassVar[str] = FILTERS
 
     extract: Annotated[Path | None, _FILE] = None
     exclude: Annotated[Path | None, _FILE] = None
 
 
-@settings()
-class Frequency(Variants):
+class Frequency(Variants, panel=FILTERS):
     """Which variants, and how rare.
 
     Attributes
     ----------
-    maf
-        Leave out rarer variants.
+    maf : Leave out rarer variants.
     """
-
-    PANEL: ClassVar[str] = FILTERS
 
     maf: Annotated[float, Option(metavar="FREQ", low=0, high=0.5)] = 0.0
 
 
-@settings()
-class NamedGenes(Settings):
+class NamedGenes(Settings, panel=GENES):
     """Which genes, one by one.
 
     Attributes
     ----------
-    gene
-        A gene id, with or without version; repeatable.
+    gene : A gene id, with or without version; repeatable.
     """
-
-    PANEL: ClassVar[str] = GENES
 
     gene: Annotated[tuple[str, ...], Option(metavar="ID", each=True, matters=False)] = ()
 
 
-@settings()
-class Genes(NamedGenes):
+class Genes(NamedGenes, panel=GENES):
     """Which genes.
 
     Attributes
     ----------
-    genes
-        A file with one gene id a line.
-    all_genes
-        Every gene of the expression file.
+    genes : A file with one gene id a line.
+    all_genes : Every gene of the expression file.
     """
-
-    PANEL: ClassVar[str] = GENES
 
     genes: Annotated[Path | None, Option(metavar="FILE", matters=False)] = None
     all_genes: Annotated[bool, Option(flag="--all", matters=False)] = False
@@ -185,76 +128,57 @@ class Genes(NamedGenes):
 
     def check_genes(self) -> None:
         """Refuse genes that are named in no way, or in several."""
-        given = (("--gene", self.gene), ("--genes", self.genes), ("--all", self.all_genes))
-        exactly_one("Genes", given, "--gene ID (as often as you like), --genes FILE or --all")
+        needed = "--gene ID (as often as you like), --genes FILE or --all"
+        self.exactly_one("Genes", ("gene", "genes", "all_genes"), needed)
 
 
-@settings()
-class Cis(Genes):
+class Cis(Genes, panel=GENES):
     """Which genes, and how far around them.
 
     Attributes
     ----------
-    window
-        Cis window on each side of the TSS: 500kb, 1Mb, 250000.
+    window : Cis window on each side of the TSS: 500kb, 1Mb, 250000.
     """
-
-    PANEL: ClassVar[str] = GENES
 
     #: 500 kb is what PrediXcan, FUSION and most eQTL studies of this size use.
     window: Annotated[int, Option(metavar="SIZE", low=1, high=MOST_BASES, read=base_pairs)] = 500_000
 
 
-@settings()
-class Covariates(Settings):
+class Covariates(Settings, panel=EXPRESSION):
     """Covariates of people.
 
     Attributes
     ----------
-    covar
-        Covariates, people as rows or as columns (found out, and said).
-    covar_name
-        Use only these covariates.
-    n_covariates
-        Use only the first K covariates.
+    covar : Covariates, people as rows or as columns (found out, and said).
+    covar_name : Use only these covariates.
+    n_covariates : Use only the first K covariates.
     """
-
-    PANEL: ClassVar[str] = EXPRESSION
 
     covar: Annotated[Path | None, _FILE] = None
     covar_name: Annotated[tuple[str, ...] | None, Option(metavar="A,B,...", read=names)] = None
     n_covariates: Annotated[int | None, Option(metavar="K", low=0, high=MOST)] = None
 
 
-@settings()
-class Cohort(Genotypes, Covariates, Overlapping, Frequency, Cis):
+class Cohort(Genotypes, Covariates, Overlapping, Frequency, Cis, panel=EXPRESSION):
     """Genotypes and expression of the same people.
 
     Attributes
     ----------
-    expression
-        Expression BED (GTEx/tensorQTL: 4 leading columns, QTLtools: 6), .gz or not.
+    expression : Expression BED (GTEx/tensorQTL: 4 leading columns, QTLtools: 6), .gz or not.
     """
-
-    PANEL: ClassVar[str] = EXPRESSION
 
     expression: Annotated[Path, _FILE]
 
 
-@settings()
-class Outcome(Settings):
+class Outcome(Settings, panel=EXPRESSION):
     """What is predicted of a gene's expression.
 
     Attributes
     ----------
-    transform
-        Of the expression of each gene.
-    residualize
-        Take the covariates out within each training fold (fold), over everyone first as TWAS do (global), or not
-        (none).
+    transform : Of the expression of each gene.
+    residualize : Take the covariates out within each training fold (fold), over everyone first as TWAS do (global), or
+        not (none).
     """
-
-    PANEL: ClassVar[str] = EXPRESSION
 
     transform: Literal["inverse-normal", "quantile", "zscore", "log1p", "none"] = "inverse-normal"
     residualize: Literal["fold", "global", "none"] = "fold"
@@ -267,73 +191,50 @@ class Outcome(Settings):
             )
 
 
-@settings()
-class Folds(Settings):
+class Folds(Settings, panel=LEARNING):
     """Nested cross-validation over people.
 
     Attributes
     ----------
-    outer_folds
-        Outer folds over people.
-    inner_folds
-        Folds inside each training set.
-    folds
-        Outer folds: two columns, sample and fold.
+    outer_folds : Outer folds over people.
+    inner_folds : Folds inside each training set.
+    folds : Outer folds: two columns, sample and fold.
     """
-
-    PANEL: ClassVar[str] = LEARNING
 
     outer_folds: Annotated[int, Option(low=2, high=MOST)] = 5
     inner_folds: Annotated[int, Option(low=3, high=MOST)] = 5
     folds: Annotated[Path | None, _FILE] = None
 
 
-@settings()
-class Learners(Settings):
+class Learners(Settings, panel=LEARNING):
     """Who learns.
 
     Attributes
     ----------
-    learners
-        Base learners, by default all: baseline-prs, pt-prs, ridge, elastic-net, susie, elastic-net-tss, susie-tss,
-        gblup-tss, polynomial, random-forest, xgboost, lightgbm.
+    learners : Base learners, by default all: baseline-prs, pt-prs, ridge, elastic-net, susie, elastic-net-tss,
+        susie-tss, gblup-tss, polynomial, random-forest, xgboost, lightgbm.
     """
-
-    PANEL: ClassVar[str] = LEARNING
 
     learners: Annotated[tuple[str, ...] | None, Option(metavar="A,B,...", read=names)] = None
 
 
-@settings()
-class SequenceModel(Settings):
+class SequenceModel(Settings, panel=MODEL):
     """A sequence model, and how it runs.
 
     Attributes
     ----------
-    fasta
-        Reference of the build of genotypes or SNPs, .gz (bgzip) or not.
-    model
-        enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id,
+    fasta : Reference of the build of genotypes or SNPs, .gz (bgzip) or not.
+    model : enformer-small (comes with genopred), enformer-small:FILE.safetensors, enformer:FOLDER or hub id,
         xpresso:FILE.h5, the folder of a genopred train run, or the name of a package's model.
-    dtype
-        Precision.
-    device
-        auto (every GPU that can be used, else the CPU), cpu or cuda:0; genes are shared out among cuda:0,cuda:1.
-    batch_size
-        Windows at a time; halved when memory runs out.
-    tf_gamma
-        Enformer: relative-position gammas as in TensorFlow's; decided from the checkpoint by default.
-    tracks_file
-        One pattern a line, or a table with a column index.
-    strands
-        model (as it was trained), or both: the mean of forward and reverse complement.
-    max_ref_mismatch
-        Share of REF alleles that may differ from the FASTA.
-    allow_swapped
-        REF and ALT may be swapped, as in plink1.9's .bed files; put right.
+    dtype : Precision.
+    device : auto (every GPU that can be used, else the CPU), cpu or cuda:0; genes are shared out among cuda:0,cuda:1.
+    batch_size : Windows at a time; halved when memory runs out.
+    tf_gamma : Enformer: relative-position gammas as in TensorFlow's; decided from the checkpoint by default.
+    tracks_file : One pattern a line, or a table with a column index.
+    strands : model (as it was trained), or both: the mean of forward and reverse complement.
+    max_ref_mismatch : Share of REF alleles that may differ from the FASTA.
+    allow_swapped : REF and ALT may be swapped, as in plink1.9's .bed files; put right.
     """
-
-    PANEL: ClassVar[str] = MODEL
 
     fasta: Annotated[Path, _FILE]
     model: Annotated[str, Option(metavar="NAME[:PATH]")] = "enformer-small"
@@ -352,19 +253,14 @@ class SequenceModel(Settings):
         return {} if self.tf_gamma is None else {"tf_gamma": self.tf_gamma}
 
 
-@settings()
-class Drawn(Settings):
+class Drawn(Settings, panel=RUN):
     """What draws figures.
 
     Attributes
     ----------
-    gtf
-        Genes to draw under SNPs or tracks.
-    figures
-        Their format.
+    gtf : Genes to draw under SNPs or tracks.
+    figures : Their format.
     """
-
-    PANEL: ClassVar[str] = RUN
 
     gtf: Annotated[Path | None, _FILE] = None
     figures: Literal["svg", "png", "none"] = "svg"
@@ -377,27 +273,19 @@ def named_output(path: Any) -> Any:
     return path
 
 
-@settings()
-class Output(Settings):
+class Output(Settings, panel=RUN):
     """Every run.
 
     Attributes
     ----------
-    out
-        Where the results go; also <out>.log.
-    resume
-        Go on where an earlier run of the same command stopped.
-    quiet
-        Only warnings and errors on stderr.
-    max_bytes
-        Refuse tables and other text that hold more than this once expanded: 512MB, 4GB.
-    threads
-        Cores to use; all by default. Results do not depend on it.
-    command
-        The command line, for pages.
+    out : Where the results go; also <out>.log.
+    resume : Go on where an earlier run of the same command stopped.
+    quiet : Only warnings and errors on stderr.
+    max_bytes : Refuse tables and other text that hold more than this once expanded: 512MB, 4GB.
+    threads : Cores to use; all by default. Results do not depend on it.
+    command : The command line, for pages.
     """
 
-    PANEL: ClassVar[str] = RUN
     #: What is counted while it runs, and whether `out` is a folder (else how its files begin).
     UNIT: ClassVar[str] = "genes"
     FOLDER: ClassVar[bool] = True
@@ -421,16 +309,12 @@ class Output(Settings):
         return self.UNIT
 
 
-@settings()
-class Seeded(Output):
+class Seeded(Output, panel=RUN):
     """Every run that draws.
 
     Attributes
     ----------
-    seed
-        Seed of every random choice.
+    seed : Seed of every random choice.
     """
-
-    PANEL: ClassVar[str] = RUN
 
     seed: Annotated[int, Option(low=0, high=MOST_SEED)] = 1

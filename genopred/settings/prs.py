@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import MOST, Option, numbers, settings
-from genopred.settings.parts import FILTERS, LEARNING, Cohort, Folds, Outcome, Seeded, exactly_one
+from genopred.settings.declare import MOST, Option, numbers
+from genopred.settings.parts import FILTERS, LEARNING, Cohort, Folds, Outcome, Seeded
 
 SOURCE = "Where the weights come from (exactly one)"
 CLUMPING = "Clumping and thresholds"
 SCORING = "Scoring"
+_SOURCES = ("expression", "pheno", "sumstats", "score")
 
 _FILE = Option(metavar="FILE", panel=SOURCE)
 
@@ -21,8 +22,7 @@ def _columns(text: Any) -> tuple[int, ...]:
     return tuple(int(k) for k in found)
 
 
-@settings(out=Path("genopred-prs"))
-class Prs(Cohort, Outcome, Folds, Seeded):
+class Prs(Cohort, Outcome, Folds, Seeded, panel=SCORING, out=Path("genopred-prs")):
     """Polygenic scores: learn weights (association, clumping, thresholds), or apply given ones.
 
     With --expression, each gene's sum of marginal effects and its P+T score learn from the training people and predict
@@ -34,50 +34,29 @@ class Prs(Cohort, Outcome, Folds, Seeded):
 
     Attributes
     ----------
-    expression
-        Expression BED: scores of genes, in cis.
-    pheno
-        A quantitative phenotype: FID IID value.
-    pheno_name
-        Its column.
-    sumstats
-        GWAS results (GWAS-SSF, plink 1.9, plink 2).
-    score
-        Given weights: id, allele, weight; or a table with a header, as the OUT.weights.tsv of this command.
-    score_columns
-        Columns of variant id, effect allele and weight, as plink's --score FILE I J K.
-    average
-        Divide by the number of alleles, as plink does.
-    no_mean_imputation
-        Leave missing genotypes out instead of imputing.
-    center
-        Scores around the mean expected from frequencies.
-    q_score_range
-        Ranges of p: name, lower, upper bound.
-    q_score_file
-        p by variant id, for those ranges.
-    ambiguous
-        A/T and C/G variants; by default kept with --score, dropped with --sumstats.
-    min_match
-        Refuse to score where less of the variants of --score match; of --sumstats: of these or the genotypes',
+    expression : Expression BED: scores of genes, in cis.
+    pheno : A quantitative phenotype: FID IID value.
+    pheno_name : Its column.
+    sumstats : GWAS results (GWAS-SSF, plink 1.9, plink 2).
+    score : Given weights: id, allele, weight; or a table with a header, as the OUT.weights.tsv of this command.
+    score_columns : Columns of variant id, effect allele and weight, as plink's --score FILE I J K.
+    average : Divide by the number of alleles, as plink does.
+    no_mean_imputation : Leave missing genotypes out instead of imputing.
+    center : Scores around the mean expected from frequencies.
+    q_score_range : Ranges of p: name, lower, upper bound.
+    q_score_file : p by variant id, for those ranges.
+    ambiguous : A/T and C/G variants; by default kept with --score, dropped with --sumstats.
+    min_match : Refuse to score where less of the variants of --score match; of --sumstats: of these or the genotypes',
         whichever are fewer.
-    clump_p1
-        Index variants have p up to this. Of several, genes' training people choose; else each is scored.
-    clump_p2
-        Members of a clump are listed below this p.
-    clump_r2
-        A clump takes variants with r2 above this.
-    clump_kb
-        ... and less than so far away.
-    ld
-        r2 of genotypes (fast), or em: of haplotypes, exactly as plink1.9 --clump.
-    train
-        People whose expression or phenotype makes the weights; everyone is scored.
-    calibrate
-        Genes: scale by a slope from inner cross-validation.
+    clump_p1 : Index variants have p up to this. Of several, genes' training people choose; else each is scored.
+    clump_p2 : Members of a clump are listed below this p.
+    clump_r2 : A clump takes variants with r2 above this.
+    clump_kb : ... and less than so far away.
+    ld : r2 of genotypes (fast), or em: of haplotypes, exactly as plink1.9 --clump.
+    train : People whose expression or phenotype makes the weights; everyone is scored.
+    calibrate : Genes: scale by a slope from inner cross-validation.
     """
 
-    PANEL: ClassVar[str] = SCORING
     FOLDER: ClassVar[bool] = False
 
     expression: Annotated[Path | None, _FILE] = None  # type: ignore[assignment]
@@ -106,9 +85,7 @@ class Prs(Cohort, Outcome, Folds, Seeded):
     calibrate: Annotated[bool, Option(off="--no-calibrate", panel=LEARNING)] = True
 
     def check(self) -> None:
-        flags = ("--expression", "--pheno", "--sumstats", "--score")
-        sources = [(flag, getattr(self, flag[2:])) for flag in flags]
-        exactly_one("Weights", sources, f"exactly one of {', '.join(flags)}")
+        self.exactly_one("Weights", _SOURCES, f"exactly one of {', '.join(f'--{source}' for source in _SOURCES)}")
         if self.mode == "expression":
             self.check_genes()
         elif self.names_genes:
@@ -117,7 +94,7 @@ class Prs(Cohort, Outcome, Folds, Seeded):
     @property
     def mode(self) -> str:
         """Where the weights come from: expression, pheno, sumstats or score."""
-        return next(name for name in ("expression", "pheno", "sumstats", "score") if getattr(self, name) is not None)
+        return next(name for name in _SOURCES if getattr(self, name) is not None)
 
     @property
     def source(self) -> Path:

@@ -1,15 +1,14 @@
 """Settings of `genopred stack`."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import MOST, Option, settings
+from genopred.settings.declare import MOST, Option
 from genopred.settings.parts import EXPRESSION, LEARNING, Cohort, Folds, Learners, Outcome, Seeded
 
 
-@settings(maf=0.05, out=Path("genopred-stack"))
-class Stack(Cohort, Outcome, Learners, Folds, Seeded):
+class Stack(Cohort, Outcome, Learners, Folds, Seeded, panel=LEARNING, maf=0.05, out=Path("genopred-stack")):
     """Train base learners and the stack, gene by gene, and compare them with polygenic scores.
 
     Everything is trained in nested cross-validation: each person is predicted once, by models that never saw that
@@ -22,29 +21,18 @@ class Stack(Cohort, Outcome, Learners, Folds, Seeded):
 
     Attributes
     ----------
-    symbols
-        What the page calls genes: a GTF of any build, or a table with the columns gene_id and gene_name. Without it a
-        fifth column gene_name of --expression.
-    meta
-        Meta-learner that is the stack; the table shows them all.
-    stratify
-        Balance the folds over groups (ancestry): two columns, sample and group.
-    stack_weights
-        Weights to start from: shipped (learned on GEUVADIS), none, or another run's weights.json.
-    features
-        Sequence features: a folder that `genopred features` wrote, or a model such as enformer-small, which then
+    symbols : What the page calls genes: a GTF of any build, or a table with the columns gene_id and gene_name. Without
+        it a fifth column gene_name of --expression.
+    meta : Meta-learner that is the stack; the table shows them all.
+    stratify : Balance the folds over groups (ancestry): two columns, sample and group.
+    stack_weights : Weights to start from: shipped (learned on GEUVADIS), none, or another run's weights.json.
+    features : Sequence features: a folder that `genopred features` wrote, or a model such as enformer-small, which then
         computes them from --fasta into OUT/features.
-    fasta
-        With --features MODEL: reference of the genotypes' build, .gz (bgzip) or not.
-    inputs
-        What learners see; by default both with --features.
-    feature_transform
-        Of sequence features, learned in the training fold.
-    feature_components
-        Use K principal components of the sequence features, learned in the training fold.
+    fasta : With --features MODEL: reference of the genotypes' build, .gz (bgzip) or not.
+    inputs : What learners see; by default both with --features.
+    feature_transform : Of sequence features, learned in the training fold.
+    feature_components : Use K principal components of the sequence features, learned in the training fold.
     """
-
-    PANEL: ClassVar[str] = LEARNING
 
     symbols: Annotated[Path | None, Option(metavar="FILE", panel=EXPRESSION, matters=False)] = None
     meta: Annotated[

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from genopred.settings.declare import MOST, MOST_SEED, Option, settings
+from genopred.settings.declare import MOST, MOST_SEED, Option
 from genopred.settings.parts import RUN, Output
 
 
-@settings(out=Path("trained"))
-class Train(Output):
+class Train(Output, panel=RUN, out=Path("trained")):
     """Train a sequence model on a FASTA and bigWig tracks.
 
     CONFIG has the sections data, tracks (one each), split, network and training; relative paths in it start at its own
@@ -21,19 +20,13 @@ class Train(Output):
 
     Attributes
     ----------
-    config
-        What to train on and how, in TOML.
-    epochs
-        Instead of training.epochs.
-    threads
-        Cores, instead of training.threads.
-    device
-        auto, cpu or cuda:0, instead of training.device.
-    seed
-        Instead of training.seed; the split stays.
+    config : What to train on and how, in TOML.
+    epochs : Instead of training.epochs.
+    threads : Cores, instead of training.threads.
+    device : auto, cpu or cuda:0, instead of training.device.
+    seed : Instead of training.seed; the split stays.
     """
 
-    PANEL: ClassVar[str] = RUN
     UNIT: ClassVar[str] = "batches"
 
     config: Annotated[Path, Option(metavar="CONFIG", argument=True)]

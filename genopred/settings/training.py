@@ -4,7 +4,7 @@ import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import Option, Settings, settings
+from genopred.settings.declare import Option, Settings
 
 #: torch takes seeds of 64 bits.
 _SEED = Option(low=0, high=2**63 - 1)
@@ -22,29 +22,19 @@ _BELOW_ONE = Option(low=0, below=1)
 SIGNAL, UNKNOWN = "signal", "unknown"
 
 
-@settings()
-class Data(Settings):
+class Data(Settings, section="data"):
     """Which sequence, and the windows that are cut out of it.
 
     Attributes
     ----------
-    fasta
-        The reference of the tracks' build.
-    chromosomes
-        All of the FASTA by default.
-    window
-        Input in bp, a multiple of `bin`.
-    bin
-        Width of a predicted bin in bp.
-    crop
-        Bins at each end that are read and not predicted.
-    step
-        Resolution in bp at which signal is kept in memory; tilings start at multiples of it.
-    max_n
-        Windows with a larger share of N are left out.
+    fasta : The reference of the tracks' build.
+    chromosomes : All of the FASTA by default.
+    window : Input in bp, a multiple of `bin`.
+    bin : Width of a predicted bin in bp.
+    crop : Bins at each end that are read and not predicted.
+    step : Resolution in bp at which signal is kept in memory; tilings start at multiples of it.
+    max_n : Windows with a larger share of N are left out.
     """
-
-    SECTION: ClassVar[str] = "data"
 
     fasta: str
     chromosomes: tuple[str, ...] = ()
@@ -61,29 +51,19 @@ class Data(Settings):
             raise GenopredError(f"data.step = {self.step}: needed a divisor of data.bin, {self.bin}.")
 
 
-@settings()
-class Track(Settings):
+class Track(Settings, section="track"):
     """What a signal track measures, and how a bin's value is made of it.
 
     Attributes
     ----------
-    name
-        Its name.
-    assay
-        Tracks of one assay and cell with the strands + and - are each other's partners.
-    cell
-        See assay.
-    strand
-        `+`, `-`, or `.` where the signal has none.
-    partner
-        Name of the track of the other strand; its own where there is none.
-    aggregate
-        `mean` per bp of the bin, or `sum` over it.
-    clip
-        Values x above c become c - 1 + sqrt(x - c + 1), so that a few very high bins do not rule the loss.
+    name : Its name.
+    assay : Tracks of one assay and cell with the strands + and - are each other's partners.
+    cell : See assay.
+    strand : `+`, `-`, or `.` where the signal has none.
+    partner : Name of the track of the other strand; its own where there is none.
+    aggregate : `mean` per bp of the bin, or `sum` over it.
+    clip : Values x above c become c - 1 + sqrt(x - c + 1), so that a few very high bins do not rule the loss.
     """
-
-    SECTION: ClassVar[str] = "track"
 
     name: str
     assay: str = ""
@@ -100,30 +80,25 @@ class Track(Settings):
                 object.__setattr__(self, name, value)
 
 
-@settings()
 class TrackFile(Track):
     """A track and where its signal is.
 
     Attributes
     ----------
-    file
-        A bigWig.
+    file : A bigWig.
     """
 
     file: str
 
 
-@settings()
-class Split(Settings):
+class Split(Settings, section="split"):
     """Which blocks of the genome are for what.
 
     Attributes
     ----------
-    block
-        Width in bp.
+    block : Width in bp.
     """
 
-    SECTION: ClassVar[str] = "split"
     BY: ClassVar[str] = ""
 
     block: Annotated[int, _COUNT] = 500_000
@@ -134,30 +109,25 @@ class Split(Settings):
         return {"by": self.BY} | dict(vars(self))
 
 
-@settings()
 class Dealt(Split):
     """Dealt at random.
 
     Attributes
     ----------
-    fractions
-        Shares of training, validation and test.
-    seed
-        Of the deal.
+    fractions : Shares of training, validation and test.
+    seed : Of the deal.
     """
 
     fractions: tuple[float, ...] = (0.7, 0.15, 0.15)
     seed: Annotated[int, _SEED] = 1
 
 
-@settings()
 class ByBlock(Dealt):
     """Blocks along the chromosomes.
 
     Attributes
     ----------
-    margin
-        Least distance in bp between regions of different splits; the window by default.
+    margin : Least distance in bp between regions of different splits; the window by default.
     """
 
     BY: ClassVar[str] = "block"
@@ -165,18 +135,14 @@ class ByBlock(Dealt):
     margin: Annotated[int | None, _FROM_ZERO] = None
 
 
-@settings()
 class ByChromosome(Split):
     """Whole chromosomes.
 
     Attributes
     ----------
-    train
-        Names.
-    validation
-        Names.
-    test
-        Names.
+    train : Names.
+    validation : Names.
+    test : Names.
     """
 
     BY: ClassVar[str] = "chromosome"
@@ -186,14 +152,12 @@ class ByChromosome(Split):
     test: tuple[str, ...] = ()
 
 
-@settings()
 class ByRandom(Dealt):
     """Windows that overlap others of the training.
 
     Attributes
     ----------
-    compare
-        Train a second network on the block split, to say how much this one flatters.
+    compare : Train a second network on the block split, to say how much this one flatters.
     """
 
     BY: ClassVar[str] = "random"
@@ -205,55 +169,34 @@ class ByRandom(Dealt):
 SPLIT_KINDS: dict[str, type[Split]] = {kind.BY: kind for kind in (ByBlock, ByChromosome, ByRandom)}
 
 
-@settings()
-class Training(Settings):
+class Training(Settings, section="training"):
     """How a network is trained.
 
     Attributes
     ----------
-    epochs
-        Passes over the training regions.
-    batch
-        Windows of a step.
-    learning_rate
-        At its highest, after the warm-up; then it falls along a cosine to zero at the end of the last epoch.
-    warmup
-        Steps over which it rises.
-    weight_decay
-        AdamW's; not applied to biases and norms.
-    gradient_clip
-        Longest gradient; 0 for no limit.
-    patience
-        Epochs without a better validation loss after which training stops; 0 for never.
-    shift
-        Inputs are shifted by up to so many bases, either way, against their targets.
-    reverse_complement
-        Give half of the windows from the other strand.
-    mutate
-        Bases of a training window that are replaced at random: a share between 0 and this, drawn for each window, and
-        falling to nothing along the learning rate's cosine (after Lee et al. 2023, doi:10.1186/s13059-023-02941-w).
-    average
-        Decay a step of the moving average of weights that is validated and kept; 0 for the weights themselves.
-    choose
-        What makes an epoch the best one, for `patience` and for the network that is kept: `loss`, or `pearson`, the
-        mean over tracks of the correlation of log(1 + value), which a few bins with very high counts do not rule.
-    both_strands
-        Validate the mean of the predictions from both strands.
-    precision
-        `fp32`, or `bf16` (mixed).
-    seed
-        Of weights, windows and whatever else is drawn.
-    threads
-        Cores; as many as torch takes by default.
-    device
-        `auto` (a GPU where there is one), `cpu`, `cuda:0`.
-    compile
-        Use torch.compile, which needs a C++ compiler on a CPU.
-    checkpoint_minutes
-        Time between checkpoints within an epoch.
+    epochs : Passes over the training regions.
+    batch : Windows of a step.
+    learning_rate : At its highest, after the warm-up; then it falls along a cosine to zero at the end of the last
+        epoch.
+    warmup : Steps over which it rises.
+    weight_decay : AdamW's; not applied to biases and norms.
+    gradient_clip : Longest gradient; 0 for no limit.
+    patience : Epochs without a better validation loss after which training stops; 0 for never.
+    shift : Inputs are shifted by up to so many bases, either way, against their targets.
+    reverse_complement : Give half of the windows from the other strand.
+    mutate : Bases of a training window that are replaced at random: a share between 0 and this, drawn for each window,
+        and falling to nothing along the learning rate's cosine (after Lee et al. 2023, doi:10.1186/s13059-023-02941-w).
+    average : Decay a step of the moving average of weights that is validated and kept; 0 for the weights themselves.
+    choose : What makes an epoch the best one, for `patience` and for the network that is kept: `loss`, or `pearson`,
+        the mean over tracks of the correlation of log(1 + value), which a few bins with very high counts do not rule.
+    both_strands : Validate the mean of the predictions from both strands.
+    precision : `fp32`, or `bf16` (mixed).
+    seed : Of weights, windows and whatever else is drawn.
+    threads : Cores; as many as torch takes by default.
+    device : `auto` (a GPU where there is one), `cpu`, `cuda:0`.
+    compile : Use torch.compile, which needs a C++ compiler on a CPU.
+    checkpoint_minutes : Time between checkpoints within an epoch.
     """
-
-    SECTION: ClassVar[str] = "training"
 
     epochs: Annotated[int, _COUNT] = 30
     batch: Annotated[int, _COUNT] = 8

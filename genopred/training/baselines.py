@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
 from genopred.genetics.correlation import pearson
+from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import N_CODE
 from genopred.training.dataset import SequenceData, batch
 from genopred.training.splits import Windows, WindowShape
@@ -20,8 +21,8 @@ PENALTIES = (1e2, 1e3, 1e4, 1e5, 1e6)
 
 
 @dataclass
-class RidgeBaseline:
-    """Ridge regression of log(1 + signal) on the k-mers of a bin and of its surroundings.
+class RidgeBaseline(SequenceModel):
+    """Ridge regression of log(1 + signal) on the k-mers of a bin and of its surroundings, fitted: a model as others.
 
     Features of a bin: GC content and the frequency of each k-mer on the given strand, and the mean of both over the
     bins around it. They are scaled to variance 1 over the training bins; the penalty is the one of `penalties` whose
@@ -54,6 +55,10 @@ class RidgeBaseline:
     intercept: NDArray[np.float64] = field(init=False, repr=False)
     penalty: float = field(init=False)
     validation: dict[float, float] = field(init=False, default_factory=dict)
+    name = "ridge"
+
+    def __post_init__(self) -> None:
+        self.window, self.bin_size, self.n_bins = self.shape.window, self.shape.bin, self.shape.n_bins
 
     def fit(self, data: SequenceData, training: Windows, validation: Windows) -> RidgeBaseline:
         """Fit on the training windows, both strands, and choose the penalty on the validation windows.
@@ -70,34 +75,30 @@ class RidgeBaseline:
                 f"The ridge baseline needs training and validation windows; found {len(training.starts)} and "
                 f"{len(validation.starts)}."
             )
-        n, sx, sy = 0, 0.0, 0.0
-        xx: NDArray[np.float64] | float = 0.0
-        xy: NDArray[np.float64] | float = 0.0
+        self.tracks = tuple(track.name for track in data.tracks)
+        n = 0
+        sx = sy = xx = xy = np.zeros(())
         for reverse in (False, True):
-            for x, y in self._batches(data, training, reverse):
+            for x, y in self._bins(data, training, reverse):
                 n += len(x)
                 sx, sy = sx + x.sum(axis=0, dtype=np.float64), sy + y.sum(axis=0, dtype=np.float64)
                 xx, xy = xx + (x.T @ x).astype(np.float64), xy + (x.T @ y).astype(np.float64)
-        mean_x, mean_y = np.asarray(sx) / n, np.asarray(sy) / n
+        mean_x, mean_y = sx / n, sy / n
         xx, xy = xx - n * np.outer(mean_x, mean_x), xy - n * np.outer(mean_x, mean_y)
         scale = np.sqrt(np.diag(xx) / n)
         scale[scale < 1e-8] = np.inf  # a feature that does not vary gets no weight
         gram, cross = xx / scale / scale[:, None], xy / scale[:, None]
-        fits = []
-        for penalty in self.penalties:
-            coef = np.linalg.solve(gram + penalty * np.eye(len(gram)), cross) / scale[:, None]
-            fits.append((coef, mean_y - mean_x @ coef))
-        predicted: list[list[NDArray[np.float64]]] = [[] for _ in fits]
-        observed = []
-        for x, y in self._batches(data, validation, False):
+        ridges = (penalty * np.eye(len(gram)) for penalty in self.penalties)
+        coefs = [np.linalg.solve(gram + ridge, cross) / scale[:, None] for ridge in ridges]
+        fits = [(coef, mean_y - mean_x @ coef) for coef in coefs]
+        observed, predicted = [], []
+        for x, y in self._bins(data, validation, False):
             observed.append(y)
-            for found, (coef, intercept) in zip(predicted, fits, strict=True):
-                found.append(x @ coef + intercept)
-        y = np.concatenate(observed)
-        for penalty, found in zip(self.penalties, predicted, strict=True):
+            predicted.append([x @ coef + intercept for coef, intercept in fits])
+        y = np.concatenate(observed).astype(np.float64)
+        for penalty, found in zip(self.penalties, zip(*predicted), strict=True):
             # a track that does not vary counts as not predicted
-            r = np.nan_to_num(pearson(np.concatenate(found), y.astype(np.float64)))
-            self.validation[penalty] = float(np.mean(r))
+            self.validation[penalty] = float(np.mean(np.nan_to_num(pearson(np.concatenate(found), y))))
         self.penalty = max(self.validation, key=lambda penalty: self.validation[penalty])
         self.coef, self.intercept = fits[self.penalties.index(self.penalty)]
         return self
@@ -118,21 +119,17 @@ class RidgeBaseline:
         flat = x.reshape(-1, x.shape[-1]) @ self.coef + self.intercept
         return np.expm1(np.maximum(flat, 0)).reshape(*x.shape[:2], -1).astype(np.float32)
 
-    def _batches(
+    def predict_onehot(self, onehot: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `predict`, of one-hot windows (B, window, 4)."""
+        return self.predict(np.where(onehot.any(axis=2), onehot.argmax(axis=2), N_CODE).astype(np.uint8))
+
+    def _bins(
         self, data: SequenceData, windows: Windows, reverse: bool
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Features and log(1 + signal) of the windows' bins, some windows at a time."""
         for start in range(0, len(windows.starts), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            n = len(windows.starts[part])
-            codes, targets = batch(
-                data,
-                windows.chroms[part],
-                windows.starts[part],
-                self.shape,
-                np.full(n, reverse),
-                np.zeros(n, dtype=np.int64),
-            )
+            codes, targets = batch(data, windows.chroms[part], windows.starts[part], self.shape, reverse)
             x = kmer_features(codes, self.shape, self.k, self.neighbours)
             yield x.reshape(-1, x.shape[-1]), np.log1p(targets.reshape(-1, targets.shape[-1]))
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from genopred.errors import FormatError, GenopredError, did_you_mean, examples, shortened
+from genopred.errors import FormatError, GenopredError, examples, no_choice, shortened
 from genopred.settings.declare import declared, from_table, known_keys, naming
 from genopred.settings.training import SPLIT_KINDS, ByBlock, ByChromosome, ByRandom, Data, TrackFile, Training
 from genopred.training.networks.enformer_small import SmallEnformer
@@ -113,7 +113,8 @@ def parse_config(raw: Mapping[str, Any], folder: str | Path, source: str, **chan
     """
     if not isinstance(raw, Mapping):
         raise GenopredError(f"{source}: {shortened(repr(raw))}; needed sections with keys.")
-    known_keys(raw, SECTIONS, source)
+    with naming(source):
+        known_keys(raw, SECTIONS)
     for name in ("data", "tracks"):
         if name not in raw:
             kind = "[[tracks]]" if name == "tracks" else f"[{name}]"
@@ -166,11 +167,9 @@ def _split(table: Any, source: str) -> Any:
     if isinstance(table, Mapping):
         by, keys = table.get("by", by), {key: value for key, value in table.items() if key != "by"}
         if not isinstance(by, str) or by not in SPLIT_KINDS:
-            guess = did_you_mean(str(by), SPLIT_KINDS)
-            raise GenopredError(
-                f"{source}: split.by = {shortened(repr(by))}: there are {', '.join(SPLIT_KINDS)}.{guess}"
-            )
-        known_keys(keys, declared(SPLIT_KINDS[by]), source, f"split (by = {by!r})")
+            raise GenopredError(no_choice(f"{source}: split.by = {shortened(repr(by))}", by, SPLIT_KINDS))
+        with naming(source):
+            known_keys(keys, declared(SPLIT_KINDS[by]), f"split (by = {by!r})")
     return from_table(SPLIT_KINDS[by], keys, source, "split")
 
 

@@ -102,18 +102,18 @@ class SequenceData:
         GenopredError
             If `start` or `bin` is no multiple of the step, or the bins reach beyond the chromosome.
         """
-        if start % self.step or bin % self.step:
-            raise GenopredError(f"start = {start}, bin = {bin}: both must be multiples of the step, {self.step} bp.")
-        end = start + n_bins * bin
-        if start < 0 or end > len(self.codes[chrom]):
-            raise GenopredError(
-                f"bins {chrom}:{start}-{end} reach beyond the chromosome's {len(self.codes[chrom]):,} bp."
-            )
         return self._finish(self._raw(chrom, start, n_bins, bin).T, bin)
 
     def _raw(self, chrom: str, start: int, n_bins: int, bin: int) -> NDArray[np.float32]:
-        """Sums (T, n_bins)."""
-        part = self.sums[chrom][:, start // self.step : (start + n_bins * bin) // self.step]
+        """Sums (T, n_bins); refused as `target` says."""
+        end, length = start + n_bins * bin, len(self.codes[chrom])
+        if start % self.step or bin % self.step:
+            raise GenopredError(
+                f"bins of {bin} bp from {start} are off the step; needed multiples of the step, {self.step} bp."
+            )
+        if start < 0 or end > length:
+            raise GenopredError(f"bins {chrom}:{start}-{end} reach beyond the chromosome's {length:,} bp.")
+        part = self.sums[chrom][:, start // self.step : end // self.step]
         return part.reshape(len(self.tracks), n_bins, bin // self.step).sum(axis=-1)
 
     def _finish(self, sums: NDArray[np.float32], bin: int) -> NDArray[np.float32]:
@@ -136,12 +136,7 @@ def bytes_needed(lengths: Mapping[str, int], n_tracks: int, step: int) -> int:
     return sum(length + 4 * n_tracks * -(-length // step) for length in lengths.values())
 
 
-def drop_n(
-    data: SequenceData,
-    windows: tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]],
-    shape: WindowShape,
-    max_n: float = Data.max_n,
-) -> tuple[Windows, int]:
+def drop_n(data: SequenceData, windows: Windows, shape: WindowShape, max_n: float = Data.max_n) -> tuple[Windows, int]:
     """Leave out windows of which more than a share `max_n` is N.
 
     Parameters
@@ -159,23 +154,22 @@ def drop_n(
     """
     if not 0 <= max_n <= 1:
         raise GenopredError(f"max_n = {max_n}: needed a share from 0 to 1.")
-    chroms, starts, blocks = windows
-    n = np.zeros(len(starts), dtype=np.int64)
-    for i, (chrom, start) in enumerate(zip(chroms.tolist(), starts.tolist())):
-        n[i] = np.count_nonzero(data.codes[chrom][start : start + shape.window] == N_CODE)
-    keep = n <= max_n * shape.window
-    return Windows(chroms[keep], starts[keep], blocks[keep]), int((~keep).sum())
+    inputs = (data.codes[c][s : s + shape.window] for c, s in zip(windows.chroms.tolist(), windows.starts.tolist()))
+    keep = np.array([np.count_nonzero(codes == N_CODE) <= max_n * shape.window for codes in inputs], dtype=bool)
+    return windows.take(keep), int((~keep).sum())
 
 
-def windows_of(data: SequenceData, split: Split, name: str, shape: WindowShape, max_n: float) -> tuple[Windows, int]:
-    """The windows of one split without those that are mostly N, and how many these are.
+def windows_of(
+    data: SequenceData, split: Split, name: str, shape: WindowShape, max_n: float, offset: int = 0
+) -> tuple[Windows, int]:
+    """The windows of one split, as of `tile`, without those that are mostly N, and how many these are.
 
     Raises
     ------
     GenopredError
         If no window is left.
     """
-    windows, dropped = drop_n(data, tile(split, name, shape), shape, max_n)
+    windows, dropped = drop_n(data, tile(split, name, shape, offset), shape, max_n)
     if not len(windows.starts):
         raise GenopredError(
             f"the {name} split has no window left: all {dropped:,} have more than {max_n:.0%} N; raise data.max_n, or "
@@ -218,9 +212,9 @@ def batch(
     chroms, starts : array (B,)
         Of the inputs without jitter, as `tile` gives them.
     shape : WindowShape
-    reverse : bool array (B,), optional
+    reverse : bool, or bool array (B,), optional
         Windows to give from the other strand: reverse complement, bins in reverse order, strands swapped.
-    jitter : int array (B,), optional
+    jitter : int, or int array (B,), optional
         Bases by which the input is shifted against the targets, to the right when positive.
 
     Returns
@@ -247,19 +241,12 @@ def batch(
     ([[4, 0, 1, 2, 3, 0, 1, 2]], [[[0.5, 2.0], [0.0, 1.0]]])
     """
     n = len(starts)
-    flip = np.zeros(n, dtype=bool) if reverse is None else np.broadcast_to(np.asarray(reverse, dtype=bool), n)
-    shift = np.zeros(n, dtype=np.int64) if jitter is None else np.broadcast_to(np.asarray(jitter, dtype=np.int64), n)
+    flip = np.broadcast_to(np.asarray(False if reverse is None else reverse, dtype=bool), n)
+    shift = np.asarray(0 if jitter is None else jitter, dtype=np.int64)
     codes = inputs(data, chroms, starts + shift, shape.window)
     sums = np.empty((n, len(data.tracks), shape.n_bins), dtype=np.float32)
-    if shape.bin % data.step or ((starts + shape.crop * shape.bin) % data.step).any():
-        raise GenopredError(
-            f"bins of {shape.bin} bp from {examples(starts.tolist())} are off the step, {data.step} bp."
-        )
-    for i, (name, start) in enumerate(zip(chroms.tolist(), starts.tolist())):
-        first, length = start + shape.crop * shape.bin, data.lengths[name]
-        if first < 0 or first + shape.target > length:
-            raise GenopredError(f"bins {name}:{first}-{first + shape.target} reach beyond its {length:,} bp.")
-        sums[i] = data._raw(name, first, shape.n_bins, shape.bin)
+    for out, name, start in zip(sums, chroms.tolist(), starts.tolist()):
+        out[:] = data._raw(name, start + shape.crop * shape.bin, shape.n_bins, shape.bin)
     if flip.any() and data._single:
         raise GenopredError(
             f"{len(data._single)} tracks of one strand have no track of the other ({examples(data._single)}), so that "

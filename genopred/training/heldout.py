@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import ModelError, examples
 from genopred.sequence.models.base import SequenceModel
-from genopred.sequence.onehot import N_CODE, onehot, reverse_complement
+from genopred.sequence.onehot import onehot, reverse_complement
 from genopred.training.baselines import RidgeBaseline
 from genopred.training.dataset import SequenceData, drop_n, inputs, window_targets, windows_of
 from genopred.training.loop import Progress
@@ -60,17 +60,28 @@ class Entry:
         return tuple(self.model.tracks)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Held:
-    """The bins that are predicted: tracks, windows and what was measured there."""
+    """The bins that are predicted: tracks, windows and what was measured there.
+
+    The windows are the fixed tiling of the split of that name, without the `dropped` ones that are mostly N.
+
+    Raises
+    ------
+    GenopredError
+        If no window is left.
+    """
 
     data: SequenceData
     split: Split
     shape: WindowShape
     max_n: float
     name: str
-    windows: Windows
-    dropped: int
+    windows: Windows = field(init=False)
+    dropped: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.windows, self.dropped = windows_of(self.data, self.split, self.name, self.shape, self.max_n)
 
     @property
     def first(self) -> NDArray[np.int64]:
@@ -82,28 +93,11 @@ class Held:
         return window_targets(self.data, self.windows, self.shape)
 
 
-def hold_out(data: SequenceData, split: Split, shape: WindowShape, max_n: float, name: str) -> Held:
-    """The fixed tiling of a split, without windows that are mostly N.
-
-    Raises
-    ------
-    GenopredError
-        If no window is left.
-    """
-    windows, dropped = windows_of(data, split, name, shape, max_n)
-    return Held(data, split, shape, max_n, name, windows, dropped)
-
-
 def predict(entry: Entry, held: Held, *, both_strands: bool, step: Progress | None = None) -> Array:
     """A model's values of every bin of the windows, (B, n_bins, its tracks).
 
     A model whose windows are of another size than the evaluation's is given windows of its own around the same bins;
-    what they hold beyond the chromosome is N.
-
-    Raises
-    ------
-    ModelError
-        If its bins are of another width, or it predicts values that are not finite.
+    what they hold beyond the chromosome is N. Bins of another width, and values that are not finite, are a ModelError.
     """
     model, shape = entry.model, held.shape
     if model.bin_size != shape.bin:
@@ -157,12 +151,9 @@ def _partners(held: Held, entry: Entry) -> list[int]:
 
 def distinct(models: list[Entry]) -> list[Entry]:
     """Models of different names: those that share one get their number."""
-    seen: dict[str, int] = {}
-    out = []
-    for model in models:
-        seen[model.name] = seen.get(model.name, 0) + 1
-        out.append(model if seen[model.name] == 1 else replace(model, name=f"{model.name} #{seen[model.name]}"))
-    return out
+    names = [model.name for model in models]
+    ranks = (names[: i + 1].count(name) for i, name in enumerate(names))
+    return [m if rank == 1 else replace(m, name=f"{m.name} #{rank}") for m, rank in zip(models, ranks)]
 
 
 def shared_columns(held: Held, models: Sequence[Entry]) -> list[list[int]]:
@@ -212,21 +203,7 @@ def fitted_ridge(held: Held, step: Progress) -> Entry:
     ridge = RidgeBaseline(held.shape).fit(held.data, *parts)
     step(1, 1, "ridge")
     digest = hashlib.sha256(ridge.coef.tobytes() + ridge.intercept.tobytes()).hexdigest()
-    return Entry(_Ridge(ridge, held), "ridge", digest)
-
-
-class _Ridge(SequenceModel):
-    """The ridge as a model like any other."""
-
-    name = "ridge"
-
-    def __init__(self, ridge: RidgeBaseline, held: Held) -> None:
-        self.ridge, self.tracks = ridge, tuple(track.name for track in held.data.tracks)
-        self.window, self.bin_size, self.n_bins = held.shape.window, held.shape.bin, held.shape.n_bins
-
-    def predict_onehot(self, onehot: Array) -> Array:
-        codes = np.where(onehot.any(axis=2), onehot.argmax(axis=2), N_CODE)
-        return self.ridge.predict(codes.astype(np.uint8))
+    return Entry(ridge, ridge.name, digest)
 
 
 def compare(
@@ -240,38 +217,25 @@ def compare(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Scores of each model, and differences of the first one from each of the others on the same bins.
 
-    Parameters
-    ----------
-    held : Held
-    models : sequence of Entry
-    columns : sequence of list of int
-        The data's tracks that each model has, as of `shared_columns`.
-    predicted : sequence of array
-        (B, n_bins, its tracks) of each model.
-    resamples, seed : int
-        Of the intervals.
-
-    Returns
-    -------
-    scores, differences : polars.DataFrame
-        Columns of `TRACK_SCORE_SCHEMA` after `model`, `split`, and after `model`, `against`, `split`.
+    `columns` are of `shared_columns`, and `predicted` has (B, n_bins, its tracks) of each model. The tables have the
+    columns of `TRACK_SCORE_SCHEMA` after `model`, `split`, and after `model`, `against`, `split`.
     """
+
+    def labelled(table: pl.DataFrame, **labels: str) -> pl.DataFrame:
+        return table.select(*(pl.lit(value).alias(name) for name, value in labels.items()), pl.all())
+
     measured = held.measured()
     blocks = np.repeat(held.windows.blocks, held.shape.n_bins)
-    flat = measured.reshape(-1, measured.shape[-1])
     scores, differences = [], []
     for i, (model, which, values) in enumerate(zip(models, columns, predicted, strict=True)):
-        tracks = [held.data.tracks[k] for k in which]
-        own = values.reshape(-1, len(which))
-        table = track_scores(flat[:, which], own, blocks, tracks, resamples=resamples, seed=seed)
-        scores.append(table.select(pl.lit(model.name).alias("model"), pl.lit(held.name).alias("split"), pl.all()))
+        flat, own = (array.reshape(-1, len(which)) for array in (measured[:, :, which], values))
+        how: dict[str, Any] = {"tracks": [held.data.tracks[k] for k in which], "resamples": resamples, "seed": seed}
+        scores.append(labelled(track_scores(flat, own, blocks, **how), model=model.name, split=held.name))
         if i:
             # both models' values of the tracks that the other one has
-            same = [columns[0].index(k) for k in which]
-            first = predicted[0].reshape(-1, len(columns[0]))[:, same]
-            table = track_differences(flat[:, which], first, own, blocks, tracks, resamples=resamples, seed=seed)
-            labels = {"model": models[0].name, "against": model.name, "split": held.name}
-            differences.append(table.select(*(pl.lit(v).alias(k) for k, v in labels.items()), pl.all()))
+            first = predicted[0][:, :, [columns[0].index(k) for k in which]].reshape(-1, len(which))
+            table = track_differences(flat, first, own, blocks, **how)
+            differences.append(labelled(table, model=models[0].name, against=model.name, split=held.name))
     schema = {"model": pl.String, "against": pl.String, "split": pl.String, **TRACK_SCORE_SCHEMA}
     return pl.concat(scores), pl.concat(differences) if differences else pl.DataFrame(schema=schema)
 
@@ -280,11 +244,8 @@ def bin_table(held: Held, which: list[int], measured: Array, predicted: Array) -
     """A row a bin: chrom, start (0-based), block, then measured and predicted of each track."""
     n_bins, n = held.shape.n_bins, len(held.windows.starts)
     starts = held.first[:, None] + held.shape.bin * np.arange(n_bins)
-    columns: dict[str, Any] = {
-        "chrom": np.repeat(held.windows.chroms, n_bins),
-        "start": starts.reshape(-1),
-        "block": np.repeat(held.windows.blocks, n_bins),
-    }
+    columns: dict[str, Any] = {"chrom": np.repeat(held.windows.chroms, n_bins), "start": starts.reshape(-1)}
+    columns["block"] = np.repeat(held.windows.blocks, n_bins)
     for place, k in enumerate(which):
         name = held.data.tracks[k].name
         columns[f"measured {name}"] = measured[:, :, k].reshape(n * n_bins)

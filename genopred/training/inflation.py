@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ def inflation(
     device: str = "cpu",
     precision: str = "fp32",
 ) -> pl.DataFrame:
-    """How much a random split among overlapping windows promises beyond what a block split finds.
+    """How much a random split among overlapping windows promises beyond what a block split finds, a row a track.
 
     Both networks are scored (Pearson of log(1 + value)) on the test windows of their own split, as they would be
     reported; and both on the same windows: those test windows of the random split that lie wholly in test regions of
@@ -45,34 +47,22 @@ def inflation(
         there are none); windows_random, windows_block, windows_same; seen (share of the random split's test windows of
         which some predicted base is in a training window's prediction).
     """
-    own: dict[str, NDArray[np.float64]] = {}
-    same: dict[str, NDArray[np.float64]] = {}
-    counts = {}
     parts = {"random": random, "block": block}
     windows = {name: drop_n(data, tile(split, "test", shape), shape, max_n)[0] for name, (_, split) in parts.items()}
-    shared = _inside(windows["random"], block[1], shape)
-    for name, (network, _) in parts.items():
-        for scores, of in ((own, windows[name]), (same, shared)):
-            if not len(of.starts):
-                scores[name] = np.full(len(data.tracks), np.nan)
-                continue
-            predicted = predict_windows(network, data, of, shape, device=device, precision=precision)
-            scores[name] = log_pearson(predicted, window_targets(data, of, shape))
-        counts[f"windows_{name}"] = len(windows[name].starts)
+    windows["same"] = _inside(windows["random"], block[1], shape)
+
+    def scored(name: str, of: Windows) -> NDArray[np.float64]:
+        if not len(of.starts):
+            return np.full(len(data.tracks), np.nan)
+        predicted = predict_windows(parts[name][0], data, of, shape, device=device, precision=precision)
+        return log_pearson(predicted, window_targets(data, of, shape))
+
+    table: dict[str, Any] = {"track": [track.name for track in data.tracks]}
+    table |= {name: scored(name, windows[name]) for name in parts}
+    table |= {f"{name}_same": scored(name, windows["same"]) for name in parts}
     seen = _seen(windows["random"], tile(random[1], "train", shape), shape)
-    table = {
-        "track": [track.name for track in data.tracks],
-        "random": own["random"],
-        "block": own["block"],
-        "random_same": same["random"],
-        "block_same": same["block"],
-    }
-    return pl.DataFrame(table).with_columns(
-        pl.col(pl.Float64).fill_nan(None),
-        *(pl.lit(count).alias(name) for name, count in counts.items()),
-        windows_same=pl.lit(len(shared.starts)),
-        seen=pl.lit(seen),
-    )
+    counts = {f"windows_{name}": pl.lit(len(of.starts)) for name, of in windows.items()}
+    return pl.DataFrame(table).with_columns(pl.col(pl.Float64).fill_nan(None), **counts, seen=pl.lit(seen))
 
 
 def inflation_lines(table: pl.DataFrame) -> list[str]:
@@ -112,7 +102,7 @@ def _inside(windows: Windows, split: Split, shape: WindowShape) -> Windows:
         here = windows.chroms == part["chrom"][0]
         at = np.searchsorted(a, windows.starts[here], side="right") - 1
         keep[here] = (at >= 0) & (windows.starts[here] + shape.window <= b[np.maximum(at, 0)])
-    return Windows(windows.chroms[keep], windows.starts[keep], windows.blocks[keep])
+    return windows.take(keep)
 
 
 def _seen(test: Windows, training: Windows, shape: WindowShape) -> float:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,28 +37,17 @@ _FREE = ("threads", "device", "compile", "checkpoint_minutes")
 #: It says so after so many epochs, or the first one after the warm-up, or the last.
 PLATEAU_EPOCHS = 3
 
-
 #: What is called after each epoch: the network, or None; the history; its best row.
 OnEpoch = Callable[[Any, pl.DataFrame, int], None]
-
-
 #: What is called after each batch: done, in all, a label.
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What a task says of a network.
+    """What a task says of a network: its loss, and whether it has learned nothing yet (`plateau`).
 
-    Attributes
-    ----------
-    loss : float
-    score : float
-        The higher the better; NaN where it is not defined.
-    columns : dict
-        Further numbers for the history.
-    plateau : bool
-        Whether it has learned nothing yet.
+    The score is the higher the better, and NaN where it is not defined; `columns` are further ones of the history.
     """
 
     loss: float
@@ -174,7 +163,8 @@ def train(
         If the task's network cannot be built.
     """
     device = find_device(task.settings.device)
-    with _threads(task.settings.threads), torch.random.fork_rng(_forked(device)):
+    forked = [device.index or 0] if device.type == "cuda" else []
+    with _threads(task.settings.threads), torch.random.fork_rng(forked):
         trainer = _Trainer(task, device, checkpoint)
         return trainer.run(resume, progress or _ignore, on_epoch or _ignore)
 
@@ -186,13 +176,7 @@ def fingerprint(task: Task) -> dict[str, str]:
 
 
 def find_device(name: str) -> torch.device:
-    """As `genopred.sequence.models.base.devices`; training runs on the CPU or one CUDA device.
-
-    Raises
-    ------
-    GenopredError
-        If there is no such device, or it is of another kind.
-    """
+    """As `genopred.sequence.models.base.devices`; refused if it is not the CPU or one CUDA device."""
     device = torch.device(devices(name)[0])
     if device.type not in ("cpu", "cuda"):
         raise GenopredError(f"--device {name}: training runs on cpu or cuda:0 only.")
@@ -230,12 +214,7 @@ class _Trainer:
         self.state = _State()
         self.resumed_at = 0
 
-    def run(
-        self,
-        resume: bool,
-        progress: Progress,
-        on_epoch: OnEpoch,
-    ) -> TrainingRun:
+    def run(self, resume: bool, progress: Progress, on_epoch: OnEpoch) -> TrainingRun:
         state = self.state
         if self.file is not None:
             if resume and self.file.exists():
@@ -270,9 +249,8 @@ class _Trainer:
 
     def _finished(self) -> bool:
         state, patience = self.state, self.settings.patience
-        if state.epoch >= self.settings.epochs:
-            return True
-        return bool(patience) and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
+        stale = state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
+        return state.epoch >= self.settings.epochs or patience > 0 and stale
 
     def _forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """The network's forward pass; compiled where that was asked for and works."""
@@ -294,27 +272,21 @@ class _Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         return compiled
 
-    def _batches(self, epoch: int, first: int) -> Iterator[tuple[int, int, Any]]:
-        """Number, count and contents of the batches from `first`; the next one is made meanwhile."""
-        count, make = self.task.batches([self.settings.seed, epoch])
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(make, first)
-            for i in range(first, count):
-                made = ahead.result()
-                ahead = pool.submit(make, min(i + 1, count - 1))
-                yield i, count, made
-
     def _epoch(self) -> Iterator[None]:
-        """Train to the end of the running epoch, from the batch where the state is."""
+        """Train to the end of the running epoch, from the batch where the state is; the next one is made meanwhile."""
         state, settings = self.state, self.settings
         self.network.train()
-        for i, count, made in self._batches(state.epoch, state.batch):
-            rate = self._rate(state.epoch + i / count)
-            state.total += self._step(made, rate, i)
-            state.step, state.batch = state.step + 1, i + 1
-            if time.monotonic() - self.saved > 60 * settings.checkpoint_minutes and i + 1 < count:
-                self._save()
-            yield
+        count, make = self.task.batches([settings.seed, state.epoch])
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(make, state.batch)
+            for i in range(state.batch, count):
+                made = ahead.result()
+                ahead = pool.submit(make, min(i + 1, count - 1))
+                state.total += self._step(made, self._rate(state.epoch + i / count), i)
+                state.step, state.batch = state.step + 1, i + 1
+                if time.monotonic() - self.saved > 60 * settings.checkpoint_minutes and i + 1 < count:
+                    self._save()
+                yield
 
     def _rate(self, epochs: float) -> float:
         """Learning rate after so many epochs."""
@@ -388,15 +360,9 @@ class _Trainer:
             self.best = {key: value.detach().clone() for key, value in self.average.state_dict().items()}
         state.epoch, state.batch, state.total = state.epoch + 1, 0, 0.0
         self._save()
-        log.info(
-            "epoch %d: training loss %.4f, validation loss %.4f, %s %.3f on average%s",
-            row["epoch"],
-            row["train_loss"],
-            found.loss,
-            self.task.score,
-            found.score,
-            " (best)" if new else "",
-        )
+        text = "epoch %d: training loss %.4f, validation loss %.4f, %s %.3f on average%s"
+        best = " (best)" if new else ""
+        log.info(text, row["epoch"], row["train_loss"], found.loss, self.task.score, found.score, best)
         self._watch()
         return new
 
@@ -445,29 +411,17 @@ class _Trainer:
     def _save(self) -> None:
         if self.file is None:
             return
-        state = self.state
-        write_state(
-            self.file,
-            {
-                "identity": self.identity,
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "best": self.best,
-                "optimiser": self.optimiser.state_dict(),
-                "state": {f.name: getattr(state, f.name) for f in fields(state)},
-            },
-        )
-        self.saved, self.saved_step = time.monotonic(), state.step
+        kept = {"identity": self.identity, "network": self.network.state_dict(), "average": self.average.state_dict()}
+        kept |= {"best": self.best, "optimiser": self.optimiser.state_dict(), "state": vars(self.state)}
+        write_state(self.file, kept)
+        self.saved, self.saved_step = time.monotonic(), self.state.step
 
     def _load(self, file: Path) -> None:
         found = read_state(file)
         then, now = found["identity"], self.identity
-        differs = [
-            f"{key} was {then.get(key, 'absent')}, is {now.get(key, 'absent')}"
-            for key in sorted({*then, *now})
-            if then.get(key) != now.get(key)
-        ]
-        if differs:
+        keys = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
+        if keys:
+            differs = [f"{key} was {then.get(key, 'absent')}, is {now.get(key, 'absent')}" for key in keys]
             raise GenopredError(
                 f"{file} is the checkpoint of another run: {len(differs)} things differ ({examples(differs)}). Use "
                 "another --out, or --no-resume to start anew and replace it."
@@ -476,8 +430,7 @@ class _Trainer:
         self.average.load_state_dict(found["average"])
         self.optimiser.load_state_dict(found["optimiser"])
         self.best = {key: value.to(self.device) for key, value in found["best"].items()}
-        for name, value in found["state"].items():
-            setattr(self.state, name, value)
+        vars(self.state).update(found["state"])
         self.saved_step = self.state.step
         log.info("%s: going on after step %d (epoch %d)", file, self.state.step, self.state.epoch + 1)
 
@@ -492,10 +445,6 @@ def _threads(n: int | None) -> Iterator[None]:
     finally:
         if n is not None:
             torch.set_num_threads(before)
-
-
-def _forked(device: torch.device) -> list[int]:
-    return [device.index or 0] if device.type == "cuda" else []
 
 
 def _ignore(*_: Any) -> None:

@@ -6,9 +6,8 @@ function of sums over bins, so the sums are taken once for each block and a resa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError, examples
 from genopred.genetics.correlation import TINY, pearson
+from genopred.settings.training import Track
 
 Floats = NDArray[np.float64]
 
@@ -23,33 +23,14 @@ Floats = NDArray[np.float64]
 METRICS = ("pearson", "pearson_log", "spearman", "r2", "mse", "mae")
 
 #: Columns of `track_scores` and `track_differences`.
-TRACK_SCORE_SCHEMA = {
-    "track": pl.String,
-    "assay": pl.String,
-    "cell": pl.String,
-    "metric": pl.String,
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n_bins": pl.Int64,
-    "n_blocks": pl.Int64,
-}
+TRACK_SCORE_SCHEMA = (
+    dict.fromkeys(("track", "assay", "cell", "metric"), pl.String)
+    | dict.fromkeys(("estimate", "low", "high"), pl.Float64)
+    | dict.fromkeys(("n_bins", "n_blocks"), pl.Int64)
+)
 
 #: Share of the resamples within the interval.
 LEVEL = 0.95
-
-
-class NamedTrack(Protocol):
-    """What the tables say of a track; `genopred.training.dataset.Track` is one."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def assay(self) -> str: ...
-
-    @property
-    def cell(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -69,17 +50,9 @@ class BlockSums:
     bins: NDArray[np.int64]
 
     def metrics(self, draws: NDArray[np.int64] | None = None) -> dict[str, Floats]:
-        """Metrics over all blocks, or over each draw of blocks.
+        """Each of `METRICS` over all blocks, (T,), or over R draws (R, B) of how often each block counts, (R, T).
 
-        Parameters
-        ----------
-        draws : array, shape (R, B), optional
-            How often each block was drawn.
-
-        Returns
-        -------
-        dict of str to array, shape (T,) or (R, T)
-            By `METRICS`. NaN where it is not defined: a correlation or R² with something constant.
+        NaN where it is not defined: a correlation or R² with something constant.
         """
         n_blocks, k, t = self.sums.shape
         weights = np.ones((1, n_blocks)) if draws is None else draws.astype(np.float64)
@@ -110,23 +83,9 @@ def log_pearson(predicted: NDArray[np.floating], targets: NDArray[np.floating]) 
 
 
 def block_sums(measured: ArrayLike, predicted: ArrayLike, blocks: ArrayLike) -> BlockSums:
-    """The sums of each block; blocks in ascending order of their ids.
+    """The sums of each block, in ascending order of their ids, of values (N, T) of N bins and the block of each (N,).
 
-    Parameters
-    ----------
-    measured, predicted : array, shape (N, T)
-        Values of N bins. For the logarithm negative values count as zero (a ridge predicts some).
-    blocks : array of int, shape (N,)
-        The block of each bin.
-
-    Returns
-    -------
-    BlockSums
-
-    Raises
-    ------
-    GenopredError
-        If there is no bin, shapes do not fit, or a value is not finite.
+    For the logarithm negative values count as zero (a ridge predicts some).
     """
     from scipy.stats import rankdata
 
@@ -147,7 +106,7 @@ def block_sums(measured: ArrayLike, predicted: ArrayLike, blocks: ArrayLike) -> 
     ids, home = np.unique(block, return_inverse=True)
     order = np.argsort(home, kind="stable")
     bins = np.bincount(home, minlength=len(ids))
-    first = np.concatenate([[0], np.cumsum(bins)[:-1]])
+    first = np.cumsum(bins) - bins
     parts = []
     for a, b in (
         (x, y),
@@ -175,7 +134,7 @@ def track_scores(
     measured: ArrayLike,
     predicted: ArrayLike,
     blocks: ArrayLike,
-    tracks: Sequence[NamedTrack],
+    tracks: Sequence[Track],
     *,
     resamples: int = 1000,
     seed: int = 1,
@@ -187,8 +146,7 @@ def track_scores(
     measured, predicted : array, shape (N, T)
     blocks : array of int, shape (N,)
         Bins of one block are drawn together.
-    tracks : sequence of T tracks
-        `name`, `assay`, `cell`.
+    tracks : sequence of T Track
     resamples : int
         Sets of blocks drawn; 0 for no intervals.
     seed : int
@@ -213,18 +171,13 @@ def track_scores(
 
     Examples
     --------
-    >>> from types import SimpleNamespace
     >>> y = np.array([[0.0], [1.0], [2.0], [5.0]])
-    >>> tracks = [SimpleNamespace(name="a", assay="DNase", cell="K562")]
-    >>> table = track_scores(y, 2 * y + 1, [0, 0, 1, 1], tracks)
+    >>> table = track_scores(y, 2 * y + 1, [0, 0, 1, 1], [Track(name="a", assay="DNase", cell="K562")])
     >>> table.filter(pl.col("metric") == "pearson")["estimate"].round(6).item()
     1.0
     """
     sums = block_sums(measured, predicted, blocks)
-    names = _check_tracks(tracks, sums)
-    estimate = sums.metrics()
-    drawn = _drawn(sums, resamples, seed)
-    return _table(names, sums, estimate, drawn)
+    return _table(tracks, sums, sums.metrics, resamples, seed)
 
 
 def track_differences(
@@ -232,7 +185,7 @@ def track_differences(
     predicted: ArrayLike,
     other: ArrayLike,
     blocks: ArrayLike,
-    tracks: Sequence[NamedTrack],
+    tracks: Sequence[Track],
     *,
     resamples: int = 1000,
     seed: int = 1,
@@ -242,9 +195,7 @@ def track_differences(
     Parameters
     ----------
     measured, predicted, other : array, shape (N, T)
-    blocks : array of int, shape (N,)
-    tracks : sequence of T tracks
-    resamples, seed : int
+    blocks, tracks, resamples, seed
         As in `track_scores`.
 
     Returns
@@ -259,43 +210,30 @@ def track_differences(
         If shapes do not fit or a value is not finite.
     """
     one, two = block_sums(measured, predicted, blocks), block_sums(measured, other, blocks)
-    names = _check_tracks(tracks, one)
-    a, b = one.metrics(), two.metrics()
-    estimate = {metric: a[metric] - b[metric] for metric in METRICS}
-    drawn_a, drawn_b = _drawn(one, resamples, seed), _drawn(two, resamples, seed)
-    drawn = None
-    if drawn_a is not None and drawn_b is not None:
-        drawn = {metric: drawn_a[metric] - drawn_b[metric] for metric in METRICS}
-    return _table(names, one, estimate, drawn)
 
+    def difference(draws: NDArray[np.int64] | None = None) -> dict[str, Floats]:
+        a, b = one.metrics(draws), two.metrics(draws)
+        return {metric: a[metric] - b[metric] for metric in METRICS}
 
-def _check_tracks(tracks: Sequence[NamedTrack], sums: BlockSums) -> list[tuple[str, str, str]]:
-    n = sums.sums.shape[2]
-    if len(tracks) != n:
-        raise GenopredError(f"track scores: {len(tracks)} tracks are named and the values have {n}; one each.")
-    return [(track.name, track.assay, track.cell) for track in tracks]
-
-
-def _drawn(sums: BlockSums, resamples: int, seed: int) -> dict[str, Floats] | None:
-    if resamples < 1 or len(sums.bins) < 2:
-        return None
-    return sums.metrics(block_draws(len(sums.bins), resamples, seed))
+    return _table(tracks, one, difference, resamples, seed)
 
 
 def _table(
-    names: list[tuple[str, str, str]],
-    sums: BlockSums,
-    estimate: dict[str, Floats],
-    drawn: dict[str, Floats] | None,
+    tracks: Sequence[Track], sums: BlockSums, metrics: Callable[..., dict[str, Floats]], resamples: int, seed: int
 ) -> pl.DataFrame:
+    """What `metrics` says over all blocks, with intervals from what it says of blocks that are drawn."""
+    n_bins, n_blocks, n = int(sums.bins.sum()), len(sums.bins), sums.sums.shape[2]
+    if len(tracks) != n:
+        raise GenopredError(f"track scores: {len(tracks)} tracks are named and the values have {n}; one each.")
+    estimate = metrics()
+    drawn = metrics(block_draws(n_blocks, resamples, seed)) if resamples > 0 and n_blocks > 1 else None
     rows = []
-    n_bins, n_blocks = int(sums.bins.sum()), len(sums.bins)
-    for i, name in enumerate(names):
+    for i, track in enumerate(tracks):
         for metric in METRICS:
             value = float(estimate[metric][i])
             low, high = (np.nan, np.nan) if drawn is None else _percentiles(drawn[metric][:, i])
             numbers = [None if np.isnan(x) or np.isnan(value) else float(x) for x in (value, low, high)]
-            rows.append((*name, metric, *numbers, n_bins, n_blocks))
+            rows.append((track.name, track.assay, track.cell, metric, *numbers, n_bins, n_blocks))
     return pl.DataFrame(rows, schema=TRACK_SCORE_SCHEMA, orient="row")
 
 

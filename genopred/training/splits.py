@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -106,6 +107,10 @@ class Windows(NamedTuple):
     starts: NDArray[np.int64]
     blocks: NDArray[np.int64]
 
+    def take(self, which: Any) -> Windows:
+        """Some of them, by anything that indexes an array."""
+        return Windows(self.chroms[which], self.starts[which], self.blocks[which])
+
 
 def split_blocks(
     lengths: Mapping[str, int],
@@ -154,15 +159,11 @@ def split_blocks(
         )
     if shape is not None:
         _check_margin(margin, shape)
-    table = _blocks(lengths, block, usable)
-    labels = _deal(table.height, shares, seed)
-    table = table.with_columns(pl.Series("split", [SPLITS[i] for i in labels], dtype=pl.String))
+    table = _dealt(_blocks(lengths, block, usable), shares, seed)
     pieces = [_apart(part, margin) for part in table.partition_by("chrom", maintain_order=True)]
-    regions = pl.concat([pl.DataFrame(schema=REGION_SCHEMA), *(p.select(list(REGION_SCHEMA)) for p in pieces)])
-    split = Split("block", regions, margin, seed)
+    split = Split("block", pl.concat([table[:0], *pieces]), margin, seed)
     remedy = f"lower the block (now {block:,} bp) or the margin (now {margin:,} bp), or give more chromosomes"
-    _check_counts(split, [n for n, share in zip(SPLITS, shares) if share > 0], shape, remedy)
-    return split
+    return _checked(split, shares, shape, remedy)
 
 
 def split_chromosomes(
@@ -215,8 +216,7 @@ def split_chromosomes(
     table = _blocks({chrom: n for chrom, n in lengths.items() if chrom in label}, block, usable)
     regions = table.with_columns(pl.col("chrom").replace_strict(label, return_dtype=pl.String).alias("split"))
     split = Split("chromosome", regions.select(list(REGION_SCHEMA)), 0, 0)
-    _check_counts(split, SPLITS, shape, "give each split a chromosome that is not mostly N")
-    return split
+    return _checked(split, (1, 1, 1), shape, "give each split a chromosome that is not mostly N")
 
 
 def split_random(
@@ -235,16 +235,13 @@ def split_random(
 
     Parameters
     ----------
-    lengths : dict
+    lengths, fractions, seed, usable
+        As in `split_blocks`.
     shape : WindowShape
-    fractions : three floats
-    seed : int
     stride : int, optional
         Distance in bp of neighbouring windows; half a window without it.
     block : int
         Width in bp of the blocks that intervals of scores are made over.
-    usable : dict of uint8 array, optional
-        As in `split_blocks`.
 
     Returns
     -------
@@ -259,24 +256,14 @@ def split_random(
     stride = -(-(shape.window // 2) // shape.bin) * shape.bin if stride is None else stride
     if stride < 1 or stride % shape.bin:
         raise GenopredError(f"stride = {stride}: needed a multiple of the bin, {shape.bin} bp.")
-    tables = []
-    for row in _blocks(lengths, block, usable).iter_rows(named=True):
-        first = -(-row["start"] // stride) * stride
-        starts = np.arange(first, min(row["end"], lengths[row["chrom"]] - shape.window + 1), stride, dtype=np.int64)
-        part = pl.DataFrame({"start": starts, "end": starts + shape.window})
-        tables.append(part.with_columns(chrom=pl.lit(row["chrom"]), block=pl.lit(row["block"], dtype=pl.Int64)))
-    table = pl.concat(
-        [
-            pl.DataFrame(schema=REGION_SCHEMA).drop("split"),
-            *(t.select("chrom", "start", "end", "block") for t in tables),
-        ]
-    )
-    labels = _deal(table.height, shares, seed)
-    table = table.with_columns(pl.Series("split", [SPLITS[i] for i in labels], dtype=pl.String))
-    split = Split("random", table.select(list(REGION_SCHEMA)), 0, seed)
-    wanted = [n for n, share in zip(SPLITS, shares) if share > 0]
-    _check_counts(split, wanted, shape, f"lower the stride (now {stride:,} bp) or give more chromosomes")
-    return split
+    tables = [pl.DataFrame(schema=REGION_SCHEMA).drop("split")]
+    for chrom, low, high, number in _blocks(lengths, block, usable).iter_rows():
+        first, last = -(-low // stride) * stride, min(high, lengths[chrom] - shape.window + 1)
+        starts = np.arange(first, last, stride, dtype=np.int64)
+        columns = {"chrom": chrom, "start": starts, "end": starts + shape.window, "block": number}
+        tables.append(pl.DataFrame(columns, tables[0].schema))
+    split = Split("random", _dealt(pl.concat(tables), shares, seed), 0, seed)
+    return _checked(split, shares, shape, f"lower the stride (now {stride:,} bp) or give more chromosomes")
 
 
 def tile(split: Split, name: str, shape: WindowShape, offset: int = 0) -> Windows:
@@ -331,19 +318,17 @@ def _tile(split: Split, name: str, shape: WindowShape, offset: int) -> Windows:
     if split.by == "random":
         rows = rows.filter(pl.col("end") - pl.col("start") == shape.window)
         return Windows(rows["chrom"].to_numpy().astype(str), rows["start"].to_numpy(), rows["block"].to_numpy())
-    chroms: list[NDArray[Any]] = [np.array([], dtype=str)]
-    starts: list[NDArray[np.int64]] = [np.array([], dtype=np.int64)]
-    blocks: list[NDArray[np.int64]] = [np.array([], dtype=np.int64)]
+    none = np.array([], dtype=np.int64)
+    found = [Windows(np.array([], dtype=str), none, none)]
     for part in rows.partition_by("chrom", maintain_order=True):
         a, b, ids = (part[column].to_numpy() for column in ("start", "end", "block"))
-        for first, last in _joined(a, b):
+        # blocks of which each begins where the one before it ends are one region
+        for first, last in pairwise([0, *(np.flatnonzero(a[1:] != b[:-1]) + 1).tolist(), len(a)]):
             start = -(-int(a[first]) // shape.bin) * shape.bin + offset
             here = np.arange(start, int(b[last - 1]) - shape.window + 1, shape.target, dtype=np.int64)
-            centre = here + shape.window // 2
-            starts.append(here)
-            blocks.append(ids[first + np.searchsorted(a[first:last], centre, side="right") - 1])
-            chroms.append(np.full(len(here), part["chrom"][0]))
-    return Windows(np.concatenate(chroms), np.concatenate(starts), np.concatenate(blocks))
+            block = ids[first + np.searchsorted(a[first:last], here + shape.window // 2, side="right") - 1]
+            found.append(Windows(np.full(len(here), part["chrom"][0]), here, block))
+    return Windows(*map(np.concatenate, zip(*found)))
 
 
 def _fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
@@ -377,24 +362,17 @@ def _blocks(lengths: Mapping[str, int], block: int, usable: Mapping[str, NDArray
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _deal(n: int, shares: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
-    """Labels 0, 1, 2 of n things in random order: as near to the shares as whole numbers are, none empty if it can."""
-    exact = shares * n
+def _dealt(table: pl.DataFrame, shares: NDArray[np.float64], seed: int) -> pl.DataFrame:
+    """Rows dealt to splits at random: as near to the shares as whole numbers are, no split empty if it can."""
+    exact = shares * table.height
     counts = np.floor(exact).astype(np.int64)
-    for i in np.argsort(-(exact - counts), kind="stable")[: n - counts.sum()]:
-        counts[i] += 1
+    counts[np.argsort(-(exact - counts), kind="stable")[: table.height - counts.sum()]] += 1
     for i in np.flatnonzero((counts == 0) & (shares > 0)):
         if counts.max() > 1:
             counts[counts.argmax()] -= 1
             counts[i] += 1
-    return np.random.default_rng(seed).permutation(np.repeat(np.arange(3), counts))
-
-
-def _joined(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Runs (first, after the last) of rows of which each begins where the one before it ends."""
-    cuts = np.flatnonzero(starts[1:] != ends[:-1]) + 1
-    edges = [0, *cuts.tolist(), len(starts)]
-    return list(zip(edges[:-1], edges[1:])) if len(starts) else []
+    labels = np.random.default_rng(seed).permutation(np.repeat(SPLITS, counts))
+    return table.with_columns(pl.Series("split", labels, dtype=pl.String)).select(list(REGION_SCHEMA))
 
 
 def _apart(table: pl.DataFrame, margin: int) -> pl.DataFrame:
@@ -403,19 +381,15 @@ def _apart(table: pl.DataFrame, margin: int) -> pl.DataFrame:
     start, end = first.copy(), last.copy()
     label = table["split"].to_numpy()
     for i in np.flatnonzero(label[1:] != label[:-1]):
-        lacking = max(margin - int(table["start"][int(i) + 1] - table["end"][int(i)]), 0)
-        border_left, border_right = (
-            int(table["end"][int(i)]) - lacking // 2,
-            int(table["start"][int(i) + 1]) + lacking - lacking // 2,
-        )
+        lacking = max(margin - int(first[i + 1] - last[i]), 0)
+        border_left, border_right = last[i] - lacking // 2, first[i + 1] + lacking - lacking // 2
         # a narrow block may lie whole in the margin, and the margin then reaches into its neighbours of the same split
         left = np.arange(np.searchsorted(last, border_left, side="right"), i + 1)
         right = np.arange(i + 1, np.searchsorted(first, border_right, side="left"))
         same_left, same_right = left[label[left] == label[i]], right[label[right] == label[i + 1]]
         end[same_left] = np.minimum(end[same_left], border_left)
         start[same_right] = np.maximum(start[same_right], border_right)
-    keep = end > start
-    return table.with_columns(pl.Series("start", start), pl.Series("end", end)).filter(pl.Series(keep))
+    return table.with_columns(pl.Series("start", start), pl.Series("end", end)).filter(pl.col("end") > pl.col("start"))
 
 
 def _check_margin(margin: int, shape: WindowShape) -> None:
@@ -426,13 +400,15 @@ def _check_margin(margin: int, shape: WindowShape) -> None:
         )
 
 
-def _check_counts(split: Split, wanted: Sequence[str], shape: WindowShape | None, remedy: str) -> None:
+def _checked(split: Split, shares: Iterable[float], shape: WindowShape | None, remedy: str) -> Split:
+    """The split, of which each part with a share has something: windows where their shape is known, else bases."""
     if shape is None:
         by = dict(split.regions.group_by("split").agg((pl.col("end") - pl.col("start")).sum()).iter_rows())
         counts, unit = {name: int(by.get(name, 0)) for name in SPLITS}, "bp"
     else:
         counts, unit = {name: len(_tile(split, name, shape, 0).starts) for name in SPLITS}, "windows"
-    empty = [name for name in wanted if not counts[name]]
+    empty = [name for name, share in zip(SPLITS, shares) if share > 0 and not counts[name]]
     if empty:
         got = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         raise GenopredError(f"split by {split.by}: nothing for {' and '.join(empty)} ({got} {unit}); {remedy}.")
+    return split

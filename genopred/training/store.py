@@ -48,13 +48,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_state(file: Path) -> dict[str, Any]:
-    """Read a checkpoint; it holds tensors and plain values only, and nothing in it is executed.
-
-    Raises
-    ------
-    GenopredError
-        If it is no checkpoint of a training.
-    """
+    """Read a checkpoint; it holds tensors and plain values only, and nothing in it is executed."""
     needed = {"identity", "network", "average", "best", "optimiser", "state"}
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)

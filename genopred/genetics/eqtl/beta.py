@@ -42,68 +42,38 @@ PERMUTATION_SCHEMA = {
 
 @dataclass(frozen=True)
 class BetaFit:
-    """Beta approximation of a gene's smallest p-value under permutation.
+    """Beta approximation of a gene's smallest p-value under permutation: columns of `PERMUTATION_SCHEMA`."""
 
-    Attributes
-    ----------
-    shape1, shape2 : float
-        Maximum likelihood; NaN where they could not be fitted.
-    true_df : float
-        Degrees of freedom at which the permuted p-values look like a minimum of independent ones (shape1 = 1).
-    pval_true_df : float
-        p of the top variant with that many degrees of freedom.
-    pval_perm, pval_beta : float
-        Empirical (b + 1) / (P + 1), and beta-approximated.
-    """
-
-    shape1: float
-    shape2: float
-    true_df: float
-    pval_true_df: float
-    pval_perm: float
+    beta_shape1: float  # maximum likelihood; NaN where the two could not be fitted
+    beta_shape2: float
+    true_df: float  # at which the permuted p-values look like a minimum of independent ones (shape1 = 1)
+    pval_true_df: float  # of the top variant, with that many degrees of freedom
+    pval_perm: float  # empirical, (b + 1) / (P + 1)
     pval_beta: float
 
 
 def beta_approximation(perm_r2: ArrayLike, r2: float, df: float) -> BetaFit:
     """Extend permutation p-values below 1 / P by a fitted beta distribution, as FastQTL does.
 
-    Parameters
-    ----------
-    perm_r2 : array, shape (P,)
-        Largest squared correlation of each permutation.
-    r2 : float
-        Squared correlation of the top variant.
-    df : float
-        Nominal degrees of freedom, the start of the search for the effective ones.
+    `perm_r2` (P,) is the largest squared correlation of each permutation, `r2` that of the top variant; `df` are the
+    nominal degrees of freedom, where the search for the effective ones starts. Ongen et al. (2016),
+    doi:10.1093/bioinformatics/btv722.
 
-    Returns
-    -------
-    BetaFit
-
-    References
-    ----------
-    Ongen et al. (2016), doi:10.1093/bioinformatics/btv722.
-
-    Examples
-    --------
     >>> rng = np.random.default_rng(1)
     >>> best = np.max(rng.standard_normal((1000, 50)) ** 2 / 100, axis=1)
     >>> fit = beta_approximation(best, 0.25, 100)
-    >>> bool(0.9 < fit.shape1 < 1.1), bool(fit.pval_beta < 1e-4)
+    >>> bool(0.9 < fit.beta_shape1 < 1.1), bool(fit.pval_beta < 1e-4)
     (True, True)
     """
     permuted = np.asarray(perm_r2, dtype=np.float64)
-    pval_perm = (np.sum(permuted >= r2) + 1) / (len(permuted) + 1)
-    nothing = BetaFit(np.nan, np.nan, float(df), float(_r2_pval(r2, df)), float(pval_perm), np.nan)
-    if len(permuted) < 2 or np.ptp(permuted) == 0:
-        return nothing
-    true_df = _effective_df(permuted, df)
-    pvals = np.clip(_r2_pval(permuted, true_df), 1e-300, 1 - 1e-16)
-    shapes = fit_beta(pvals)
-    if shapes is None:
-        return nothing
-    pval = float(_r2_pval(r2, true_df))
-    return BetaFit(*shapes, true_df, pval, float(pval_perm), float(betainc(*shapes, pval)))
+    pval_perm = float((np.sum(permuted >= r2) + 1) / (len(permuted) + 1))
+    if len(permuted) >= 2 and np.ptp(permuted) > 0:
+        true_df = _effective_df(permuted, df)
+        shapes = fit_beta(np.clip(_r2_pval(permuted, true_df), 1e-300, 1 - 1e-16))
+        if shapes is not None:
+            pval = float(_r2_pval(r2, true_df))
+            return BetaFit(*shapes, true_df, pval, pval_perm, float(betainc(*shapes, pval)))
+    return BetaFit(np.nan, np.nan, float(df), float(_r2_pval(r2, df)), pval_perm, np.nan)
 
 
 def _r2_pval(r2: ArrayLike, df: float) -> Floats:
@@ -145,8 +115,6 @@ def _effective_df(perm_r2: Floats, df: float) -> float:
 def fit_beta(pvals: ArrayLike, tol: float = 1e-8) -> tuple[float, float] | None:
     """Maximum-likelihood shapes of a beta distribution by Newton's method; None where it does not converge.
 
-    Examples
-    --------
     >>> shapes = fit_beta(np.random.default_rng(1).beta(1.1, 300, 20000))
     >>> round(shapes[0], 1), round(shapes[1], -1)
     (1.1, 300.0)
@@ -166,10 +134,7 @@ def fit_beta(pvals: ArrayLike, tol: float = 1e-8) -> tuple[float, float] | None:
             return None
         da, db = (hbb * ga + curve * gb) / det, (haa * gb + curve * ga) / det
         # Never more than halfway to 0.
-        factor = 1.0
-        for shape, change in ((a, da), (b, db)):
-            if change > 0.5 * shape:
-                factor = min(factor, 0.5 * shape / change)
+        factor = min([1.0, *(0.5 * shape / change for shape, change in ((a, da), (b, db)) if change > 0.5 * shape)])
         a, b = a - factor * da, b - factor * db
         if abs(da) <= tol * a and abs(db) <= tol * b:
             return float(a), float(b)
@@ -188,6 +153,7 @@ def permutation_table(
     gene_ids : list of str, length G
     variant_ids : polars.Series, length M
     pos, tss : arrays, shape (M,), (G,)
+        1-based.
 
     Returns
     -------
@@ -208,15 +174,11 @@ def top_row(
 ) -> dict[str, Any]:
     top = int(scan.top[gene])
     r = float(scan.gene(gene)[top - scan.start[gene]])
-    fit = beta_approximation(perm_r2, r * r, scan.df)
     ratio = scan.scale[gene] / scan.spread[top]
     return {
+        **vars(beta_approximation(perm_r2, r * r, scan.df)),
         "phenotype_id": gene_id,
         "num_var": int(np.sum(~np.isnan(scan.gene(gene)))),
-        "beta_shape1": fit.shape1,
-        "beta_shape2": fit.shape2,
-        "true_df": fit.true_df,
-        "pval_true_df": fit.pval_true_df,
         "variant_id": variant_ids[top],
         "start_distance": int(pos[top]) - tss,
         "end_distance": int(pos[top]) - tss,
@@ -226,6 +188,4 @@ def top_row(
         "pval_nominal": float(correlation_test(r, scan.df)[1]),
         "slope": r * ratio,
         "slope_se": float(np.sqrt((1 - r * r) / scan.df)) * ratio,
-        "pval_perm": fit.pval_perm,
-        "pval_beta": fit.pval_beta,
     }

@@ -32,29 +32,10 @@ def credible_variants(
     coverage: float = 0.95,
     min_abs_corr: float = 0.5,
 ) -> pl.DataFrame:
-    """Variants of the credible sets of one gene.
+    """Variants of the credible sets of one gene, in the columns of `CREDIBLE_SCHEMA`.
 
-    Parameters
-    ----------
-    dosage : array, shape (N, M)
-        Copies of ALT of the variants of its window, NaN where missing.
-    model : CisModel
-        Of this gene alone (`genopred.genetics.eqtl.scan.cis_model`).
-    gene_id : str
-    variant_ids : polars.Series, length M
-    maf : float
-        Leave out rarer variants.
-    max_effects : int
-        Most effects that SuSiE looks for.
-    coverage : float
-        Probability that a set holds its effect.
-    min_abs_corr : float
-        Leave out sets with a smaller absolute correlation inside.
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns of `CREDIBLE_SCHEMA`.
+    `dosage` (N, M) are copies of ALT in the gene's window, NaN where missing; variants rarer than `maf` are left out.
+    `model` is of this gene alone; the rest as in `genopred.genetics.finemap`.
     """
     frequency = np.nanmean(np.where(np.isnan(dosage).all(axis=0), 0.0, dosage), axis=0) / 2
     use = np.minimum(frequency, 1 - frequency) >= maf
@@ -63,17 +44,7 @@ def credible_variants(
     ids, af = variant_ids.to_numpy()[use], frequency[use]
     rows = []
     for number, found in enumerate(credible_sets(fit, x, coverage, min_abs_corr), start=1):
+        of_set = (number, len(found.variants), found.coverage, found.min_abs_corr)
         for variant in np.sort(found.variants).tolist():
-            rows.append(
-                {
-                    "phenotype_id": gene_id,
-                    "variant_id": ids[variant],
-                    "pip": float(fit.pip[variant]),
-                    "af": float(af[variant]),
-                    "cs_id": number,
-                    "cs_size": len(found.variants),
-                    "cs_coverage": found.coverage,
-                    "cs_min_abs_corr": found.min_abs_corr,
-                }
-            )
+            rows.append((gene_id, ids[variant], float(fit.pip[variant]), float(af[variant]), *of_set))
     return pl.DataFrame(rows, schema=CREDIBLE_SCHEMA, orient="row")

@@ -18,7 +18,7 @@ def qvalues(pvals: ArrayLike, lambdas: ArrayLike | None = None) -> tuple[Floats,
     Parameters
     ----------
     pvals : array, shape (G,)
-        NaN gets NaN.
+        From 0 to 1; NaN gets NaN.
     lambdas : array, optional
         Where to estimate pi0; 0.05, 0.1 to 0.95. One number uses the estimate there.
 
@@ -28,11 +28,6 @@ def qvalues(pvals: ArrayLike, lambdas: ArrayLike | None = None) -> tuple[Floats,
     pi0 : float
         Estimated proportion of true nulls. 1, which makes q the Benjamini-Hochberg value, where it cannot be
         estimated: no p-value above the largest lambda, or fewer than 20 p-values.
-
-    Raises
-    ------
-    GenopredError
-        If a p-value is below 0 or above 1.
 
     References
     ----------
@@ -56,10 +51,7 @@ def qvalues(pvals: ArrayLike, lambdas: ArrayLike | None = None) -> tuple[Floats,
     pi0 = _pi0(mine, np.arange(0.05, 0.951, 0.05) if lambdas is None else np.atleast_1d(np.asarray(lambdas, float)))
     order = np.argsort(-mine, kind="stable")
     rank = np.arange(len(mine), 0, -1)
-    q = np.minimum.accumulate(np.minimum(pi0 * len(mine) / rank * mine[order], 1.0))
-    back = np.empty_like(q)
-    back[order] = q
-    out[known] = back
+    out[np.flatnonzero(known)[order]] = np.minimum.accumulate(np.minimum(pi0 * len(mine) / rank * mine[order], 1.0))
     return out, pi0
 
 
@@ -110,17 +102,8 @@ def add_qvalues(table: pl.DataFrame, fdr: float = 0.05) -> tuple[pl.DataFrame, f
     pval = table["pval_beta"].to_numpy()
     q, pi0 = qvalues(pval)
     threshold = np.full(len(pval), np.nan)
-    hits = q <= fdr
-    if hits.any():
-        cut = gene_threshold(pval, q, fdr)
-        one, two = table["beta_shape1"].to_numpy(), table["beta_shape2"].to_numpy()
-        threshold = betaincinv(one, two, cut)
+    inside, outside = pval[q <= fdr], pval[q > fdr]
+    if inside.size:
+        cut = (inside.max() + outside.min()) / 2 if outside.size else inside.max()
+        threshold = betaincinv(table["beta_shape1"].to_numpy(), table["beta_shape2"].to_numpy(), cut)
     return table.with_columns(qval=pl.Series(q), pval_nominal_threshold=pl.Series(threshold)), pi0
-
-
-def gene_threshold(pval_beta: Floats, q: Floats, fdr: float) -> float:
-    """Gene-level p-value between the last gene with q up to `fdr` and the first one beyond; 0 without the former."""
-    inside, outside = pval_beta[q <= fdr], pval_beta[q > fdr]
-    if not inside.size:
-        return 0.0
-    return float((inside.max() + outside.min()) / 2) if outside.size else float(inside.max())

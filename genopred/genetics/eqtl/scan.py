@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,7 +26,6 @@ Ints = NDArray[np.int64]
 #: Dosages (N, stop - start) of the variants from `start` to `stop`.
 ReadDosage = Callable[[int, int], NDArray[np.float32]]
 Progress = Callable[[int, int], None]
-
 
 COMPAT = ("tensorqtl", "qtltools")
 
@@ -43,46 +43,24 @@ NOMINAL_SCHEMA = {
 }
 
 _BLOCK = 1024  # variants standardised at a time: 3 MB of float64 for 358 people
-
 _ROWS = 256  # variants per product with the permutations: the result stays in the second-level cache
-
 _TIE = 1e-9  # correlations closer than this (relative) are one variant's, up to rounding
 
 
 @dataclass(frozen=True)
 class Chromosome:
-    """Genes of one chromosome and its variants.
+    """Genes of one chromosome and its variants."""
 
-    Attributes
-    ----------
-    name : str
-        As the genes have it.
-    genes, columns : array of int
-        Rows of the gene table, and of the variant table, by position.
-    pos, tss : array of int
-        1-based.
-    ids : polars.Series
-        Of the variants.
-    """
-
-    name: str
-    genes: Ints
-    columns: Ints
-    pos: Ints
+    name: str  # as the genes have it
+    genes: Ints  # rows of the gene table
+    columns: Ints  # rows of the variant table, by position
+    pos: Ints  # 1-based, as `tss`
     tss: Ints
-    ids: pl.Series
+    ids: pl.Series  # of the variants
 
 
 def chromosomes(genes: pl.DataFrame, variants: pl.DataFrame) -> Iterator[Chromosome]:
-    """Genes and variants chromosome by chromosome, in the genes' order; `chr22` matches `22`.
-
-    Parameters
-    ----------
-    genes : polars.DataFrame
-        Columns chrom and tss.
-    variants : polars.DataFrame
-        Columns chrom, pos and id.
-    """
+    """Genes and variants chromosome by chromosome, in the genes' order; `chr22` matches `22`."""
     of_gene = np.array([plain_chrom(name) for name in genes["chrom"].to_list()])
     spelt = {name: plain_chrom(name) for name in variants["chrom"].unique().to_list()}
     for plain in dict.fromkeys(of_gene.tolist()):
@@ -99,32 +77,16 @@ def chromosomes(genes: pl.DataFrame, variants: pl.DataFrame) -> Iterator[Chromos
 
 @dataclass(frozen=True)
 class CisModel:
-    """What is regressed on what.
+    """What is regressed on what."""
 
-    Attributes
-    ----------
-    phenotypes : array, shape (N, G)
-        What is permuted: centred, not yet residualised (except under `qtltools`).
-    residuals : array, shape (N, G)
-        What the variants are correlated with.
-    basis : array, shape (N, B)
-        Orthonormal columns, taken out of the variants; the first is the intercept.
-    df : int
-        Degrees of freedom of the t test.
-    """
-
-    phenotypes: Floats
-    residuals: Floats
-    basis: Floats
-    df: int
+    phenotypes: Floats  # (N, G), what is permuted: centred, not yet residualised (except under `qtltools`)
+    residuals: Floats  # (N, G), what the variants are correlated with
+    basis: Floats  # (N, B), orthonormal columns, taken out of the variants; the first is the intercept
+    df: int  # degrees of freedom of the t test
 
 
 def cis_model(
-    phenotypes: ArrayLike,
-    covariates: ArrayLike | None = None,
-    *,
-    normalise: bool = True,
-    compat: str = "tensorqtl",
+    phenotypes: ArrayLike, covariates: ArrayLike | None = None, *, normalise: bool = True, compat: str = "tensorqtl"
 ) -> CisModel:
     """Prepare phenotypes and covariates for the passes below.
 
@@ -137,10 +99,6 @@ def cis_model(
         Rank-based inverse normal transform of each gene, (rank - 0.5) / N.
     compat : {"tensorqtl", "qtltools"}
         See the top of this file.
-
-    Returns
-    -------
-    CisModel
 
     Raises
     ------
@@ -180,14 +138,12 @@ def cis_model(
             f"cis_model: {n} samples and {basis.shape[1] - 1} independent covariates leave {df} degrees of freedom; "
             "use fewer covariates."
         )
-    if compat == "qtltools":
-        if extra.shape[1]:
-            y = residualise(y, extra)
-        y = inverse_normal(y) if normalise else y
-        y = y - y.mean(axis=0)
-        return CisModel(y, y, basis[:, :1], df)
+    if compat == "qtltools" and extra.shape[1]:
+        y = residualise(y, extra)
     y = inverse_normal(y) if normalise else y
     y = y - y.mean(axis=0)
+    if compat == "qtltools":
+        return CisModel(y, y, basis[:, :1], df)
     residuals = y - basis @ (basis.T @ y)
     gone = np.flatnonzero(np.sum(residuals**2, axis=0) <= 1e-10 * np.sum(y**2, axis=0))
     if gone.size:
@@ -212,21 +168,8 @@ def _basis(covariates: Floats) -> Floats:
 
 
 def cis_windows(pos: ArrayLike, tss: ArrayLike, window: int) -> tuple[Ints, Ints]:
-    """First variant of each gene's window, and the first one behind it; `window` bases away is inside.
+    """First of the sorted variants in each gene's window, and the first one behind it; `window` bases away is inside.
 
-    Parameters
-    ----------
-    pos : array, shape (M,)
-        Sorted positions on one chromosome.
-    tss : array, shape (G,)
-    window : int
-
-    Returns
-    -------
-    array, shape (G,); array, shape (G,)
-
-    Examples
-    --------
     >>> cis_windows([10, 20, 30, 40], [25], 10)
     (array([1]), array([3]))
     """
@@ -241,44 +184,21 @@ def cis_windows(pos: ArrayLike, tss: ArrayLike, window: int) -> tuple[Ints, Ints
 
 @dataclass(frozen=True)
 class CisScan:
-    """What one sweep over a chromosome found.
+    """What one sweep over a chromosome found: of M variants and G genes."""
 
-    Attributes
-    ----------
-    start, stop : array, shape (G,)
-        Each gene's window among the variants.
-    offset : array, shape (G + 1,)
-        Where each gene's window begins in `r`.
-    r : array, shape (pairs,)
-        Correlation of each gene with each variant of its window, gene after gene; NaN where unusable.
-    spread : array, shape (M,)
-        Length of each variant's residual vector; 0 where unusable.
-    scale : array, shape (G,)
-        Length of each gene's residual vector.
-    af, ma_samples, ma_count : arrays, shape (M,)
-        Frequency of ALT, carriers and copies of the minor allele.
-    df : int
-    unusable : dict of str to array of bool, shape (M,)
-        Variants left out, by reason.
-    top : array, shape (G,)
-        Variant with the largest |r|; ties go to the one nearest to the TSS, then to the first. -1: none.
-    perm_r2 : array, shape (G, P), or None
-        Largest squared correlation in the window for each permutation.
-    """
-
-    start: Ints
+    start: Ints  # (G,), each gene's window among the variants
     stop: Ints
-    offset: Ints
-    r: Floats
-    spread: Floats
-    scale: Floats
-    af: Floats
-    ma_samples: NDArray[np.int32]
-    ma_count: NDArray[np.int32]
+    offset: Ints  # (G + 1,), where each gene's window begins in `r`
+    r: Floats  # (pairs,), of each gene with each variant of its window, gene after gene; NaN where unusable
+    spread: Floats  # (M,), length of each variant's residual vector; 0 where unusable
+    scale: Floats  # (G,), length of each gene's residual vector
+    af: Floats  # (M,), frequency of ALT
+    ma_samples: NDArray[np.int32]  # (M,), carriers of the minor allele
+    ma_count: NDArray[np.int32]  # (M,), its copies
     df: int
-    unusable: dict[str, NDArray[np.bool_]] = field(repr=False)
-    top: Ints
-    perm_r2: NDArray[np.float64] | None = field(repr=False)
+    unusable: dict[str, NDArray[np.bool_]] = field(repr=False)  # (M,) each, variants left out, by reason
+    top: Ints  # (G,), variant with the largest |r|; ties go to the one nearest to the TSS, then to the first. -1: none
+    perm_r2: NDArray[np.float64] | None = field(repr=False)  # (G, P), largest of the window for each permutation
 
     def gene(self, index: int) -> Floats:
         """Correlations of one gene's window."""
@@ -329,10 +249,6 @@ def cis_scan(
     progress : function of (done, total), optional
         Called with the number of genes finished.
 
-    Returns
-    -------
-    CisScan
-
     References
     ----------
     Shabalin (2012), doi:10.1093/bioinformatics/bts163; Ongen et al. (2016), doi:10.1093/bioinformatics/btv722.
@@ -342,18 +258,23 @@ def cis_scan(
     if sites.shape != (model.residuals.shape[1],):
         raise GenopredError(f"cis_scan: {sites.shape} TSS for {model.residuals.shape[1]} genes of the model.")
     start, stop = cis_windows(positions, sites, window)
-    m, g = len(positions), len(sites)
+    m = len(positions)
     offset = np.concatenate([[0], np.cumsum(stop - start)])
     r = np.full(offset[-1], np.nan)
-    facts = _VariantFacts(m)
+    facts: dict[str, Any] = {"spread": np.zeros(m), "af": np.full(m, np.nan)}
+    facts |= {name: np.zeros(m, dtype=np.int32) for name in ("ma_samples", "ma_count")}
+    unusable: dict[str, NDArray[np.bool_]] = {}
     scale = np.linalg.norm(model.residuals, axis=0)
     unit = model.residuals / scale
     perm = None if permutations is None else _Permuter(model, permutations, start, stop)
-    done = 0
     with ThreadPoolExecutor(threads) as pool:
         for a, b in _blocks(start, stop):
             block = _standardise(read(a, b), model.basis, maf)
-            facts.put(a, b, block)
+            for name, values in facts.items():
+                values[a:b] = getattr(block, name)
+            for reason, which in block.reasons.items():
+                if which.any():
+                    unusable.setdefault(reason, np.zeros(m, dtype=bool))[a:b] = which
             genes = np.flatnonzero((start < b) & (stop > a))
             product = unit[:, genes].T @ block.unit.T  # (genes, variants)
             product[:, ~block.usable] = np.nan
@@ -362,26 +283,13 @@ def cis_scan(
                 r[offset[gene] + low - start[gene] : offset[gene] + high - start[gene]] = row[low - a : high - a]
             if perm is not None:
                 perm.add(a, block)
-                done += perm.finish(b, pool)
-            else:
-                done = int(np.sum(stop <= b))
+                perm.finish(b, pool)
             if progress is not None:
-                progress(min(done, g), g)
+                progress(int(np.sum(stop <= b)), len(sites))
     np.clip(r, -1, 1, out=r)
+    top, perm_r2 = _top(r, offset, start, positions, sites), None if perm is None else perm.r2
     return CisScan(
-        start,
-        stop,
-        offset,
-        r,
-        facts.spread,
-        scale,
-        facts.af,
-        facts.ma_samples,
-        facts.ma_count,
-        model.df,
-        facts.unusable,
-        _top(r, offset, start, positions, sites),
-        None if perm is None else perm.r2,
+        start, stop, offset, r, scale=scale, df=model.df, unusable=unusable, top=top, perm_r2=perm_r2, **facts
     )
 
 
@@ -426,7 +334,7 @@ def _standardise(dosage: NDArray[np.float32], basis: Floats, maf: float) -> _Blo
     if lost.any():
         part = x[lost]
         hole = np.isnan(part)
-        known = part.shape[1] - hole.sum(axis=1)
+        known = n - hole.sum(axis=1)
         absent[lost] = known == 0
         mean = np.where(hole, 0.0, part).sum(axis=1, dtype=np.float64) / np.maximum(known, 1)
         x = x.copy()
@@ -478,25 +386,6 @@ def _same_rows(x: NDArray[np.float32]) -> Ints:
     return same
 
 
-class _VariantFacts:
-    """What is known of each variant of the chromosome, filled block by block."""
-
-    def __init__(self, m: int) -> None:
-        self.spread = np.zeros(m)
-        self.af = np.full(m, np.nan)
-        self.ma_samples = np.zeros(m, dtype=np.int32)
-        self.ma_count = np.zeros(m, dtype=np.int32)
-        self.unusable: dict[str, NDArray[np.bool_]] = {}
-        self._m = m
-
-    def put(self, a: int, b: int, block: _Block) -> None:
-        self.spread[a:b], self.af[a:b] = block.spread, block.af
-        self.ma_samples[a:b], self.ma_count[a:b] = block.ma_samples, block.ma_count
-        for reason, which in block.reasons.items():
-            if which.any():
-                self.unusable.setdefault(reason, np.zeros(self._m, dtype=bool))[a:b] = which
-
-
 class _Permuter:
     """Largest |r| of each gene's window under each permutation; keeps only the blocks that genes still need."""
 
@@ -513,15 +402,14 @@ class _Permuter:
         first = np.unique(block.same)
         self.kept[a] = (block.unit[first].astype(np.float32), np.searchsorted(first, block.same), len(block.same))
 
-    def finish(self, b: int, pool: ThreadPoolExecutor) -> int:
-        """Permute the genes whose windows end at `b` or before; returns how many."""
+    def finish(self, b: int, pool: ThreadPoolExecutor) -> None:
+        """Permute the genes whose windows end at `b` or before."""
         count = int(np.searchsorted(self.stop[self.todo], b, side="right"))
         ready, self.todo = self.todo[:count], self.todo[count:]
         list(pool.map(self._gene, ready.tolist()))
         need = self.start[self.todo].min() if len(self.todo) else np.iinfo(np.int64).max
         for a in [a for a, (_, _, size) in self.kept.items() if a + size <= need]:
             del self.kept[a]
-        return count
 
     def _gene(self, gene: int) -> None:
         y = self.model.phenotypes[:, gene]
@@ -561,8 +449,6 @@ def _top(r: Floats, offset: Ints, start: Ints, pos: Ints, tss: Ints) -> Ints:
 def correlation_test(r: ArrayLike, df: float) -> tuple[Floats, Floats]:
     """t statistic and two-sided p-value of correlations with `df` degrees of freedom.
 
-    Examples
-    --------
     >>> t, p = correlation_test([0.5], 10)
     >>> t.round(4).tolist(), p.round(4).tolist()
     ([1.8257], [0.0979])
@@ -578,7 +464,6 @@ def nominal_table(scan: CisScan, gene_ids: Sequence[str], variant_ids: pl.Series
 
     Parameters
     ----------
-    scan : CisScan
     gene_ids : list of str, length G
     variant_ids : polars.Series, length M
     pos, tss : arrays, shape (M,), (G,)

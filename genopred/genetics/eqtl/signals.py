@@ -37,34 +37,11 @@ def independent_signals(
     """Conditionally independent signals of one gene by forward selection and backward checks, as GTEx did.
 
     Forward: the top variant is added to the covariates until the permutation p-value of the next one exceeds
-    `threshold`. Backward: each signal is mapped again with all others as covariates, and kept if it still passes.
+    `threshold`, the gene-level one of the permutation pass (on `pval_beta`). Backward: each signal is mapped again with
+    all others as covariates, and kept if it still passes. GTEx Consortium (2017), doi:10.1038/nature24277, supplement.
 
-    Parameters
-    ----------
-    dosage : array, shape (N, M)
-        The gene's window; NaN where missing.
-    pos : array, shape (M,)
-        Sorted positions.
-    tss : int
-    phenotype : array, shape (N,)
-    covariates : array, shape (N, K), optional
-    threshold : float
-        Largest `pval_beta` of a signal; the gene-level threshold of the permutation pass.
-    permutations : array of int, shape (P, N)
-    gene_id : str
-    variant_ids : polars.Series, length M, optional
-        Column numbers without it.
-    normalise : bool
-    maf : float
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns of `INDEPENDENT_SCHEMA`, by rank; no rows where the first variant does not pass.
-
-    References
-    ----------
-    GTEx Consortium (2017), doi:10.1038/nature24277, supplement.
+    `dosage` (N, M) is the gene's window, NaN where missing, `pos` (M,) sorted; without `variant_ids` they are column
+    numbers. The table has the columns of `INDEPENDENT_SCHEMA`, by rank; no rows where the first variant does not pass.
     """
     x = np.asarray(dosage, dtype=np.float32)
     y = np.asarray(phenotype, dtype=np.float64)
@@ -85,17 +62,14 @@ def independent_signals(
 
     forward: list[int] = []
     rows: list[dict[str, Any]] = []
-    while len(forward) < MOST:
-        found = best(forward)
-        if found is None:
-            break
+    while len(forward) < MOST and (found := best(forward)):
         forward.append(found[0])
         rows.append({**found[1], "rank": len(forward)})
     if len(forward) > 1:
         rows, seen = [], set()
         for rank, own in enumerate(forward, start=1):
             found = best([other for other in forward if other != own])
-            if found is not None and found[0] not in seen:
+            if found and found[0] not in seen:
                 seen.add(found[0])
                 rows.append({**found[1], "rank": rank})
     return pl.DataFrame(rows, schema=INDEPENDENT_SCHEMA, orient="row")

@@ -28,10 +28,11 @@ from genopred.genetics.overlap.rankings import (
     hypergeometric,
     rank_correlation,
     rankings,
+    runs,
     shared_at,
     shared_loci,
 )
-from genopred.genetics.overlap.recipe import founding_score, shuffled_founding
+from genopred.genetics.overlap.recipe import founding_score, shuffled_founding, top
 from genopred.types import Note
 
 Floats = NDArray[np.float64]
@@ -61,21 +62,12 @@ _RECIPE = "overlap at k, founding study's recipe"
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of two rankings, and how finely.
-
-    Attributes
-    ----------
-    k : tuple of int
-    nulls : tuple of str
-    draws, resamples : int
-        Of the nulls; of the intervals.
-    seed : int
-    """
+    """What is asked of two rankings, and how finely."""
 
     k: tuple[int, ...]
     nulls: tuple[str, ...]
-    draws: int
-    resamples: int
+    draws: int  # of the nulls
+    resamples: int  # of the intervals
     seed: int
 
     @property
@@ -86,55 +78,29 @@ class Asked:
 
 @dataclass(frozen=True)
 class Ranked:
-    """SNPs of two tables, ranked by both. Made by `rank_snps`.
-
-    Attributes
-    ----------
-    a, b : str
-    snps : polars.DataFrame
-        One row per SNP (and gene), in the order of `rankings`: gene, id, chrom, pos, scores, effects, ranks, locus.
-    rankings : Rankings
-    locus : array of int, shape (M,)
-    dosage : array, shape (N, M), or None
-    dropped : list of str
-        The one SNP of its gene: the genes.
-    notes : tuple of Note
-    """
+    """SNPs of two tables, ranked by both. Made by `rank_snps`."""
 
     a: str
     b: str
-    snps: pl.DataFrame
+    snps: pl.DataFrame  # one row per SNP (and gene), as in `rankings`: what came in, rank_a, rank_b, locus
     rankings: Rankings
-    locus: Ints
-    dosage: NDArray[np.float32] | None = field(repr=False)
-    dropped: list[str] = field(repr=False)
+    locus: Ints  # (M,)
+    dosage: NDArray[np.float32] | None = field(repr=False)  # (N, M)
+    dropped: list[str] = field(repr=False)  # genes of one SNP
     notes: tuple[Note, ...]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One table against another: the matched SNPs and what was found.
-
-    Attributes
-    ----------
-    a, b : str
-    snps : polars.DataFrame
-        As those of `Ranked`, with member and founding_score where these were asked for.
-    rankings : Rankings
-    curves : tuple of NullOverlap
-    rows : list of dict
-        Columns of `RESULT_SCHEMA`.
-    notes : tuple of Note
-        What could not be asked.
-    """
+    """One table against another: the matched SNPs and what was found."""
 
     a: str
     b: str
-    snps: pl.DataFrame
+    snps: pl.DataFrame  # as those of `Ranked`, with member and founding_score where these were asked for
     rankings: Rankings
     curves: tuple[NullOverlap, ...]
-    rows: list[dict[str, Any]] = field(repr=False)
-    notes: tuple[Note, ...]
+    rows: list[dict[str, Any]] = field(repr=False)  # of `RESULT_SCHEMA`
+    notes: tuple[Note, ...]  # what could not be asked
 
 
 def rank_snps(
@@ -147,24 +113,9 @@ def rank_snps(
     kb: float = 250.0,
     seed: int = 1,
 ) -> Ranked:
-    """Rank the SNPs of two tables, and find loci and LD blocks.
+    """Rank the SNPs of two tables (gene, id, chrom, pos, score_a, score_b, p_b), and find loci and LD blocks.
 
-    Parameters
-    ----------
-    names : (str, str)
-    snps : polars.DataFrame
-        gene, id, chrom, pos, score_a, score_b, p_b.
-    dosage : array, shape (N, M), optional
-    grouped : bool
-        Rank within genes even if there is one.
-    r2, kb : float
-        See `genopred.genetics.loci.loci`.
-    seed : int
-        Of the order of ties.
-
-    Returns
-    -------
-    Ranked
+    With `grouped` ranks are within genes, be it one; `r2` and `kb` are those of `genopred.genetics.loci.loci`.
     """
     grouped = grouped or snps["gene"].n_unique() > 1
     tiny = snps.group_by("gene").len().filter(pl.col("len") < 2)["gene"].to_list() if grouped else []
@@ -190,22 +141,26 @@ def rank_snps(
         for name, ties in zip(names, (r.tied_a, r.tied_b))
         if ties
     ]
-    locus = np.empty(r.n, dtype=np.int64)
-    block = None if dosage is None else np.empty(r.n, dtype=np.int64)
+    locus, block = np.empty(r.n, dtype=np.int64), np.empty(r.n, dtype=np.int64)
     ends = np.cumsum(r.sizes)
     for start, stop in zip(ends - r.sizes, ends):
         x = None if dosage is None else dosage[:, start:stop]
         locus[start:stop] = loci.loci(r.b[start:stop], r.pos[start:stop], dosage=x, r2=r2, kb=kb) + start
-        if block is not None and x is not None:
-            block[start:stop] = loci.ld_blocks(x) + start
-    if block is not None:
-        r = replace(r, block=np.concatenate([[0], np.cumsum(np.diff(block) != 0)]).astype(np.int64))
-        starts = np.flatnonzero(np.diff(np.concatenate([[-1], block])) != 0)
-        single = int(np.sum(np.bincount(r.group[starts]) == 1))
+        if x is not None:
+            block[start:stop] = loci.ld_blocks(x)
+    if dosage is not None:
+        block = runs(block, r.group)
+        r = replace(r, block=block)
+        single = int(np.sum(_blocks_of_groups(block, r.group) == 1))
         if single and len(r.sizes) > 1:
             notes.append(("note", "genes of one LD block, which the null blocks leaves as they are", single, ""))
     snps = snps.with_columns(locus=snps["id"].gather(locus))
     return Ranked(*names, snps, r, locus, dosage, tiny, tuple(notes))
+
+
+def _blocks_of_groups(block: Ints, group: Ints) -> Ints:
+    """How many LD blocks each group has."""
+    return np.bincount(group[np.flatnonzero(np.diff(block, prepend=-1))])
 
 
 def _one_line(snps: pl.DataFrame) -> Ints:
@@ -216,7 +171,7 @@ def _one_line(snps: pl.DataFrame) -> Ints:
     if snps["chrom"].null_count():
         return np.asarray(pos, dtype=np.int64)
     number = {c: i for i, c in enumerate(sorted(snps["chrom"].unique().to_list(), key=lambda c: (len(c), c)))}
-    return np.asarray(pos + np.array([number[c] for c in snps["chrom"].to_list()], dtype=np.int64) * 1_000_000_000)
+    return np.asarray(pos + np.array([number[c] for c in snps["chrom"]], dtype=np.int64) * 1_000_000_000)
 
 
 def possible_nulls(ranked: Ranked) -> list[str]:
@@ -224,8 +179,8 @@ def possible_nulls(ranked: Ranked) -> list[str]:
     r = ranked.rankings
     if ranked.dosage is None or r.block is None:
         return ["permutation", "shift"]
-    group = r.group[np.flatnonzero(np.diff(r.block, prepend=-1))]
-    return ["permutation", "shift"] + ["blocks"] * bool(np.bincount(group).max() > 1) + ["phenotype"]
+    movable = _blocks_of_groups(r.block, r.group).max() > 1
+    return ["permutation", "shift", *(["blocks"] if movable else []), "phenotype"]
 
 
 def compare(
@@ -239,22 +194,9 @@ def compare(
 ) -> Comparison:
     """Ask everything of one table's ranking against another's.
 
-    Parameters
-    ----------
-    ranked : Ranked
-    asked : Asked
-    sets : (str, array of bool, shape (M,)), optional
-        Name and members of a set of SNPs.
-    match : mapping of str to array, shape (M,), or None
-        Properties that the controls of matched enrichment share; None where unknown.
-    distance : str
-        What makes SNPs one locus, in words.
-    recipe : bool
-        Reproduce the founding study's overlap as well, marked as circular.
-
-    Returns
-    -------
-    Comparison
+    `sets` are name and members (M,) of a set of SNPs; `match` has the properties (M,) that controls of matched
+    enrichment share, None where unknown; `distance` says in words what makes SNPs one locus; with `recipe` the founding
+    study's overlap is reproduced as well, marked as circular.
     """
     r, snps = ranked.rankings, ranked.snps
     curves = tuple(null_overlap(r, null, asked.draws, ks=asked.k, seed=asked.seed) for null in asked.nulls)
@@ -269,19 +211,18 @@ def compare(
         rows.append(_row(ranked, measure, None, null=curve.null, p=curve.p_any, n=r.n, note=note))
     members = {f"top {k} of {ranked.b}": r.rank_b < k for k in asked.k}
     if sets is not None:
+        members[sets[0]] = sets[1]
         snps = snps.with_columns(member=pl.Series(sets[1]))
         rows += _set_rows(ranked, asked, *sets)
-    with_sets = members if sets is None else members | {sets[0]: sets[1]}
     if any(value is not None for value in match.values()):
-        some = members if sets is None or not sets[1].any() else with_sets
-        rows += _matched_rows(ranked, asked, some, match)
+        rows += _matched_rows(ranked, asked, {name: inside for name, inside in members.items() if inside.any()}, match)
     else:
         notes.append(("note", "no matched enrichment: no MAF, distance or LD known", 0, ""))
-    signs = _sign_rows(ranked, with_sets)
-    if signs is None:
+    if all(ranked.snps[effect].count() for effect in ("effect_a", "effect_b")):
+        rows += _sign_rows(ranked, members)
+    else:
         reason = "no agreement of sign: effects of both tables with both alleles (ref, alt) are needed"
         notes.append(("note", reason, 0, ""))
-    rows += signs or []
     if recipe:
         snps = snps.with_columns(founding_score=pl.Series(founding_score(snps["score_a"], snps["p_b"].to_numpy())))
         rows += _recipe_rows(ranked, asked, snps["founding_score"].to_numpy())
@@ -295,32 +236,31 @@ def between(ranked: Ranked, asked: Asked, p: pl.Series | None = None) -> list[di
     for k in asked.k:
         curve = null_overlap(r, "shift", asked.draws, ks=(k,), seed=asked.seed)
         low, high = overlap_interval(r, k, asked.resamples, seed=asked.seed)
-        null: dict[str, Any] = {"null": "shift", **_null_fields(curve, k), "note": f"{curve.n:,} draws"}
-        rows.append(_row(ranked, "overlap at k", shared_at(r, k), k=k, low=low, high=high, n=r.n, **null))
+        chance = _chance("shift", **curve.at(k), note=f"{curve.n:,} draws")
+        rows.append(_row(ranked, "overlap at k", shared_at(r, k), k=k, low=low, high=high, n=r.n, **chance))
     if p is not None:
         both, known = ranked.snps.filter(p.is_not_null()), p.drop_nulls().to_numpy()
-        scores = [founding_score(both[c], known) for c in ("score_a", "score_b")]
+        a, b = (founding_score(both[c], known) for c in ("score_a", "score_b"))
         for k in asked.k:
-            shared = int(np.sum(_top(scores[0], k) & _top(scores[1], k)))
+            shared = int(np.sum(top(a, k) & top(b, k)))
             note = "CIRCULAR: both rankings contain the same p-value"
             rows.append(_row(ranked, _RECIPE, shared, k=k, n=both.height, circular=True, note=note))
     return rows
 
 
-def _row(
-    ranked: Ranked, measure: str, value: float | None, *, test: NullTest | None = None, **more: Any
-) -> dict[str, Any]:
+def _row(ranked: Ranked, measure: str, value: float | None, **more: Any) -> dict[str, Any]:
     row = dict.fromkeys(RESULT_SCHEMA) | {"a": ranked.a, "b": ranked.b, "measure": measure, "value": value}
     row |= {"circular": False, "note": ""} | more
-    if test is not None:
-        row |= {"expected": test.mean, "null_low": test.low, "null_high": test.high, "p": test.p}
-        row["note"] = f"{row['note']}; {test.n:,} draws".lstrip("; ")
     return {key: None if isinstance(x, float) and np.isnan(x) else x for key, x in row.items()}
 
 
-def _null_fields(curve: NullOverlap, k: int) -> dict[str, float]:
-    at = curve.at(k)
-    return {"expected": at["mean"], "null_low": at["low"], "null_high": at["high"], "p": at["p"]}
+def _chance(null: str, mean: float, low: float, high: float, p: float, note: str) -> dict[str, Any]:
+    """Columns of a row that say what a null expects."""
+    return {"null": null, "expected": mean, "null_low": low, "null_high": high, "p": p, "note": note}
+
+
+def _tested(null: str, test: NullTest, note: str) -> dict[str, Any]:
+    return _chance(null, test.mean, test.low, test.high, test.p, f"{note}; {test.n:,} draws")
 
 
 def _overlap_rows(ranked: Ranked, asked: Asked, k: int, curves: tuple[NullOverlap, ...]) -> list[dict[str, Any]]:
@@ -328,20 +268,10 @@ def _overlap_rows(ranked: Ranked, asked: Asked, k: int, curves: tuple[NullOverla
     shared = shared_at(r, k)
     low, high = overlap_interval(r, k, asked.resamples, seed=asked.seed)
     p, bounds = hypergeometric(r, k)
-    many = f"of each of {len(r.sizes)} genes" if len(r.sizes) > 1 else ""
-    nulls: list[dict[str, Any]] = [
-        {
-            "null": "hypergeometric",
-            "expected": float(expected_curve(r)[k - 1]),
-            "null_low": bounds[0],
-            "null_high": bounds[1],
-            "p": p,
-            "note": f"{many}; takes SNPs as independent".lstrip("; "),
-        }
-    ]
-    for curve in curves:
-        note = f"{many}; {curve.n:,} draws".lstrip("; ")
-        nulls.append({"null": curve.null, **_null_fields(curve, k), "note": note})
+    many = f"of each of {len(r.sizes)} genes; " if len(r.sizes) > 1 else ""
+    expected = float(expected_curve(r)[k - 1])
+    nulls = [_chance("hypergeometric", expected, *bounds, p, f"{many}takes SNPs as independent")]
+    nulls += [_chance(curve.null, **curve.at(k), note=f"{many}{curve.n:,} draws") for curve in curves]
     return [_row(ranked, "overlap at k", shared, k=k, low=low, high=high, n=r.n, **null) for null in nulls]
 
 
@@ -351,13 +281,15 @@ def _locus_rows(
     r, locus = ranked.rankings, ranked.locus
     of_a, of_b, both = shared_loci(r, locus, k)
     note = f"{of_a} loci of {ranked.a}, {of_b} of {ranked.b}; loci {distance}"
-    common: dict[str, Any] = {"k": k, "n": len(np.unique(locus)), "note": note}
+    n = len(np.unique(locus))
 
     def statistic(draw: Rankings) -> float:
         return float(shared_loci(draw, locus, k)[2])
 
     tests = {curve.null: null_test(r, statistic, curve.null, asked.fewer, seed=asked.seed) for curve in curves}
-    return [_row(ranked, "shared loci at k", both, null=null, test=test, **common) for null, test in tests.items()]
+    return [
+        _row(ranked, "shared loci at k", both, k=k, n=n, **_tested(null, test, note)) for null, test in tests.items()
+    ]
 
 
 def _correlation_rows(ranked: Ranked, asked: Asked) -> list[dict[str, Any]]:
@@ -366,8 +298,8 @@ def _correlation_rows(ranked: Ranked, asked: Asked) -> list[dict[str, Any]]:
     for null in [name for name in asked.nulls if name != "permutation"] or asked.nulls:
         test = null_test(r, rank_correlation, null, asked.fewer, seed=asked.seed, two_sided=True)
         low, high = bootstrap_interval(r, rank_correlation, asked.resamples, seed=asked.seed)
-        more: dict[str, Any] = {"low": low, "high": high, "null": null, "test": test, "n": r.n, "note": "p two-sided"}
-        rows.append(_row(ranked, "Spearman rho", test.observed, **more))
+        chance = _tested(null, test, "p two-sided")
+        rows.append(_row(ranked, "Spearman rho", test.observed, low=low, high=high, n=r.n, **chance))
     return rows
 
 
@@ -378,18 +310,19 @@ def _set_rows(ranked: Ranked, asked: Asked, name: str, member: NDArray[np.bool_]
     if not inside:
         return [_row(ranked, measure, None, n=0, note="no SNP of the sets is ranked")]
 
-    def statistic(draw: Rankings) -> float:
+    def of_draw(draw: Rankings) -> float:  # of the null: a's scores move, the members stay
         return average_precision(draw.a, member, r.group)
 
-    def resampled(draw: Rankings) -> float:
+    def of_sample(draw: Rankings) -> float:
         return average_precision(draw.a, member[draw.row], draw.group)
 
-    low, high = bootstrap_interval(r, resampled, asked.resamples, seed=asked.seed)
-    common: dict[str, Any] = {"low": low, "high": high, "n": inside, "note": f"{inside} members among {r.n} SNPs"}
+    low, high = bootstrap_interval(r, of_sample, asked.resamples, seed=asked.seed)
+    note = f"{inside} members among {r.n} SNPs"
     rows = []
     for null in [name for name in asked.nulls if name != "phenotype"]:
-        test = null_test(r, statistic, null, asked.fewer, seed=asked.seed)
-        rows.append(_row(ranked, measure, test.observed, null=null, test=test, **common))
+        test = null_test(r, of_draw, null, asked.fewer, seed=asked.seed)
+        chance = _tested(null, test, note)
+        rows.append(_row(ranked, measure, test.observed, low=low, high=high, n=inside, **chance))
     return rows
 
 
@@ -398,49 +331,37 @@ def _matched_rows(
 ) -> list[dict[str, Any]]:
     """Are a's scores higher in a set than at SNPs that are like its members otherwise?"""
     r = ranked.rankings
-    columns = [value for value in match.values() if value is not None]
-    used, lacking = ([what for what, x in match.items() if (x is None) == unknown] for unknown in (False, True))
-    how = f"matched for {', '.join(used)}" + (f" ({', '.join(lacking)} unknown)" if lacking else "")
+    known = {what: values for what, values in match.items() if values is not None}
+    lacking = [what for what in match if what not in known]
+    how = f"matched for {', '.join(known)}" + (f" ({', '.join(lacking)} unknown)" if lacking else "")
+    like = np.column_stack(list(known.values()))
     rows = []
     for label, member in sets.items():
         measure = f"percentile of the score in {label}"
         try:
-            found = matched_enrichment(
-                r.a, member, np.column_stack(columns), group=r.group, n=asked.draws, seed=asked.seed
-            )
+            found = matched_enrichment(r.a, member, like, group=r.group, n=asked.draws, seed=asked.seed)
         except GenopredError as problem:
             rows.append(_row(ranked, measure, None, note=str(problem)))
             continue
-        numbers: dict[str, Any] = {
-            "expected": found.control,
-            "null_low": found.low,
-            "null_high": found.high,
-            "p": found.p,
-        }
         note = (
             f"{how}; {found.unmatched} without a match; mean score {found.ratio:.2f} times the controls'; "
             "takes SNPs as independent"
         )
-        rows.append(_row(ranked, measure, found.mean, null="matched SNPs", n=found.n, note=note, **numbers))
+        chance = _chance("matched SNPs", found.control, found.low, found.high, found.p, note)
+        rows.append(_row(ranked, measure, found.mean, n=found.n, **chance))
     return rows
 
 
-def _sign_rows(ranked: Ranked, sets: Mapping[str, NDArray[np.bool_]]) -> list[dict[str, Any]] | None:
-    """Whether effects have the same sign, of SNPs and of one SNP a locus; None where effects are unknown."""
-    r, a, b = ranked.rankings, ranked.snps["effect_a"], ranked.snps["effect_b"]
-    if len(a) in (a.null_count(), b.null_count()):
-        return None
-    x, y = a.fill_null(0.0).to_numpy(), b.fill_null(0.0).to_numpy()
+def _sign_rows(ranked: Ranked, sets: Mapping[str, NDArray[np.bool_]]) -> list[dict[str, Any]]:
+    """Whether effects have the same sign, of SNPs and of one SNP a locus."""
+    x, y = (ranked.snps[effect].fill_null(0.0).to_numpy() for effect in ("effect_a", "effect_b"))
     rows = []
     for label, member in sets.items():
         # One SNP a locus: of those in the set and with an effect, the one ranked first in b.
         picked = np.flatnonzero(member & (x != 0) & (y != 0))
-        picked = picked[np.argsort(r.rank_b[picked], kind="stable")]
+        picked = picked[np.argsort(ranked.rankings.rank_b[picked], kind="stable")]
         lead = picked[np.unique(ranked.locus[picked], return_index=True)[1]]
-        for how, snps, note in (
-            ("SNPs", picked, "takes SNPs as independent"),
-            ("loci", lead, "one SNP a locus"),
-        ):
+        for how, snps, note in (("SNPs", picked, "takes SNPs as independent"), ("loci", lead, "one SNP a locus")):
             same, n, (low, high), p = sign_agreement(x[snps], y[snps])
             more: dict[str, Any] = {"low": low, "high": high, "null": "binomial", "expected": 0.5, "p": p, "n": n}
             value = same / n if n else None
@@ -453,22 +374,11 @@ def _recipe_rows(ranked: Ranked, asked: Asked, score: Floats) -> list[dict[str, 
     r, p = ranked.rankings, ranked.snps["p_b"].to_numpy()
     rows = []
     for k in asked.k:
-        shared = int(np.sum(_top(score, k) & _top(r.b, k)))  # ties in file order, as in the study
+        shared = int(np.sum(top(score, k) & top(r.b, k)))
         shuffled = shuffled_founding(r.a, p, k, min(asked.draws, 2000), seed=asked.seed)
-        low, high = np.quantile(shuffled, [0.025, 0.975])
-        null: dict[str, Any] = {
-            "null": "effects shuffled",
-            "expected": float(shuffled.mean()),
-            "null_low": float(low),
-            "null_high": float(high),
-            "p": float((1 + np.sum(shuffled >= shared)) / (len(shuffled) + 1)),
-        }
+        low, high = (float(x) for x in np.quantile(shuffled, [0.025, 0.975]))
+        at_least = float((1 + np.sum(shuffled >= shared)) / (len(shuffled) + 1))
         note = "CIRCULAR: the ranking contains the p-value it is compared with"
-        rows.append(_row(ranked, _RECIPE, shared, k=k, n=r.n, circular=True, note=note, **null))
+        chance = _chance("effects shuffled", float(shuffled.mean()), low, high, at_least, note)
+        rows.append(_row(ranked, _RECIPE, shared, k=k, n=r.n, circular=True, **chance))
     return rows
-
-
-def _top(score: Floats, k: int) -> NDArray[np.bool_]:
-    out = np.zeros(len(score), dtype=bool)
-    out[np.argsort(-score, kind="stable")[:k]] = True
-    return out

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from genopred.errors import GenopredError
-from genopred.genetics.overlap.rankings import centred_ranks, codes
+from genopred.genetics.overlap.rankings import centred_ranks, codes, runs
 
 Floats = NDArray[np.float64]
 
@@ -32,31 +32,17 @@ def average_precision(score: ArrayLike, member: ArrayLike, group: ArrayLike | No
         return float("nan")
     # Sorted by group, best first: both counts run from each group's start to the end of the SNP's run of ties.
     order = np.lexsort((-s, code))
-    s, hit, code = s[order], hit[order], code[order]
-    last = np.append((s[1:] != s[:-1]) | (code[1:] != code[:-1]), True)
-    end = np.flatnonzero(last)[np.concatenate([[0], np.cumsum(last)[:-1]])] + 1
-    new = np.concatenate([[True], code[1:] != code[:-1]])
-    start = np.flatnonzero(new)[np.cumsum(new) - 1]
+    s, hit, code = s[order], hit[order], runs(code[order])
+    tie, size = runs(s, code), np.bincount(code)
+    start, end = (np.cumsum(size) - size)[code], np.cumsum(np.bincount(tie))[tie]
     found = np.concatenate([[0], np.cumsum(hit)])
-    precision = ((found[end] - found[start]) / (end - start))[hit]
-    which = (np.cumsum(new) - 1)[hit]
-    members = np.bincount(which)
-    return float(np.mean(np.bincount(which, precision)[members > 0] / members[members > 0]))
+    precision = (found[end] - found[start]) / (end - start)
+    members = np.bincount(code[hit])
+    return float(np.mean(np.bincount(code[hit], precision[hit])[members > 0] / members[members > 0]))
 
 
 def precision_recall(score: ArrayLike, member: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Precision and recall at every distinct threshold, highest first, and the thresholds.
-
-    Parameters
-    ----------
-    score : array, shape (M,)
-    member : array of bool, shape (M,)
-        E.g. in a credible set.
-
-    Returns
-    -------
-    precision, recall, threshold : arrays
-    """
+    """Precision and recall at every distinct threshold, highest first, and the thresholds."""
     s, hit = np.asarray(score, dtype=np.float64), np.asarray(member, dtype=bool)
     if not hit.any():
         raise GenopredError("precision_recall: no SNP is a member of the set; nothing can be recalled.")
@@ -69,32 +55,16 @@ def precision_recall(score: ArrayLike, member: ArrayLike) -> tuple[Floats, Float
 
 @dataclass(frozen=True)
 class Enrichment:
-    """How the scores of a set compare with those of SNPs matched to it. Made by `matched_enrichment`.
+    """How the scores of a set compare with those of SNPs matched to it. Made by `matched_enrichment`."""
 
-    Attributes
-    ----------
-    n : int
-        Members with at least one control.
-    unmatched : int
-        Members without.
-    mean, control : float
-        Mean percentile (0 to 1) of the members' scores, and of matched draws.
-    low, high : float
-        95 % of the matched draws.
-    ratio : float
-        Mean score of the members over that of their controls.
-    p : float
-        One-sided: share of draws with at least the members' mean percentile.
-    """
-
-    n: int
-    unmatched: int
-    mean: float
-    control: float
+    n: int  # members with at least one control
+    unmatched: int  # members without
+    mean: float  # mean percentile (0 to 1) of the members' scores
+    control: float  # the same of matched draws, and 95 % of them
     low: float
     high: float
-    ratio: float
-    p: float
+    ratio: float  # mean score of the members over that of their controls
+    p: float  # one-sided: share of draws with at least the members' mean percentile
 
 
 def matched_enrichment(
@@ -109,29 +79,9 @@ def matched_enrichment(
 ) -> Enrichment:
     """Are the scores of a set higher than those of SNPs of like frequency, distance to the TSS and LD?
 
-    Each property is cut into `n_bins` bins of equal counts; a member's controls are the non-members in the same bins
-    of all. Every draw takes one control a member. Scores are compared as percentiles within their group, so that a
-    few giants do not decide.
-
-    Parameters
-    ----------
-    score : array, shape (M,)
-        E.g. |effect|.
-    member : array of bool, shape (M,)
-    match : array, shape (M, C)
-        Properties to match: MAF, |distance to TSS|, LD score.
-    group : array, shape (M,), optional
-        Genes.
-    n_bins, n, seed : int
-
-    Returns
-    -------
-    Enrichment
-
-    Raises
-    ------
-    GenopredError
-        If there is no member, or none has a control.
+    Each property, a column of `match` (M, C), is cut into `n_bins` bins of equal counts; a member's controls are the
+    non-members in the same bins of all. Every draw takes one control a member. Scores are compared as percentiles
+    within their group (gene), so that a few giants do not decide.
     """
     s, hit = np.asarray(score, dtype=np.float64), np.asarray(member, dtype=bool)
     x = np.asarray(match, dtype=np.float64)
@@ -152,8 +102,7 @@ def matched_enrichment(
     controls = np.flatnonzero(~hit)[order]
     count = np.bincount(stratum[~hit], minlength=stratum.max() + 1)
     start = np.cumsum(count) - count
-    cases = np.flatnonzero(hit)
-    matched = cases[count[stratum[cases]] > 0]
+    matched = np.flatnonzero(hit & (count[stratum] > 0))
     if not matched.size:
         raise GenopredError(
             "matched_enrichment: no member has a control in its bins; take fewer properties or bins, or more SNPs."
@@ -162,36 +111,20 @@ def matched_enrichment(
     where = stratum[matched]
     observed = float(percentile[matched].mean())
     draws = np.array([percentile[controls[start[where] + rng.integers(0, count[where])]].mean() for _ in range(n)])
-    total = np.bincount(stratum[~hit], s[~hit], minlength=len(count))[where] / count[where]
-    below = float(total.mean())
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Enrichment(
-        len(matched),
-        len(cases) - len(matched),
-        observed,
-        float(draws.mean()),
-        float(low),
-        float(high),
-        float(s[matched].mean() / below) if below else float("nan"),
-        float((1 + np.sum(draws >= observed - 1e-12)) / (n + 1)),
-    )
+    below = float((np.bincount(stratum[~hit], s[~hit], minlength=len(count))[where] / count[where]).mean())
+    ratio = float(s[matched].mean() / below) if below else float("nan")
+    low, high = (float(x) for x in np.quantile(draws, [0.025, 0.975]))
+    p = float((1 + np.sum(draws >= observed - 1e-12)) / (n + 1))
+    unmatched = int(hit.sum()) - len(matched)
+    return Enrichment(len(matched), unmatched, observed, float(draws.mean()), low, high, ratio, p)
 
 
 def sign_agreement(a: ArrayLike, b: ArrayLike) -> tuple[int, int, tuple[float, float], float]:
-    """How often two effects of the same allele have the same sign; zeros are left out.
+    """How often two effects of the same allele have the same sign, of how many; zeros are left out.
 
-    The test takes SNPs as independent: give one SNP a locus.
+    Then the exact interval of that share (Clopper and Pearson), and the two-sided p of a binomial test against one
+    half. The test takes SNPs as independent: give one SNP a locus.
 
-    Returns
-    -------
-    same, n : int
-    interval : (float, float)
-        Of the share, exact (Clopper and Pearson).
-    p : float
-        Two-sided binomial against one half.
-
-    Examples
-    --------
     >>> same, n, bounds, p = sign_agreement([1.0, -2.0, 0.5, 0.0], [0.3, -0.1, -4.0, 1.0])
     >>> same, n, round(p, 2)
     (2, 3, 1.0)

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
-from genopred.genetics.overlap.rankings import Rankings, check_k, codes, overlap_curve, ranks_within, shared_counts
+from genopred.genetics.overlap.rankings import (
+    Rankings,
+    check_k,
+    codes,
+    overlap_curve,
+    ranks_within,
+    runs,
+    shared_counts,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,26 +43,9 @@ _POINTS = 160
 
 
 def null_draws(r: Rankings, null: str, n: int, seed: int = 1) -> Iterator[Rankings]:
-    """The rankings as they might be if they had nothing to do with each other.
+    """The rankings as they might be if they had nothing to do with each other: `n` draws of one of the `NULLS`.
 
-    Parameters
-    ----------
-    r : Rankings
-    null : {"permutation", "shift", "blocks", "phenotype"}
-        See `NULLS`.
-    n : int
-        Draws. With one group there are only M - 1 shifts; if `n` allows, each is made once.
-    seed : int
-
-    Yields
-    ------
-    Rankings
-        Nothing moves between groups.
-
-    Raises
-    ------
-    GenopredError
-        If the null is unknown, or needs LD blocks or genotypes that `r` does not have.
+    With one group there are only M - 1 shifts; if `n` allows, each is made once.
 
     References
     ----------
@@ -83,7 +74,7 @@ def _orders(r: Rankings, null: str, n: int, rng: np.random.Generator) -> Iterato
         yield from _block_orders(r, n, rng)
         return
     sizes = r.sizes
-    first = np.concatenate([[0], np.cumsum(sizes)])[:-1]
+    first = np.cumsum(sizes) - sizes
     local = np.arange(r.n) - first[r.group]
     if null == "permutation":
         for _ in range(n):
@@ -142,35 +133,18 @@ def _phenotype_scores(r: Rankings, n: int, rng: np.random.Generator) -> Iterator
 
 @dataclass(frozen=True)
 class NullOverlap:
-    """Overlap curves under one null.
-
-    Attributes
-    ----------
-    null : str
-    n : int
-        Draws made.
-    k : array of int, shape (P,)
-        Where the curves were kept.
-    observed : array of int, shape (P,)
-    mean, low, high : array, shape (P,)
-        Of the null: mean and the interval that holds 95 % of the draws.
-    p : array, shape (P,)
-        Share of draws with at least the observed overlap, the observed one counted in.
-    p_any : float
-        The same for the largest standardised excess over all k: what remains significant although k was free.
-    draws : array of int, shape (n, P)
-    """
+    """Overlap curves under one null, at P values of k; arrays are (P,)."""
 
     null: str
-    n: int
-    k: Ints
+    n: int  # draws made
+    k: Ints  # where the curves were kept
     observed: Ints
-    mean: Floats
+    mean: Floats  # of the null, with the interval that holds 95 % of the draws (or `level` of them)
     low: Floats
     high: Floats
-    p: Floats
-    p_any: float
-    draws: NDArray[np.int64] = field(repr=False)
+    p: Floats  # share of draws with at least the observed overlap, the observed one counted in
+    p_any: float  # the same for the largest standardised excess over all k: what stays significant although k was free
+    draws: NDArray[np.int64] = field(repr=False)  # (n, P)
 
     def at(self, k: int) -> dict[str, float]:
         """Mean, interval and p at one of the values of k."""
@@ -188,23 +162,23 @@ def null_overlap(
 
     Parameters
     ----------
-    r : Rankings
     null : {"permutation", "shift", "blocks", "phenotype"}
         See `NULLS`.
     n : int
         Draws.
     ks : tuple of int
         Values of k to keep besides evenly spread ones.
-    seed : int
     level : float
         Of the null interval.
 
-    Returns
-    -------
-    NullOverlap
+    Raises
+    ------
+    GenopredError
+        If the null is unknown, or needs LD blocks or genotypes that `r` does not have.
 
     Examples
     --------
+    >>> from genopred.genetics.overlap.rankings import rankings
     >>> rng = np.random.default_rng(1)
     >>> r = rankings(rng.random(200), rng.random(200))
     >>> found = null_overlap(r, "shift", 500, ks=(20,))
@@ -231,18 +205,14 @@ def null_overlap(
 
 @dataclass(frozen=True)
 class NullTest:
-    """A statistic under a null: its observed value, the null's mean and 95 % interval, and p.
-
-    `p` is one-sided (at least the observed value) or two-sided (at least as far from the null's mean), the observed
-    draw counted in.
-    """
+    """A statistic under a null: its observed value, the null's mean and 95 % interval, and p."""
 
     observed: float
     mean: float
     low: float
     high: float
-    p: float
-    n: int
+    p: float  # one-sided: at least the observed value; two-sided: at least as far from the mean; itself counted in
+    n: int  # draws made
 
 
 def null_test(
@@ -254,26 +224,7 @@ def null_test(
     seed: int = 1,
     two_sided: bool = False,
 ) -> NullTest:
-    """Any statistic of two rankings under a null.
-
-    Parameters
-    ----------
-    r : Rankings
-    statistic : function of Rankings
-    null, n, seed
-        As in `null_overlap`.
-    two_sided : bool
-
-    Returns
-    -------
-    NullTest
-
-    Examples
-    --------
-    >>> r = rankings(np.arange(50.0), np.arange(50.0))
-    >>> null_test(r, rank_correlation, "permutation", 99).p
-    0.01
-    """
+    """Any statistic of two rankings under a null."""
     observed = statistic(r)
     draws = np.array([statistic(draw) for draw in null_draws(r, null, n, seed)])
     mean = float(draws.mean())
@@ -291,25 +242,15 @@ def bootstrap_interval(
     """Interval of a statistic by drawing stretches of SNPs (or whole groups) with replacement.
 
     Drawn are groups where there are at least ten, else LD blocks where there are at least ten, else stretches of
-    M ** (1/2) SNPs: what is drawn must be about independent of the rest, which single SNPs are not.
-
-    Parameters
-    ----------
-    r : Rankings
-    statistic : function of Rankings
-        A group drawn twice is two groups; its `row` says which SNPs of `r` were drawn.
-
-    Returns
-    -------
-    (float, float)
-        NaN where the statistic could not be computed.
+    M ** (1/2) SNPs: what is drawn must be about independent of the rest, which single SNPs are not. In what the
+    statistic gets a group drawn twice is two groups, and `row` says which SNPs of `r` were drawn. NaN where it could
+    never be computed.
 
     References
     ----------
     Künsch (1989), doi:10.1214/aos/1176347265.
     """
-    unit = _units(r)
-    length = np.bincount(unit)
+    length = np.bincount(_units(r))
     start = np.cumsum(length) - length
     whole_groups = len(length) == len(r.sizes)
     rng = np.random.default_rng(seed)
@@ -319,15 +260,11 @@ def bootstrap_interval(
         lengths = length[drawn]
         within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         rows = np.repeat(start[drawn], lengths) + within
-        if whole_groups:
-            group = np.repeat(np.arange(len(drawn)), lengths)
-        else:
-            group = codes(r.group[rows])
+        group = np.repeat(np.arange(len(drawn)), lengths) if whole_groups else codes(r.group[rows])
         ranks = [ranks_within(-x[rows].astype(float), group, rng) for x in (r.rank_a, r.rank_b)]
         draw = replace(r, a=r.a[rows], b=r.b[rows], rank_a=ranks[0], rank_b=ranks[1], group=group, row=rows)
         found.append(statistic(replace(draw, pos=r.pos[rows], block=None, dosage=None)))
-    values = np.array(found)
-    values = values[np.isfinite(values)]
+    values = np.array(found)[np.isfinite(found)]
     if not values.size:
         return float("nan"), float("nan")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -335,15 +272,13 @@ def bootstrap_interval(
 
 
 def _units(r: Rankings) -> Ints:
+    """Of each SNP the number of what it is drawn with."""
     if len(r.sizes) >= 10:
         return r.group
     if r.block is not None and r.block[-1] >= 9:
         return r.block
-    size = max(1, round(r.n**0.5))
-    first = np.concatenate([[0], np.cumsum(r.sizes)])[:-1]
-    local = (np.arange(r.n) - first[r.group]) // size
-    change = (np.diff(local) != 0) | (np.diff(r.group) != 0)
-    return np.concatenate([[0], np.cumsum(change)]).astype(np.int64)
+    local = np.arange(r.n) - (np.cumsum(r.sizes) - r.sizes)[r.group]
+    return runs(local // max(1, round(r.n**0.5)), r.group)
 
 
 def overlap_interval(r: Rankings, k: int, n: int = 1000, *, seed: int = 1) -> tuple[float, float]:
@@ -353,6 +288,7 @@ def overlap_interval(r: Rankings, k: int, n: int = 1000, *, seed: int = 1) -> tu
 
     Examples
     --------
+    >>> from genopred.genetics.overlap.rankings import rankings
     >>> rng = np.random.default_rng(1)
     >>> x = rng.random(300)
     >>> low, high = overlap_interval(rankings(x, x + rng.normal(0, 0.05, 300)), 30, 200)

@@ -1,12 +1,13 @@
 """Do two rankings of SNPs pick the same SNPs? Their overlap at k, and what chance expects if SNPs came singly.
 
-Neighbouring SNPs share LD, and often a regulatory element: they come in runs in both rankings. The hypergeometric
-test takes every SNP as drawn by itself, so it sees surprises where there are none; see `nulls`.
+Neighbours share LD, and often a regulatory element, so they come in runs in both rankings. The hypergeometric test,
+which takes every SNP as drawn by itself, sees surprises where there are none; see `nulls`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,41 +22,20 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rankings:
-    """Two scores of the same M SNPs, in the order of group and position. Made by `rankings`.
+    """Two scores of the same M SNPs, in the order of group and position. Made by `rankings`; arrays are (M,)."""
 
-    Attributes
-    ----------
-    a, b : array, shape (M,)
-        Larger is better.
-    rank_a, rank_b : array of int, shape (M,)
-        From 0, best first, within each group; ties in random order.
-    group : array of int, shape (M,)
-        0, 1, ...: SNPs of one gene (or chromosome); nothing moves between groups.
-    pos : array of int, shape (M,)
-    block : array of int, shape (M,), or None
-        LD blocks, numbered along the rows.
-    row : array of int, shape (M,)
-        Which row of the input each SNP was.
-    tied_a, tied_b : int
-        SNPs that share their score with another one of their group.
-    dosage : array, shape (N, M), or None
-        Standardised genotypes, for the null "phenotype".
-    lead_z : array, shape (groups,), or None
-        Largest |z| of ranking b in each group, for the same.
-    """
-
-    a: Floats
+    a: Floats  # larger is better
     b: Floats
-    rank_a: Ints
+    rank_a: Ints  # from 0, best first, within each group; ties in random order
     rank_b: Ints
-    group: Ints
+    group: Ints  # 0, 1, ...: SNPs of one gene (or chromosome); nothing moves between groups
     pos: Ints
-    block: Ints | None
-    row: Ints
-    tied_a: int
+    block: Ints | None  # LD blocks, numbered along the rows
+    row: Ints  # which row of the input each SNP was
+    tied_a: int  # SNPs that share their score with another one of their group
     tied_b: int
-    dosage: NDArray[np.float32] | None = field(default=None, repr=False)
-    lead_z: Floats | None = field(default=None, repr=False)
+    dosage: NDArray[np.float32] | None = field(default=None, repr=False)  # (N, M), standardised, for "phenotype"
+    lead_z: Floats | None = field(default=None, repr=False)  # (groups,): largest |z| of ranking b, for the same
 
     @property
     def n(self) -> int:
@@ -66,10 +46,6 @@ class Rankings:
     def sizes(self) -> Ints:
         """SNPs of each group."""
         return np.bincount(self.group)
-
-    def top(self, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which SNPs are among the first k of their group in each ranking."""
-        return self.rank_a < k, self.rank_b < k
 
 
 def rankings(
@@ -140,38 +116,38 @@ def rankings(
             )
     where = np.arange(m) if pos is None else np.asarray(pos, dtype=np.int64)
     code = np.zeros(m, dtype=np.int64) if group is None else codes(group)
-    parts = None if block is None else np.asarray(block)
-    shapes = {"pos": where.shape, "group": code.shape, "block": (m,) if parts is None else parts.shape}
+    label = None if block is None else np.asarray(block)
+    shapes = {"pos": where.shape, "group": code.shape, "block": (m,) if label is None else label.shape}
     for name, shape in shapes.items():
         if shape != (m,):
             raise GenopredError(f"rankings: {name} has shape {shape}; one entry a SNP ({m}) is needed.")
-    order = np.lexsort((where, code))
-    rng = np.random.default_rng(seed)
+    order = np.lexsort((where, code)).astype(np.int64)
     x, y, code, where = scores[0][order], scores[1][order], code[order], where[order]
-    numbers = None
-    if parts is not None:
-        # A block ends where its label or the group changes; labels that come back start a new block.
-        parts = parts[order]
-        numbers = np.concatenate([[0], np.cumsum((parts[1:] != parts[:-1]) | (code[1:] != code[:-1]))])
-    ranks = [ranks_within(s, code, rng) for s in (x, y)]
-    ties = [_tied(s, code) for s in (x, y)]
-    out = Rankings(x, y, ranks[0], ranks[1], code, where, numbers, order.astype(np.int64), ties[0], ties[1])
+    rng = np.random.default_rng(seed)
+    rank_x, rank_y = ranks_within(x, code, rng), ranks_within(y, code, rng)
+    # A block ends where its label or the group changes; labels that come back start a new block.
+    blocks = None if label is None else runs(label[order], code)
+    people = lead = None
     if dosage is not None:
         g = np.asarray(dosage)
         if g.ndim != 2 or g.shape[1] != m:
             raise GenopredError(f"rankings: dosage has shape {g.shape}; (N, {m}) is needed.")
-        out = replace(out, dosage=standardised(g[:, order]).astype(np.float32))
+        people = standardised(g[:, order]).astype(np.float32)
     if z_b is not None:
-        z = np.abs(np.asarray(z_b, dtype=np.float64))
         lead = np.zeros(int(code.max()) + 1)
-        np.maximum.at(lead, code, z[order])
-        out = replace(out, lead_z=lead)
-    return out
+        np.maximum.at(lead, code, np.abs(np.asarray(z_b, dtype=np.float64))[order])
+    return Rankings(x, y, rank_x, rank_y, code, where, blocks, order, _tied(x, code), _tied(y, code), people, lead)
 
 
 def codes(labels: ArrayLike) -> Ints:
     """0, 1, ... for each distinct label."""
     return np.asarray(np.unique(np.asarray(labels), return_inverse=True)[1], dtype=np.int64).ravel()
+
+
+def runs(*columns: NDArray[Any]) -> Ints:
+    """0, 1, ... for each stretch of rows that are the same in all columns."""
+    new = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return np.concatenate([[0], np.cumsum(new)])
 
 
 def ranks_within(score: Floats, group: Ints, rng: np.random.Generator) -> Ints:
@@ -181,15 +157,15 @@ def ranks_within(score: Floats, group: Ints, rng: np.random.Generator) -> Ints:
         out[mixed[np.argsort(-score[mixed], kind="stable")]] = np.arange(len(score))
         return out
     order = np.lexsort((rng.random(len(score)), -score, group))
-    first = np.concatenate([[0], np.cumsum(np.bincount(group))])[:-1]
-    out[order] = np.arange(len(score)) - first[group[order]]
+    size = np.bincount(group)
+    out[order] = np.arange(len(score)) - (np.cumsum(size) - size)[group[order]]
     return out
 
 
 def _tied(score: Floats, group: Ints) -> int:
     order = np.lexsort((score, group))
-    same = (np.diff(score[order]) == 0) & (np.diff(group[order]) == 0)
-    return int(np.sum(np.concatenate([same, [False]]) | np.concatenate([[False], same])))
+    size = np.bincount(runs(score[order], group[order]))
+    return int(size[size > 1].sum())
 
 
 def shared_at(r: Rankings, k: int) -> int:
@@ -225,11 +201,6 @@ def hypergeometric(r: Rankings, k: int, *, level: float = 0.95) -> tuple[float, 
 
     With several groups their hypergeometric distributions are convolved.
 
-    Returns
-    -------
-    p : float
-    interval : (int, int)
-
     Examples
     --------
     >>> r = rankings(np.arange(20.0), np.arange(20.0))
@@ -259,19 +230,9 @@ def check_k(r: Rankings, ks: list[int]) -> None:
 
 
 def shared_loci(r: Rankings, locus: ArrayLike, k: int) -> tuple[int, int, int]:
-    """Loci that hold a SNP of the first k in each ranking, and in both.
+    """How many loci hold a SNP of the first k in a, in b, and in both.
 
-    Parameters
-    ----------
-    r : Rankings
-    locus : array of int, shape (M,)
-        Locus of each SNP, in the order of `r`; the same locus in two groups is two loci.
-    k : int
-
-    Returns
-    -------
-    (int, int, int)
-        Loci of a, of b, of both.
+    `locus` (M,) numbers each SNP's locus, in the order of `r`; the same one in two groups is two loci.
     """
     place = np.asarray(locus, dtype=np.int64)
     names = r.group * (int(place.max()) + 1) + place
@@ -293,21 +254,15 @@ def rank_correlation(r: Rankings) -> float:
     top = np.bincount(r.group, x * y)
     scale = np.sqrt(np.bincount(r.group, x * x) * np.bincount(r.group, y * y))
     good = scale > 0
-    if not good.any():
-        return float("nan")
-    return float(np.average(top[good] / scale[good], weights=size[good]))
+    return float(np.average(top[good] / scale[good], weights=size[good])) if good.any() else float("nan")
 
 
 def centred_ranks(x: Floats, group: Ints) -> Floats:
     """Mean ranks within groups, minus the group's mean."""
     order = np.lexsort((x, group))
-    s, g = x[order], group[order]
-    new = np.concatenate([[True], (s[1:] != s[:-1]) | (g[1:] != g[:-1])])
-    at = np.flatnonzero(new)
-    run = np.cumsum(new) - 1
-    end = np.concatenate([at[1:], [len(x)]])
+    run = runs(x[order], group[order])
+    size = np.bincount(run)
     rank = np.empty(len(x))
-    rank[order] = ((at + end - 1) / 2)[run]
-    size = np.bincount(group)
-    mean = np.bincount(group, rank) / np.maximum(size, 1)
+    rank[order] = (np.cumsum(size) - (size + 1) / 2)[run]
+    mean = np.bincount(group, rank) / np.maximum(np.bincount(group), 1)
     return np.asarray(rank - mean[group])

@@ -36,17 +36,16 @@ def founding_score(effect: ArrayLike, pval: ArrayLike) -> Floats:
 
 
 def shuffled_founding(effect: ArrayLike, pval: ArrayLike, k: int, n: int = 1000, *, seed: int = 1) -> Ints:
-    """Overlaps at k that `founding_score` gives with the ranking by p when the effects are shuffled over SNPs.
-
-    Returns
-    -------
-    array of int, shape (n,)
-    """
+    """Overlaps (n,) at k of `founding_score` with the ranking by p when the effects are shuffled over SNPs."""
     strength = min_max(np.abs(np.asarray(effect, dtype=np.float64)))
     against = min_max(-np.log10(np.asarray(pval, dtype=np.float64)))
     rng = np.random.default_rng(seed)
-    top = np.zeros(len(against), dtype=bool)
-    top[np.argsort(-against, kind="stable")[:k]] = True
-    return np.array(
-        [top[np.argsort(-(rng.permutation(strength) + against), kind="stable")[:k]].sum() for _ in range(n)]
-    )
+    first = top(against, k)
+    return np.array([np.sum(first & top(rng.permutation(strength) + against, k)) for _ in range(n)])
+
+
+def top(score: Floats, k: int) -> NDArray[np.bool_]:
+    """Which SNPs have the k highest scores; ties in file order, as in the study."""
+    out = np.zeros(len(score), dtype=bool)
+    out[np.argsort(-score, kind="stable")[:k]] = True
+    return out

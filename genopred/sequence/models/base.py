@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+
+#: What torch says in a RuntimeError when memory runs out.
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate")
 
 Indices = Sequence[int] | NDArray[np.int64]
 Array = TypeVar("Array", bound=NDArray[Any])
@@ -99,15 +102,9 @@ class SequenceModel:
         )
 
     def predict_haplotypes(
-        self,
-        window: VariantWindow,
-        *,
-        bins: Indices | None = None,
-        tracks: Indices | None = None,
-        batch_size: int | None = None,
-        dtype: str = "fp32",
-        mode: str = "exact",
-    ) -> NDArray[np.float32]:
+        self, window: VariantWindow, *, bins: Indices | None = None, tracks: Indices | None = None,
+        batch_size: int | None = None, dtype: str = "fp32", mode: str = "exact",
+    ) -> NDArray[np.float32]:  # fmt: skip
         """Predictions (H, len(bins), len(tracks)) float32 of the haplotypes of a window.
 
         Here each distinct one goes through `predict_onehot`; a model that can share work does it its own way.
@@ -123,15 +120,23 @@ class SequenceModel:
         mode : {"exact", "linear"}
             `linear`: first order around the reference, where the model has it.
         """
-        self._only_exact(mode, dtype)
+        for name, asked, only in (("mode", mode, "exact"), ("dtype", dtype, "fp32")):
+            if asked != only:
+                raise ModelError(f"--{name} {asked}: {type(self).__name__} has only {only}; use --{name} {only}.")
         which_bins, which_tracks = self.picked(bins, tracks)
         first, inverse = window.distinct
-        step = batch_size or self.default_batch
         out = np.empty((len(first), len(which_bins), len(which_tracks)), dtype=np.float32)
-        for start in range(0, len(first), step):
-            whole = self.predict_onehot(window.onehot(first[start : start + step]))
+        start = 0
+        for whole in self._batches(window.take(first), batch_size or self.default_batch):
             out[start : start + len(whole)] = whole[:, which_bins][:, :, which_tracks]
+            start += len(whole)
         return out[inverse]
+
+    def _batches(self, window: VariantWindow, step: int) -> Iterator[NDArray[np.float32]]:
+        """Predictions of all haplotypes of a window, `step` at a time."""
+        n = len(window.alleles)
+        for start in range(0, n, step):
+            yield self.predict_onehot(window.onehot(np.arange(start, min(start + step, n))))
 
     def picked(self, bins: Indices | None, tracks: Indices | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Indices of bins and tracks, all by default; GenopredError where the model has no such."""
@@ -145,12 +150,6 @@ class SequenceModel:
                 )
             out.append(which)
         return out[0], out[1]
-
-    def _only_exact(self, mode: str, dtype: str) -> None:
-        if mode != "exact":
-            raise ModelError(f"--mode {mode}: {type(self).__name__} has only exact; use --mode exact.")
-        if dtype != "fp32":
-            raise ModelError(f"--dtype {dtype}: {type(self).__name__} has only fp32; use --dtype fp32.")
 
     def _check_windows(self, onehot: NDArray[Any]) -> None:
         if onehot.ndim != 3 or onehot.shape[1:] != (self.window, 4):
@@ -170,21 +169,13 @@ class SequenceModel:
         return not self.strand_aware or self.reverse_tracks is not None
 
     def over_strands(
-        self,
-        strands: str,
-        read: Callable[[bool, NDArray[np.int64], NDArray[np.int64]], Array],
-        bins: Indices,
+        self, strands: str, read: Callable[[bool, NDArray[np.int64], NDArray[np.int64]], Array], bins: Indices,
         tracks: Indices,
-    ) -> Array:
-        """What `read(other, bins, tracks)` gives of the strand as given, or its mean over both.
+    ) -> Array:  # fmt: skip
+        """What `read(other, bins, tracks)` gives of the strand as given (`model`), or its mean over `both`.
 
-        Parameters
-        ----------
-        strands : {"model", "both"}
-        read : callable
-            Reads the sequence as it is given, or its reverse complement (`other`), and returns an array. For the
-            reverse complement it is asked for the bins that lie in the same places and for the tracks' partners.
-        bins, tracks : indices
+        Of the reverse complement (`other`) it is asked for the bins that lie in the same places and for the tracks'
+        partners.
         """
         which_bins, which_tracks = np.asarray(bins, dtype=np.int64), np.asarray(tracks, dtype=np.int64)
         own = read(False, which_bins, which_tracks)
@@ -196,34 +187,17 @@ class SequenceModel:
 
 
 def halving(run: Callable[[int | None], Array], batch: int | None, default: int, name: str) -> tuple[Array, int | None]:
-    """Run, and when memory runs out run again with half the batch.
+    """Run, and when memory runs out run again with half the batch; what it gave, and the batch with which it ran.
 
-    Parameters
-    ----------
-    run : callable
-        Is given the number of windows at a time, or None to choose by itself.
-    batch : int, optional
-    default : int
-        What a batch of None is taken for when memory runs out.
-    name : str
-        The model, for messages.
-
-    Returns
-    -------
-    array
-    batch : int or None
-        With which it ran.
-
-    Raises
-    ------
-    ModelError
-        If one window at a time is too much.
+    `run` is given the number of windows at a time, or None to choose by itself, which is taken for `default` when
+    memory runs out. ModelError if one window at a time of the model called `name` is too much.
     """
     while True:
         try:
             return run(batch), batch
         except (MemoryError, RuntimeError) as bad:
-            if not _out_of_memory(bad):
+            said = str(bad).lower()
+            if not isinstance(bad, MemoryError) and not any(text in said for text in _OUT_OF_MEMORY):
                 raise
             now = batch or default
             if now <= 1:
@@ -240,21 +214,8 @@ def halving(run: Callable[[int | None], Array], batch: int | None, default: int,
             loaded.cuda.empty_cache()
 
 
-def _out_of_memory(bad: BaseException) -> bool:
-    said = str(bad).lower()
-    return isinstance(bad, MemoryError) or any(
-        text in said for text in ("out of memory", "not enough memory", "can't allocate")
-    )
-
-
 def devices(device: str, *, several: bool = False) -> list[str]:
-    """`auto`: every GPU (or the first), else the CPU; or names between commas.
-
-    Raises
-    ------
-    GenopredError
-        If there is no such device.
-    """
+    """`auto`: every GPU (or the first), else the CPU; or names between commas. GenopredError where one is not there."""
     import torch
 
     if device == "auto":

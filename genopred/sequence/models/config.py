@@ -34,13 +34,7 @@ _MOST_CONFIG = 4_000_000
 
 
 def check_sizes(sizes: Mapping[str, Any], place: str) -> None:
-    """Hold the sizes of a network against `LIMITS`.
-
-    Raises
-    ------
-    ModelError
-        If one is no whole number, below 1, or beyond its limit.
-    """
+    """Hold the sizes of a network, where they are given, against `LIMITS`: ModelError."""
     for key, most in LIMITS.items():
         value = sizes.get(key, 1)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
@@ -56,10 +50,7 @@ def is_run(place: str | Path) -> bool:
 def network_folder(place: str | Path) -> Path | None:
     """Where a network is: the folder itself, or that of its network if it is a `genopred train` run's; else None.
 
-    Raises
-    ------
-    ModelError
-        If it is a run's that has no network yet.
+    ModelError if it is a run's that has no network yet.
     """
     folder = Path(place)
     if not (folder / CONFIG).is_file():
@@ -80,13 +71,7 @@ def is_cnn(folder: Path) -> bool:
 
 
 def read_settings(file: Path, kinds: Sequence[str] = ("enformer", CNN)) -> dict[str, Any]:
-    """What a config.json says, if it is of one of these kinds of network.
-
-    Raises
-    ------
-    ModelError
-        If it is missing, no JSON object, or of another kind.
-    """
+    """What a config.json says; ModelError if it is missing, no JSON object, or not of one of these kinds of network."""
     if not file.is_file():
         raise ModelError(f"{file} is missing; a checkpoint needs {CONFIG} beside its weights.")
     size = file.stat().st_size

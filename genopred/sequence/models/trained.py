@@ -35,21 +35,11 @@ class TrainedModel(SequenceModel):
         if config.get("reverse_tracks") is not None:
             self.reverse_tracks = tuple(config["reverse_tracks"])
         self.checkpoint_hash = digest
-        self.origin: dict[str, Any] = {
-            "model": network.kind,
-            "checkpoint": str(folder),
-            "checkpoint_hash": digest,
-        }
+        self.origin: dict[str, Any] = {"model": network.kind, "checkpoint": str(folder), "checkpoint_hash": digest}
 
     @classmethod
     def load(cls, folder: str | Path, *, kind: str | None = None, device: str = "cpu") -> TrainedModel:
-        """Load the network of a folder to a device.
-
-        Raises
-        ------
-        ModelError
-            As `load_network`; or if it is another kind of network than `kind`, or the device is not there.
-        """
+        """Load the network of a folder to a device; ModelError as `load_network`, or if it is of another kind."""
         # the one import of training: a network is rebuilt from its class, which stands where it is trained
         from genopred.training.store import load_network
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 from genopred.errors import ModelError
 from genopred.sequence.haplotypes import VariantWindow, distinct_rows
-from genopred.sequence.models.base import Indices, SequenceModel
+from genopred.sequence.models.base import SequenceModel
 
 WINDOW = 10_500
 #: The TSS base is the 7,000th of the window in the gene's direction.
@@ -27,6 +28,12 @@ TSS_OFFSET = 6_999
 
 _LAYERS = ("Conv1D", "MaxPooling1D", "Conv1D", "MaxPooling1D", "Flatten", "Concatenate", "Dense", "Dense", "Dense")
 _INERT = ("Dropout", "Activation", "InputLayer")
+#: Settings of layers by their class; a pooling's strides are its size.
+_WANTED: dict[str, dict[str, Any]] = {
+    "Conv1D": {"activation": "relu", "padding": "same", "strides": [1], "dilation_rate": [1], "use_bias": True},
+    "Dense": {"activation": "linear", "use_bias": True},
+    "MaxPooling1D": {"padding": "valid"},
+}
 
 
 class XpressoModel(SequenceModel):
@@ -65,19 +72,9 @@ class XpressoModel(SequenceModel):
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> XpressoModel:
-        """Read a Keras HDF5 checkpoint and hold its layers against the published network.
+        """Read a Keras HDF5 checkpoint, such as `GM12878_trainepoch.06-0.5062.h5`, to a device.
 
-        Parameters
-        ----------
-        path : path
-            E.g. `GM12878_trainepoch.06-0.5062.h5`.
-        device : str
-            A torch device.
-
-        Raises
-        ------
-        ModelError
-            If the file is missing, no HDF5, damaged, or of another network.
+        ModelError if the file is missing, no HDF5, damaged, or of another network than the published one.
         """
         path = Path(path)
         try:
@@ -98,9 +95,9 @@ class XpressoModel(SequenceModel):
                     )
                 layers, pools = _check_config(json.loads(config), path)
                 weights = _read_weights(file, layers)
+        except ModelError:
+            raise
         except (OSError, KeyError, ValueError) as bad:
-            if isinstance(bad, ModelError):
-                raise
             raise ModelError(
                 f"{path}: not a readable Keras HDF5 checkpoint ({bad}); download it again and compare its size."
             ) from None
@@ -118,31 +115,13 @@ class XpressoModel(SequenceModel):
             pooled = self._first(segments.reshape(-1, *segments.shape[2:]))
             return self._rest(pooled.view(len(x), -1, pooled.shape[-1])).cpu().numpy().reshape(-1, 1, 1)
 
-    def predict_haplotypes(
-        self,
-        window: VariantWindow,
-        *,
-        bins: Indices | None = None,
-        tracks: Indices | None = None,
-        batch_size: int | None = None,
-        dtype: str = "fp32",
-        mode: str = "exact",
-    ) -> NDArray[np.float32]:
-        """See `SequenceModel.predict_haplotypes`; each distinct segment goes through the first layer once."""
-        self._only_exact(mode, dtype)
-        first, inverse = window.distinct
-        segments, row_of = self._segments(window.take(first))
-        step = batch_size or self.default_batch
-        out = np.empty((len(first), 1, 1), dtype=np.float32)
-        with torch.inference_mode():
-            table = torch.cat(
-                [self._first(part.to(self.device)) for part in torch.from_numpy(segments).split(64 * step)]
-            )
-            for start in range(0, len(first), step):
-                rows = torch.from_numpy(row_of[start : start + step]).to(self.device)
-                out[start : start + step, 0] = self._rest(table[rows]).cpu().numpy()
-        which_bins, which_tracks = self.picked(bins, tracks)
-        return out[inverse][:, which_bins][:, :, which_tracks]
+    @torch.inference_mode()
+    def _batches(self, window: VariantWindow, step: int) -> Iterator[NDArray[np.float32]]:
+        """See `SequenceModel._batches`; each distinct segment goes through the first layer once."""
+        segments, row_of = self._segments(window)
+        table = torch.cat([self._first(part.to(self.device)) for part in torch.from_numpy(segments).split(64 * step)])
+        for rows in torch.from_numpy(row_of).split(step):
+            yield self._rest(table[rows.to(self.device)]).cpu().numpy()[:, None]
 
     def _segments(self, window: VariantWindow) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Distinct segments (S, width, 4) and which of them each haplotype (D) has at each place (D, n)."""
@@ -207,15 +186,13 @@ def _same_padding(size: int) -> tuple[int, int]:
 
 def _check_config(config: dict[str, Any], path: Path) -> tuple[list[dict[str, Any]], tuple[int, int]]:
     """The layers with weights, in order, and the two pool sizes."""
-    layers = [layer for layer in config["config"]["layers"] if layer["class_name"] not in _INERT]
+    every = config["config"]["layers"]
+    layers = [layer for layer in every if layer["class_name"] not in _INERT]
     found = tuple(layer["class_name"] for layer in layers)
     if found != _LAYERS:
         raise ModelError(f"{path}: layers are {', '.join(found)}; Xpresso has {', '.join(_LAYERS)}.")
-    inputs = {
-        layer["name"]: layer["config"]["batch_input_shape"][1:]
-        for layer in config["config"]["layers"]
-        if layer["class_name"] == "InputLayer"
-    }
+    ends = [layer for layer in every if layer["class_name"] == "InputLayer"]
+    inputs = {layer["name"]: layer["config"]["batch_input_shape"][1:] for layer in ends}
     order = [node[0] for node in config["config"]["input_layers"]]
     if [inputs.get(name) for name in order] != [[WINDOW, 4], [6]]:
         raise ModelError(
@@ -224,18 +201,11 @@ def _check_config(config: dict[str, Any], path: Path) -> tuple[list[dict[str, An
     joined = [node[0] for node in layers[5]["inbound_nodes"][0]]
     if joined[0] != layers[4]["name"]:
         raise ModelError(f"{path}: {joined} are joined in another order than Xpresso's (sequence, then half-life).")
-    activations = [
-        layer["config"]["activation"] for layer in config["config"]["layers"] if layer["class_name"] == "Activation"
-    ]
+    activations = [layer["config"]["activation"] for layer in every if layer["class_name"] == "Activation"]
     for layer in layers:
-        settings = layer["config"]
-        wanted: dict[str, Any] = {}
-        if layer["class_name"] == "Conv1D":
-            wanted = {"activation": "relu", "padding": "same", "strides": [1], "dilation_rate": [1], "use_bias": True}
-        elif layer["class_name"] == "Dense":
-            wanted = {"activation": "linear", "use_bias": True}
-        elif layer["class_name"] == "MaxPooling1D":
-            wanted = {"padding": "valid", "strides": settings["pool_size"]}
+        settings, wanted = layer["config"], _WANTED.get(layer["class_name"], {})
+        if layer["class_name"] == "MaxPooling1D":
+            wanted = wanted | {"strides": settings["pool_size"]}
         for key, value in wanted.items():
             if settings[key] != value:
                 raise ModelError(f"{path}: {layer['name']} has {key} {settings[key]}; Xpresso has {value}.")

@@ -7,17 +7,15 @@ from typing import Any
 
 import torch
 
-from genopred.errors import ModelError, did_you_mean, shortened
+from genopred.errors import ModelError, no_choice, shortened
 from genopred.sequence.models.config import LIMITS, check_sizes
+from genopred.settings.declare import known_keys
 from genopred.training.networks.base import TrackNetwork, n_parameters
 from genopred.training.networks.cnn import DilatedCnn
 from genopred.training.networks.enformer_small import SmallEnformer
 from genopred.training.splits import WindowShape
 
-NETWORKS: dict[str, type[TrackNetwork]] = {
-    SmallEnformer.kind: SmallEnformer,
-    DilatedCnn.kind: DilatedCnn,
-}
+NETWORKS: dict[str, type[TrackNetwork]] = {SmallEnformer.kind: SmallEnformer, DilatedCnn.kind: DilatedCnn}
 
 
 def build(kind: str, n_tracks: int, shape: WindowShape, **sizes: Any) -> TrackNetwork:
@@ -62,15 +60,9 @@ def all_sizes(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         If the kind or a size is unknown, or a size is of another type or out of range.
     """
     if kind not in NETWORKS:
-        known = ", ".join(NETWORKS)
-        raise ModelError(f"network.kind = {kind!r}: there are {known}.{did_you_mean(kind, NETWORKS)}")
+        raise ModelError(no_choice(f"network.kind = {kind!r}", kind, NETWORKS))
     sizes = NETWORKS[kind].SIZES
-    unknown = [key for key in given if key not in sizes]
-    if unknown:
-        raise ModelError(
-            f"unknown key {shortened(unknown[0])!r} in network (kind = {kind!r}); known: {', '.join(sizes)}."
-            f"{did_you_mean(unknown[0], sizes)}"
-        )
+    known_keys(given, sizes, f"network (kind = {kind!r})", ModelError)
     check_sizes(given, "network")
     shares = {key for key, value in sizes.items() if isinstance(value, float)}
     for key in shares & set(given):

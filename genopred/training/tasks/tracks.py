@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, examples
 from genopred.settings.training import Data, Training
-from genopred.training.dataset import SequenceData, batch, drop_n, window_targets, windows_of
+from genopred.training.dataset import SequenceData, batch, window_targets, windows_of
 from genopred.training.loop import Validation
 from genopred.training.networks.base import TrackNetwork
 from genopred.training.networks.registry import build
 from genopred.training.scores import log_pearson
-from genopred.training.splits import Split, Windows, WindowShape, tile
+from genopred.training.splits import Split, Windows, WindowShape
 
 #: Keeps the logarithm finite where a prediction is zero; predictions are in units of their track's mean there.
 _TINY = 1e-6
@@ -77,16 +78,12 @@ class TrackTask:
     ) -> None:
         self.data, self.split, self.shape, self.kind = data, split, shape, kind
         self.settings, self.sizes, self.max_n = settings, sizes or {}, max_n
-        first, train_n = windows_of(data, split, "train", shape, max_n)
+        self.training, train_n = windows_of(data, split, "train", shape, max_n)
         self.validation, validation_n = windows_of(data, split, "validation", shape, max_n)
-        self.windows = {
-            "train": len(first.starts),
-            "validation": len(self.validation.starts),
-            "train_n": train_n,
-            "validation_n": validation_n,
-        }
+        self.windows = {"train": len(self.training.starts), "validation": len(self.validation.starts)}
+        self.windows |= {"train_n": train_n, "validation_n": validation_n}
         self.per_epoch = max(1, self.windows["train"] // settings.batch)
-        self.mean = self._mean(first)
+        self.mean = self._mean(self.training)
 
     def identity(self) -> dict[str, str]:
         """What the run depends on beside its settings: values as they are, data as digests."""
@@ -148,17 +145,9 @@ class TrackTask:
 
     def validate(self, network: TrackNetwork, device: torch.device) -> Validation:
         """Loss and correlations over the validation windows."""
-        settings = self.settings
-        predicted = predict_windows(
-            network,
-            self.data,
-            self.validation,
-            self.shape,
-            batch_size=settings.batch,
-            both_strands=settings.both_strands,
-            device=str(device),
-            precision=settings.precision,
-        )
+        how: dict[str, Any] = {name: getattr(self.settings, name) for name in ("both_strands", "precision")}
+        how |= {"batch_size": self.settings.batch, "device": str(device)}
+        predicted = predict_windows(network, self.data, self.validation, self.shape, **how)
         targets = window_targets(self.data, self.validation, self.shape)
         loss = float(poisson_loss(predicted, targets, self.mean).mean())
         pearson = log_pearson(predicted, targets)
@@ -201,19 +190,14 @@ class TrackTask:
         order = rng.permutation(n)
         reverse = rng.random(n) < (0.5 if self.settings.reverse_complement else 0.0)
         shift = rng.integers(-self.settings.shift, self.settings.shift + 1, n)
-        return Windows(windows.chroms[order], windows.starts[order], windows.blocks[order]), reverse, shift
+        return windows.take(order), reverse, shift
 
     def _kept(self, offset: int) -> Windows:
         """Training windows at an offset; without one where regions are so short that none fits."""
-        data, shape = self.data, self.shape
         if offset:
-            try:
-                windows, _ = drop_n(data, tile(self.split, "train", shape, offset), shape, self.max_n)
-            except GenopredError:
-                windows = Windows(np.array([], dtype=str), np.array([], dtype=np.int64), np.array([], dtype=np.int64))
-            if len(windows.starts):
-                return windows
-        return drop_n(data, tile(self.split, "train", shape), shape, self.max_n)[0]
+            with suppress(GenopredError):
+                return windows_of(self.data, self.split, "train", self.shape, self.max_n, offset)[0]
+        return self.training
 
 
 def predict_windows(
@@ -231,22 +215,21 @@ def predict_windows(
 
     With `both_strands` they are the mean of the predictions from either strand, on the windows' own one.
     """
-    forward = network.fast
-    n, partners = len(windows.starts), data.partners
-    out = np.empty((n, shape.n_bins, len(data.tracks)), dtype=np.float32)
-    training = network.training
+    place, training = torch.device(device), network.training
+
+    def predicted(chroms: NDArray[np.str_], starts: NDArray[np.int64], reverse: bool) -> NDArray[np.float32]:
+        codes, _ = batch(data, chroms, starts, shape, reverse)
+        return network.fast(_onehot(codes, place)).float().cpu().numpy()
+
+    out = np.empty((len(windows.starts), shape.n_bins, len(data.tracks)), dtype=np.float32)
     network.eval()
-    place = torch.device(device)
     with torch.inference_mode(), autocast(place, precision):
-        for i in range(0, n, batch_size):
-            part = slice(i, min(i + batch_size, n))
-            chroms, starts = windows.chroms[part], windows.starts[part]
-            codes, _ = batch(data, chroms, starts, shape)
-            out[part] = forward(_onehot(codes, place)).float().cpu().numpy()
+        for i in range(0, len(out), batch_size):
+            part = slice(i, i + batch_size)
+            where = windows.chroms[part], windows.starts[part]
+            out[part] = predicted(*where, False)
             if both_strands:
-                codes, _ = batch(data, chroms, starts, shape, reverse=np.ones(len(starts), dtype=bool))
-                other = forward(_onehot(codes, place)).float().cpu().numpy()
-                out[part] = (out[part] + other[:, ::-1][:, :, partners]) / 2
+                out[part] = (out[part] + predicted(*where, True)[:, ::-1][:, :, data.partners]) / 2
     network.train(training)
     return out
 
@@ -273,13 +256,9 @@ def poisson_loss(
 
 
 def flat_loss(targets: NDArray[np.floating], mean: NDArray[np.floating]) -> float:
-    """The least loss, averaged over tracks, of predictions that are one value for each track.
+    """The least loss of targets (..., T), averaged over tracks, of predictions that are one value for each track.
 
-    Parameters
-    ----------
-    targets : array, shape (..., T)
-    mean : array, shape (T,)
-        Each track's unit.
+    `mean` (T,) has each track's unit.
     """
     own = targets.reshape(-1, targets.shape[-1]).mean(axis=0, dtype=np.float64) / mean
     return float((own - own * np.log(own + _TINY)).mean())
@@ -306,14 +285,7 @@ def on_plateau(loss: float, pearson: float, flat: float = 1.0) -> bool:
 
 
 def start_at(network: TrackNetwork, mean: torch.Tensor) -> None:
-    """Set the head so that an untrained network predicts about the mean of each track.
-
-    Parameters
-    ----------
-    network : TrackNetwork
-    mean : tensor, shape (T,)
-        Positive.
-    """
+    """Set the head so that an untrained network predicts about the mean of each track, (T,), which is positive."""
     head = network.head
     with torch.no_grad():
         mean = mean.to(head.bias).clamp(min=1e-4)
@@ -329,7 +301,6 @@ def head_reach(mean: torch.Tensor) -> torch.Tensor:
 
     Examples
     --------
-    >>> import torch
     >>> [round(float(value), 2) for value in head_reach(torch.tensor([0.001, 1.0, 50.0]))]
     [1.0, 1.58, 50.0]
     """
@@ -343,8 +314,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def _onehot(codes: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
     """(B, L, 4) float32; N is zero."""
-    table = torch.eye(5, 4, device=device)
-    return table[torch.from_numpy(codes).to(device).long()]
+    return torch.eye(5, 4, device=device)[torch.from_numpy(codes).to(device).long()]
 
 
 def _mutated(onehot: torch.Tensor, most: float) -> torch.Tensor:

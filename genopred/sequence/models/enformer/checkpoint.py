@@ -124,19 +124,12 @@ def load_enformer(
         )
     _set_gamma(module, gamma)
     digest = _digest(state if about else weights, config, gamma, length)
-    card, training = about.get("card") or {}, about.get("training") or {}
-    info = CheckpointInfo(source, digest, config, length, gamma, because, card, training)
-    return module.eval(), info
+    said = (about.get(name) or {} for name in ("card", "training"))
+    return module.eval(), CheckpointInfo(source, digest, config, length, gamma, because, *said)
 
 
 def embedded_file() -> Path:
-    """The model that comes with the package, `enformer-small`.
-
-    Raises
-    ------
-    ModelError
-        If the package was installed without it.
-    """
+    """The model that comes with the package, `enformer-small`; ModelError if it was installed without."""
     file = Path(str(files("genopred"))) / "data" / "enformer_small.safetensors"
     if not file.is_file():
         raise ModelError(
@@ -314,10 +307,9 @@ def _build(kind: Any, config: dict[str, Any], file: Path) -> torch.nn.Module:
     known = {key: value for key, value in config.items() if key not in ("architectures", "transformers_version")}
     try:
         with torch.device("meta"):
-            module: torch.nn.Module = kind.from_hparams(**known)
+            return kind.from_hparams(**known)  # type: ignore[no-any-return]
     except Exception as bad:
         raise ModelError(f"{file}: these settings do not make an Enformer ({type(bad).__name__}: {bad}).") from bad
-    return module
 
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
@@ -409,12 +401,9 @@ def _decide_gamma(flag: bool | None, config: dict[str, Any], source: str) -> tup
     if OFFICIAL in (source, config.get("_name_or_path")):
         return True, f"the name {OFFICIAL}"
     heads = config.get("output_heads") or {}
-    official = (
-        (config.get("dim", 1536), config.get("depth", 11), config.get("heads", 8)) == (1536, 11, 8)
-        and config.get("target_length", 896) == 896
-        and (heads.get("human"), heads.get("mouse")) == (5313, 1643)
-    )
-    if official:
+    sizes = {"dim": 1536, "depth": 11, "heads": 8, "target_length": 896}
+    official = all(config.get(name, size) == size for name, size in sizes.items())
+    if official and (heads.get("human"), heads.get("mouse")) == (5313, 1643):
         # the hub's config of the official weights lacks the key, and a folder has lost the name
         return True, f"no use_tf_gamma in {CONFIG}, and the sizes of {OFFICIAL}"
     return False, f"no use_tf_gamma in {CONFIG}, and other sizes than {OFFICIAL}"

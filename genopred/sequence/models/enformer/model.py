@@ -22,12 +22,7 @@ from genopred.sequence.haplotypes import VariantWindow
 from genopred.sequence.models.base import Indices, SequenceModel, on_device
 from genopred.sequence.models.enformer.checkpoint import load_enformer
 from genopred.sequence.models.enformer.tower import ExactTower, Work, full_precision
-from genopred.sequence.models.enformer.transformer import (
-    Transformer,
-    output_bins,
-    predict_exactly,
-    predict_linearly,
-)
+from genopred.sequence.models.enformer.transformer import Transformer, output_bins, predict_exactly, predict_linearly
 from genopred.sequence.tracks import enformer_tracks
 
 MODES = ("exact", "linear")
@@ -84,14 +79,9 @@ class EnformerModel(SequenceModel):
 
     @classmethod
     def load(
-        cls,
-        path: str | Path,
-        *,
-        device: str = "cpu",
-        tf_gamma: bool | None = None,
-        head: str = "human",
-        window: int | None = None,
-    ) -> EnformerModel:
+        cls, path: str | Path, *,
+        device: str = "cpu", tf_gamma: bool | None = None, head: str = "human", window: int | None = None,
+    ) -> EnformerModel:  # fmt: skip
         """Load a checkpoint (see `checkpoint.load_enformer`) to a device."""
         module, info = load_enformer(path, tf_gamma=tf_gamma, window=window)
         return cls(on_device(module, device), info, head=head)
@@ -117,18 +107,16 @@ class EnformerModel(SequenceModel):
         finally:
             self.module.train(training)
 
-    def predict_haplotypes(
-        self,
-        window: VariantWindow,
-        *,
-        bins: Indices | None = None,
-        tracks: Indices | None = None,
-        batch_size: int | None = None,
-        dtype: str = "fp32",
-        mode: str = "exact",
-        aggregate: str = "none",
-    ) -> NDArray[np.float32]:
-        """See `SequenceModel.predict_haplotypes`; what it took is in `last_work`.
+    def predict_haplotypes(self, window: VariantWindow, **options: Any) -> NDArray[np.float32]:
+        """See `SequenceModel.predict_haplotypes`, and `run` for the options; what it took is in `last_work`."""
+        predicted, self.last_work = self.run(window, **options)
+        return predicted.astype(np.float32, copy=False)
+
+    def run(
+        self, window: VariantWindow, *, bins: Indices | None = None, tracks: Indices | None = None,
+        batch_size: int | None = None, dtype: str = "fp32", mode: str = "exact", aggregate: str = "none",
+    ) -> tuple[NDArray[np.floating], Work]:  # fmt: skip
+        """As `predict_haplotypes`, at the module's own precision; and what it took.
 
         Parameters
         ----------
@@ -138,26 +126,8 @@ class EnformerModel(SequenceModel):
             `linear` runs the tower exactly and the transformer to first order around the reference, with one backward
             pass for each bin and track.
         aggregate : {"none", "mean", "sum"}
-            Of the asked bins, into one. In linear mode this leaves one backward pass a track instead of one a bin and
-            track.
+            Of the asked bins, into one. In linear mode this leaves one backward pass a track.
         """
-        predicted, self.last_work = self.run(
-            window, bins=bins, tracks=tracks, batch_size=batch_size, dtype=dtype, mode=mode, aggregate=aggregate
-        )
-        return predicted.astype(np.float32, copy=False)
-
-    def run(
-        self,
-        window: VariantWindow,
-        *,
-        bins: Indices | None = None,
-        tracks: Indices | None = None,
-        batch_size: int | None = None,
-        dtype: str = "fp32",
-        mode: str = "exact",
-        aggregate: str = "none",
-    ) -> tuple[NDArray[np.floating], Work]:
-        """As `predict_haplotypes`, at the module's own precision; and what it took."""
         if len(window.reference) != self.window:
             raise ModelError(f"reference has {len(window.reference):,} bases; {self.name} needs {self.window:,}.")
         check_choice("mode", mode, MODES)

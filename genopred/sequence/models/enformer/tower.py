@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,34 +25,23 @@ CUDA_ROWS = 65_536
 
 @dataclass
 class Work:
-    """What a prediction took. Operations count multiplications and additions of matrix products.
+    """What a prediction took. Operations count multiplications and additions of matrix products."""
 
-    Attributes
-    ----------
-    haplotypes, windows : int
-        Rows asked for, and distinct ones among them: passes through the transformer.
-    tokens : list of int
-        Distinct rows at each resolution, bases first.
-    tower_operations, transformer_operations : float
-    naive_tower_operations, naive_operations : float
-        Of one plain pass of one haplotype: its tower, and all of it.
-    table_bytes : int
-        Largest memory of the tower's tables.
-    batch_size : int
-        Windows a time in the transformer.
-    seconds_rows, seconds_tower, seconds_transformer : float
-        Finding distinct rows, tower, transformer and head.
-    """
-
+    #: Rows asked for, and distinct ones among them: passes through the transformer.
     haplotypes: int = 0
     windows: int = 0
+    #: Distinct rows at each resolution, bases first.
     tokens: list[int] = field(default_factory=list)
     tower_operations: float = 0.0
     transformer_operations: float = 0.0
+    #: Of one plain pass of one haplotype: its tower, and all of it.
     naive_tower_operations: float = 0.0
     naive_operations: float = 0.0
+    #: Largest memory of the tower's tables.
     table_bytes: int = 0
+    #: Windows at a time in the transformer.
     batch_size: int = 0
+    #: Finding distinct rows, tower, transformer and head.
     seconds_rows: float = 0.0
     seconds_tower: float = 0.0
     seconds_transformer: float = 0.0
@@ -66,10 +55,6 @@ class Work:
     def fold_operations(self) -> float:
         """How many times more operations one pass a haplotype would have taken."""
         return self.haplotypes * self.naive_operations / (self.tower_operations + self.transformer_operations)
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it, for manifests and tables."""
-        return asdict(self) | {"tower_passes": self.tower_passes, "fold_operations": self.fold_operations}
 
 
 class Counter:
@@ -135,9 +120,8 @@ class _Stage:
         """Convolution of listed rows, (M, width) indices into `table`."""
         width, inputs, outputs = self.weight.shape
         count.operations += 2.0 * len(windows) * width * inputs * outputs
-        return torch.addmm(
-            self.bias, table[windows.reshape(-1)].view(-1, width * inputs), self.weight.view(-1, outputs)
-        )
+        flat = table[windows.reshape(-1)].view(-1, width * inputs)
+        return torch.addmm(self.bias, flat, self.weight.view(-1, outputs))
 
     def residual(self, y: torch.Tensor, count: Counter) -> torch.Tensor:
         """Written over `y`."""
@@ -149,22 +133,16 @@ class _Stage:
 
 
 class ExactTower:
-    """Enformer's stem and convolutional tower over the distinct local haplotypes of a window.
+    """Enformer's stem and convolutional tower over the distinct local haplotypes of a window, some `rows` at a time.
 
-    Parameters
-    ----------
-    module : enformer_pytorch.Enformer
-        Its weights are used as they are, at their own precision, on their device; evaluation mode is assumed
-        whatever mode it is in.
-    rows : int, optional
-        Rows worked on at a time.
+    The module's weights are used as they are, at their own precision, on their device; evaluation mode is assumed
+    whatever mode it is in.
     """
 
     def __init__(self, module: Any, rows: int | None = None) -> None:
         stem = module.stem
         self.stages = [_Stage(None, stem[0], stem[1].fn, stem[2])]
-        for block in module.conv_tower:
-            self.stages.append(_Stage(block[0][0], block[0][2], block[1].fn, block[2]))
+        self.stages += [_Stage(block[0][0], block[0][2], block[1].fn, block[2]) for block in module.conv_tower]
         first = stem[0].weight
         self.device, self.dtype = first.device, first.dtype
         self.rows = rows or (CPU_ROWS if first.device.type == "cpu" else CUDA_ROWS)
@@ -182,19 +160,9 @@ class ExactTower:
         return before, after + 1
 
     def tokens(self, window: VariantWindow, work: Work | None = None) -> tuple[torch.Tensor, Level]:
-        """Distinct tokens, and which of them each haplotype has.
+        """Distinct tokens (T, C) of a window of any length, the reference's n first, and which each haplotype has.
 
-        Parameters
-        ----------
-        window : VariantWindow
-            Any L.
-
-        Returns
-        -------
-        table : tensor, shape (T, C)
-            The reference's n tokens, then the variant ones.
-        level : tokens.Level
-            `level.index(haplotypes, H)` gives rows of `table`, shape (len(haplotypes), n).
+        `level.index(haplotypes, H)` gives rows of the table, shape (len(haplotypes), n).
         """
         work = Work() if work is None else work
         started = time.perf_counter()
@@ -213,13 +181,13 @@ class ExactTower:
                 step = next_level(level, stage.width, len(window.alleles))
                 work.seconds_rows += time.perf_counter() - started
                 started = time.perf_counter()
-                last = number + 1 == len(self.stages)
-                width = 1 if last else self.stages[number + 1].width
+                following = self.stages[number + 1] if number + 1 < len(self.stages) else None
+                width = 1 if following is None else following.width
                 out = self._padded(step.level, width, stage.channels)
                 work.table_bytes = max(work.table_bytes, (table.numel() + out.numel()) * table.element_size())
                 self._advance(stage, table, level.n, step, out, width // 2, count)
-                if not last:
-                    self._activate(out, step.level.n, width // 2, self.stages[number + 1])
+                if following is not None and following.norm is not None:
+                    self._activate(out, step.level.n, width // 2, following.norm)
                 table, level = out, step.level
                 work.tokens.append(level.n_rows)
                 work.seconds_tower += time.perf_counter() - started
@@ -249,11 +217,8 @@ class ExactTower:
         """Zero rows, the reference's rows, zero rows, the variant rows."""
         return torch.zeros((level.n_rows + 2 * (width // 2), channels), dtype=self.dtype, device=self.device)
 
-    def _activate(self, table: torch.Tensor, n: int, pad: int, stage: _Stage) -> None:
+    def _activate(self, table: torch.Tensor, n: int, pad: int, norm: Norm) -> None:
         """The next stage's batch norm and GELU, on everything but the padding: that is zero after them."""
-        norm = stage.norm
-        if norm is None:
-            return
         for begin, end in ((pad, pad + n), (n + 2 * pad, len(table))):
             for at in range(begin, end, self.rows):
                 block = table[at : min(at + self.rows, end)]
@@ -282,19 +247,16 @@ class ExactTower:
             both[:m] = y
             for at in range(w0, w1, self.rows):
                 stop = min(at + self.rows, w1)
-                both[m + at - w0 : m + stop - w0] = stage.residual(
-                    stage.gathered(table, windows[at:stop], count), count
-                )
-            position = torch.from_numpy(
-                np.repeat(np.arange(begin, end), np.diff(step.level.first[begin : end + 1])) - begin
-            ).to(self.device)
+                found = stage.gathered(table, windows[at:stop], count)
+                both[m + at - w0 : m + stop - w0] = stage.residual(found, count)
+            home_of = np.repeat(2 * np.arange(end - begin), np.diff(step.level.first[begin : end + 1]))
+            homes = torch.from_numpy(home_of).to(self.device)
             for at in range(p0, p1, self.rows):
                 stop = min(at + self.rows, p1)
-                pair, home = pairs[at:stop], 2 * position[at - p0 : stop - p0]
+                pair, home = pairs[at:stop], homes[at - p0 : stop - p0]
                 left = torch.where(pair[:, 0] >= 0, pair[:, 0] - w0 + m, home)
                 right = torch.where(pair[:, 1] >= 0, pair[:, 1] - w0 + m, home + 1)
-                alone = pair[:, 1] == -2
-                right = torch.where(alone, left, right)
+                right = torch.where(pair[:, 1] == -2, left, right)
                 out[variant + at : variant + stop] = stage.pooled(both[left], both[right], count)
 
 

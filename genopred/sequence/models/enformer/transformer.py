@@ -85,21 +85,12 @@ class Transformer:
         return tuple(torch.cat(part) for part in parts)
 
     def run(
-        self,
-        table: torch.Tensor,
-        index: torch.Tensor,
-        bins: torch.Tensor,
-        tracks: torch.Tensor,
-        count: Counter,
+        self, table: torch.Tensor, index: torch.Tensor, bins: torch.Tensor, tracks: torch.Tensor, count: Counter,
         shared: tuple[torch.Tensor, ...] | None = None,
-    ) -> torch.Tensor:
+    ) -> torch.Tensor:  # fmt: skip
         """Predictions (B, len(bins), len(tracks)) of B rows of `index` (B, n) into `table`."""
         x = table[index]
-        wanted = bins + self.crop
-        for number, block in enumerate(self.blocks):
-            if number + 1 == len(self.blocks):
-                x = self._last(block, x, wanted, count)
-                continue
+        for number, block in enumerate(self.blocks[:-1]):
             if number == 0 and shared is not None:
                 q, k, v = (part[index] for part in shared)
             else:
@@ -107,12 +98,11 @@ class Transformer:
                 q, k, v = (count.linear(y, weight) for weight in (block.q, block.k, block.v))
             x = x + count.linear(self._attend(block, q, k, v, count), block.out, block.out_bias).to(self.own)
             x = self._forward(block, x, count)
-        x = _sigmoid_gelu(count.linear(self.final_norm_of(x), self.final, self.final_bias))
+        x = self._last(self.blocks[-1], x, bins + self.crop, count)
+        # batch norm and GELU before the last convolution, differentiable
+        x = _sigmoid_gelu(x * self.final_norm.scale + self.final_norm.shift)
+        x = _sigmoid_gelu(count.linear(x, self.final, self.final_bias))
         return torch.nn.functional.softplus(count.linear(x, self.head[tracks], self.head_bias[tracks]))
-
-    def final_norm_of(self, x: torch.Tensor) -> torch.Tensor:
-        """Batch norm and GELU before the last convolution, differentiable."""
-        return _sigmoid_gelu(x * self.final_norm.scale + self.final_norm.shift)
 
     def _forward(self, block: _Block, x: torch.Tensor, count: Counter) -> torch.Tensor:
         y = count.linear(block.inner_norm(x).to(self.dtype), block.first, block.first_bias).relu_()
@@ -194,15 +184,9 @@ def output_bins(module: Any, n: int) -> tuple[int, int]:
 
 
 def predict_exactly(
-    transformer: Transformer,
-    table: torch.Tensor,
-    level: Level,
-    n_windows: int,
-    asked: tuple[torch.Tensor, torch.Tensor],
-    batch_size: int | None,
-    work: Work,
-    name: str,
-) -> NDArray[np.floating]:
+    transformer: Transformer, table: torch.Tensor, level: Level, n_windows: int,
+    asked: tuple[torch.Tensor, torch.Tensor], batch_size: int | None, work: Work, name: str,
+) -> NDArray[np.floating]:  # fmt: skip
     """All windows through the transformer; where memory runs out the batch is halved."""
     count = Counter()
     shared = transformer.shared(table, count) if len(transformer.blocks) > 1 else None
@@ -227,14 +211,9 @@ def predict_exactly(
 
 
 def predict_linearly(
-    transformer: Transformer,
-    table: torch.Tensor,
-    level: Level,
-    n_haplotypes: int,
-    asked: tuple[torch.Tensor, torch.Tensor],
-    aggregate: str,
-    work: Work,
-) -> NDArray[np.floating]:
+    transformer: Transformer, table: torch.Tensor, level: Level, n_haplotypes: int,
+    asked: tuple[torch.Tensor, torch.Tensor], aggregate: str, work: Work,
+) -> NDArray[np.floating]:  # fmt: skip
     """First order around the reference: a haplotype is a sum over the tokens in which it differs."""
     n, count = level.n, Counter()
     tokens = table[:n].clone().requires_grad_(True)
