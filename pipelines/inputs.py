@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,7 @@ from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
 from genopred.io.lists import read_ids, read_samples
 from genopred.settings import Prs, Stack, parts
-from genopred.types import Cohort, Covariates, Genotypes
+from genopred.types import Cohort, Covariates, Genotypes, Interval
 
 
 def open_genotypes(genotypes: parts.Genotypes, *, split: bool = False) -> Genotypes:
@@ -78,6 +79,12 @@ def open_cohort(cohort: parts.Cohort, symbols: Mapping[str, str] | None = None) 
         keep_overlap=cohort.keep_overlap,
         symbols=known_symbols() | dict(symbols or {}) if genes else None,
     )
+
+
+def cis_window(cohort: Cohort, i: int, size: int) -> tuple[dict[str, Any], Genotypes]:
+    """Gene `i` of a cohort, and the genotypes within `size` bp of its TSS."""
+    gene = cohort.expression.genes.row(i, named=True)
+    return gene, cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], size))
 
 
 def expression_values(settings: Stack | Prs, cohort: Cohort) -> NDArray[np.float64]:

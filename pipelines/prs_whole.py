@@ -226,10 +226,6 @@ def apply(settings: Prs, job: Run) -> PrsResult:
     tally.opened("weights", str(path), table.height, file.notes)
     matched = _match(settings, everything, genotypes, table, file.build, tally)
     used = table[matched.b].with_columns(row=matched.b, column=matched.a, flipped=matched.sign < 0).sort("row")
-    if not used.height:
-        raise AlignmentError(
-            f"{path}: none of its {table.height:,} variants can be used: {_dropped(tally, 'weights')}."
-        )
     job.settle()
     lines = _shares(settings, table, matched, used, tally)
     if settings.q_score_range is not None:
