@@ -99,7 +99,7 @@ class GeneTrack:
             (line,) = ax.plot([start, end], [y, y], **style)
             _tip(line, f"{name} ({gene_id}), {strand}: {start:,} to {end:,}")
             if self.exons is not None:
-                of = self.exons.filter(pl.col("gene_id") == gene_id).select("start", "end").unique()
+                of = self.exons.filter(pl.col("gene_id") == gene_id).select("start", "end").unique(maintain_order=True)
                 segments = [[(a, y), (max(b, a + 1), y)] for a, b in of.iter_rows()]
                 if segments:
                     from matplotlib.collections import LineCollection
