@@ -56,7 +56,9 @@ def test_locus_plot_shows_each_snp_once(width, how):
 
 def test_exons_are_drawn_in_the_order_of_their_table_each_once():
     starts = [20_100_000 + 1_000 * i for i in range(50)]
-    exons = pl.DataFrame({"gene_id": ["ENSG1"] * 100, "start": starts * 2, "end": [start + 500 for start in starts] * 2})
+    exons = pl.DataFrame(
+        {"gene_id": ["ENSG1"] * 100, "start": starts * 2, "end": [start + 500 for start in starts] * 2}
+    )
     drawn = draw.locus_plot(POS, P, ids=IDS, genes=draw.GeneTrack(GENES, exons)).axes[1].collections[0]
     assert [segment[0, 0] for segment in drawn.get_segments()] == starts
 
