@@ -289,7 +289,7 @@ def overlap_figure(
                     ax.plot(x, high, label=f"95 % of {name}", **edge)
                     ax.plot(x, low, **edge)
             ax.plot(x, (seen - off)[part], color=COLOURS["worse"], linewidth=2, label="observed", zorder=4)
-            for at in [int(i) for mark in marks for i in np.flatnonzero((where == mark) & part)]:
+            for at in (i for mark in marks for i in np.flatnonzero((where == mark) & part)):
                 (dot,) = ax.plot(where[at], (seen - off)[at], "o", color=COLOURS["worse"], markersize=8, zorder=5)
                 _tip(dot, f"k = {where[at]}: {int(seen[at])} shared, null {number(float(mean[at]), 1)}")
             ax.set(xlabel="k: SNPs taken from the top of each ranking", ylabel="SNPs in both", title=title)
