@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.figures import COLOURS, _figure, _tip
 from genopred.report.tables import p_value
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def qq(pval: ArrayLike, *, title: str = "", width: float = 340) -> Figure:
     rank = np.arange(1, n + 1)
     expected = -np.log10((rank - 0.5) / n)
     low, high = (-np.log10(beta.ppf(q, rank, n - rank + 1)) for q in (0.975, 0.025))
-    with _style():
-        figure = _figure(width, width)
+    with _figure(width, width) as figure:
         ax = figure.subplots()
         ax.fill_between(expected, low, high, color=COLOURS["rule"], linewidth=0, label="95 % without association")
         ax.plot([0, expected[0]], [0, expected[0]], color=COLOURS["soft"], linewidth=1)
@@ -99,8 +98,7 @@ def manhattan(
         x[mine] = end + at[mine] - start
         ticks.append(end + span / 2)
         end += span * 1.02 + 1
-    with _style():
-        figure = _figure(width, 320)
+    with _figure(width, 320) as figure:
         ax = figure.subplots()
         ax.scatter(x, height, s=16, color=[COLOURS["main" if k % 2 == 0 else "learner"] for k in which], linewidth=0)
         strong = np.argsort(p, kind="stable")

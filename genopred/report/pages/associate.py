@@ -57,7 +57,9 @@ def write_association_page(
             figures.append((*in_widths(plot), words))
             files.append(save_figure(plot(), folder / f"{safe_name(str(trait))}.manhattan.svg"))
         plain = partial(draw.qq, rows["pval"].to_numpy())
-        figures.append((*in_widths(plain, (480, BESIDE)), "p-values against those expected without any association."))
+        figures.append(
+            (*in_widths(plain, widths=(480, BESIDE)), "p-values against those expected without any association.")
+        )
         files.append(save_figure(plain(), folder / f"{safe_name(str(trait))}.qq.svg"))
         sections.append(Section(str(trait), (), tuple(figures), ((_grid(rows, names), _caption(rows)),)))
     html = render_page(title="genopred associate", report=report, info=dict(info), sections=sections, names=names)
