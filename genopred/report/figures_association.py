@@ -106,13 +106,13 @@ def manhattan(
             _tip(ax.scatter(x[i], height[i], s=60, alpha=0.0), f"{names[i]}, p {p_value(p[i])}")
         if threshold is not None:
             ax.axhline(-np.log10(threshold), color=COLOURS["worse"], linewidth=1, linestyle="--", label="FDR 5 %")
-            ax.legend(loc="upper right")
+            ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
             for i in [i for i in strong if p[i] <= threshold][: max(2, int(width // 160))]:
                 ax.annotate(names[i], (x[i], height[i]), xytext=(4, 4), textcoords="offset points", fontsize=11)
         if len(order) == 1:
             ax.set_xlabel(f"chromosome {order[0]}, Mb")
             marks = np.linspace(0, np.ptp(at) or 1, 5)
-            ax.set_xticks(marks, [f"{(at.min() + mark) / 1e6:.0f}" for mark in marks])
+            ax.set_xticks(marks, [f"{(at.min() + mark) / 1e6:.1f}" for mark in marks])
         else:
             ax.set_xlabel("chromosome")
             ax.set_xticks(ticks, order, rotation=90 if width < 500 else 0)
