@@ -13,7 +13,7 @@ from genopred.files import write_text
 from genopred.io.genemodels import read_card
 from genopred.learning.evaluate import Outcome, scores
 from genopred.learning.fitted import LINEAR
-from genopred.learning.learners import is_linear
+from genopred.learning.learners import LEADING, is_linear
 from genopred.pipelines import predict, stack
 from genopred.pipelines.inputs import open_cohort
 from genopred.pipelines.run import Progress
@@ -22,9 +22,6 @@ from genopred.types import PREDICTION_SCHEMA
 
 #: Every so many people one is kept aside.
 EVERY = 6
-
-#: Learners of these models where none are chosen: those that the stack gives most of its weight.
-LEARNERS = ("elastic-net-tss", "susie-tss", "gblup-tss")
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def kept_aside(settings: Stack, progress: Progress | None = None) -> Aside | Non
     Aside or None
         None where no learner has a linear form that the stack gives a weight.
     """
-    learners = LEARNERS if settings.learners is None else tuple(filter(is_linear, settings.learners))
+    learners = LEADING if settings.learners is None else tuple(filter(is_linear, settings.learners))
     if not learners:
         return None
     cohort = open_cohort(settings)

@@ -61,6 +61,7 @@ METAS_COST = "meta-learners and scores"
 OUTPUTS = (
     "genes/*", "glmnet/*", "predictions.parquet", "scores.*", "summary.*", "comparisons.*", "matched.tsv",
     "weights.json", "report.html", "benchmark.tsv", "benchmark_scores.tsv", "cost.tsv", *MODELS,
+    "groups.*", "transfer.*",
 )  # fmt: skip
 
 
@@ -140,8 +141,14 @@ def run(
         result = StackResult(summary, table, report, stack, job.path("report.html"), notes, cost, symbols)
         job.save(scores=table, summary=summary)
         job.matched(report)
+        sections: list[Any] = []
+        if settings.groups is not None:
+            from genopred.pipelines.stack_groups import by_group
+            from genopred.report.pages.groups import groups_section
+
+            sections.append(groups_section(by_group(settings, cohort, job, progress), stack))
         if page:
-            write_report(settings, result)
+            write_report(settings, result, sections)
     return result
 
 

@@ -296,6 +296,42 @@ def coverage(about: pl.DataFrame, matched: pl.DataFrame) -> pl.DataFrame:
     ])  # fmt: skip
 
 
+def lost_between(matched: pl.DataFrame, promised: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Of each gene's R² what other people's missing variants and other frequencies take, by the variance of its score.
+
+    Parameters
+    ----------
+    matched : polars.DataFrame
+        gene_id, weight, freq (of ALT in training), here (among the others; NaN where a variant is not there).
+    promised : mapping of str to float
+        R² where the models were trained.
+
+    Returns
+    -------
+    missing, frequency : dict of str to float
+        Variants are taken as independent: of variance 2 f (1 - f) w².
+
+    Examples
+    --------
+    >>> table = pl.DataFrame({"gene_id": "g", "weight": [1.0, 1.0], "freq": [0.5, 0.5], "here": [0.0, 0.1]})
+    >>> [round(part["g"], 3) for part in lost_between(table, {"g": 0.2})]
+    [0.1, 0.064]
+    """
+    f, here, w2 = pl.col("freq"), pl.col("here"), pl.col("weight") ** 2
+    there = (here > 0) & (here < 1)
+    table = matched.with_columns(pl.col("here").fill_nan(0.0).fill_null(0.0)).group_by("gene_id").agg(
+        (f * (1 - f) * w2).sum().alias("all"),
+        (f * (1 - f) * w2).filter(there).sum().alias("there"),
+        (here * (1 - here) * w2).filter(there).sum().alias("now"),
+    )  # fmt: skip
+    missing, frequency = {}, {}
+    for gene, whole, left, now in table.iter_rows():
+        r2 = promised.get(gene, 0.0)
+        missing[gene] = r2 * (1 - left / whole) if whole else 0.0
+        frequency[gene] = r2 * (left - now) / whole if whole else 0.0
+    return missing, frequency
+
+
 # --- predictions -----------------------------------------------------------------------------------------------------
 
 

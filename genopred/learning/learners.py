@@ -224,3 +224,6 @@ def is_linear(column: str) -> bool:
 
 #: What ``genopred stack`` trains when ``--learners`` is not given.
 DEFAULT_LEARNERS = names()
+
+#: Those that the stack gives most of its weight; all are linear in dosage.
+LEADING = ("elastic-net-tss", "susie-tss", "gblup-tss")

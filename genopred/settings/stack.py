@@ -32,6 +32,8 @@ class Stack(Cohort, Outcome, Learners, Folds, Seeded, panel=LEARNING, maf=0.05, 
     inputs : What learners see; by default both with --features.
     feature_transform : Of sequence features, learned in the training fold.
     feature_components : Use K principal components of the sequence features, learned in the training fold.
+    groups : Accuracy by group (ancestry, batch), and of models that one group trained in the others: two columns,
+        sample and group.
     models : Fit models on everybody as well, into OUT/models, for `genopred predict`.
     linear : Keep only models that are one weight per variant.
     """
@@ -48,6 +50,7 @@ class Stack(Cohort, Outcome, Learners, Folds, Seeded, panel=LEARNING, maf=0.05, 
     inputs: Literal["genotype", "sequence", "both"] | None = None
     feature_transform: Literal["none", "zscore", "quantile", "log1p"] = "none"
     feature_components: Annotated[int | None, Option(metavar="K", low=1, high=MOST)] = None
+    groups: Annotated[Path | None, Option(metavar="FILE", matters=False)] = None
     models: Annotated[bool, Option(off="--no-models", matters=False)] = True
     linear: Annotated[bool, Option(matters=False)] = False
 
