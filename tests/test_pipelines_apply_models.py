@@ -1,4 +1,4 @@
-"""Models applied to genotypes in memory: against naive refits, and whatever order, alleles and names the variants have."""
+"""Models applied to genotypes in memory: naive refits as oracle, and any order, alleles and names of variants."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 from models_data import LEARNERS, TRAIN, InMemory, cohort, dosage, in_memory, new_people
 
-from genopred.pipelines.apply_models import load_models
 from genopred.errors import AlignmentError, ModelError
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import Outcome
 from genopred.learning.fitted import load_booster
 from genopred.learning.stack import boosted
+from genopred.pipelines.apply_models import load_models
 from genopred.types import Genotypes
 
 #: Each base in its complement.
