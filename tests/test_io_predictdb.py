@@ -163,6 +163,8 @@ def test_covariances_are_read_as_written(tmp_path_factory, sizes, seed):
     for name, ids, matrix in genes:
         assert read[name][0] == ids
         np.testing.assert_allclose(read[name][1], matrix, rtol=1e-8)
+    write_covariances(path.with_name("other"), iter(genes))
+    assert path.with_name("other").read_bytes() == path.read_bytes()  # whatever the name, as a run writes it elsewhere
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
     assert lines[0] == "GENE RSID1 RSID2 VALUE" and len(lines) == 1 + sum(m * (m + 1) // 2 for m in sizes)
 
