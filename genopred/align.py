@@ -916,7 +916,7 @@ def lift(variants: pl.DataFrame, chain: pl.DataFrame) -> pl.DataFrame:
     length = variants["ref"].str.len_bytes().fill_null(1).to_numpy().astype(np.int64)
     pos, sign = np.full(len(first), -1, dtype=np.int64), np.ones(len(first), dtype=np.int64)
     to = np.full(len(first), None, dtype=object)
-    for name in set(chrom[~np.isnan(first)].tolist()):
+    for name in set(chrom[~np.isnan(first)].tolist()) - {None}:
         mine = np.flatnonzero((chrom == name) & ~np.isnan(first))
         mine = mine[np.argsort(first[mine], kind="stable")]
         blocks = chain.filter(pl.col("chrom") == name)
