@@ -89,5 +89,5 @@ def trained(tmp_path_factory):
     inputs = write_inputs(folder)
     with pytest.MonkeyPatch.context() as patch:
         grow_trees(patch)
-        stack.run(stack_settings(inputs, folder / "stack"))
+        stack.run(stack_settings(inputs, folder / "stack"), page=lambda result: None)
     return Trained(folder, inputs, folder / "stack")
