@@ -793,10 +793,11 @@ def _why(
         reasons.append(_why_names(a, b))
     differ = 0 if found is None else int((found.fate == _DIFFER).sum())
     if found is not None and 4 * differ > int(found.expected.sum()):
-        coded = b.filter(b["alt"].str.contains(_CODED).fill_null(False))["alt"]
+        coded = [table["alt"].filter(table["alt"].str.contains(_CODED).fill_null(False)) for table in (b, a)]
+        most = next((alleles for alleles, table in zip(coded, (b, a)) if 2 * alleles.len() > table.height), None)
         reasons.append(
-            f"alleles are coded ({examples(sorted(set(coded.head(1000).to_list())))}) where bases are needed"
-            if 2 * coded.len() > b.height
+            f"alleles are coded ({examples(sorted(set(most.head(1000).to_list())))}) where bases are needed"
+            if most is not None
             else f"alleles differ in {differ:,} rows: other variants, or alleles mixed up"
         )
     why = "; ".join(filter(None, reasons))

@@ -106,6 +106,7 @@ def lifted(models: GeneModels, chain: pl.DataFrame, tally: align.Tally) -> GeneM
             f"--chain: none of {moved.height:,} variants of {models.source} has a place in it; is it a chain from the "
             f"models' build{f', {models.build},' if models.build else ''} to the genotypes'?"
         )
+    moved = moved.with_columns(id=pl.when(lost).then(align.variant_names(models.weights)).otherwise("id"))
     learners = models.learners
     if learners is not None and learners.height:
         learners = learners.with_columns(_lifted_keys(learners["variants"], chain))
@@ -115,8 +116,13 @@ def lifted(models: GeneModels, chain: pl.DataFrame, tally: align.Tally) -> GeneM
 
 def _lifted_keys(keys: pl.Series, chain: pl.DataFrame) -> pl.Series:
     parts = keys.explode().str.splitn(":", 4).struct.rename_fields(["chrom", "pos", "ref", "alt"]).struct.unnest()
-    moved = align.lift(parts.with_columns(pl.col("pos").cast(pl.Int64)), chain)
-    text = moved.select(pl.concat_str("chrom", "pos", "ref", "alt", separator=":", ignore_nulls=True)).to_series()
+    parts = parts.with_columns(pl.col("pos").cast(pl.Int64))
+    moved = align.lift(parts, chain)
+    # those that lead nowhere stay apart, each with its own mean, on a chromosome that nobody has
+    moved = moved.with_columns(
+        chrom=pl.coalesce("chrom", pl.lit("not lifted ") + parts["chrom"]), pos=pl.coalesce("pos", parts["pos"])
+    )
+    text = moved.select(pl.concat_str("chrom", "pos", "ref", "alt", separator=":")).to_series()
     size = keys.list.len().to_list()
     ends = np.cumsum(size)
     return pl.Series(
