@@ -30,12 +30,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from genopred.pipelines.train_config import read_config
-from genopred.pipelines.train_inputs import load_data, make_split
+from genopred.pipelines.train_inputs import load_data, read_config
 from genopred.training import loop
 from genopred.training.baselines import RidgeBaseline
 from genopred.training.dataset import batch, drop_n, window_targets
 from genopred.training.networks import enformer_small
+from genopred.training.regions import make_split
 from genopred.training.scores import log_pearson
 from genopred.training.splits import Windows, tile
 from genopred.training.tasks import tracks

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genopred.pipelines.train_config import read_config
+from genopred.pipelines.train_inputs import read_config
 from genopred.training.networks.registry import build
 
 RESULTS = Path(__file__).parent / "results"

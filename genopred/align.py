@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -30,7 +30,7 @@ from genopred.types import (
 VARIANT = ["chrom", "pos", "id", "ref", "alt"]
 
 
-# Eleven parameters: what plink's filters are called, one each; users call it by these names.
+# Twelve parameters: what plink's filters are called, one each; users call it by these names.
 def match(
     genotypes: Genotypes,
     expression: Expression,
@@ -44,6 +44,7 @@ def match(
     window: int | None = None,
     min_overlap: int = 20,
     keep_overlap: bool = False,
+    symbols: Mapping[str, str] | None = None,
 ) -> Cohort:
     """Bring genotypes, expression and covariates to the same samples, genes and chromosomes.
 
@@ -67,6 +68,8 @@ def match(
         Fewest samples that may be left (`--min-overlap`).
     keep_overlap : bool
         Drop samples with expression but without genotypes or covariates instead of refusing (`--keep-overlap`).
+    symbols : mapping of str to str, optional
+        What genes are called, by their ids without version: `genes` may name them so.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def match(
     genotypes = _match_variants(genotypes, extract, exclude, tally)
     genotypes = genotypes.select(samples)
     check_builds(genotypes, expression.genes, expression.source)
-    rows = _match_genes(genotypes, expression, genes, window, tally)
+    rows = _match_genes(genotypes, expression, genes, symbols, window, tally)
     expression = expression.select(genes=rows)
     genotypes = _drop_empty_chromosomes(genotypes, expression, tally)
     return Cohort(genotypes, expression, covariates, tally.report())
@@ -289,13 +292,18 @@ def _match_variants(
 
 
 def _match_genes(
-    genotypes: Genotypes, expression: Expression, wanted: Sequence[str] | None, window: int | None, tally: Tally
+    genotypes: Genotypes,
+    expression: Expression,
+    wanted: Sequence[str] | None,
+    symbols: Mapping[str, str] | None,
+    window: int | None,
+    tally: Tally,
 ) -> NDArray[np.int64]:
     table = expression.genes
     tally.opened("genes", expression.source, table.height, expression.notes)
     rows = np.arange(table.height)
     if wanted is not None:
-        rows = find_genes(table, wanted, expression.source)
+        rows = find_genes(table, wanted, expression.source, symbols)
         tally.drop("genes", "not asked for", table.height - len(rows))
     ids = table["gene_id"].to_numpy()
 
@@ -400,22 +408,33 @@ def _named(spelt: dict[str, set[str]]) -> str:
     return examples([_spelt(names) for names in spelt.values()]) or "none"
 
 
-def find_genes(genes: pl.DataFrame, wanted: Sequence[str], source: str = "the expression file") -> NDArray[np.int64]:
-    """Rows of the genes asked for, by identifier with or without version, each once, in the order of `wanted`."""
+def find_genes(
+    genes: pl.DataFrame,
+    wanted: Sequence[str],
+    source: str = "the expression file",
+    symbols: Mapping[str, str] | None = None,
+) -> NDArray[np.int64]:
+    """Rows of the genes asked for, each once, in the order of `wanted`.
+
+    They are named by identifier, with or without version, or by what `symbols` calls an identifier without version.
+    """
     exact = {name: i for i, name in enumerate(genes["gene_id"].to_list())}
     plain: dict[str, list[int]] = {}
     for i, name in enumerate(genes["gene"].to_list()):
         plain.setdefault(name, []).append(i)
     rows: dict[int, None] = {}
     absent = []
+    called = {symbol: gene for gene, symbol in (symbols or {}).items() if gene in plain}
     for name in wanted:
-        found = [exact[name]] if name in exact else plain.get(plain_gene(name), [])
+        found = [exact[name]] if name in exact else plain.get(plain_gene(name), plain.get(called.get(name, ""), []))
         if not found:
             absent.append(name)
         rows.update(dict.fromkeys(found))
     if absent:
         nearest = near(plain_gene(absent[0]), plain)
         hint = f"; nearest to {absent[0]} is {genes['gene_id'][plain[nearest][0]]}" if nearest else ""
+        if not hint and (nearest := near(absent[0], called)):
+            hint = f"; nearest to {absent[0]} is {nearest}"
         raise AlignmentError(
             f"{len(absent)} of {len(wanted)} genes are not in {source} ({examples(absent)}){hint}. "
             f"Its {genes.height:,} genes look like {examples(genes['gene_id'][:1].to_list())}."

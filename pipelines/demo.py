@@ -74,18 +74,8 @@ class DemoResult:
 def example_inputs(genes: Sequence[str] = ()) -> dict[str, Any]:
     """Settings that name the embedded slice of GEUVADIS: 358 people, about 2 Mb of chromosome 22 (GRCh37).
 
-    Parameters
-    ----------
-    genes : sequence of str
-        Genes to use; all without any.
+    They name all genes, or those given.
 
-    Raises
-    ------
-    GenopredError
-        If the package was installed without its data.
-
-    Examples
-    --------
     >>> example_inputs()["expression"].name
     'expression.bed.gz'
     """
@@ -104,18 +94,9 @@ def run(settings: Demo, progress: Progress | None = None) -> DemoResult:
 
     The stack's weights that come with the package were learned on these very people, so the run starts without them.
 
-    Parameters
-    ----------
-    settings : genopred.settings.Demo
-    progress : callable, optional
-        Called with (genes or tables done, in all, name).
-
-    Returns
-    -------
-    DemoResult
     """
     of_stack = _stack_settings(settings)
-    result = stack.run(of_stack, progress, page=_no_page)
+    result = stack.run(of_stack, progress, page=False)
     absent = [name for name in ("torch", "enformer_pytorch") if find_spec(name) is None]
     if absent:
         lines: dict[str, tuple[str, ...]] = {"Sequence": (WITHOUT_TORCH.format(absent[0].replace("_", "-")),)}
@@ -137,10 +118,6 @@ def _page(
     stack.write_report(settings, result, last, first=first, title=title, lead=page.lead(result, found))
 
 
-def _no_page(result: stack.StackResult) -> None:
-    """There is one page, of everything."""
-
-
 def _same(settings: Demo) -> dict[str, Any]:
     """What every part of the demonstration is told alike."""
     return {name: getattr(settings, name) for name in ("threads", "resume", "max_bytes")}
@@ -158,19 +135,7 @@ def _example() -> Example:
 
 
 def sequence(settings: Demo, result: stack.StackResult, progress: Progress | None = None) -> Found:
-    """Everything that needs the sequence model.
-
-    Parameters
-    ----------
-    settings : genopred.settings.Demo
-    result : StackResult
-        Of genotypes alone, in `settings.out`.
-    progress : callable, optional
-
-    Returns
-    -------
-    Found
-    """
+    """Everything that needs the sequence model; `result` is of genotypes alone, in `settings.out`."""
     from genopred.sequence.models.registry import load_model
 
     loaded = load_model(MODEL, device="cpu")
@@ -251,7 +216,7 @@ def _with_sequence(
     if all(registry.find(name).genotype_only for name in names):
         return None, None
     alone = _sequence_settings(settings, out=settings.out / "sequence", inputs="sequence")
-    first = stack.run(alone, progress, page=_no_page)
+    first = stack.run(alone, progress, page=False)
     both = replace(alone, out=settings.out / "with-sequence", inputs="both", resume=True)
     if not settings.resume:
         shutil.rmtree(both.out, ignore_errors=True)
@@ -262,7 +227,7 @@ def _with_sequence(
             shutil.copytree(alone.out / "features", both.out / "features", ignore=shutil.ignore_patterns(".*"))
         stack_genes.join_base(settings.out, alone.out, both.out, genes)
 
-    return first, stack.run(both, progress, prepare, page=_no_page)
+    return first, stack.run(both, progress, prepare, page=False)
 
 
 def _eqtl(settings: Demo, progress: Progress | None) -> tuple[pl.DataFrame, Path]:

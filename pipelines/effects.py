@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import re
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +14,18 @@ import polars as pl
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError
-from genopred.files import atomic, write_files, write_json
+from genopred.files import write_json
 from genopred.io.fasta import Fasta, open_fasta
 from genopred.io.lists import read_patterns
 from genopred.io.variants import read_variants
 from genopred.pipelines.effects_inputs import chosen_genes, inside, lay_out, on_known_chromosomes, open_snps, said
 from genopred.pipelines.inputs import open_genotypes
-from genopred.pipelines.run import Progress, Run
-from genopred.pipelines.sequence_inputs import genome_build, load_models, with_strands
+from genopred.pipelines.run import Progress, Run, write_tables
+from genopred.pipelines.sequence_inputs import load_models, with_strands
+from genopred.report import words
 from genopred.resume import identity
 from genopred.sequence.effects import EFFECT_SCHEMA, EffectSettings, effect_rows
+from genopred.sequence.genes import genome_build
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.snps import GeneSnps, Part, open_windows, score
 from genopred.settings import Effects
@@ -64,16 +65,9 @@ class EffectsResult:
 
     def lines(self) -> list[str]:
         """For the screen."""
-        t = self.table
-        genes = t["gene"].drop_nulls().n_unique()
-        out = [
-            f"{t.select('chrom', 'pos', 'ref', 'alt').n_unique():,} SNPs"
-            + (f" of {genes:,} gene{'s' if genes != 1 else ''}" if genes else "")
-            + f", {len(self.manifest['groups']):,} track group{'s' if len(self.manifest['groups']) != 1 else ''} of "
-            f"{self.manifest['model']}" + (" (there already)" if self.reused else "")
-        ]
-        out += [line for line in self.report.lines() if ": 0 " not in line]
-        return out + [f"  {file}" for file in self.files]
+        m = self.manifest
+        said = words.effects(self.table, len(m["groups"]), m["model"], self.report, self.reused)
+        return [*said, *(f"  {file}" for file in self.files)]
 
 
 def run(settings: Effects, progress: Progress | None = None) -> EffectsResult:
@@ -81,12 +75,6 @@ def run(settings: Effects, progress: Progress | None = None) -> EffectsResult:
 
     Parts that an earlier run of the same command computed are not computed again; they are in `<out>.parts` until
     the table is whole.
-
-    Parameters
-    ----------
-    settings : genopred.settings.Effects
-    progress : callable, optional
-        `progress(done, total, label)`.
 
     Raises
     ------
@@ -120,14 +108,13 @@ def _snp_effects(job: Run, settings: Effects) -> EffectsResult:
     if former is not None:
         job.step(len(laid.parts), len(laid.parts), "there already")
         return EffectsResult(former, report, manifest, _files(job), reused=True)
-    folder = job.path("parts")
     tables = []
     for i, part in enumerate(laid.parts, start=1):
-        tables.append(_rows(settings, model, chosen, snps, fasta, part, folder))
+        tables.append(_rows(job, model, chosen, snps, fasta, part))
         job.step(i, len(laid.parts), part.gene["gene_id"] if part.gene else f"window {i}")
     table = pl.concat(tables)
     _write(job, table, report, manifest)
-    shutil.rmtree(folder, ignore_errors=True)
+    job.drop("parts")
     undefined = int(table["log_fc"].null_count())
     if undefined and not model.log_scale:
         log.warning(
@@ -137,25 +124,19 @@ def _snp_effects(job: Run, settings: Effects) -> EffectsResult:
 
 
 def _rows(
-    settings: Effects,
-    model: SequenceModel,
-    chosen: EffectSettings,
-    snps: pl.DataFrame,
-    fasta: Fasta,
-    part: Part,
-    folder: Path,
+    job: Run, model: SequenceModel, chosen: EffectSettings, snps: pl.DataFrame, fasta: Fasta, part: Part
 ) -> pl.DataFrame:
     """The rows of one part, from an earlier run where it is there."""
+    settings = job.settings
     key, windows = open_windows(part, model, snps, fasta, chosen, allow_swapped=settings.allow_swapped)
-    path = folder / f"{key}.parquet"
+    path = job.path(f"parts/{key}.parquet")
     if settings.resume and path.is_file():
         try:
             return pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError):
             log.warning("%s is damaged and computed again", path)
     rows = score(part, windows, model, chosen, batch_size=settings.batch_size)
-    with atomic(path) as temporary:
-        rows.write_parquet(temporary)
+    write_tables({path: rows})
     return rows
 
 
@@ -185,12 +166,7 @@ def _manifest(
     }
 
 
-def _request(
-    settings: Effects,
-    manifest: dict[str, Any],
-    snps: pl.DataFrame,
-    around: list[GeneSnps],
-) -> str:
+def _request(settings: Effects, manifest: dict[str, Any], snps: pl.DataFrame, around: list[GeneSnps]) -> str:
     """Hash of all that a run depends on; of a large FASTA some stretches, as its bases are many."""
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
     digest.update(f"{identity(settings.fasta)} {settings.tracks}".encode())
@@ -219,12 +195,7 @@ def _former(job: Run, request: str) -> pl.DataFrame | None:
 
 
 def _write(job: Run, table: pl.DataFrame, report: MatchReport, manifest: dict[str, Any]) -> None:
-    write_files(
-        {
-            job.path("parquet"): lambda path: table.write_parquet(path),
-            job.path("tsv"): lambda path: table.write_csv(path, separator="\t"),
-        }
-    )
+    write_tables({job.path("parquet"): table, job.path("tsv"): table})
     job.matched(report)
     write_json(job.path("json"), manifest)
 

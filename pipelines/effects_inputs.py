@@ -13,8 +13,9 @@ from genopred.io.text import PathLike
 from genopred.io.variants import check_unique, extract_variants, named, read_variants
 from genopred.pipelines.inputs import open_genotypes
 from genopred.pipelines.run import say
-from genopred.pipelines.sequence_inputs import check_ends, is_on, named_genes, on_chromosomes_of, open_genes
+from genopred.pipelines.sequence_inputs import named_genes, open_genes
 from genopred.sequence.effects import MATCH, OUTSIDE, STRAND, SWAPPED, check_reference_alleles
+from genopred.sequence.genes import check_ends, is_on, on_chromosomes_of
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.snps import GeneSnps, Plan, around_genes, compare_reference, only, plan
 from genopred.settings import Effects
@@ -88,10 +89,10 @@ def on_known_chromosomes(
     if not kept.height:
         fasta.length(snps["chrom"][0])  # its own error
     tally.drop("variants", f"chromosome not in {settings.fasta}", snps.height - kept.height)
-    check_ends(settings, fasta, kept, "SNP")
+    check_ends(fasta, settings.fasta, kept, "SNP")
     if genes is None:
         return kept, None
-    check_ends(settings, fasta, genes.filter(here), "TSS")
+    check_ends(fasta, settings.fasta, genes.filter(here), "TSS")
     tally.come("genes", str(settings.gtf or settings.expression), genes.height)
     near = on_chromosomes_of(genes, kept, "the SNPs")
     tally.drop("genes", "on a chromosome without SNPs", genes.height - near.height)

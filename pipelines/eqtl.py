@@ -20,7 +20,6 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -48,7 +47,7 @@ from genopred.genetics.eqtl.scan import (
 )
 from genopred.genetics.eqtl.signals import INDEPENDENT_SCHEMA, independent_signals
 from genopred.pipelines.inputs import chosen_genes, open_cohort
-from genopred.pipelines.run import Progress, Run, say
+from genopred.pipelines.run import Progress, Run, say, write_tables
 from genopred.settings import Eqtl
 from genopred.types import Cohort, MatchReport, Note
 
@@ -110,15 +109,6 @@ class EqtlResult:
 def run(settings: Eqtl, progress: Progress | None = None) -> EqtlResult:
     """Map eQTLs and write the tables.
 
-    Parameters
-    ----------
-    settings : genopred.settings.Eqtl
-    progress : function of (done, total, label), optional
-
-    Returns
-    -------
-    EqtlResult
-
     Raises
     ------
     GenopredError
@@ -134,39 +124,33 @@ class _Work:
     """One run: which parts are done, and where they lie until the end."""
 
     def __init__(self, job: Run, settings: Eqtl, cohort: Cohort) -> None:
-        self.job, self.settings = job, settings
-        self.cohort = cohort
+        self.job, self.settings, self.cohort = job, settings, cohort
+        self.values, self.genes = cohort.expression.values, cohort.expression.genes
         self.covariates = None if cohort.covariates is None else cohort.covariates.values
-        self.parts = job.path("parts")
-        self.gene_ids = cohort.expression.genes["gene_id"].to_list()
-        self.total = len(self.gene_ids)
+        self.gene_ids = self.genes["gene_id"].to_list()
         self.reading = threading.Lock()  # an opened genotype file is for one thread at a time
 
     def run(self) -> EqtlResult:
-        settings, step = self.settings, self.job.step
+        settings, total = self.settings, len(self.gene_ids)
         self.job.settle(gene=chosen_genes(settings))  # parts are of whole parts, so which genes matters
-        parts = list(chromosomes(self.cohort.expression.genes, self.cohort.genotypes.variants))
-        notes: dict[tuple[str, str], list[Any]] = {}
-        untested: list[str] = []
+        parts = list(chromosomes(self.genes, self.cohort.genotypes.variants))
+        left_out, untested = align.Tally(), []
         done = pairs = 0
         for chrom in parts:
             facts = self._part(chrom, "scan", "json")
             if not (facts.exists() and self._outputs_exist(chrom)):
-                self._scan(chrom, facts, partial(self._say, step, done))
+                self._scan(chrom, facts, lambda n, _, before=done: self.job.step(before + n, total, ""))  # type: ignore[misc]
             found = json.loads(facts.read_text(encoding="utf-8"))
             pairs += found["pairs"]
-            for status, reason, n, shown in found["notes"]:
-                entry = notes.setdefault((status, reason), [0, shown])
-                entry[0] += n
+            left_out.add("variants", found["notes"])
             untested += found["untested"]
             done += len(chrom.genes)
-            step(done, self.total, chrom.name)
-        report = self._report(notes, untested, pairs)
+            self.job.step(done, total, chrom.name)
+        left_out.drop("genes", NOTHING, untested)
+        report = self._report(left_out, pairs)
         genes = independent = susie = pi0 = None
-        files = [self._nominal_path(chrom) for chrom in parts] if settings.nominal else []
         if settings.permute:
-            genes = self._gather(parts, "permutation")
-            genes, pi0 = add_qvalues(genes, settings.fdr)
+            genes, pi0 = add_qvalues(self._gather(parts, "permutation"), settings.fdr)
             hits = genes.filter(pl.col("qval") <= settings.fdr)
             cut = float(hits["pval_beta"].max() or 0.0)  # type: ignore[arg-type]
             log.info(
@@ -175,53 +159,39 @@ class _Work:
             )
             wanted = set(hits["phenotype_id"].to_list())
             if settings.independent:
-                independent = self._per_gene(parts, wanted, "independent", step, cut)
+                independent = self._per_gene(parts, wanted, "independent", cut)
             if settings.susie:
-                susie = self._per_gene(parts, wanted, "susie", step, cut)
-            self.job.matched(report)
-            # q-values last: until they are there, the run is not finished.
-            for name, table in (
-                ("cis_independent_qtl", independent),
-                ("SuSiE_summary", susie),
-                ("cis_qtl", genes),
-            ):
-                if table is not None:
-                    files.extend(self.job.save(**{name: table}))
-        else:
-            self.job.matched(report)
-        self._wipe()
+                susie = self._per_gene(parts, wanted, "susie", cut)
+        self.job.matched(report)
+        files = [self._nominal_path(chrom) for chrom in parts] if settings.nominal else []
+        # q-values last: until they are there, the run is not finished.
+        tables = {"cis_independent_qtl": independent, "SuSiE_summary": susie, "cis_qtl": genes}
+        files += self.job.save(**{name: table for name, table in tables.items() if table is not None})
+        self.job.drop("parts")
         return EqtlResult(genes, independent, susie, pi0, pairs, files, report, settings.fdr)
 
-    def _report(self, notes: dict[tuple[str, str], list[Any]], untested: list[str], pairs: int) -> MatchReport:
+    def _report(self, left_out: align.Tally, pairs: int) -> MatchReport:
         """What became of variants and genes; refused where nothing was tested at all."""
-        of_variants = [(status, reason, n, shown) for (status, reason), (n, shown) in notes.items()]
-        of_genes = [("dropped", NOTHING, len(untested), examples(untested))] if untested else []
         tally = align.Tally(self.cohort.report)
-        for item, rows in (("variants", of_variants), ("genes", of_genes)):
-            tally.add(item, rows)
-            for status, reason, n, shown in rows:
-                log.info(f"{item}: {n:,} {status}: {reason} ({shown})")
+        for item in ("variants", "genes"):
+            for reason, n, shown in left_out.dropped(item):
+                log.info(f"{item}: {n:,} dropped: {reason} ({shown})")
+                tally.add(item, [("dropped", reason, n, shown)])
         if not pairs:
             self.job.clear()
-            self._wipe()
-            why = "; ".join(f"{n:,} {reason}" for _, reason, n, _ in of_variants) or "no variant is in a window"
+            self.job.drop("parts")
+            why = "; ".join(f"{n:,} {reason}" for reason, n, _ in left_out.dropped("variants"))
             raise AlignmentError(
-                f"nothing was tested: none of {self.total:,} genes has a usable variant within "
-                f"{self.settings.window:,} bases (variants: {why}). Check genotypes and expression, or raise "
-                "--window."
+                f"nothing was tested: none of {len(self.gene_ids):,} genes has a usable variant within "
+                f"{self.settings.window:,} bases (variants: {why or 'no variant is in a window'}). Check genotypes and "
+                "expression, or raise --window."
             )
         return tally.report()
 
     # --- what was done before --------------------------------------------------------------------------------
 
-    def _wipe(self) -> None:
-        for file in self.parts.iterdir() if self.parts.is_dir() else ():
-            file.unlink()
-        with suppress(OSError):
-            self.parts.rmdir()
-
     def _part(self, chrom: Chromosome, what: str, kind: str = "parquet") -> Path:
-        return self.parts / f"{what}.{chrom.name}.{kind}"
+        return self.job.path(f"parts/{what}.{chrom.name}.{kind}")
 
     def _nominal_path(self, chrom: Chromosome) -> Path:
         return self.job.path(f"cis_qtl_pairs.{chrom.name}.parquet")
@@ -233,35 +203,19 @@ class _Work:
 
     # --- passes ----------------------------------------------------------------------------------------------
 
-    def _say(self, step: Progress, before: int, done: int, total: int) -> None:
-        step(before + done, self.total, "")
-
-    def _values(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self.cohort.expression.values[:, rows]
-
     def _model(self, rows: NDArray[np.int64]) -> CisModel:
         normalise = self.settings.transform == "inverse-normal"
-        return cis_model(self._values(rows), self.covariates, normalise=normalise, compat=self.settings.compat)
+        return cis_model(self.values[:, rows], self.covariates, normalise=normalise, compat=self.settings.compat)
 
     def _orders(self) -> NDArray[np.intp] | None:
-        settings = self.settings
-        if not settings.permute:
-            return None
-        return permutation_indices(len(self.cohort.samples), settings.permute, settings.seed)
+        permute = self.settings.permute
+        return permutation_indices(len(self.cohort.samples), permute, self.settings.seed) if permute else None
 
     def _scan(self, chrom: Chromosome, facts: Path, progress: Callable[[int, int], None]) -> None:
         settings, genotypes = self.settings, self.cohort.genotypes
-        scan = cis_scan(
-            lambda a, b: genotypes.dosage(chrom.columns[a:b]),
-            chrom.pos,
-            chrom.tss,
-            self._model(chrom.genes),
-            settings.window,
-            permutations=self._orders(),
-            maf=settings.maf,
-            threads=self.job.threads,
-            progress=progress,
-        )
+        where = chrom.pos, chrom.tss, self._model(chrom.genes), settings.window
+        how: dict[str, Any] = {"permutations": self._orders(), "maf": settings.maf, "threads": self.job.threads}
+        scan = cis_scan(lambda a, b: genotypes.dosage(chrom.columns[a:b]), *where, progress=progress, **how)
         ids = [self.gene_ids[i] for i in chrom.genes.tolist()]
         if settings.nominal:
             table = nominal_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
@@ -269,8 +223,7 @@ class _Work:
                 table.write_parquet(temporary, compression="lz4", statistics=False)
         if settings.permute:
             table = permutation_table(scan, ids, chrom.ids, chrom.pos, chrom.tss)
-            with atomic(self._part(chrom, "permutation")) as temporary:
-                table.write_parquet(temporary)
+            write_tables({self._part(chrom, "permutation"): table})
         notes: list[Note] = []
         near = np.zeros(len(chrom.pos), dtype=bool)
         for start, stop in zip(scan.start, scan.stop):
@@ -285,9 +238,7 @@ class _Work:
     def _gather(self, parts: list[Chromosome], what: str) -> pl.DataFrame:
         return pl.concat([pl.read_parquet(self._part(chrom, what)) for chrom in parts])
 
-    def _per_gene(
-        self, parts: list[Chromosome], wanted: set[str], what: str, step: Progress, cut: float
-    ) -> pl.DataFrame:
+    def _per_gene(self, parts: list[Chromosome], wanted: set[str], what: str, cut: float) -> pl.DataFrame:
         """Independent signals or credible sets of the wanted genes; each chromosome is kept when it is done."""
         one = partial(self._independent if what == "independent" else self._susie, cut=cut, orders=self._orders())
         done = 0
@@ -300,38 +251,28 @@ class _Work:
                     try:
                         for n, table in enumerate(pool.map(partial(one, chrom), rows), start=1):
                             tables.append(table)
-                            step(done + n, len(wanted), f"{what} {chrom.name}")
+                            self.job.step(done + n, len(wanted), f"{what} {chrom.name}")
                     except BaseException:  # an interrupt does not wait for the genes that are queued
                         pool.shutdown(wait=False, cancel_futures=True)
                         raise
                 schema = INDEPENDENT_SCHEMA if what == "independent" else CREDIBLE_SCHEMA
-                with atomic(path) as temporary:
-                    pl.concat([pl.DataFrame(schema=schema), *tables]).write_parquet(temporary)
+                write_tables({path: pl.concat([pl.DataFrame(schema=schema), *tables])})
             done += len(rows)
         return self._gather(parts, what)
 
     def _window(self, chrom: Chromosome, row: int) -> tuple[int, int, NDArray[np.float32]]:
-        tss = self.cohort.expression.genes["tss"][row]
-        start, stop = cis_windows(chrom.pos, [tss], self.settings.window)
+        start, stop = cis_windows(chrom.pos, [self.genes["tss"][row]], self.settings.window)
         a, b = int(start[0]), int(stop[0])
         with self.reading:
             return a, b, self.cohort.genotypes.dosage(chrom.columns[a:b])
 
     def _independent(self, chrom: Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
         a, b, dosage = self._window(chrom, row)
-        return independent_signals(
-            dosage,
-            chrom.pos[a:b],
-            int(self.cohort.expression.genes["tss"][row]),
-            self._values(np.array([row]))[:, 0],
-            self.covariates,
-            cut,
-            orders if orders is not None else np.empty((0, 0), dtype=np.intp),
-            gene_id=self.gene_ids[row],
-            variant_ids=chrom.ids[a:b],
-            normalise=self.settings.transform == "inverse-normal",
-            maf=self.settings.maf,
-        )
+        orders = orders if orders is not None else np.empty((0, 0), dtype=np.intp)
+        one = int(self.genes["tss"][row]), self.values[:, [row]][:, 0], self.covariates
+        how: dict[str, Any] = {"normalise": self.settings.transform == "inverse-normal", "maf": self.settings.maf}
+        how |= {"gene_id": self.gene_ids[row], "variant_ids": chrom.ids[a:b]}
+        return independent_signals(dosage, chrom.pos[a:b], *one, cut, orders, **how)
 
     def _susie(self, chrom: Chromosome, row: int, cut: float, orders: NDArray[np.intp] | None) -> pl.DataFrame:
         settings = self.settings

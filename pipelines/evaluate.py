@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -15,15 +14,16 @@ import polars as pl
 
 from genopred import align
 from genopred.errors import FormatError, examples
-from genopred.files import atomic, write_files
+from genopred.files import atomic
 from genopred.io.text import read_bytes, read_table
-from genopred.pipelines.run import Progress, Run
-from genopred.pipelines.train_config import TrainConfig
+from genopred.pipelines.run import Progress, Run, write_tables
 from genopred.pipelines.train_inputs import open_held, open_model
+from genopred.report import words
 from genopred.report.pages import evaluate as page
 from genopred.resume import sweep
 from genopred.sequence.models.config import REGIONS
 from genopred.settings import Evaluate
+from genopred.training.config import TrainConfig
 from genopred.training.dataset import track_table
 from genopred.training.heldout import (
     Array,
@@ -51,8 +51,6 @@ OUTPUTS = (
     "scores.*", "differences.*", "predictions.parquet", "density.*", "browser-*", "evaluate.html", "matched.tsv",
     f"{_PARTS}/*",
 )  # fmt: skip
-#: With fewer blocks an interval over blocks is hardly one.
-_FEW_BLOCKS = 5
 
 
 @dataclass(frozen=True)
@@ -83,22 +81,8 @@ class EvaluateRun:
 
     def lines(self) -> list[str]:
         """For the screen: the log-scale correlation of each track, then what to beware of."""
-        from genopred.report.tables import interval, number
-
-        out = list(self.reading)
-        rows = self.scores.filter(pl.col("metric") == "pearson_log")
-        model = rows["model"][0]
-        width = max(len(name) for name in rows["track"])
-        more = ", and differences from the others" if self.differences.height else ""
-        out.append(f"Pearson r of log(1 + value) with its 95 % interval over blocks{more}:")
-        for row in rows.filter(pl.col("model") == model).iter_rows(named=True):
-            text = f"  {row['track']:<{width}} {number(row['estimate'], 3)} {interval(row['low'], row['high'], 3)}"
-            of = self.differences.filter((pl.col("track") == row["track"]) & (pl.col("metric") == "pearson_log"))
-            for other in of.iter_rows(named=True):
-                text += f"; {number(other['estimate'], 3, True)} {interval(other['low'], other['high'], 3, True)}"
-                text += f" over {other['against']}"
-            out.append(text)
-        return [*out, *self.notes, *(f"  {file}" for file in self.files)]
+        tracks = words.track_scores(self.scores, self.differences)
+        return [*self.reading, *tracks, *self.notes, *(f"  {file}" for file in self.files)]
 
 
 def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun:
@@ -157,18 +141,7 @@ def evaluate(
 ) -> EvaluateRun:  # fmt: skip
     """Score models on held-out windows, the first against the others, and write all of it.
 
-    Parameters
-    ----------
-    job : Run
-    held : Held
-    models : sequence of Entry
-    folder : Path
-        Where the look at the split is written down; it is in the folders of the other models' runs, too.
-    genes, exons : polars.DataFrame, optional
-
-    Returns
-    -------
-    EvaluateRun
+    The look at the split is written down in `folder`, and in the folders of the other models' runs, too.
     """
     settings = job.settings
     columns = shared_columns(held, models)
@@ -183,8 +156,8 @@ def evaluate(
         if model.folder is not None and model.folder.resolve() != folder.resolve():
             _look(model.folder, job.out, held, model)
     scores, differences = compare(held, models, columns, predicted, resamples=settings.resamples, seed=settings.seed)
-    reading = _reading(settings.strands, held, models)
-    notes += _notes(held, looks, folder)
+    reading = words.held_out(held, models[0].name, settings.strands)
+    notes += words.held_out_cautions(held, looks, folder / EVALUATIONS)
     mine = columns[0]
     _count(job, held, mine)
     tables = {"scores": scores} | ({"differences": differences} if differences.height else {})
@@ -192,7 +165,7 @@ def evaluate(
     measured = held.measured()
     bins = bin_table(held, mine, measured, predicted[0])
     files.append(job.path("predictions.parquet"))
-    write_files({files[-1]: lambda path: bins.write_parquet(path)})
+    write_tables({files[-1]: bins})
     info: dict[str, Any] = {"command": settings.command} if settings.command else {}
     info |= {"split": held.name} | {name: getattr(settings, name) for name in ("strands", "resamples", "seed")}
     info |= {f"hash of {model.name}": model.hash[:16] for model in models}
@@ -215,7 +188,7 @@ def evaluate(
         info=info,
     )
     files += page.write(job.out, shown, settings.figures)
-    shutil.rmtree(job.path(_PARTS), ignore_errors=True)
+    job.drop(_PARTS)
     return EvaluateRun(scores, differences, looks.height, tuple(reading), tuple(notes), files)
 
 
@@ -265,51 +238,5 @@ def _look(folder: Path, out: Path, held: Held, model: Entry) -> pl.DataFrame:
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     row = (now, held.name, model.name, model.hash, str(out))
     table = pl.concat([former, pl.DataFrame([row], schema=EVALUATION_SCHEMA, orient="row")])
-    write_files({file: lambda path: table.write_csv(path, separator="\t")})
+    write_tables({file: table})
     return former.filter(pl.col("split") == held.name)
-
-
-def _reading(strands: str, held: Held, models: Sequence[Entry]) -> list[str]:
-    """What was evaluated, in sentences."""
-    n, shape = len(held.windows.starts), held.shape
-    blocks = len(np.unique(held.windows.blocks))
-    text = (
-        f"{models[0].name} on the {held.name} split: {n * shape.n_bins:,} bins of {shape.bin} bp in {n:,} windows of "
-        f"{blocks:,} block{'s' if blocks != 1 else ''}"
-    )
-    if held.dropped:
-        text += f"; {held.dropped:,} more windows have over {held.max_n:.0%} N and are left out"
-    out = [text + "."]
-    if strands == "both":
-        out.append("Predictions are the mean of those from both strands.")
-    clipped = [track.name for track in held.data.tracks if track.clip is not None]
-    if clipped:
-        out.append(
-            f"High values of {len(clipped)} of {len(held.data.tracks)} tracks are clipped softly, as in training: all "
-            "metrics are of the clipped values."
-        )
-    return out
-
-
-def _notes(held: Held, looks: pl.DataFrame, folder: Path) -> list[str]:
-    """What to beware of."""
-    out = []
-    if held.name == "train":
-        out.append("These are training windows: the scores say how well they were learned, not how well others are.")
-    if held.name == "validation":
-        out.append("The best epoch was chosen on the validation split: its scores are a little too high.")
-    if held.name == "test":
-        if looks.height:
-            times = "once" if looks.height == 1 else f"{looks.height} times"
-            out.append(
-                f"The test split of this run had been evaluated {times} before, first on {looks['date'][0]} (see "
-                f"{folder / EVALUATIONS}). Whatever was chosen after a look at it makes these scores too high."
-            )
-        else:
-            out.append("This is the first evaluation of this run's test split.")
-    if held.split.by == "random":
-        out.append("The split is random: test windows overlap training windows, and the scores are too high.")
-    blocks = len(np.unique(held.windows.blocks))
-    if blocks < _FEW_BLOCKS:
-        out.append(f"{blocks} block{'s are' if blocks != 1 else ' is'} few: intervals over them mean little.")
-    return out

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from genopred import align
 from genopred.errors import ModelError
-from genopred.files import atomic, safe_name, write_files, write_text
+from genopred.files import atomic, safe_name, write_text
+from genopred.genetics.associate import polygenic_phi
 from genopred.genetics.transform import known_means
 from genopred.io.fusion import write_weights
 from genopred.io.pgscatalog import write_scoring_file
@@ -36,9 +37,12 @@ from genopred.pipelines.inputs import chosen_genes, open_filtered
 from genopred.pipelines.model_inputs import chosen_models, linear_method, match_models, models_files, open_models
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Export
-from genopred.types import GeneModels, Genotypes, MatchReport
+from genopred.types import GeneModels, Genotypes, Interval, MatchReport
 
 OUTPUTS = ("models.db", "covariances.txt.gz", "models.pos", "weights/*", "scores/*", "matched.tsv")
+
+#: LD reaches so far beyond a gene's variants, in bp.
+AROUND = 500_000
 
 #: FUSION's name for weights that all count; its programs know top1, blup, lasso, enet and bslmm.
 FUSION_MODEL = "blup"
@@ -82,6 +86,21 @@ class _Leaving:
         x = self.people.dosage(weights["column"].to_numpy()).astype(np.float64)
         x = np.where(np.isnan(x), known_means(x), x)
         return np.where(weights["flipped"].to_numpy(), 2 - x, x)
+
+    def with_phi(self) -> pl.DataFrame:
+        """The genes with phi by the LD reference, where there is one."""
+        if self.people is None:
+            return self.genes
+        found = []
+        for gene, weights in self.each():
+            score = self.dosage(weights) @ weights["weight"].to_numpy()
+            place = weights["pos"].to_numpy()
+            near = Interval(str(weights["chrom"][0]), max(int(place.min()) - AROUND, 0), int(place.max()) + AROUND)
+            x = self.people.dosage(near).astype(np.float64)
+            phi = polygenic_phi(score, np.where(np.isnan(x), known_means(x), x), self.people.n_variants)
+            found.append((gene["gene_id"], phi))
+        table = pl.DataFrame(found, ["gene_id", "phi"], orient="row")
+        return self.genes.drop("phi").join(table, on="gene_id", how="left", maintain_order="left")
 
 
 def run(settings: Export, progress: Progress | None = None) -> Exported:
@@ -154,10 +173,9 @@ def _fidelity(models: GeneModels, method: str) -> str:
 
 
 def _predictdb(job: Run, leaving: _Leaving) -> list[Path]:
-    contents: dict[Any, Any] = {
-        job.path("models.db"): lambda path: write_predictdb(path, leaving.models, leaving.genes, leaving.weights)
-    }
+    files = [job.path("models.db")]
     if leaving.people is not None:
+        files.append(job.path("covariances.txt.gz"))
 
         def covariances() -> Iterator[tuple[str, list[str], NDArray[np.float64]]]:
             for done, (gene, weights) in enumerate(leaving.each(), start=1):
@@ -165,9 +183,10 @@ def _predictdb(job: Run, leaving: _Leaving) -> list[Path]:
                 yield gene["gene_id"], weights["id"].to_list(), np.atleast_2d(np.cov(x, rowvar=False))
                 job.step(done, leaving.genes.height, gene["gene_id"])
 
-        contents[job.path("covariances.txt.gz")] = lambda path: write_covariances(path, covariances())
-    write_files(contents)
-    return list(contents)
+        with atomic(files[1]) as path:
+            write_covariances(path, covariances())
+    write_predictdb(files[0], leaving.models, leaving.with_phi(), leaving.weights)
+    return files
 
 
 def _fusion(job: Run, leaving: _Leaving) -> list[Path]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from genopred.errors import GenopredError, examples
-from genopred.files import write_files
+from genopred.errors import GenopredError
 from genopred.io.features import (
     MANIFEST,
     REFERENCE,
@@ -24,9 +23,10 @@ from genopred.io.features import (
     write_manifest,
 )
 from genopred.io.text import bounded
-from genopred.pipelines.features_cost import Estimate, estimate
 from genopred.pipelines.features_inputs import FeatureInputs, open_inputs
-from genopred.pipelines.run import Progress, Run
+from genopred.pipelines.run import Progress, Run, write_tables
+from genopred.report import words
+from genopred.sequence.cost import Cost, cost, work
 from genopred.sequence.features import AGREEMENT_SAMPLE, PRECISION_SAMPLE, content_key, features_from_sequences
 from genopred.sequence.haplotypes import check_reference
 from genopred.sequence.models.base import SequenceModel
@@ -72,49 +72,18 @@ class FeaturesResult:
 
     def lines(self) -> list[str]:
         """For the screen."""
-        t, m = self.genes, self.manifest
-        counts = m["counts"]
-        computed = int((t["status"] == "computed").sum())
-        out = [
-            f"{t.height:,} genes ({computed:,} computed, {t.height - computed:,} there already), "
-            f"{len(m['samples']):,} people, {len(m['tracks']):,} tracks of {m['model']}",
-            f"{counts['distinct_haplotypes']:,} distinct windows of {counts['haplotypes']:,} haplotypes; "
-            f"{counts['windows_used']:,} variants in them, {counts['windows_indels_skipped']:,} indels and "
-            f"{counts['windows_symbolic_skipped']:,} symbolic alleles left out, "
-            f"{counts['windows_missing_alleles']:,} missing alleles read as REF",
-        ]
-        if counts["features_constant"] and m["settings"]["mode"] != "reference":
-            none = t.filter(pl.col("constant") == pl.col("features"))["gene_id"].to_list()
-            out.append(
-                f"{counts['features_constant']:,} of {counts['features']:,} features are the same in everybody (column "
-                "constant of genes.tsv)"
-                + (f"; nothing varies in {len(none):,} of {t.height:,} genes ({examples(none)})" if none else "")
-            )
-        if counts["windows_other"] + counts["windows_swapped"] + counts["windows_strand"]:
-            out.append(
-                f"REF unlike the FASTA: {counts['windows_other']:,} variants left out, "
-                f"{counts['windows_swapped']:,} swapped and {counts['windows_strand']:,} on the other strand put right"
-            )
-        if "self_check_error" in t.columns:
-            worst = float(np.nanmax(t["self_check_error"].to_numpy().astype(float)))
-            out.append(f"self-check against plain passes: largest relative error {worst:.1e}")
-        if "dtype_median_r" in t.columns:
-            r = t["dtype_median_r"].to_numpy()
-            r, worst = r[np.isfinite(r)], float(t["dtype_error"].to_numpy().astype(float).max())
-            out.append(
-                f"{m['settings']['dtype']} against fp32 on {PRECISION_SAMPLE} haplotypes a gene: largest relative "
-                f"error {worst:.1e}"
-                + (f", r over haplotypes median {np.median(r):.4f}, lowest gene {r.min():.4f}" if len(r) else "")
-            )
-        if "linear_median_r" in t.columns:
-            r = t["linear_median_r"].drop_nulls().to_numpy()
-            r = r[np.isfinite(r)]
-            if len(r):
-                out.append(
-                    f"linear against exact on {AGREEMENT_SAMPLE} haplotypes a gene: median r {np.median(r):.3f} over "
-                    f"genes, lowest {r.min():.3f} (per gene in genes.tsv)"
-                )
-        return out
+        return words.features(self.genes, self.manifest, PRECISION_SAMPLE, AGREEMENT_SAMPLE)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What `--dry-run` says."""
+
+    cost: Cost
+
+    def lines(self) -> list[str]:
+        """For the screen."""
+        return words.cost(self.cost)
 
 
 def run(settings: Features, progress: Progress | None = None) -> FeaturesResult | Estimate:
@@ -123,12 +92,6 @@ def run(settings: Features, progress: Progress | None = None) -> FeaturesResult 
     A gene whose file is there with the same content hash is not computed again. A run that was killed goes on
     where it was.
 
-    Parameters
-    ----------
-    settings : genopred.settings.Features
-    progress : callable, optional
-        `progress(done, total, label)`.
-
     Raises
     ------
     GenopredError
@@ -136,18 +99,13 @@ def run(settings: Features, progress: Progress | None = None) -> FeaturesResult 
     """
     if settings.dry_run:  # leaves nothing behind
         with bounded(settings.max_bytes):
-            return estimate(open_inputs(settings), progress or (lambda done, total, name: None))
+            return _estimate(open_inputs(settings), progress or (lambda done, total, name: None))
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
         inputs = open_inputs(settings)
         model = inputs.models[0]
         intervals = [model.gene_window(*row) for row in inputs.genes.select("chrom", "tss", "strand").iter_rows()]
-        checked = check_reference(
-            inputs.genotypes,
-            inputs.fasta,
-            intervals,
-            max_mismatch=settings.max_ref_mismatch,
-            allow_swapped=settings.allow_swapped,
-        )
+        limits: dict[str, Any] = {"max_mismatch": settings.max_ref_mismatch, "allow_swapped": settings.allow_swapped}
+        checked = check_reference(inputs.genotypes, inputs.fasta, intervals, **limits)
         log.info(
             "REF against FASTA: %d checked, %d swapped, %d on the other strand, %d other, %d where the FASTA has N",
             *(checked[key] for key in ("checked", "swapped", "strand", "other", "reference_n")),
@@ -161,17 +119,26 @@ def run(settings: Features, progress: Progress | None = None) -> FeaturesResult 
         manifest["complete"] = True
         manifest["counts"] |= _totals(rows)
         table = pl.DataFrame(rows, infer_schema_length=None).drop("counts")
-        reference = pl.DataFrame(references, infer_schema_length=None)
-        write_files(
+        write_tables(
             {
-                job.path(REFERENCE): lambda path: reference.write_parquet(path),
-                job.path(GENES): lambda path: table.drop(_OF_THIS_RUN).write_csv(path, separator="\t"),
-                job.path(TIMING): lambda path: table.select("gene_id", *_OF_THIS_RUN).write_csv(path, separator="\t"),
+                job.path(REFERENCE): pl.DataFrame(references, infer_schema_length=None),
+                job.path(GENES): table.drop(_OF_THIS_RUN),
+                job.path(TIMING): table.select("gene_id", *_OF_THIS_RUN),
             }
         )
         job.matched(_report(inputs, manifest["counts"]))
         write_manifest(settings.out, manifest)
     return FeaturesResult(table, manifest)
+
+
+def _estimate(inputs: FeatureInputs, step: Progress) -> Estimate:
+    """Count the work of every gene and time one pass, without computing features."""
+    rows = []
+    for i, gene in enumerate(inputs.genes.iter_rows(named=True), start=1):
+        rows.append({"gene_id": gene["gene_id"], **work(inputs.models[0], inputs.sequences(gene))})
+        step(i, inputs.genes.height, gene["gene_id"])
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    return Estimate(cost(table, inputs.models, inputs.settings, inputs.genotypes.n_samples))
 
 
 def _all_genes(
@@ -280,23 +247,17 @@ def _report(inputs: FeatureInputs, counts: dict[str, int]) -> MatchReport:
     """What became of people and genes, and of the variants in the genes' windows."""
     pairs, where = "gene-variant pairs", "in the windows of all genes together"
     inputs.tally.come(pairs, where, counts["windows_variants"])
-    for key, reason in (
-        ("indels_skipped", "indel"),
-        ("symbolic_skipped", "symbolic or missing allele"),
-        ("other", "REF is not the FASTA's base"),
-    ):
-        inputs.tally.drop(pairs, reason, counts[f"windows_{key}"])
+    inputs.tally.drop(pairs, "indel", counts["windows_indels_skipped"])
+    inputs.tally.drop(pairs, "symbolic or missing allele", counts["windows_symbolic_skipped"])
+    inputs.tally.drop(pairs, "REF is not the FASTA's base", counts["windows_other"])
     inputs.tally.use(pairs, where, counts["windows_used"])
     return inputs.tally.report()
 
 
 def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
-    total: dict[str, int] = {}
+    names = ("features", "constant", "haplotypes", "distinct")
+    said = ("features", "features_constant", "haplotypes", "distinct_haplotypes")
+    total = Counter({name: sum(row[key] for row in rows) for name, key in zip(said, names)})
     for row in rows:
-        for key, value in row["counts"].items():
-            total[f"windows_{key}"] = total.get(f"windows_{key}", 0) + value
-        for key, name in (("features", "features"), ("constant", "features_constant")):
-            total[name] = total.get(name, 0) + row[key]
-        total["haplotypes"] = total.get("haplotypes", 0) + row["haplotypes"]
-        total["distinct_haplotypes"] = total.get("distinct_haplotypes", 0) + row["distinct"]
-    return total
+        total.update({f"windows_{key}": value for key, value in row["counts"].items()})
+    return dict(total)

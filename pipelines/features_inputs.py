@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +15,9 @@ from genopred.io.fasta import open_fasta
 from genopred.io.lists import read_patterns, read_samples
 from genopred.pipelines.inputs import open_genotypes
 from genopred.pipelines.run import say
-from genopred.pipelines.sequence_inputs import (
-    check_ends,
-    genome_build,
-    load_models,
-    named_genes,
-    on_chromosomes_of,
-    open_genes,
-    with_strands,
-)
+from genopred.pipelines.sequence_inputs import load_models, named_genes, open_genes, with_strands
 from genopred.sequence.features import FeatureSettings, check_per_haplotype, gene_sequences
+from genopred.sequence.genes import check_ends, genome_build, on_chromosomes_of
 from genopred.sequence.haplotypes import PersonalSequences, averaged
 from genopred.sequence.models.base import SequenceModel
 from genopred.settings import Features
@@ -36,22 +30,8 @@ log = logging.getLogger(__name__)
 class FeatureInputs:
     """What a run works on.
 
-    Attributes
-    ----------
-    genotypes : Genotypes
-        Of the people to use.
-    fasta : object with `fetch(Interval) -> str`
-    genes : polars.DataFrame
-        gene_id, gene, chrom, tss, strand.
-    models : list of SequenceModel
-        The same on each device.
-    settings : FeatureSettings
-    allow_swapped : bool
-    build : str
-    counts : dict
-        For the manifest.
-    tally : align.Tally
-        Of samples and genes.
+    `genotypes` are of the people to use, `genes` has gene_id, gene, chrom, tss and strand, the `models` are the same on
+    each device, the `counts` are for the manifest, and the `tally` is of samples and genes.
     """
 
     genotypes: Genotypes
@@ -72,13 +52,7 @@ class FeatureInputs:
 
 
 def open_inputs(settings: Features) -> FeatureInputs:
-    """Open all files and the model on each device; which genes and people, checked against each other.
-
-    Raises
-    ------
-    GenopredError
-        On bad input of any kind.
-    """
+    """Open all files and the model on each device; which genes and people, checked against each other."""
     genotypes = open_genotypes(settings, split=True)
     counts, tally = {"samples_in_genotypes": genotypes.n_samples}, align.Tally()
     tally.come("samples", f"in genotypes {genotypes.source}", genotypes.n_samples)
@@ -91,7 +65,7 @@ def open_inputs(settings: Features) -> FeatureInputs:
     genes = on_chromosomes_of(named, genotypes.variants, genotypes.source)
     counts["genes_on_chromosomes_without_genotypes"] = named.height - genes.height
     tally.drop("genes", "chromosome not in genotypes", named.height - genes.height)
-    build = genome_build(check_ends(settings, fasta, genes, "TSS"))
+    build = genome_build(check_ends(fasta, settings.fasta, genes, "TSS"))
     models = load_models(settings, several=True)
     genes = with_strands(settings, models[0], genes)
     chosen = FeatureSettings.of(models[0], **settings.shared(FeatureSettings) | {"tracks": _patterns(settings)})
@@ -99,8 +73,7 @@ def open_inputs(settings: Features) -> FeatureInputs:
     if not genotypes.phased:
         log.warning(
             "%s carries no phase: --unphased %s. What this costs in accuracy is in docs/features.md.",
-            genotypes.source,
-            settings.unphased,
+            *(genotypes.source, settings.unphased),
         )
     counts |= {"samples": genotypes.n_samples, "genes": genes.height}
     say(tally.report())
@@ -112,15 +85,16 @@ def _people(
 ) -> Genotypes:
     names = genotypes.samples.tolist()
 
-    def leave_out(key: str, reason: str, gone: list[str]) -> None:
+    def leave_out(key: str, reason: str, listed: Collection[str], *, others: bool = True) -> None:
+        """Those who are not listed, or those who are."""
         nonlocal names
-        counts[key] = len(gone)
+        gone = [name for name in names if (name not in listed) == others]
+        counts[f"samples_{key}"] = len(gone)
         tally.drop("samples", reason, gone)
-        without = set(gone)
-        names = [name for name in names if name not in without]
+        names = [name for name in names if (name in listed) == others]
 
     if expressed is not None and not settings.all_samples:
-        leave_out("samples_without_expression", "no expression", [name for name in names if name not in expressed])
+        leave_out("without_expression", "no expression", expressed)
         if not names:
             people = genotypes.samples.tolist()
             raise AlignmentError(
@@ -128,18 +102,14 @@ def _people(
                 f"{settings.expression} ({examples(sorted(expressed))}); check the ids, or use --all-samples."
             )
     if settings.keep is not None:
-        kept = set(read_samples(settings.keep).tolist())
-        leave_out("samples_left_out_by_keep", "not in --keep", [name for name in names if name not in kept])
+        leave_out("left_out_by_keep", "not in --keep", set(read_samples(settings.keep).tolist()))
     if settings.remove is not None:
-        removed = set(read_samples(settings.remove).tolist())
-        leave_out("samples_left_out_by_remove", "in --remove", [name for name in names if name in removed])
+        leave_out("left_out_by_remove", "in --remove", set(read_samples(settings.remove).tolist()), others=False)
     if not names:
         raise AlignmentError("No people are left after --keep and --remove; check the ids in those files.")
     return genotypes.select(samples=names)
 
 
 def _patterns(settings: Features) -> list[str] | None:
-    patterns = list(settings.tracks)
-    if settings.tracks_file is not None:
-        patterns += read_patterns(settings.tracks_file)
-    return patterns or None
+    of_file = [] if settings.tracks_file is None else read_patterns(settings.tracks_file)
+    return [*settings.tracks, *of_file] or None

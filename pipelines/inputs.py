@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,11 +13,12 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import AlignmentError, examples
 from genopred.genetics.transform import quantile_normalise
+from genopred.io.annotation import known_symbols
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
 from genopred.io.lists import read_ids, read_samples
 from genopred.settings import Prs, Stack, parts
-from genopred.types import Cohort, Covariates, Genotypes
+from genopred.types import Cohort, Covariates, Genotypes, Interval
 
 
 def open_genotypes(genotypes: parts.Genotypes, *, split: bool = False) -> Genotypes:
@@ -47,7 +50,7 @@ def chosen_genes(genes: parts.Genes) -> tuple[str, ...] | None:
     return (*genes.gene, *listed) or None
 
 
-def open_cohort(cohort: parts.Cohort) -> Cohort:
+def open_cohort(cohort: parts.Cohort, symbols: Mapping[str, str] | None = None) -> Cohort:
     """Open all files and match samples, chromosomes and genes.
 
     Raises
@@ -74,7 +77,14 @@ def open_cohort(cohort: parts.Cohort) -> Cohort:
         window=cohort.window,
         min_overlap=int(floor),
         keep_overlap=cohort.keep_overlap,
+        symbols=known_symbols() | dict(symbols or {}) if genes else None,
     )
+
+
+def cis_window(cohort: Cohort, i: int, size: int) -> tuple[dict[str, Any], Genotypes]:
+    """Gene `i` of a cohort, and the genotypes within `size` bp of its TSS."""
+    gene = cohort.expression.genes.row(i, named=True)
+    return gene, cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], size))
 
 
 def expression_values(settings: Stack | Prs, cohort: Cohort) -> NDArray[np.float64]:

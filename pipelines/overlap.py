@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
+from genopred.align_snps import joined, with_alleles, with_dosage
 from genopred.errors import GenopredError, examples
 from genopred.genetics import loci
 from genopred.genetics.overlap.comparison import (
@@ -30,7 +31,6 @@ from genopred.genetics.overlap.rankings import Rankings
 from genopred.io.annotation import read_exons, read_gtf
 from genopred.io.snptable import SnpTable, TableSpec, read_snps
 from genopred.pipelines.inputs import open_genotypes
-from genopred.pipelines.overlap_tables import joined, with_alleles, with_dosage
 from genopred.pipelines.run import Progress, Run, say
 from genopred.report.locus import GeneTrack
 from genopred.report.pages import overlap as page
@@ -81,15 +81,6 @@ class OverlapResult:
 def run(settings: Overlap, progress: Progress | None = None) -> OverlapResult:
     """Compare the rankings and write tables, figures and a page.
 
-    Parameters
-    ----------
-    settings : genopred.settings.Overlap
-    progress : function of (done, total, label), optional
-
-    Returns
-    -------
-    OverlapResult
-
     Raises
     ------
     GenopredError
@@ -115,17 +106,6 @@ def run(settings: Overlap, progress: Progress | None = None) -> OverlapResult:
     return OverlapResult(results, comparisons, report, files, settings.k)
 
 
-def _specs(settings: Overlap) -> tuple[list[TableSpec], TableSpec, TableSpec | None]:
-    """What to read of each table: those of a, b, and the sets."""
-
-    def spec(file: NamedFile, of: str) -> TableSpec:
-        known = {what: getattr(settings, f"{of}_{what}", None) for what in ("score", "id", "gene", "effect", "where")}
-        return TableSpec(file.path, file.name, **known)
-
-    sets = None if settings.set_file is None else spec(settings.set_file, "set")
-    return [spec(file, "a") for file in settings.a], spec(settings.b, "b"), sets
-
-
 # --- the work --------------------------------------------------------------------------------------------------
 
 
@@ -134,34 +114,29 @@ class _Work:
 
     def __init__(self, settings: Overlap) -> None:
         self.settings = settings
-        of_a, of_b, self.sets = _specs(settings)
         self.rows: list[dict[str, Any]] = []
         self.tally = align.Tally()
-        self.tables = [read_snps(spec) for spec in of_a]
+        of_b = self._spec(settings.b, "b")
+        self.tables = [read_snps(self._spec(file, "a")) for file in settings.a]
         self.b = read_snps(of_b)
         for table in (*self.tables, self.b):
             self.tally.opened(table.spec.name, str(table.spec.path), table.data.height, table.notes)
             self.tally.use(table.spec.name, f"with a score ({table.label})", table.data.height)
-        self.genotypes: Genotypes | None = None
-        if settings.genotypes is not None:
-            self.genotypes = open_genotypes(settings)
+        self.genotypes = None if settings.genotypes is None else open_genotypes(settings)
+        if self.genotypes is not None:
             self.b = replace(self.b, data=with_alleles(self.b.data, self.genotypes))
-        self.members = self._members() if self.sets is not None else None
+        self.sets = None if settings.set_file is None else self._members(self._spec(settings.set_file, "set"))
         if settings.recipe and "p" not in self.b.data.columns:
             raise GenopredError(f"--recipe {settings.recipe} adds -log10 p to the effects; {of_b.path} has no p-value.")
 
-    def _sets_spec(self) -> TableSpec:
-        if self.sets is None:
-            raise GenopredError("--set: none given; give a table of credible-set SNPs.")
-        return self.sets
+    def _spec(self, file: NamedFile, of: str) -> TableSpec:
+        """What to read of a table."""
+        names = ("score", "id", "gene", "effect", "where")
+        return TableSpec(file.path, file.name, **{name: getattr(self.settings, f"{of}_{name}", None) for name in names})
 
-    def _opened(self) -> Genotypes:
-        if self.genotypes is None:
-            raise GenopredError("genotypes: none given; give one of --bfile, --pfile, --vcf.")
-        return self.genotypes
-
-    def _members(self) -> pl.DataFrame:
-        settings, spec = self.settings, self._sets_spec()
+    def _members(self, spec: TableSpec) -> tuple[str, pl.DataFrame]:
+        """Name and members of the sets."""
+        settings = self.settings
         read = data = read_snps(spec, scored=False).data
         if settings.min_pip > 0:
             if "pip" not in data.columns:
@@ -173,7 +148,7 @@ class _Work:
         self.tally.drop(spec.name, f"PIP below {settings.min_pip:g}", read.height - data.height)
         self.tally.drop(spec.name, "no id, or listed more than once", data.height - members.height)
         self.tally.use(spec.name, "members", members.height)
-        return members
+        return spec.name, members
 
     def compare(self, table: SnpTable) -> Comparison:
         """Everything about one table against b."""
@@ -190,7 +165,7 @@ class _Work:
         found = compare(
             ranked,
             asked,
-            sets=None if self.members is None else (self._sets_spec().name, self._member(both, ranked)),
+            sets=None if self.sets is None else (self.sets[0], self._member(both, ranked, *self.sets)),
             match={what: self._property(what, ranked) for what in settings.match},
             distance="in LD" if dosage is not None else f"within {settings.clump_kb:g} kb (no genotypes, so no LD)",
             recipe=settings.recipe is not None,
@@ -227,11 +202,9 @@ class _Work:
         ks = tuple(k for k in settings.k if k <= largest)
         return Asked(ks, nulls, settings.draws, settings.resamples, settings.seed)
 
-    def _member(self, both: str, ranked: Ranked) -> NDArray[np.bool_]:
+    def _member(self, both: str, ranked: Ranked, name: str, members: pl.DataFrame) -> NDArray[np.bool_]:
         """Which SNPs are members of the sets; the tally learns how many members are ranked."""
-        members = pl.DataFrame() if self.members is None else self.members
-        there = ranked_members(ranked.snps, members)
-        kept = f"{self._sets_spec().name} in {both}"
+        there, kept = ranked_members(ranked.snps, members), f"{name} in {both}"
         self.tally.come(kept, "members", members.height)
         self.tally.use(kept, "ranked in both", int(there.sum()))
         self.tally.drop(kept, "not ranked in both", members["id"].filter(~pl.Series(there)).to_list())
@@ -244,28 +217,9 @@ class _Work:
             return np.minimum(snps["af"].to_numpy(), 1 - snps["af"].to_numpy())
         if what == "distance" and snps["distance"].null_count() == 0:
             return np.abs(snps["distance"].to_numpy())
-        if what == "ld" and ranked.dosage is not None:
-            return self._ld_scores(ranked.rankings, snps)
+        if what == "ld" and self.genotypes is not None:
+            return _ld_scores(self.genotypes, ranked.rankings, snps)
         return None
-
-    def _ld_scores(self, r: Rankings, snps: pl.DataFrame) -> Floats:
-        """LD scores over all SNPs of the genotype file within 1 Mb."""
-        genotypes = self._opened()
-        out = np.empty(r.n)
-        column = snps["column"].to_numpy()
-        for g in range(len(r.sizes)):
-            for chrom in snps.filter(pl.Series(r.group == g))["chrom"].unique().to_list():
-                here = np.flatnonzero((r.group == g) & (snps["chrom"] == chrom).to_numpy())
-                pos = snps["pos"].to_numpy()[here]
-                around = Interval(chrom, max(0, int(pos.min()) - 1_000_000), int(pos.max()) + 1_000_000)
-                index = genotypes.index(around)
-                index = index[np.argsort(genotypes.variants["pos"].to_numpy()[index], kind="stable")]
-                place = {int(c): i for i, c in enumerate(index.tolist())}
-                wanted = np.array([place[int(c)] for c in column[here]])
-                out[here] = loci.ld_scores(
-                    genotypes.dosage(index), genotypes.variants["pos"].to_numpy()[index], columns=wanted
-                )
-        return out
 
     def between(self, first: SnpTable, second: SnpTable) -> None:
         """Overlap of two of the rankings with each other."""
@@ -275,6 +229,21 @@ class _Work:
             known = self.b.data.select("id", "p")
             p = ranked.snps.select("id").join(known, on="id", how="left", maintain_order="left")["p"]
         self.rows += between(ranked, self._asked(ranked, ("shift",)), p)
+
+
+def _ld_scores(genotypes: Genotypes, r: Rankings, snps: pl.DataFrame) -> Floats:
+    """LD scores over all SNPs of the genotype file within 1 Mb."""
+    out, positions = np.empty(r.n), genotypes.variants["pos"].to_numpy()
+    for g in range(len(r.sizes)):
+        for chrom in snps.filter(pl.Series(r.group == g))["chrom"].unique().to_list():
+            here = np.flatnonzero((r.group == g) & (snps["chrom"] == chrom).to_numpy())
+            pos = snps["pos"].to_numpy()[here]
+            index = genotypes.index(Interval(chrom, max(0, int(pos.min()) - 1_000_000), int(pos.max()) + 1_000_000))
+            index = index[np.argsort(positions[index], kind="stable")]
+            place = {column: i for i, column in enumerate(index.tolist())}
+            wanted = np.array([place[column] for column in snps["column"].to_numpy()[here].tolist()])
+            out[here] = loci.ld_scores(genotypes.dosage(index), positions[index], columns=wanted)
+    return out
 
 
 # --- outputs ---------------------------------------------------------------------------------------------------
@@ -289,17 +258,11 @@ def _write(
     files = job.save(overlap=results, snps=pl.concat(snps, how="diagonal"), curves=pl.concat(curves))
     job.matched(report)
     genes = None if settings.gtf is None else GeneTrack(read_gtf(settings.gtf), read_exons(settings.gtf))
-    info = {
-        "command": settings.command,
-        "seed": settings.seed,
-        "draws": settings.draws,
-        "resamples": settings.resamples,
-    }
-    if not settings.command:
-        del info["command"]
-    name = "set" if settings.set_file is None else settings.set_file.name
+    info = {"command": settings.command} if settings.command else {}
+    info |= {name: getattr(settings, name) for name in ("seed", "draws", "resamples")}
+    said = "set" if settings.set_file is None else settings.set_file.name
     pairs = [
-        page.Pair(c.a, c.b, c.snps, table, c.rankings.dosage, _recall(c), name) for c, table in zip(comparisons, curves)
+        page.Pair(c.a, c.b, c.snps, table, c.rankings.dosage, _recall(c), said) for c, table in zip(comparisons, curves)
     ]
     drawing = page.Drawing(settings.k, settings.figures, genes)
     about: dict[str, Any] = {"report": report, "nulls": NULLS, "title": "genopred overlap", "info": info}
@@ -311,18 +274,9 @@ def _same(c: Comparison) -> dict[str, pl.Expr]:
 
 
 def _curve_table(c: Comparison) -> pl.DataFrame:
+    names = ("k", "observed", "mean", "low", "high", "p")
     tables = [
-        pl.DataFrame(
-            {
-                "null": [curve.null] * len(curve.k),
-                "k": curve.k,
-                "observed": curve.observed,
-                "mean": curve.mean,
-                "low": curve.low,
-                "high": curve.high,
-                "p": curve.p,
-            }
-        )
+        pl.DataFrame({"null": [curve.null] * len(curve.k)} | {name: getattr(curve, name) for name in names})
         for curve in c.curves
     ]
     return pl.concat(tables).select(pl.lit(c.a).alias("a"), pl.lit(c.b).alias("b"), pl.all())

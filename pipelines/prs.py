@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,16 +39,17 @@ from threadpoolctl import threadpool_limits
 
 from genopred import align
 from genopred.errors import AlignmentError, ModelError, examples
-from genopred.files import write_files, write_json
+from genopred.files import write_json
 from genopred.genetics import ld
 from genopred.io.folds import read_folds
 from genopred.io.lists import read_samples
 from genopred.learning.evaluate import Outcome, outer_folds
 from genopred.learning.genescores import Gene, GeneScores
-from genopred.pipelines.inputs import chosen_genes, expression_values, open_cohort
-from genopred.pipelines.run import Progress, Run, say
+from genopred.pipelines.inputs import chosen_genes, cis_window, expression_values, open_cohort
+from genopred.pipelines.run import Progress, Run, say, write_tables
+from genopred.report import words
 from genopred.settings import Prs
-from genopred.types import Genotypes, Interval, MatchReport, Note
+from genopred.types import Genotypes, MatchReport, Note
 
 log = logging.getLogger("genopred.prs")
 
@@ -76,16 +76,6 @@ class PrsResult:
 def run(settings: Prs, progress: Progress | None = None) -> PrsResult:
     """Compute and write what the settings ask for.
 
-    Parameters
-    ----------
-    settings : genopred.settings.Prs
-    progress : callable, optional
-        Called with (done, total, label).
-
-    Returns
-    -------
-    PrsResult
-
     Raises
     ------
     GenopredError
@@ -103,17 +93,9 @@ def run(settings: Prs, progress: Progress | None = None) -> PrsResult:
 
 
 def _write(job: Run, result: PrsResult) -> None:
-    files: dict[Any, Any] = {}
-    for name, table in {**result.tables, "matched": result.report.table}.items():
-        if name != "matched":
-            files[job.path(f"{name}.parquet")] = lambda path, t=table: t.write_parquet(path)
-        files[job.path(f"{name}.tsv")] = lambda path, t=table: t.write_csv(path, separator="\t")
-    write_files(files)
-    parts = job.path("parts")
-    with suppress(FileNotFoundError):
-        for part in sorted(parts.iterdir()):
-            part.unlink()
-        parts.rmdir()
+    named = [(f"{name}.{end}", table) for name, table in result.tables.items() for end in ("parquet", "tsv")]
+    write_tables({job.path(name): table for name, table in (*named, ("matched.tsv", result.report.table))})
+    job.drop("parts")
 
 
 def train_mask(settings: Prs, samples: NDArray[np.str_]) -> NDArray[np.bool_]:
@@ -141,9 +123,7 @@ def _genes(settings: Prs, job: Run) -> PrsResult:
     todo = [i for i, name in enumerate(names) if not name.is_file()]
 
     def arguments(i: int) -> tuple[Any, ...]:
-        gene = genes.row(i, named=True)
-        interval = Interval.around(gene["chrom"], gene["tss"], settings.window)
-        window = cohort.genotypes.select(variants=interval)
+        gene, window = cis_window(cohort, i, settings.window)
         return settings.maf, gene["gene_id"], window, values[:, i], scores, names[i]
 
     for _ in job.each(_one_gene, todo, arguments, names=lambda i: genes["gene_id"][i], ready=genes.height - len(todo)):
@@ -186,8 +166,7 @@ def _one_gene(
             known.append(("used", "in a gene's window", int(use.sum()), ""))
         elif use.any():
             known.append(("dropped", "gene left out", int(use.sum()), ""))
-    for key, table in tables.items():
-        write_files({_table_part(name, key): lambda path, t=table: t.write_parquet(path)})  # type: ignore[misc]
+    write_tables({_table_part(name, key): table for key, table in tables.items()})
     write_json(name, {"gene_id": gene_id, "notes": known, "skipped": skipped, "tables": list(tables)})
 
 
@@ -207,20 +186,8 @@ def _gather(names: list[Path], tally: align.Tally) -> PrsResult:
         why = examples(skipped).rstrip(".")
         raise ModelError(f"none of {len(names)} genes could be used: {why}.")
     tables = {name: pl.concat(tables, rechunk=True) for name, tables in parts.items()}
-    return PrsResult(tables, tally.report(), _gene_lines(tables["accuracy"]))
+    return PrsResult(tables, tally.report(), words.gene_scores(tables["accuracy"]))
 
 
 def _table_part(name: Path, table: str) -> Path:
     return name.with_suffix(f".{table}.parquet")
-
-
-def _gene_lines(accuracy: pl.DataFrame) -> tuple[str, ...]:
-    means = accuracy.group_by("set", "method", maintain_order=True).agg(
-        pl.len().alias("genes"), pl.col("r2", "signed_r2").mean()
-    )
-    lines = ["set              method        genes  mean R2  mean signed r2"]
-    for row in means.iter_rows(named=True):
-        lines.append(
-            f"{row['set']:<16} {row['method']:<12} {row['genes']:>6,}  {row['r2']:>7.4f}  {row['signed_r2']:>14.4f}"
-        )
-    return tuple(lines)

@@ -217,15 +217,15 @@ def apply(settings: Prs, job: Run) -> PrsResult:
     """Scores of given weights."""
     everything, genotypes, tally = open_filtered(settings)
     path = settings.source
-    file = read_weights(path, settings.score_columns)
+    file = read_weights(path, settings.score_columns, align.known_build(everything))
     table = file.table
+    if file.weight_type.lower().replace(" ", "").startswith(("or", "oddsratio", "hr", "hazardratio")):
+        text = f"weights are ratios ({file.weight_type}), whose logarithms would add up; summed as they stand"
+        log.warning(f"{path}: {text}")
+        tally.note("weights", text, table.height)
     tally.opened("weights", str(path), table.height, file.notes)
     matched = _match(settings, everything, genotypes, table, file.build, tally)
     used = table[matched.b].with_columns(row=matched.b, column=matched.a, flipped=matched.sign < 0).sort("row")
-    if not used.height:
-        raise AlignmentError(
-            f"{path}: none of its {table.height:,} variants can be used: {_dropped(tally, 'weights')}."
-        )
     job.settle()
     lines = _shares(settings, table, matched, used, tally)
     if settings.q_score_range is not None:

@@ -7,7 +7,8 @@ sends its genes through `each`, and has `matched` and `save` write what came out
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
@@ -44,14 +45,9 @@ class Run:
     outputs : sequence of str
         Patterns of all files that the workflow writes, below `out` (`genes/*.json`) or after `<out>.`.
     progress : callable, optional
-        Called with (done, total, name).
+        Called with (done, total, name) after each piece of work.
     own_threads : bool
         The numeric libraries keep the threads that they choose; else they take one, and parallel work is `each`'s.
-
-    Attributes
-    ----------
-    threads : int
-        Cores to use.
     """
 
     def __init__(
@@ -66,6 +62,7 @@ class Run:
 
     @cached_property
     def threads(self) -> int:
+        """Cores to use."""
         return cores(self.settings.threads)
 
     def __enter__(self) -> Run:
@@ -95,10 +92,7 @@ class Run:
     def settle(self, **computed: Any) -> bool:
         """Go on with what is at `out`, refuse it, or remove it; see `genopred.resume.settle`.
 
-        Parameters
-        ----------
-        **computed
-            What the results depend on beside the settings, or in place of some.
+        `computed` is what the results depend on beside the settings, or in place of some.
         """
         fields = declared(type(self.settings))
         spelt = {fields[name].flag if name in fields else name: value for name, value in computed.items()}
@@ -109,6 +103,10 @@ class Run:
         if going_on:
             log.info(f"going on with what an earlier run of the same settings left at {self.out}")
         return going_on
+
+    def drop(self, folder: str) -> None:
+        """Remove a folder of parts, once all is written."""
+        shutil.rmtree(self.path(folder), ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove what a killed run was writing; `settle` does so as well."""
@@ -124,17 +122,9 @@ class Run:
     ) -> Iterator[Any]:  # fmt: skip
         """Results of `function(*arguments(item))` for all items, in parallel, with progress.
 
-        Parameters
-        ----------
-        todo : sequence
-        arguments : callable
-            Called for an item shortly before its turn, so that memory does not grow with their number.
-        names : callable
-            What an item is called while it runs.
-        ready : int
-            How many others had been done before.
-        ordered : bool
-            Results in the order of `todo`; else as they are done.
+        `arguments` is called for an item shortly before its turn, so that memory does not grow with their number.
+        `names` says what an item is called, `ready` how many others had been done before; results come in the order of
+        `todo` where they are `ordered`, else as they are done.
         """
         total = ready + len(todo)
         if ready:
@@ -148,8 +138,7 @@ class Run:
 
     def matched(self, report: MatchReport) -> None:
         """Write matched.tsv: what came in, was used and was dropped, and why."""
-        table = report.table
-        write_files({self.path("matched.tsv"): lambda path: table.write_csv(path, separator="\t")})
+        write_tables({self.path("matched.tsv"): report.table})
 
     def save(self, **tables: pl.DataFrame) -> list[Path]:
         """Write tables by their names, each as parquet and TSV."""
@@ -160,6 +149,17 @@ def _named_result(function: Callable[..., Any], name: str, arguments: tuple[Any,
     return name, function(*arguments)
 
 
+def write_tables(tables: Mapping[Path, pl.DataFrame]) -> None:
+    """Write tables that belong together, all or none; the ends of their names say whether as parquet or TSV."""
+
+    def write(table: pl.DataFrame) -> Callable[[Path], None]:
+        return lambda path: (
+            table.write_parquet(path) if path.suffix == ".parquet" else table.write_csv(path, separator="\t")
+        )
+
+    write_files({path: write(table) for path, table in tables.items()})
+
+
 def say(report: MatchReport) -> None:
     """The report's lines into the log."""
     for line in report.lines():
@@ -167,13 +167,7 @@ def say(report: MatchReport) -> None:
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder of the results.
-
-    Raises
-    ------
-    GenopredError
-        If `out` is a file, or cannot be made.
-    """
+    """Make the folder of the results; refused where it is a file, or cannot be made."""
     if out.exists() and not out.is_dir():
         raise GenopredError(f"--out {out} is a file; give a folder.")
     try:

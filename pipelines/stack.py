@@ -23,7 +23,6 @@ run.json                the settings that the results depend on; another run wit
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -37,23 +36,16 @@ from numpy.typing import NDArray
 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, ModelError
-from genopred.io.annotation import read_symbols
+from genopred.io.annotation import known_symbols, read_symbols
 from genopred.io.features import MANIFEST
 from genopred.io.folds import read_folds, read_labels
 from genopred.io.text import read_bytes
 from genopred.learning import learners as registry
-from genopred.learning.evaluate import (
-    outer_folds,
-    summarise,
-)
-from genopred.learning.stack import (
-    Shipped,
-    load_weights,
-    shipped,
-)
+from genopred.learning.evaluate import outer_folds, summarise
+from genopred.learning.stack import Shipped, load_weights, shipped
 from genopred.pipelines.inputs import open_cohort
 from genopred.pipelines.run import Progress, Run, say
-from genopred.pipelines.stack_genes import compute_genes, info_path
+from genopred.pipelines.stack_genes import compute_genes, read_info
 from genopred.pipelines.stack_meta import combine, pool, reference
 from genopred.pipelines.stack_models import MODELS, keep_models
 from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
@@ -85,8 +77,6 @@ class StackResult:
         The method that is the stack, for instance `stack-xgboost`.
     page : Path
     notes : tuple of str
-    seconds : float
-        Wall time of the run.
     cost : dict
         Mean CPU seconds per gene of each base learner, of reading and writing, and of the meta-learners; empty
         when all genes had been computed before.
@@ -100,16 +90,12 @@ class StackResult:
     stack: str
     page: Path
     notes: tuple[str, ...] = field(default=())
-    seconds: float = 0.0
     cost: dict[str, float] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 def run(
-    settings: Stack,
-    progress: Progress | None = None,
-    prepare: Callable[[], None] | None = None,
-    page: Callable[[StackResult], object] | None = None,
+    settings: Stack, progress: Progress | None = None, prepare: Callable[[], None] | None = None, page: bool = True
 ) -> StackResult:
     """Run the main job.
 
@@ -120,25 +106,19 @@ def run(
         Called with (genes done, genes in all, gene) after each gene.
     prepare : callable, optional
         Called before genes are computed, once `out` is ours; for base predictions that are to be had elsewhere.
-    page : callable, optional
-        Writes the page from the result, in place of `write_report`.
-
-    Returns
-    -------
-    StackResult
+    page : bool
+        Write the page.
 
     Raises
     ------
     GenopredError
         On bad input, before any gene is computed where that is possible.
     """
-    started = time.perf_counter()
     with Run(settings, OUTPUTS, progress) as job:
         chosen = _check(settings)
         prior = _prior(settings)
-        symbols = {} if settings.symbols is None else read_symbols(settings.symbols)
-        cohort = open_cohort(settings)
-        symbols = symbols or read_symbols(settings.expression)
+        symbols = known_symbols() | read_symbols(settings.symbols or settings.expression)
+        cohort = open_cohort(settings, symbols)
         folds = _folds(settings, cohort)
         _settle(job, settings, cohort, folds, chosen)
         if prepare is not None:
@@ -157,14 +137,12 @@ def run(
             notes += keep_models(job, settings, cohort, done, pooled, table, symbols)
         summary = summarise(table, reference(settings, table["method"].to_list()), seed=settings.seed)
         stack = f"stack-{settings.meta}"
-        result = StackResult(summary, table, report, stack, job.path("report.html"), notes, symbols=symbols)
-        job.save(scores=result.scores, summary=result.summary)
+        result = StackResult(summary, table, report, stack, job.path("report.html"), notes, cost, symbols)
+        job.save(scores=table, summary=summary)
         job.matched(report)
-        if page is None:
+        if page:
             write_report(settings, result)
-        else:
-            page(result)
-    return replace(result, seconds=time.perf_counter() - started, cost=cost)
+    return result
 
 
 # --- settings --------------------------------------------------------------------------------------------------
@@ -206,16 +184,11 @@ def _with_features(settings: Stack, cohort: Cohort, progress: Progress | None) -
         return settings
     from genopred.pipelines import features
 
-    wanted = Features(
-        model=model,
-        out=settings.out / "features",
-        seed=0,  # whatever the folds' is: the features of one stack serve another
-        gene=tuple(cohort.expression.genes["gene_id"].to_list()),
-        **{
-            name: getattr(settings, name)
-            for name in "bfile pfile vcf fasta expression keep remove threads resume max_bytes".split()
-        },
-    )
+    alike = ("bfile", "pfile", "vcf", "fasta", "expression", "keep", "remove", "threads", "resume", "max_bytes")
+    same = {name: getattr(settings, name) for name in alike}
+    genes = tuple(cohort.expression.genes["gene_id"].to_list())
+    # whatever the folds' seed is: the features of one stack serve another
+    wanted = Features(model=model, out=settings.out / "features", seed=0, gene=genes, **same)
     try:
         done = features.run(wanted, progress)
     except GenopredError as bad:
@@ -262,10 +235,8 @@ def _settle(
 
 
 def _prior(settings: Stack) -> Shipped | None:
-    if settings.stack_weights == "none":
-        return None
-    if settings.stack_weights == "shipped":
-        return shipped()
+    if settings.stack_weights in ("none", "shipped"):
+        return shipped() if settings.stack_weights == "shipped" else None
     path = Path(settings.stack_weights)
     return load_weights(read_bytes(path, "stack weights").decode(errors="replace"), str(path))
 
@@ -273,65 +244,35 @@ def _prior(settings: Stack) -> Shipped | None:
 def _collect(settings: Stack, cohort: Cohort) -> tuple[list[str], MatchReport]:
     """Genes that have base predictions, and the report with what happened to the others and to variants."""
     done, skipped = [], []
-    tally = align.Tally(cohort.report)
+    tally, pairs = align.Tally(cohort.report), "gene-variant pairs"
     for gene_id in cohort.expression.genes["gene_id"].to_list():
-        info = json.loads(info_path(settings.out, gene_id).read_text(encoding="utf-8"))
-        tally.come("gene-variant pairs", "in the windows of all genes together", info["variants_in_window"])
-        tally.add("gene-variant pairs", info["dropped"])
+        info = read_info(settings.out, gene_id)
+        tally.come(pairs, "in the windows of all genes together", info["variants_in_window"])
+        tally.add(pairs, info["dropped"])
         if info["skipped"]:
             skipped.append((gene_id, info["skipped"]))
             tally.drop("genes", info["skipped"], [gene_id])
-            tally.drop("gene-variant pairs", "gene left out", info["variants_used"])
+            tally.drop(pairs, "gene left out", info["variants_used"])
         else:
             done.append(gene_id)
-            tally.use("gene-variant pairs", "in the windows of all genes together", info["variants_used"])
+            tally.use(pairs, "in the windows of all genes together", info["variants_used"])
     if not done:
         reasons = "; ".join(f"{gene}: {reason}" for gene, reason in skipped[:3])
         raise AlignmentError(f"none of {len(skipped)} genes could be used ({reasons}).")
     return done, tally.report()
 
 
-def write_report(
-    settings: Stack,
-    result: StackResult,
-    sections: Sequence[Any] = (),
-    *,
-    first: Sequence[Any] = (),
-    title: str = "genopred stack",
-    lead: Sequence[str] = (),
-) -> None:
-    """The page of a run, with more sections where a workflow has more to show: `first` before those of the stack.
+def write_report(settings: Stack, result: StackResult, *sections: Any, **more: Any) -> None:
+    """The page of a run; see `genopred.report.pages.stack.write`."""
+    from genopred.report.pages import stack as page
 
-    Nothing on it depends on when or how fast it ran, so that a resumed run writes the same page.
-    """
-    from genopred.report.page import render_page, write_page
-    from genopred.report.tables import GeneNames
-
-    best = result.scores.filter(pl.col("method") == result.stack).sort("r2", descending=True)["gene_id"].head(6)
-    predictions = pl.scan_parquet(settings.out / "predictions.parquet").filter(pl.col("gene_id").is_in(best.implode()))
     folds = settings.folds or f"{settings.outer_folds} over people, seed {settings.seed}"
     info = {
         "command": settings.command,
-        "stack": result.stack,
         "outer folds": str(folds),
         "inner folds": settings.inner_folds,
-        "seed": settings.seed,
-        "transform": settings.transform,
-        "residualize": settings.residualize,
+        **{name: getattr(settings, name) for name in ("seed", "transform", "residualize")},
         "window": f"{settings.window:,} bp on each side of the TSS",
         "maf": settings.maf,
-        "notes": list(result.notes),
-        "lead": list(lead),
     }
-    html = render_page(
-        title=title,
-        summary=result.summary,
-        scores=result.scores,
-        predictions=predictions.collect(),
-        report=result.report,
-        info=info,
-        sections=sections,
-        first=first,
-        names=GeneNames(result.symbols),
-    )
-    write_page(result.page, html)
+    page.write(result, settings.out / "predictions.parquet", info, *sections, **more)

@@ -16,13 +16,13 @@ from threadpoolctl import threadpool_limits
 
 from genopred import align
 from genopred.errors import GenopredError, ModelError
-from genopred.files import atomic, safe_name, write_files, write_json
+from genopred.files import safe_name, write_json
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import Block, Outcome, Preparation, nested_base
-from genopred.pipelines.inputs import expression_values
-from genopred.pipelines.run import Run
+from genopred.pipelines.inputs import cis_window, expression_values
+from genopred.pipelines.run import Run, write_tables
 from genopred.settings import Stack
-from genopred.types import Cohort, Features, Genotypes, Interval
+from genopred.types import Cohort, Features, Genotypes
 
 #: Name of what a gene costs besides its learners: reading, filtering, writing.
 REST = "reading and writing"
@@ -51,8 +51,7 @@ def compute_genes(
     covariates = None if cohort.covariates is None else cohort.covariates.values
 
     def arguments(i: int) -> tuple[Any, ...]:
-        gene = genes.row(i, named=True)
-        window = cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], settings.window))
+        gene, window = cis_window(cohort, i, settings.window)
         one = _Gene(gene, window, values[:, i], _features(settings, cohort, gene["gene_id"]))
         return settings, one, covariates, folds, chosen
 
@@ -103,13 +102,10 @@ def _one_gene(
             # the gene's own seed, so that it does not matter which genes run beside it
             own = int.from_bytes(hashlib.sha256(f"{settings.seed} {gene_id}".encode()).digest()[:4], "little")
             context = registry.GeneContext(one.genotypes.variants["pos"].to_numpy()[use], one.gene["tss"], own)
-            outcome = Outcome(settings.transform, settings.residualize)
-            result = nested_base(
-                blocks, one.expression, covariates, folds, context, outcome=outcome, inner_folds=settings.inner_folds
-            )
+            outcome, inner = Outcome(settings.transform, settings.residualize), settings.inner_folds
+            result = nested_base(blocks, one.expression, covariates, folds, context, outcome=outcome, inner_folds=inner)
         except ModelError as problem:
-            info["skipped"] = str(problem)
-            write_json(info_path(settings.out, gene_id), info)
+            write_json(info_path(settings.out, gene_id), info | {"skipped": str(problem)})
             return {}
     samples = one.genotypes.samples[result.person]
     table = pl.DataFrame(
@@ -121,7 +117,7 @@ def _one_gene(
             **{name: pl.Series(column, dtype=pl.Float32) for name, column in zip(result.names, result.base.T)},
         }
     )
-    write_files({base_path(settings.out, gene_id): lambda path: table.write_parquet(path)})
+    write_tables({base_path(settings.out, gene_id): table})
     write_json(info_path(settings.out, gene_id), info)
     assert result.seconds is not None  # noqa: S101 - nested_base always measures
     seconds = dict(zip(result.names, result.seconds.tolist()))
@@ -143,19 +139,17 @@ def info_path(out: Path, gene_id: str) -> Path:
     return out / "genes" / f"{safe_name(gene_id)}.json"
 
 
+def read_info(out: Path, gene_id: str) -> dict[str, Any]:
+    """What `info_path` holds."""
+    return json.loads(info_path(out, gene_id).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
 def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
     """Put the base predictions of two runs of the stack side by side, as a run on both inputs would write them.
 
     Learners of one block of inputs never see the other, and folds and seeds depend on people and gene alone.
 
-    Parameters
-    ----------
-    first, second : Path
-        Folders of two runs on the same people, folds and seed.
-    out : Path
-        Folder of a third run, which then finds its genes computed.
-    genes : list of str
-        Genes of both; those that are in `out` already are left alone.
+    `out` is the folder of a third run, which then finds its genes computed; those that are there are left alone.
 
     Raises
     ------
@@ -163,13 +157,11 @@ def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
         If the two runs are not of the same people and folds.
     """
     same = ["outer_fold", "inner_fold", "sample", "observed"]
-    (out / "genes").mkdir(parents=True, exist_ok=True)
     for gene in genes:
-        name = safe_name(gene)
-        target = out / "genes" / f"{name}.json"
+        target = info_path(out, gene)
         if target.is_file():
             continue
-        of_second = json.loads((second / "genes" / f"{name}.json").read_text(encoding="utf-8"))
+        of_second = read_info(second, gene)
         if of_second["skipped"]:  # then a run on both leaves the gene out as well
             write_json(target, of_second)
             continue
@@ -177,6 +169,5 @@ def join_base(first: Path, second: Path, out: Path, genes: list[str]) -> None:
         if not a.select(same).equals(b.select(same)):
             raise GenopredError(f"{first} and {second}: {gene} has other people or folds; start over with --no-resume.")
         table = a.hstack(b.drop(same).get_columns())
-        with atomic(target.with_name(f"{name}.parquet")) as temporary:
-            table.write_parquet(temporary)
-        write_json(target, json.loads((first / "genes" / f"{name}.json").read_text(encoding="utf-8")))
+        write_tables({base_path(out, gene): table})
+        write_json(target, read_info(first, gene))

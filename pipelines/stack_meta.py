@@ -15,8 +15,10 @@ from genopred.files import safe_name, write_files, write_json, write_table
 from genopred.learning.evaluate import add_fdr, compare, scores
 from genopred.learning.pooled import BaseTables, Pooled
 from genopred.learning.stack import MIN_GENES_POOLED, Shipped, fit_weights
+from genopred.pipelines.run import write_tables
 from genopred.pipelines.stack_genes import base_path
 from genopred.provenance import versions
+from genopred.report import words
 from genopred.settings import Stack
 from genopred.types import PREDICTION_SCHEMA, Cohort
 
@@ -46,34 +48,15 @@ def combine(
     every = [bases.fold(fold) for fold in bases.folds]
     weights = fit_weights(every, _origin(settings, cohort, len(done)), seed=settings.seed)
     write_json(settings.out / "weights.json", weights)
-    return pl.concat(tables), _notes(settings, len(done), pooled.names, pooled.prior)
+    prior = pooled.prior
+    origin = None if prior is None else prior.origin
+    trees = prior is not None and tuple(pooled.names) == prior.moments.names
+    return pl.concat(tables), words.stack_notes(len(done), MIN_GENES_POOLED, origin, trees, settings.residualize)
 
 
 def reference(settings: Stack, methods: Collection[str]) -> str:
     """What the others are compared with: the elastic net where it was trained."""
     return "elastic-net" if "elastic-net" in methods else f"stack-{settings.meta}"
-
-
-def _notes(settings: Stack, genes: int, names: Sequence[str], prior: Shipped | None) -> tuple[str, ...]:
-    notes = []
-    if prior is not None:
-        notes.append(
-            f"The stack's weights start from those learned on {prior.origin.get('data', 'other data')} "
-            f"({prior.origin.get('genes', '?')} genes, {prior.origin.get('people', '?')} people). If your people are "
-            "among them, use --stack-weights none."
-        )
-    if genes < MIN_GENES_POOLED:
-        what = "the shipped trees" if prior is not None and tuple(names) == prior.moments.names else "no trees"
-        notes.append(
-            f"{genes} genes are too few to grow the pooled XGBoost meta-learner ({MIN_GENES_POOLED} needed); "
-            f"it used {what} on top of the NNLS weights."
-        )
-    if settings.residualize == "global":
-        notes.append(
-            "--residualize global: transform and covariates were applied to everyone at once, held-out people "
-            "included, as is usual in TWAS; --residualize fold keeps them apart."
-        )
-    return tuple(notes)
 
 
 def _origin(settings: Stack, cohort: Cohort, genes: int) -> dict[str, Any]:
@@ -95,7 +78,7 @@ def _write_predictions(out: Path, gene: str, held: pl.DataFrame, predicted: dict
     ]
     table = pl.concat(parts).select(list(PREDICTION_SCHEMA)).cast(PREDICTION_SCHEMA)  # type: ignore[arg-type]
     path = out / "genes" / f"{safe_name(gene)}.predictions.parquet"
-    write_files({path: lambda temporary: table.write_parquet(temporary)})
+    write_tables({path: table})
     return path
 
 

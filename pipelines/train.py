@@ -22,17 +22,18 @@ from typing import Any
 import polars as pl
 
 from genopred import align
-from genopred.files import write_files, write_json, write_text
-from genopred.pipelines.run import Progress, Run, say
-from genopred.pipelines.train_config import TrainConfig, read_config
-from genopred.pipelines.train_inputs import load_data, make_split
-from genopred.resume import sweep
+from genopred.files import write_json, write_text
+from genopred.pipelines.run import Progress, Run, say, write_tables
+from genopred.pipelines.train_inputs import load_data, read_config
+from genopred.report import words
 from genopred.sequence.models.config import CONFIG, NETWORK, REGIONS
 from genopred.settings import Train
 from genopred.settings.training import ByBlock, ByRandom
+from genopred.training.config import TrainConfig
 from genopred.training.dataset import SequenceData
 from genopred.training.inflation import inflation, inflation_lines
 from genopred.training.loop import TrainingRun, train
+from genopred.training.regions import make_split
 from genopred.training.splits import SPLITS, Split
 from genopred.training.store import save_network
 from genopred.training.tasks.tracks import TrackTask
@@ -66,17 +67,8 @@ class TrainReport:
 
     def lines(self) -> list[str]:
         """For the screen."""
-        run, w = self.run, self.windows
-        best = run.history.row(run.best_epoch - 1, named=True)
-        out = [
-            f"{w['train']:,} training and {w['validation']:,} validation windows; {w['train_n'] + w['validation_n']:,} "
-            "left out for their N",
-            f"best epoch {run.best_epoch} of {run.history.height}"
-            f"{', stopped early' if run.stopped_early else ''}: validation loss {best['validation_loss']:.4f}",
-        ]
-        for name in run.history.columns:
-            if name.startswith("pearson_"):
-                out.append(f"  {name[8:]}: Pearson of log(1 + value) {best[name]:.3f} on validation windows")
+        run = self.run
+        out = words.training(run, self.windows)
         out.append(f"network in {self.out / NETWORK}, curves in {self.out / HISTORY} and {CURVES}")
         if run.plateau:
             out.append(run.plateau)
@@ -110,13 +102,12 @@ def run(settings: Train, progress: Progress | None = None) -> TrainReport:
     config = read_config(settings.config, **changes)
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
         # no `settle`: a checkpoint knows what it depends on more finely than a configuration file does
-        sweep(job.out, OUTPUTS)
+        job.sweep()
         data = load_data(config)
         task = _task(config, data, make_split(config, data))
         done = _train(job, config, task, job.out)
         _count(job, config, task)
-        table = _compare(job, config, task, done) if isinstance(config.split, ByRandom) else None
-        return TrainReport(job.out, done, task.windows, table)
+        return TrainReport(job.out, done, task.windows, _compare(job, config, task, done))
 
 
 def _count(job: Run, config: TrainConfig, task: TrackTask) -> None:
@@ -150,17 +141,11 @@ def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> Trainin
     def describe() -> None:
         about = {"config": config.resolved(), "versions": versions(), "machine": machine(), "source": config.source}
         write_json(out / CONFIG, about)
-        write_files({out / REGIONS: lambda path: task.split.regions.write_csv(path, separator="\t")})
+        write_tables({out / REGIONS: task.split.regions})
 
     def on_epoch(network: Any, history: pl.DataFrame, best: int) -> None:
         describe()
-        table = clock.of(history["epoch"].to_list())
-        write_files(
-            {
-                out / HISTORY: lambda path: history.write_csv(path, separator="\t"),
-                out / TIMING: lambda path: table.write_csv(path, separator="\t"),
-            }
-        )
+        write_tables({out / HISTORY: history, out / TIMING: clock.of(history["epoch"].to_list())})
         if network is not None:
             row = history.row(best, named=True)
             save_network(network, out / NETWORK, task.data, written=config.written, best=row)
@@ -197,7 +182,9 @@ def _read_timing(file: Path) -> dict[int, float]:
 
 
 def _compare(job: Run, config: TrainConfig, task: TrackTask, done: TrainingRun) -> pl.DataFrame | None:
-    """Train the block split's network beside that of the random split, and score both."""
+    """Train the block split's network beside that of a random split, and score both."""
+    if not isinstance(config.split, ByRandom):
+        return None
     warning = "split.by = 'random': test windows overlap training windows, so that their scores are inflated"
     if not config.split.compare:
         log.warning("%s; by how much is not measured (split.compare = false).", warning)
@@ -206,14 +193,9 @@ def _compare(job: Run, config: TrainConfig, task: TrackTask, done: TrainingRun) 
     second = replace(config, split=ByBlock(**config.split.shared(ByBlock), margin=config.data.window))
     beside = make_split(second, task.data)
     other = _train(job, second, _task(second, task.data, beside), job.path(BESIDE))
-    table = inflation(
-        task.data,
-        config.shape,
-        random=(done.network, task.split),
-        block=(other.network, beside),
-        max_n=config.data.max_n,
-        precision=config.training.precision,
-    )
-    write_files({job.path(INFLATION): lambda path: table.write_csv(path, separator="\t")})
+    networks: dict[str, Any] = {"random": (done.network, task.split), "block": (other.network, beside)}
+    limits: dict[str, Any] = {"max_n": config.data.max_n, "precision": config.training.precision}
+    table = inflation(task.data, config.shape, **networks, **limits)
+    write_tables({job.path(INFLATION): table})
     write_text(job.path("inflation.txt"), "\n".join(inflation_lines(table)) + "\n")
     return table

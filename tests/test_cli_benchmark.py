@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genopred.cli import main
-from genopred.pipelines import benchmark
+from genopred.learning import peers
 from genopred.pipelines.demo import example_inputs
 
 
@@ -17,7 +17,7 @@ def words(out, *more):
 
 
 def test_table_costs_and_page(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(benchmark, "glmnet_missing", lambda: "Rscript is not installed")
+    monkeypatch.setattr(peers, "glmnet_missing", lambda: "Rscript is not installed")
     out = tmp_path / "run"
     assert main(words(out)) == 0
     said = capsys.readouterr()

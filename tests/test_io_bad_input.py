@@ -12,9 +12,9 @@ from genopred.io.annotation import read_gtf
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
 from genopred.io.fasta import open_fasta
-from genopred.io.models import read_covariances, read_models
 from genopred.io.pgen import read_pgen
 from genopred.io.plink import read_plink
+from genopred.io.predictdb import read_covariances, read_models
 from genopred.io.sumstats import read_sumstats
 from genopred.io.vcf import read_vcf
 

@@ -154,3 +154,27 @@ def test_intercepts_of_scores(tmp_path):
 def test_complaints_name_the_line_and_column_of_the_file(tmp_path, reader, text, message):
     with pytest.raises(FormatError, match=message):
         getattr(scores, reader)(written(tmp_path, text))
+
+
+CATALOG = """###PGS CATALOG SCORING FILE
+#format_version=2.0
+#pgs_id=PGS000001
+#genome_build=GRCh37
+#weight_type=log(OR)
+#HmPOS_build=GRCh38
+rsID\tchr_name\tchr_position\teffect_allele\tother_allele\teffect_weight\thm_chr\thm_pos
+rs1\t22\t100\tA\tG\t0.5\t22\t900
+rs2\t22\t200\tC\tT\t-1\t\t
+HLA-B*57\t\t\tP\t\t2\t\t
+"""
+
+
+@pytest.mark.parametrize(
+    "build, pos, told", [(None, [900, None, None], "GRCh38"), ("GRCh38", [900, None, None], "GRCh38"),
+                         ("GRCh37", [100, 200, None], "GRCh37")]
+)  # fmt: skip
+def test_positions_of_the_catalog_are_those_of_the_genotypes_build(tmp_path, build, pos, told):
+    """Harmonised columns serve where they are of the genotypes' build; HLA alleles keep no position, and stay."""
+    found = scores.read_weights(written(tmp_path, CATALOG), build=build)
+    assert found.table["pos"].to_list() == pos and found.build == told and found.weight_type == "log(OR)"
+    assert found.table["alt"].to_list() == ["A", "C", "P"]

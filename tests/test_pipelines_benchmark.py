@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 
 from genopred.errors import GenopredError
 from genopred.io import text
+from genopred.learning import peers
 from genopred.pipelines import benchmark, stack, stack_genes
 from genopred.pipelines.demo import example_inputs
 from genopred.pipelines.inputs import open_cohort
@@ -35,7 +36,7 @@ def alone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def beside(alone, tmp_path_factory):
     """With glmnet, going on from the same base predictions."""
-    why_not = benchmark.glmnet_missing()
+    why_not = peers.glmnet_missing()
     if why_not:
         pytest.skip(why_not)
     out = tmp_path_factory.mktemp("glmnet") / "run"
@@ -93,7 +94,7 @@ def test_glmnet_among_the_methods(beside):
 
 def test_a_second_run_takes_glmnets_predictions_from_its_files(beside, monkeypatch):
     out, done, _ = beside
-    monkeypatch.setattr(benchmark, "GLMNET", "stop('called again')")
+    monkeypatch.setattr(peers, "GLMNET", "stop('called again')")
     again = benchmark.run(settings(out))
     assert again.result.scores.equals(done.result.scores)
     assert again.cost.height == 0  # nothing was computed, so nothing is said of its cost
@@ -103,7 +104,7 @@ def test_what_r_says_when_it_fails_is_passed_on(beside, monkeypatch, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(beside[0], out)
     shutil.rmtree(out / "glmnet")
-    monkeypatch.setattr(benchmark, "GLMNET", "stop('x should be a matrix')")
+    monkeypatch.setattr(peers, "GLMNET", "stop('x should be a matrix')")
     monkeypatch.setattr(benchmark.tempfile, "tempdir", str(tmp_path))
     with pytest.raises(GenopredError, match=r"glmnet failed on ENSG00000172404.4: .*x should be a matrix"):
         benchmark.run(settings(out))
@@ -126,8 +127,8 @@ def test_r_sees_of_each_fold_only_training_people(alone, monkeypatch, tmp_path):
         seen.append((fold, y, x))
         return subprocess.CompletedProcess(command, 0, "\n".join(["0.5", *map(str, fold)]), "")
 
-    monkeypatch.setattr(benchmark.shutil, "which", lambda name: name)
-    monkeypatch.setattr(benchmark.subprocess, "run", rscript)
+    monkeypatch.setattr(peers.shutil, "which", lambda name: name)
+    monkeypatch.setattr(peers.subprocess, "run", rscript)
     done = benchmark.run(settings(out))
     assert len(seen) == 2
     for (fold, y, x), gene in zip(seen, GENES):
@@ -148,11 +149,11 @@ def test_without_glmnet_the_rest_is_done_and_the_reason_is_said(which, alone, mo
     out = tmp_path / "run"
     shutil.copytree(alone[0], out)
     if which == "no R":
-        monkeypatch.setattr(benchmark.shutil, "which", lambda name: None)
+        monkeypatch.setattr(peers.shutil, "which", lambda name: None)
     else:
-        monkeypatch.setattr(benchmark.shutil, "which", lambda name: name)
+        monkeypatch.setattr(peers.shutil, "which", lambda name: name)
         failed = subprocess.CompletedProcess([], 1, b"", b"there is no package called 'glmnet'")
-        monkeypatch.setattr(benchmark.subprocess, "run", lambda *args, **kwargs: failed)
+        monkeypatch.setattr(peers.subprocess, "run", lambda *args, **kwargs: failed)
     done = benchmark.run(settings(out))
     reason = "Rscript is not installed" if which == "no R" else "R has no package glmnet"
     assert done.notes[-1] == f"glmnet was not run: {reason}."

@@ -18,8 +18,7 @@ from polars.testing import assert_frame_equal
 from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.pipelines import evaluate, train
 from genopred.pipelines.evaluate import EVALUATIONS, run
-from genopred.pipelines.train_config import read_config
-from genopred.pipelines.train_inputs import open_held, open_model
+from genopred.pipelines.train_inputs import open_held, open_model, read_config
 from genopred.sequence.models import registry
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.onehot import reverse_complement
@@ -27,7 +26,7 @@ from genopred.settings import Evaluate, Train
 from genopred.training.dataset import batch, inputs
 from genopred.training.heldout import Entry, predict
 from genopred.training.scores import METRICS, TRACK_SCORE_SCHEMA, track_differences, track_scores
-from genopred.training.splits import REGION_SCHEMA, Split, Windows
+from genopred.training.splits import REGION_SCHEMA, Windows
 from genopred.training.store import load_network
 from genopred.training.tasks.tracks import predict_windows
 
@@ -390,15 +389,6 @@ def test_differences_are_those_of_the_same_bins(trained, looks, no_page, tmp_pat
         resamples=50,
     )
     assert_frame_equal(one.drop("model", "split"), wanted)
-
-
-def test_random_splits_and_training_windows_are_told_on(trained):
-    held, *_ = open_held(settings(trained, trained, split="train"))
-    notes = evaluate._notes(held, pl.DataFrame(schema=evaluate.EVALUATION_SCHEMA), trained)
-    assert "training windows" in notes[0]
-    held.split, held.name = Split("random", held.split.regions, 0, 1), "test"
-    notes = evaluate._notes(held, pl.DataFrame(schema=evaluate.EVALUATION_SCHEMA), trained)
-    assert any("random" in note for note in notes)
 
 
 @pytest.mark.parametrize(

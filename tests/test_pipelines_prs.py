@@ -18,6 +18,7 @@ from genopred.genetics.transform import inverse_normal
 from genopred.learning.genescores import GeneScores
 from genopred.pipelines import prs
 from genopred.pipelines.inputs import open_cohort
+from genopred.types import Interval
 
 
 def test_scores_of_genes_are_the_estimators(tmp_path):
@@ -34,7 +35,7 @@ def test_scores_of_genes_are_the_estimators(tmp_path):
     # One gene by hand.
     cohort = open_cohort(config)
     gene = cohort.expression.genes.row(0, named=True)
-    window = cohort.genotypes.select(variants=prs.Interval.around(gene["chrom"], gene["tss"], 500_000))
+    window = cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], 500_000))
     inside = np.isin(cohort.samples, names[:45])
     x, raw = window.dosage(), cohort.expression.values[:, 0]
     use = np.nanmax(x[inside], axis=0) > np.nanmin(x[inside], axis=0)

@@ -8,16 +8,8 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from genopred.errors import AlignmentError, GenopredError
-from genopred.pipelines.sequence_inputs import (
-    check_ends,
-    genome_build,
-    load_models,
-    named_genes,
-    on_chromosomes_of,
-    open_genes,
-    with_strands,
-)
+from genopred.errors import GenopredError
+from genopred.pipelines.sequence_inputs import load_models, named_genes, open_genes, with_strands
 from genopred.settings import Features
 
 GENES = pl.DataFrame(
@@ -58,22 +50,6 @@ def test_genes_of_an_annotation_have_another_end(tmp_path):
         open_genes(settings())
 
 
-def test_positions_beyond_the_end_of_a_chromosome():
-    fasta = SimpleNamespace(length={"1": 100, "2": 50}.__getitem__)
-    table = pl.DataFrame({"chrom": ["2", "1", "1"], "pos": [50, 3, 100]})
-    assert check_ends(settings(), fasta, table, "SNP") == [100, 50]
-    with pytest.raises(AlignmentError, match="ref.fa: 2 has 50 bases, and a TSS is at 51; .* build than the TSSs"):
-        check_ends(settings(), fasta, pl.DataFrame({"chrom": ["2"], "tss": [51]}), "TSS")
-
-
-def test_genes_on_chromosomes_of_variants():
-    genes = pl.DataFrame({"gene_id": ["a", "b"], "chrom": ["chr1", "chr2"]})
-    kept = on_chromosomes_of(genes, pl.DataFrame({"chrom": ["1", "X"]}), "people.vcf")
-    assert kept["gene_id"].to_list() == ["a"]
-    with pytest.raises(AlignmentError, match=r"None of the 2 genes is on a chromosome of people.vcf \(X\).*chr1, chr2"):
-        on_chromosomes_of(genes, pl.DataFrame({"chrom": ["X"]}), "people.vcf")
-
-
 def test_strands_are_asked_for_only_where_they_matter(tmp_path):
     forward, aware = (SimpleNamespace(name="m", strand_aware=aware) for aware in (False, True))
     base = settings(expression=Path("e.bed"))
@@ -102,8 +78,3 @@ def test_a_model_for_each_device(tmp_path, monkeypatch):
     models = load_models(settings(model=str(file), device="cpu,cpu", threads=1), several=True)
     assert len(models) == 2 and models[0] is not models[1]
     assert len(load_models(settings(model=str(file), device="cpu"))) == 1
-
-
-def test_builds_are_known_by_their_lengths():
-    assert genome_build([51_304_566, 249_250_621]) == "GRCh37" and genome_build([50_818_468]) == "GRCh38"
-    assert genome_build([]) == genome_build([1200]) == genome_build([51_304_566, 50_818_468]) == "unknown"

@@ -177,7 +177,7 @@ def test_starting_over_removes_what_the_earlier_run_wrote(tmp_path):
     for file in (*old, mine):
         file.write_text("")
     first = contents(tmp_path / "run")
-    stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, resume=False), page=lambda _: None)
+    stack.run(settings(tmp_path / "run", genes=1, learners=("ridge",), seed=2, resume=False), page=False)
     left = contents(tmp_path / "run")
     assert mine.exists() and not any(file.exists() for file in old) and "report.html" in first
     assert set(first) - set(left) == {

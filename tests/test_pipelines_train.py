@@ -16,7 +16,7 @@ from training_data import CONFIG, SHAPE, write  # noqa: E402
 
 from genopred.errors import GenopredError, ModelError  # noqa: E402
 from genopred.pipelines import train  # noqa: E402
-from genopred.pipelines.train_config import read_config  # noqa: E402
+from genopred.pipelines.train_inputs import read_config  # noqa: E402
 from genopred.settings import Train  # noqa: E402
 from genopred.training.splits import tile  # noqa: E402
 from genopred.training.store import load_network  # noqa: E402

@@ -1,4 +1,4 @@
-"""Settings of a training; tests/test_pipelines_train_config.py reads them from files."""
+"""Settings of a training; tests/test_training_config.py reads them from files."""
 
 from __future__ import annotations
 

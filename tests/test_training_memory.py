@@ -19,10 +19,10 @@ from genopred.training.networks.registry import build  # noqa: E402
 
 @pytest.mark.parametrize("kind, sizes", [("enformer-small", TINY), ("cnn", {"channels": 12, "layers": 3})])
 def test_the_least_memory_is_below_what_is_measured(kind: str, sizes: dict[str, int]) -> None:
-    least = least_bytes(kind, 5, SHAPE, 4, **sizes)
+    least = least_bytes(kind, 5, SHAPE, 4, sizes)
     assert 0.02 < least / training_bytes(kind, 5, SHAPE, 4, sizes) < 1
     weights = n_parameters(build(kind, 5, SHAPE, **sizes))
-    assert least - least_bytes(kind, 5, SHAPE, 2, **sizes) == (least - 16 * weights) / 2
+    assert least - least_bytes(kind, 5, SHAPE, 2, sizes) == (least - 16 * weights) / 2
 
 
 def test_memory_estimate_grows_with_the_batch():

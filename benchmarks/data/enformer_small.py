@@ -33,8 +33,7 @@ import polars as pl
 from genopred.cli.progress import progress
 from genopred.files import write_json
 from genopred.pipelines import evaluate, train
-from genopred.pipelines.train_config import read_config
-from genopred.pipelines.train_inputs import open_held
+from genopred.pipelines.train_inputs import open_held, read_config
 from genopred.sequence.models.enformer.checkpoint import embed
 from genopred.sequence.models.registry import load_model
 from genopred.settings import Evaluate, Train

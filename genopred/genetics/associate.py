@@ -190,6 +190,33 @@ def deflated(z: ArrayLike, phi: ArrayLike, n: float, h2: float) -> Floats:
     return np.asarray(z, dtype=np.float64) / np.sqrt(1 + np.clip(np.asarray(phi, dtype=np.float64), 0, None) * n * h2)
 
 
+def polygenic_phi(score: ArrayLike, dosage: ArrayLike, variants: int) -> float:
+    """How much of a polygenic trait a gene's predicted expression carries along by LD alone: phi of `deflated`.
+
+    Of a trait whose heritability is spread evenly over `variants` standardised variants, E[z²] of a gene without
+    effect is 1 + phi N h2 with phi the mean squared correlation of its score with all of them.
+
+    Parameters
+    ----------
+    score : array, shape (N,)
+        Predicted expression in a reference.
+    dosage : array, shape (N, M)
+        Of the variants around the gene, without gaps; those farther away count as uncorrelated.
+    variants : int
+        How many there are in all.
+
+    Returns
+    -------
+    float
+        With each r² reduced by what chance adds, (1 - r²) / (N - 2); not below 0.
+    """
+    s, x = np.asarray(score, dtype=np.float64), np.asarray(dosage, dtype=np.float64)
+    s, x = s - s.mean(), x - x.mean(axis=0)
+    norm = np.sqrt((s @ s) * np.einsum("ij,ij->j", x, x))
+    r2 = np.where(norm > 0, (s @ x) / np.where(norm > 0, norm, 1.0), 0.0) ** 2
+    return max(float(np.sum(np.where(norm > 0, r2 - (1 - r2) / (len(s) - 2), 0.0))) / variants, 0.0)
+
+
 def two_sided(z: ArrayLike) -> Floats:
     """p of a standard normal; 1 where z is NaN."""
     return np.nan_to_num(2 * norm.sf(np.abs(np.asarray(z, dtype=np.float64))), nan=1.0)

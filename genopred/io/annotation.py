@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from collections import Counter
+from functools import cache
+from importlib.resources import files
 
 import polars as pl
 
@@ -167,3 +170,10 @@ def _parse(body: bytes, numbers: list[int], path: PathLike) -> pl.DataFrame:
         transcript_id=attribute("transcript_id"),
     )
     return found.with_columns(pl.col(pl.String).cast(pl.Categorical))  # each text once: a tenth of the memory
+
+
+@cache
+def known_symbols() -> dict[str, str]:
+    """What Ensembl's human genes are called (HGNC), by their id without version; comes with the package."""
+    text = gzip.decompress((files("genopred") / "data" / "gene_symbols.tsv.gz").read_bytes())
+    return dict(pl.read_csv(text, separator="\t").iter_rows())

@@ -50,15 +50,17 @@ class ScoreFile:
 
     `build` is that of its positions, as `GRCh37`, where the header says it; `intercepts` are of those scores that have
     one (`prs` writes it, so that applying weights gives the prediction); `notes` tell of rows left out.
+    `weight_type` is what PGS Catalog's header calls the weights, such as `beta`; empty where it does not say.
     """
 
     table: pl.DataFrame
     build: str | None = None
     intercepts: dict[str, float] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    weight_type: str = ""
 
 
-def read_weights(path: PathLike, columns: Sequence[int] | None = None) -> ScoreFile:
+def read_weights(path: PathLike, columns: Sequence[int] | None = None, build: str | None = None) -> ScoreFile:
     """Read a score file: plink's three columns, a table with a header, PGS Catalog's, or that of `genopred prs`.
 
     `columns` are the numbers (from 1) of variant id, effect allele and weight, as in plink's `--score FILE i j k`.
@@ -66,8 +68,8 @@ def read_weights(path: PathLike, columns: Sequence[int] | None = None) -> ScoreF
 
     A file with columns `gene_id` and `method` holds one score for each pair, named `gene_id:method`; one with a column
     `score` beside its weights is split by that; else it is called `score`. Of PGS Catalog's harmonised files the `hm_`
-    columns are taken, and rows whose weight does not multiply a dosage (haplotypes, interactions, dominant effects)
-    are left out. Rows without a place keep nulls.
+    columns are taken, unless `build` (of the genotypes) is that of the others and not theirs. Rows whose weight does
+    not multiply a dosage (haplotypes, interactions, dominant effects) are left out; rows without a place keep nulls.
     """
     data = read_bytes(path, "a score file")
     comments: list[str] = []
@@ -77,7 +79,7 @@ def read_weights(path: PathLike, columns: Sequence[int] | None = None) -> ScoreF
     header = data.partition(b"\n")[0]
     first = header.decode("utf-8", "replace").split()
     data = b"##\n" * len(comments) + data  # so that lines keep their numbers
-    known = by_spelling(first, _SPELLINGS) if columns is None else {}
+    known = by_spelling(_fitting(first, comments, build), _SPELLINGS) if columns is None else {}
     score: pl.Series | None = None
     dropped: list[Note] = []
     if {"alt", "weight"} <= set(known) and ("id" in known or {"chrom", "pos"} <= set(known)):
@@ -95,7 +97,8 @@ def read_weights(path: PathLike, columns: Sequence[int] | None = None) -> ScoreF
     catalog = any(line.lower().startswith(("#pgs_id", "###pgs catalog")) for line in comments)
     _check_weights(out, table["line"], known["weight"], path, catalog)
     intercepts = _intercepts(table, out["score"], path) if "intercept" in table.columns else {}
-    return ScoreFile(out.select(list(WEIGHT_SCHEMA)), _build(comments, known), intercepts, tuple(dropped))
+    said = (_build(comments, known), _header(comments, "weight_type"))
+    return ScoreFile(out.select(list(WEIGHT_SCHEMA)), said[0], intercepts, tuple(dropped), said[1])
 
 
 def _numbers(table: pl.DataFrame, known: dict[str, str], path: PathLike, first_row: int) -> pl.DataFrame:
@@ -137,11 +140,24 @@ def _standard(table: pl.DataFrame, known: dict[str, str]) -> pl.DataFrame:
     return out.with_columns(ref=pl.when(~pl.col("ref").str.contains("/", literal=True)).then(pl.col("ref")))
 
 
+def _header(comments: Sequence[str], key: str) -> str:
+    """What PGS Catalog's header says of something; empty where it does not."""
+    wanted = f"#{key.lower()}="
+    said = (line.partition("=")[2].strip() for line in comments if line.lower().replace(" ", "").startswith(wanted))
+    return next(said, "")
+
+
 def _build(comments: Sequence[str], known: dict[str, str]) -> str | None:
     """The genome build that the header names for the positions taken."""
-    wanted = "#hmpos_build=" if known.get("pos", "").lower() == "hm_pos" else "#genome_build="
-    said = [line.partition("=")[2] for line in comments if line.lower().replace(" ", "").startswith(wanted)]
-    return build_name(said[0]) if said else None
+    return build_name(_header(comments, "HmPOS_build" if known.get("pos", "").lower() == "hm_pos" else "genome_build"))
+
+
+def _fitting(names: list[str], comments: Sequence[str], build: str | None) -> list[str]:
+    """The columns of a header without those of harmonisation where the others are the ones of the build wanted."""
+    own, harmonised = (build_name(_header(comments, key)) for key in ("genome_build", "HmPOS_build"))
+    if build is None or own != build or harmonised in (build, None):
+        return names
+    return [name for name in names if name.lower() not in ("hm_chr", "hm_pos")]
 
 
 def build_name(text: str) -> str | None:

@@ -35,7 +35,7 @@ def training_bytes(kind: str, n_tracks: int, shape: WindowShape, batch_size: int
     return int(weights + 1.3 * batch_size * sum(kept.values()))
 
 
-def least_bytes(kind: str, n_tracks: int, shape: WindowShape, batch: int, **sizes: Any) -> int:
+def least_bytes(kind: str, n_tracks: int, shape: WindowShape, batch: int, sizes: dict[str, Any]) -> int:
     """Memory that training takes at the very least, without building the network.
 
     Its weights, gradients and AdamW's two moments, and what the backward pass needs at least.

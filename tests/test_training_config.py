@@ -9,8 +9,9 @@ import pytest
 from training_data import CONFIG
 
 from genopred.errors import FormatError, GenopredError
-from genopred.pipelines.train_config import parse_config, read_config
+from genopred.pipelines.train_inputs import read_config
 from genopred.settings.training import Track
+from genopred.training.config import parse_config
 
 
 @pytest.fixture

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from genopred import align
 from genopred.errors import AlignmentError, examples
-from genopred.io.snptable import SnpTable
 from genopred.types import Genotypes, plain_chrom
+
+#: A `genopred.io.snptable.SnpTable`, of which `data`, `has`, and name and path of its `spec` are looked at.
+SnpTable = Any
 
 
 def with_alleles(data: pl.DataFrame, genotypes: Genotypes) -> pl.DataFrame:
@@ -26,17 +31,16 @@ def with_alleles(data: pl.DataFrame, genotypes: Genotypes) -> pl.DataFrame:
 def joined(a: SnpTable, b: SnpTable, tally: align.Tally) -> tuple[pl.DataFrame, bool]:
     """SNPs of both tables, with b's effect turned to a's ALT allele where the alleles are known."""
     grouped = "gene" in a.data.columns and "gene" in b.data.columns
-    left = a.data.with_columns(row_a=pl.int_range(pl.len()))
-    right = b.data.with_columns(row_b=pl.int_range(pl.len()))
     if grouped and not set(a.data["gene"].unique()) & set(b.data["gene"].unique()):
         raise AlignmentError(
             f"{a.spec.path} and {b.spec.path} share no gene ({examples(a.data['gene'].unique().sort().to_list())} "
             f"against {examples(b.data['gene'].unique().sort().to_list())}); names against Ensembl ids?"
         )
-    keys = _variants(a, b, tally)
-    left = left.join(keys.select("id", "id_b", "sign"), on="id", how="inner", maintain_order="left")
-    on_left, on_right = (["gene", "id_b"], ["gene", "id"]) if grouped else (["id_b"], ["id"])
-    pairs = left.join(right, left_on=on_left, right_on=on_right, how="inner", suffix="_b", maintain_order="left")
+    right = b.data.rename(lambda name: f"{name}_b").with_columns(row_b=pl.int_range(pl.len()))
+    pairs = a.data.with_columns(row_a=pl.int_range(pl.len()))
+    pairs = pairs.join(_variants(a, b, tally), on="id", how="inner", maintain_order="left")
+    on_left, on_right = (["gene", "id_b"], ["gene_b", "id_b"]) if grouped else (["id_b"], ["id_b"])
+    pairs = pairs.join(right, left_on=on_left, right_on=on_right, how="inner", maintain_order="left")
     both = f"{a.spec.name} and {b.spec.name}"
     tally.come(both, "SNPs (of a gene) in both tables", pairs.height)
     for table, row in ((a, "row_a"), (b, "row_b")):
@@ -47,44 +51,38 @@ def joined(a: SnpTable, b: SnpTable, tally: align.Tally) -> tuple[pl.DataFrame, 
     if not pairs.height:
         raise AlignmentError(f"{a.spec.path} and {b.spec.path} share SNPs, but none of the same gene.")
 
-    def either(name: str) -> pl.Expr:
-        found = [pl.col(c) for c in (name, f"{name}_b") if c in pairs.columns]
-        return pl.coalesce(found) if found else pl.lit(None)
+    def of(*names: str, kind: type[pl.DataType] = pl.Float64) -> pl.Expr:
+        """The first that is known."""
+        found = [pl.col(name) for name in names if name in pairs.columns]
+        return (pl.coalesce(found) if found else pl.lit(None)).cast(kind)
 
     out = pairs.select(
-        gene=either("gene").cast(pl.String),
+        gene=of("gene", "gene_b", kind=pl.String),
         id="id",
-        chrom=either("chrom").cast(pl.String),
-        pos=either("pos").cast(pl.Int64),
-        ref=either("ref").cast(pl.String),
-        alt=either("alt").cast(pl.String),
+        chrom=of("chrom", "chrom_b", kind=pl.String),
+        pos=of("pos", "pos_b", kind=pl.Int64),
+        ref=of("ref", "ref_b", kind=pl.String),
+        alt=of("alt", "alt_b", kind=pl.String),
         score_a="score",
         score_b="score_b",
-        effect_a=pl.col("effect") if "effect" in left.columns else pl.lit(None, pl.Float64),
-        effect_b=(pl.col("effect_b") if "effect_b" in pairs.columns else pl.lit(None, pl.Float64)) * pl.col("sign"),
-        p_a=(pl.col("p") if "p" in left.columns else pl.lit(None, pl.Float64)),
-        p_b=(pl.col("p_b" if "p_b" in pairs.columns else "p") if "p" in right.columns else pl.lit(None, pl.Float64)),
-        se_b=(
-            pl.col("se_b" if "se_b" in pairs.columns else "se") if "se" in right.columns else pl.lit(None, pl.Float64)
-        ),
-        af=either("af").cast(pl.Float64),
-        distance=either("distance").cast(pl.Float64),
+        effect_a=of("effect"),
+        effect_b=of("effect_b") * pl.col("sign"),
+        p_a=of("p"),
+        p_b=of("p_b"),
+        se_b=of("se_b"),
+        af=of("af", "af_b"),
+        distance=of("distance", "distance_b"),
         id_b="id_b",
     )
-    if "effect" not in left.columns and "effect" in right.columns:
-        out = out.with_columns(effect_b=pairs["effect"] * pairs["sign"])
     return out, grouped
 
 
 def _variants(a: SnpTable, b: SnpTable, tally: align.Tally) -> pl.DataFrame:
     """Which id of b each id of a is, and the sign that turns b's effect to a's allele (null where unknown)."""
-    columns = [c for c in ("id", "chrom", "pos", "ref", "alt") if c in a.data.columns]
-    left = a.data.select(columns).unique("id", maintain_order=True)
-    columns = [c for c in ("id", "chrom", "pos", "ref", "alt") if c in b.data.columns]
-    right = b.data.select(columns).unique("id", maintain_order=True)
+    known = cs.by_name("id", "chrom", "pos", "ref", "alt", require_all=False)
+    left, right = (table.data.select(known).unique("id", maintain_order=True) for table in (a, b))
     alleles = {"ref", "alt"} <= a.has and {"ref", "alt"} <= b.has
     common = left.join(right.select("id"), on="id", how="semi").height
-    positions = all({"chrom", "pos"} <= set(t.columns) for t in (left, right))
     if alleles:
         names = (str(a.spec.path), str(b.spec.path))
         found = align.harmonise(left, right, ambiguous="keep", by="id" if common else None, names=names)
@@ -97,11 +95,9 @@ def _variants(a: SnpTable, b: SnpTable, tally: align.Tally) -> pl.DataFrame:
         tally.add(both, [("note", f"alleles: {reason}", n, shown) for _, reason, n, shown in said])
         return pairs
     if common:
-        pairs = left.join(right.select("id"), on="id", how="semi", maintain_order="left").select(
-            "id", id_b="id", sign=pl.lit(None, pl.Float64)
-        )
-        return pairs
-    if positions:
+        pairs = left.join(right.select("id"), on="id", how="semi", maintain_order="left")
+        return pairs.select("id", id_b="id", sign=pl.lit(None, pl.Float64))
+    if all({"chrom", "pos"} <= set(t.columns) for t in (left, right)):
         pairs = left.join(right, on=["chrom", "pos"], how="inner", suffix="_b", maintain_order="left")
         pairs = pairs.unique("id", keep="none", maintain_order=True).unique("id_b", keep="none", maintain_order=True)
         if pairs.height:

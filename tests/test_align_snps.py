@@ -9,10 +9,10 @@ from overlap_data import MODEL, write
 from plink_data import write_plink
 
 from genopred.align import Tally
+from genopred.align_snps import joined, with_alleles, with_dosage
 from genopred.errors import AlignmentError
 from genopred.io.plink import read_plink
 from genopred.io.snptable import TableSpec, read_snps
-from genopred.pipelines.overlap_tables import joined, with_alleles, with_dosage
 from genopred.types import VARIANT_SCHEMA
 
 

@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from genopred.errors import FormatError, GenopredError, examples, no_choice, shortened
-from genopred.io.text import PathLike, regular
 from genopred.settings.declare import declared, from_table, known_keys, naming
-from genopred.settings.training import SPLIT_KINDS, ByBlock, ByChromosome, Data, Split, TrackFile, Training
+from genopred.settings.training import SPLIT_KINDS, ByBlock, ByChromosome, ByRandom, Data, TrackFile, Training
 from genopred.training.networks.enformer_small import SmallEnformer
 from genopred.training.networks.registry import all_sizes, check_window
 from genopred.training.splits import WindowShape
 from genopred.types import plain_chrom
 
-#: A configuration file is shorter than that.
-_MOST_BYTES = 4_000_000
 SECTIONS = ("data", "tracks", "split", "network", "training")
 
 
@@ -38,7 +34,7 @@ class TrainConfig:
         The FASTA as it was written.
     tracks : tuple of TrackFile
         With their partners, and files as they were written.
-    split : Split
+    split : ByBlock, ByChromosome or ByRandom
     kind : str
         Of the network.
     sizes : dict
@@ -52,7 +48,7 @@ class TrainConfig:
     source: str
     data: Data
     tracks: tuple[TrackFile, ...]
-    split: Split
+    split: ByBlock | ByChromosome | ByRandom
     kind: str
     sizes: dict[str, Any]
     training: Training
@@ -65,17 +61,24 @@ class TrainConfig:
         return WindowShape(**self.data.shared(WindowShape))
 
     @property
+    def step(self) -> int:
+        """Resolution of the signal in memory, in bp; its settings have filled it in."""
+        return cast(int, self.data.step)
+
+    @property
     def written(self) -> dict[str, Any]:
         """The same as sections and keys, paths as they were written."""
-        tracks = [{key: value for key, value in asdict(track).items() if value is not None} for track in self.tracks]
-        for row in tracks:
-            del row["partner"]
+
+        def given(section: Any) -> dict[str, Any]:
+            values = asdict(section).items()
+            return {key: value for key, value in values if value is not None and key != "partner"}
+
         sections = {
             "data": asdict(self.data),
-            "tracks": tracks,
+            "tracks": [given(track) for track in self.tracks],
             "split": self.split.written,
             "network": {"kind": self.kind} | self.sizes,
-            "training": {key: value for key, value in asdict(self.training).items() if value is not None},
+            "training": given(self.training),
         }
         return json.loads(json.dumps(sections))  # type: ignore[no-any-return]
 
@@ -88,44 +91,26 @@ class TrainConfig:
         return out
 
 
-def read_config(file: PathLike, **changes: Any) -> TrainConfig:
-    """Read a configuration file (TOML; or a run's config.json).
+def parse_config(raw: Mapping[str, Any], folder: str | Path, source: str, **changes: Any) -> TrainConfig:
+    """Check sections and keys, and fill in the defaults.
 
     Parameters
     ----------
-    file : path
+    raw : dict
+        As in TOML.
+    folder : path
+        Where relative paths start.
+    source : str
+        The file, for messages.
     **changes
         Values of [training] to replace; None leaves the file's.
-
-    Returns
-    -------
-    TrainConfig
 
     Raises
     ------
     GenopredError
-        If the file is missing or not TOML; a key is unknown, missing, of another type or out of range; a track is
-        listed twice, its file is missing, or its other strand is.
+        If a key is unknown, missing, of another type or out of range; a track is listed twice, its file is missing, or
+        its other strand is.
     """
-    path = regular(file, "a configuration in TOML")
-    if (size := path.stat().st_size) > _MOST_BYTES:
-        raise FormatError(f"{path} has {size:,} bytes; needed a configuration in TOML, of at most {_MOST_BYTES:,}.")
-    try:
-        # editors on Windows put a byte-order mark first
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as bad:
-        raise FormatError(f"{path} cannot be read as text ({bad}); needed a configuration in TOML.") from None
-    saved = path.suffix == ".json"
-    try:
-        raw = json.loads(text)["config"] if saved else _toml(text)
-    except (ValueError, KeyError, TypeError, RecursionError) as bad:
-        what = "a config.json of a run" if saved else "TOML"
-        raise FormatError(f"{path} is not {what} ({shortened(bad, 200)}).") from None
-    return parse_config(raw, path.parent, str(path), **changes)
-
-
-def parse_config(raw: Mapping[str, Any], folder: PathLike, source: str, **changes: Any) -> TrainConfig:
-    """Check sections and keys, and fill in the defaults; relative paths start at `folder`. See `read_config`."""
     if not isinstance(raw, Mapping):
         raise GenopredError(f"{source}: {shortened(repr(raw))}; needed sections with keys.")
     with naming(source):
@@ -149,8 +134,8 @@ def parse_config(raw: Mapping[str, Any], folder: PathLike, source: str, **change
     twice = [name for name, n in Counter(plain_chrom(c) for c in data.chromosomes).items() if n > 1]
     if twice:
         raise GenopredError(f"{source}: chromosomes are listed twice: {examples(twice)}; name each once.")
-    fasta = _file(data.fasta, Path(folder), f"{source}: data.fasta", "a reference")
-    files = [_file(track.file, Path(folder), f"{source}: track {track.name}: file", "a bigWig") for track in tracks]
+    fasta = _file(data.fasta, Path(folder), f"{source}: data.fasta")
+    files = [_file(track.file, Path(folder), f"{source}: track {track.name}: file") for track in tracks]
     for what, values in (("name", [track.name for track in tracks]), ("file", [str(f.resolve()) for f in files])):
         twice = [value for value, n in Counter(values).items() if n > 1]
         if twice:
@@ -161,7 +146,7 @@ def parse_config(raw: Mapping[str, Any], folder: PathLike, source: str, **change
     return TrainConfig(source, data, tuple(paired), split, kind, sizes, training, fasta, tuple(files))
 
 
-def _check_window(data: Data, split: Split, training: Training) -> None:
+def _check_window(data: Data, split: ByBlock | ByChromosome | ByRandom, training: Training) -> None:
     """Refuse a window that does not go with the rest."""
     check_window(WindowShape(**data.shared(WindowShape)))
     if split.block < data.window:
@@ -176,7 +161,7 @@ def _check_window(data: Data, split: Split, training: Training) -> None:
         )
 
 
-def _split(table: Any, source: str) -> Split:
+def _split(table: Any, source: str) -> Any:
     """[split]: its keys depend on what it is by."""
     by, keys = ByBlock.BY, table
     if isinstance(table, Mapping):
@@ -205,7 +190,7 @@ def _tracks(rows: Any, source: str) -> list[TrackFile]:
     return [from_table(TrackFile, row, source, f"tracks {i}{name}") for i, name, row in named]
 
 
-def _file(text: str, folder: Path, said: str, what: str) -> Path:
+def _file(text: str, folder: Path, said: str) -> Path:
     """An existing file; `${NAME}` is the environment's, and relative paths start at the configuration's folder."""
 
     def of_environment(match: re.Match[str]) -> str:
@@ -219,19 +204,17 @@ def _file(text: str, folder: Path, said: str, what: str) -> Path:
     path = folder / Path(re.sub(r"\$\{(\w+)\}", of_environment, text)).expanduser()
     if not path.exists():
         raise GenopredError(f"{said} = {text!r}: there is no file {path}; check the path.")
-    with naming(said):
-        return regular(path, what)
+    return path
 
 
 def _partners(rows: Sequence[TrackFile], source: str) -> list[str]:
-    """Of each track the name of that of the other strand."""
+    """Of each track the name of that of the other strand; its own where it has none."""
     stranded: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in rows:
-        if row.strand in ("+", "-"):
-            of = stranded.setdefault((row.assay, row.cell), {"+": [], "-": []})
-            of[row.strand].append(row.name)
+        if row.strand != ".":
+            stranded.setdefault((row.assay, row.cell), {"-": [], "+": []})[row.strand].append(row.name)
     for (assay, cell), of in stranded.items():
-        if len(of["+"]) != 1 or len(of["-"]) != 1:
+        if any(len(names) != 1 for names in of.values()):
             what = f"assay {assay!r}, cell {cell!r}"
             raise GenopredError(
                 f"{source}: tracks of {what}: strand '+' is {examples(of['+']) or 'absent'} and strand '-' is "
@@ -239,14 +222,4 @@ def _partners(rows: Sequence[TrackFile], source: str) -> list[str]:
                 "is turned to the other strand), or strand = '.'."
             )
     other = {"+": "-", "-": "+"}
-    return [
-        row.name if row.strand not in other else stranded[row.assay, row.cell][other[row.strand]][0] for row in rows
-    ]
-
-
-def _toml(text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        from tomllib import loads
-    else:
-        from tomli import loads
-    return loads(text)
+    return [row.name if row.strand == "." else stranded[row.assay, row.cell][other[row.strand]][0] for row in rows]
