@@ -83,13 +83,13 @@ def run(settings: Associate, progress: Progress | None = None) -> Associated:
     """
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
         genes = chosen_genes(settings)
-        job.settle(models=settings.models and models_files(settings.models), gene=genes)
         tally = align.Tally()
         if settings.pheno is not None:
             table = _of_people(settings, job, genes, tally)
         else:
             table = of_summaries(settings, job, genes, tally)
         table = _with_fdr(table)
+        job.settle(models=settings.models and models_files(settings.models), gene=genes)
         report = tally.report()
         say(report)
         result = Associated(table, report, job.path("report.html"))

@@ -121,7 +121,6 @@ def run(settings: Export, progress: Progress | None = None) -> Exported:
         models = open_models(settings.models)
         genes = chosen_genes(settings)
         method = linear_method(models, settings.method)
-        job.settle(models=models_files(settings.models), gene=genes)
         tally = align.Tally()
         about = chosen_models(models, method, genes, tally)
         if settings.predicted:
@@ -130,6 +129,7 @@ def run(settings: Export, progress: Progress | None = None) -> Exported:
             tally.drop("genes", "not predicted in held-out people", about.filter(~good)["gene_id"].to_list())
             about = about.filter(good)
         leaving = _leaving(settings, models, method, about, tally)
+        job.settle(models=models_files(settings.models), gene=genes)
         tally.use("genes", "written", leaving.genes.height)
         files = _WRITE[settings.to](job, leaving)
         report = tally.report()
