@@ -94,8 +94,9 @@ class _Leaving:
         found = []
         for gene, weights in self.each():
             score = self.dosage(weights) @ weights["weight"].to_numpy()
-            place = weights["pos"].to_numpy()
-            near = Interval(str(weights["chrom"][0]), max(int(place.min()) - AROUND, 0), int(place.max()) + AROUND)
+            there = self.people.variants[weights["column"].to_numpy()]  # models may have no places of their own
+            place = there["pos"].to_numpy()
+            near = Interval(str(there["chrom"][0]), max(int(place.min()) - AROUND, 0), int(place.max()) + AROUND)
             x = self.people.dosage(near).astype(np.float64)
             phi = polygenic_phi(score, np.where(np.isnan(x), known_means(x), x), self.people.n_variants)
             found.append((gene["gene_id"], phi))
