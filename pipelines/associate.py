@@ -24,7 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
-from genopred.errors import AlignmentError, FormatError, GenopredError, examples
+from genopred.errors import AlignmentError, FormatError, GenopredError, examples, repeated
 from genopred.genetics import associate as tests
 from genopred.io.scores import phenotype_names, read_phenotype
 from genopred.io.text import read_bytes, read_table, regular, to_numbers
@@ -235,7 +235,12 @@ def _read_predicted(path: Path) -> tuple[NDArray[np.str_], list[str], NDArray[np
     values = table.select(genes).cast(pl.Float64, strict=False).to_numpy().T
     if not np.isfinite(values).all():
         raise FormatError(f"{path}: {int((~np.isfinite(values)).sum()):,} cells are no finite numbers; predict again.")
-    return table[key].cast(pl.String).to_numpy().astype(str), genes, values
+    samples = table[key].cast(pl.String).to_list()
+    if twice := sorted(repeated(samples)):
+        raise FormatError(
+            f"{path}: {len(twice)} samples are there more than once ({examples(twice)}); keep one of each."
+        )
+    return np.array(samples, dtype=str), genes, values
 
 
 def _page(settings: Associate, job: Run, result: Associated) -> None:
