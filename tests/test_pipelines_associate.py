@@ -146,7 +146,7 @@ def test_a_trait_that_does_not_vary_and_strangers(people, tmp_path):
         (lambda path: pl.DataFrame({"sample": ["a", "b"], "g": [1.0, None]}).write_parquet(path),
          "1 cells are no finite numbers"),
         (lambda path: pl.DataFrame({"sample": ["P1", "P1"], "g": [1.0, 2.0]}).write_parquet(path),
-         r"1 samples are there more than once \(P1\); keep one of each"),
+         r"1 samples are there more than once \(P1\); keep one"),
     ],
 )  # fmt: skip
 def test_bad_predictions_are_named(people, tmp_path, write, message):
