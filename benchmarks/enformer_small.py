@@ -652,13 +652,12 @@ def signs(part: pl.DataFrame) -> dict[str, str]:
 
 def histogram(columns: Mapping[tuple[str, str], pl.DataFrame], df: int) -> Figure:
     """How many genes have which r: a row a feature, all genes and those of test blocks."""
-    from genopred.report.figures import COLOURS, _figure, _style
+    from genopred.report.figures import COLOURS, _figure
 
     groups = ("all genes", "test blocks")
     edges = np.arange(-0.975, 0.9751, 0.05)
     widest = max(float(part["r_over_people"].abs().max() or 0) for part in columns.values()) + 0.05  # type: ignore[arg-type]
-    with _style():
-        figure = _figure(900, 270 * len(PEOPLE))
+    with _figure(900, 270 * len(PEOPLE)) as figure:
         axes = figure.subplots(len(PEOPLE), len(groups), squeeze=False)
         for row, name in zip(axes, PEOPLE):
             for ax, group in zip(row, groups):

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import AlignmentError, FormatError, GenopredError, examples, repeated
 from genopred.genetics import associate as tests
+from genopred.io.annotation import known_symbols
 from genopred.io.scores import phenotype_names, read_phenotype
 from genopred.io.text import read_bytes, read_table, regular, to_numbers
 from genopred.learning.evaluate import benjamini_hochberg
@@ -35,9 +36,12 @@ from genopred.pipelines.inputs import chosen_genes, open_covariates, open_filter
 from genopred.pipelines.model_inputs import models_files, open_models
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Associate
-from genopred.types import MatchReport
+from genopred.types import MatchReport, plain_gene
 
 log = logging.getLogger("genopred.associate")
+
+#: Genes from which on their p-values say something of inflation.
+MANY = 50
 
 OUTPUTS = ("associations.*", "figures/*", "report.html", "matched.tsv")
 
@@ -62,7 +66,11 @@ class Associated:
             out.append(
                 f"{trait}: {found.height:,} of {rows.height:,} genes at FDR 5 %"
                 + (f" ({examples(names)})" if names else "")
-                + f"; genomic inflation {tests.inflation(rows['pval'].to_numpy()):.3f}."
+                + (
+                    f"; genomic inflation {tests.inflation(rows['pval'].to_numpy()):.3f}."
+                    if rows.height >= MANY
+                    else "."
+                )
             )
         return [*out, f"Page: {self.page}"]
 
@@ -88,7 +96,7 @@ def run(settings: Associate, progress: Progress | None = None) -> Associated:
             table = _of_people(settings, job, genes, tally)
         else:
             table = of_summaries(settings, job, genes, tally)
-        table = _with_fdr(table)
+        table = _with_fdr(table).with_columns(gene_name=_called())
         job.settle(models=settings.models and models_files(settings.models), gene=genes)
         report = tally.report()
         say(report)
@@ -97,6 +105,13 @@ def run(settings: Associate, progress: Progress | None = None) -> Associated:
         _page(settings, job, result)
         job.matched(report)
     return result
+
+
+def _called() -> pl.Expr:
+    """What genes are called, by the models or else by HGNC."""
+    symbols = known_symbols()
+    by_id = pl.col("gene_id").map_elements(lambda gene: symbols.get(plain_gene(gene)), return_dtype=pl.String)
+    return pl.coalesce("gene_name", by_id)
 
 
 def _with_fdr(table: pl.DataFrame) -> pl.DataFrame:
@@ -201,7 +216,10 @@ def _expression(
         names, values = [names[i] for i in rows], values[rows]
     tally.come("genes", f"in {settings.predicted}", len(names))
     tally.use("genes", "tested", len(names))
-    about = pl.DataFrame({"gene_id": names})
+    about, beside = pl.DataFrame({"gene_id": names}), settings.predicted.with_name("genes.parquet")
+    if beside.is_file():  # what `genopred predict` wrote with it
+        known = pl.read_parquet(beside).rename({"found": "used"}).unique("gene_id")
+        about = about.join(known, on="gene_id", how="left", maintain_order="left")
     return samples, values, about.select(_known(about))
 
 

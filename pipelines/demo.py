@@ -9,6 +9,7 @@ sequence/         the same from sequence features alone; the features themselves
 with-sequence/    the same from both; its base predictions are those of the two runs before, put side by side
 eqtl/, effects/   tables of `genopred.pipelines.eqtl` and `genopred.pipelines.effects`
 overlap/          what `genopred.pipelines.overlap` writes
+kept-aside/       models trained without every sixth person, and their predictions of these (`kept-aside.txt`)
 ================  ==================================================================================================
 """
 
@@ -31,9 +32,12 @@ from genopred.io.example import Example, load_example
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import stack, stack_genes
+from genopred.pipelines.demo_aside import kept_aside
 from genopred.pipelines.run import Progress
 from genopred.report.pages import demo as page
 from genopred.report.pages.demo import FDR, REACH, TOP, TRACK, Found, Locus
+from genopred.report.pages.predict import aside_line, aside_section
+from genopred.report.tables import GeneNames
 from genopred.sequence.models.registry import DEFAULT_MODEL
 from genopred.settings import Demo, Effects, Eqtl, Features, Overlap, Stack
 from genopred.settings.overlap import NamedFile
@@ -93,29 +97,28 @@ def run(settings: Demo, progress: Progress | None = None) -> DemoResult:
     """Run the stack on the example, then, with torch, the sequence model and what is built on it; write the page.
 
     The stack's weights that come with the package were learned on these very people, so the run starts without them.
+    Last, models are trained without some people, and applied to them.
 
     """
     of_stack = _stack_settings(settings)
     result = stack.run(of_stack, progress, page=False)
     absent = [name for name in ("torch", "enformer_pytorch") if find_spec(name) is None]
+    found, lines = None, dict[str, tuple[str, ...]]()
     if absent:
-        lines: dict[str, tuple[str, ...]] = {"Sequence": (WITHOUT_TORCH.format(absent[0].replace("_", "-")),)}
-        _page(of_stack, result, None, lines)
-        return DemoResult(result, None, lines)
-    found = sequence(settings, result, progress)
-    lines = page.lines(found)
-    _page(of_stack, result, found, lines)
-    return DemoResult(result, found, lines)
-
-
-def _page(
-    settings: Stack, result: stack.StackResult, found: Found | None, lines: Mapping[str, tuple[str, ...]]
-) -> None:
-    """Write the page over that of the stack."""
+        lines["Sequence"] = (WITHOUT_TORCH.format(absent[0].replace("_", "-")),)
+    else:
+        found = sequence(settings, result, progress)
+        lines |= page.lines(found)
     predictions = pl.scan_parquet(settings.out / "predictions.parquet")
     first, last = page.sections(result, predictions, found, lines, NULLS)
+    aside = kept_aside(of_stack, progress)
+    if aside is not None:
+        names = GeneNames(result.symbols)
+        last.append(aside_section(aside.genes, aside.predictions, aside.people, str(aside.folder), names))
+        lines["Models for new people"] = (aside_line(aside.genes, aside.people), f"They are in {aside.folder}.")
     title = "genopred demo: gene expression from DNA"
-    stack.write_report(settings, result, last, first=first, title=title, lead=page.lead(result, found))
+    stack.write_report(of_stack, result, last, first=first, title=title, lead=page.lead(result, found))
+    return DemoResult(result, found, lines)
 
 
 def _same(settings: Demo) -> dict[str, Any]:

@@ -54,6 +54,15 @@ def test_locus_plot_shows_each_snp_once(width, how):
     assert "<title>ALPHA (ENSG1), +: 20,100,000 to 20,160,000</title>" in svg
 
 
+def test_exons_are_drawn_in_the_order_of_their_table_each_once():
+    starts = [20_100_000 + 1_000 * i for i in range(50)]
+    exons = pl.DataFrame(
+        {"gene_id": ["ENSG1"] * 100, "start": starts * 2, "end": [start + 500 for start in starts] * 2}
+    )
+    drawn = draw.locus_plot(POS, P, ids=IDS, genes=draw.GeneTrack(GENES, exons)).axes[1].collections[0]
+    assert [segment[0, 0] for segment in drawn.get_segments()] == starts
+
+
 def test_genes_that_would_collide_get_lanes_of_their_own():
     rows = draw.GeneTrack(GENES).rows((20_000_000, 21_000_000), 1000)
     lanes = {name: lane for _, name, *_, lane in rows}

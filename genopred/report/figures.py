@@ -1,5 +1,8 @@
 """Figures of a comparison of methods. Each function returns a matplotlib Figure; nothing touches pyplot's state.
 
+`scores`, `summary` and `predictions` have the columns of `genopred.types.SCORE_SCHEMA`,
+`genopred.report.tables.SUMMARY_COLUMNS` and `genopred.types.PREDICTION_SCHEMA`; `names` says what genes are called.
+
 Sizes are in CSS pixels (1/72 inch), so that an SVG shown at its own size has text of the size given here. No text is
 smaller than `SMALL`; a page draws a figure anew for narrow screens rather than shrink it (`WIDTHS`).
 """
@@ -22,9 +25,11 @@ from numpy.typing import ArrayLike
 
 from genopred.errors import GenopredError, examples
 from genopred.files import write_files
-from genopred.report.tables import NO_NAMES, GeneNames, check_summary, interval, number
+from genopred.report.tables import NO_NAMES, GeneNames, best_first, interval, number
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -48,12 +53,12 @@ WIDTHS, BESIDE = (1000, 660, 340), 320
 #: Longer names of genes are cut on axes; the words on hover are whole. Ensembl's are 15 and a version.
 _LONGEST = 24
 
-_ROLES = (
-    ("baseline", ("baseline",)),
-    ("pt", ("pt-", "p+t", "clump")),
-    ("main", ("stack",)),
-    ("learner", ("elastic-net", "elastic net")),
-)
+_ROLES = {
+    "baseline": ("baseline",),
+    "pt": ("pt-", "p+t", "clump"),
+    "main": ("stack",),
+    "learner": ("elastic-net", "elastic net"),
+}
 _SPARE = ("other", "worse", "ink")
 
 _STYLE: dict[str, Any] = {
@@ -83,54 +88,33 @@ _STYLE: dict[str, Any] = {
 }
 
 
-@contextmanager
-def _style() -> Iterator[None]:
+def _style() -> AbstractContextManager[None]:
     from matplotlib import rc_context
 
-    with rc_context(_STYLE):  # type: ignore[arg-type]  # its stub lists the keys one by one
-        yield
+    return rc_context(_STYLE)  # type: ignore[arg-type]  # its stub lists the keys one by one
 
 
-def _figure(width: float, height: float) -> Figure:
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure, to be drawn into in this module's style."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    layout = ConstrainedLayoutEngine(w_pad=8 / 72, h_pad=6 / 72)
-    return Figure(figsize=(width / 72, height / 72), dpi=72, layout=layout)
+    with _style():
+        layout = ConstrainedLayoutEngine(w_pad=8 / 72, h_pad=6 / 72)
+        yield Figure(figsize=(width / 72, height / 72), dpi=72, layout=layout)
 
 
-def in_widths(draw: Callable[..., Figure], widths: Sequence[float] = WIDTHS) -> tuple[Figure, ...]:
-    """A figure drawn for each kind of screen, widest first.
-
-    Parameters
-    ----------
-    draw : callable
-        Takes `width`.
-    widths : sequence of float
-
-    Returns
-    -------
-    tuple of matplotlib.figure.Figure
-    """
-    return tuple(draw(width=width) for width in widths)
+def in_widths(
+    draw: Callable[..., Figure], *args: Any, widths: Sequence[float] = WIDTHS, **kwargs: Any
+) -> tuple[Figure, ...]:
+    """A figure drawn for each kind of screen, widest first: `draw(*args, width=width, **kwargs)`."""
+    return tuple(draw(*args, width=width, **kwargs) for width in widths)
 
 
 def main_method(summary: pl.DataFrame, wanted: str | None = None) -> str:
-    """The method a page is about: the one wanted, else the best stack, else the best method.
-
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
-    wanted : str, optional
-        Taken when it is among the methods.
-
-    Returns
-    -------
-    str
-    """
-    check_summary(summary)
-    ordered = summary.sort("mean_r2", descending=True, nulls_last=True, maintain_order=True)["method"].to_list()
+    """The method a page is about: the one wanted if it is there, else the best stack, else the best method."""
+    ordered = best_first(summary)["method"].to_list()
     if wanted in ordered:
         return str(wanted)
     return next((name for name in ordered if name.startswith("stack")), ordered[0])
@@ -153,24 +137,19 @@ def beside(methods: Sequence[str], main: str) -> list[str]:
 
 
 def _role(method: str) -> str | None:
-    name = method.lower()
-    return next((role for role, starts in _ROLES if name.startswith(starts)), None)
+    return next((role for role, starts in _ROLES.items() if method.lower().startswith(starts)), None)
 
 
 def _colours(methods: Sequence[str], main: str) -> dict[str, str]:
     """A colour each, the same for the same role on every figure."""
-    out: dict[str, str] = {main: COLOURS["main"]}
+    out = {main: COLOURS["main"]}
     for name in methods:
         role = _role(name)
         if name != main and role is not None and COLOURS[role] not in out.values():
             out[name] = COLOURS[role]
-    spare = [
-        COLOURS[key] for key in (*_SPARE, *COLOURS) if COLOURS[key] not in out.values() and key not in ("rule", "soft")
-    ]
-    for name in methods:
-        if name not in out:
-            out[name] = spare.pop(0) if spare else COLOURS["soft"]
-    return out
+    used = {*out.values(), COLOURS["rule"], COLOURS["soft"]}
+    spare = iter([COLOURS[key] for key in (*_SPARE, *COLOURS) if COLOURS[key] not in used])
+    return out | {name: next(spare, COLOURS["soft"]) for name in methods if name not in out}
 
 
 def method_means(
@@ -178,41 +157,23 @@ def method_means(
 ) -> Figure:
     """Mean R² of each method with its 95 % interval, and the paired difference from the reference.
 
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
-    scores : polars.DataFrame, optional
-        Columns of `genopred.types.SCORE_SCHEMA`. For a single gene, where no interval over genes exists, the
-        intervals over people are drawn from it.
-    main : str, optional
-        The method to set off; `main_method` by default.
-    width : float
-        In pixels; under 600 the two panels stand above one another.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    For a single gene, where no interval over genes exists, the intervals over people are drawn from `scores`. `main`
+    is set off (`main_method` by default). Under 600 pixels the two panels stand above one another.
     """
-    check_summary(summary)
+    main = main_method(summary, main)
     table = summary.sort("mean_r2", descending=False, nulls_last=False, maintain_order=True)
-    main, reference = main_method(summary, main), table["reference"][0]
-    single = table["n_genes"].max() == 1
+    reference, single = table["reference"][0], table["n_genes"].max() == 1
     if single and scores is not None:
         people = scores.select("method", "r2_low", "r2_high")
         table = table.join(people, on="method", how="left").with_columns(mean_r2_low="r2_low", mean_r2_high="r2_high")
     narrow, compared = width < 600, table.height > 1 and not single
-    panel = 62 + 24 * table.height
-    with _style():
-        figure = _figure(width, panel * (2 if narrow and compared else 1) + 10)
-        if compared:
-            axes = figure.subplots(2, 1) if narrow else figure.subplots(1, 2, sharey=True)
-        else:
-            axes = [figure.subplots()]
-        over = "people" if single else "genes"
+    height = (62 + 24 * table.height) * (2 if narrow and compared else 1) + 10
+    with _figure(width, height) as figure:
+        shape = (1, 1) if not compared else (2, 1) if narrow else (1, 2)
+        axes = figure.subplots(*shape, sharey=not narrow, squeeze=False).ravel()
         _intervals(axes[0], table, "mean_r2", "mean_r2_low", "mean_r2_high", main)
         axes[0].set_title("R² on held-out people" if single else "Mean R² on held-out people")
-        axes[0].set_xlabel(f"R², 95 % interval over {over}")
+        axes[0].set_xlabel(f"R², 95 % interval over {'people' if single else 'genes'}")
         if compared:
             _intervals(axes[1], table, "delta_r2", "delta_low", "delta_high", main, skip=reference)
             axes[1].set_title(_wrapped(f"Difference from {reference}", width if narrow else width / 2 - 60))
@@ -224,28 +185,27 @@ def _intervals(
     ax: Axes, table: pl.DataFrame, middle: str, low: str, high: str, main: str, skip: str | None = None
 ) -> None:
     """A dot and a line a method; `skip` is the reference, whose difference from itself is no result."""
-    floor = _floor(table, middle, low, high)
+    floor, sign = _floor(table, middle, low, high), skip is not None
     for y, row in enumerate(table.iter_rows(named=True)):
-        if row[middle] is None:
+        value, method = row[middle], row["method"]
+        if value is None:
             continue
-        if row["method"] == skip:
+        tip = f"{method}: {number(value, sign=sign)}"
+        if method == skip:
             (dot,) = ax.plot(0, y, "o", color=COLOURS["soft"], markerfacecolor="none", markersize=6.5, zorder=3)
-            _tip(dot, f"{skip}: the reference")
-            continue
-        colour = COLOURS["main"] if row["method"] == main else COLOURS["soft"]
-        if floor is not None and row[middle] < floor:
+            tip = f"{skip}: the reference"
+        elif floor is not None and value < floor:
             (dot,) = ax.plot(floor, y, "<", color=COLOURS["worse"], markersize=7, zorder=3, clip_on=False)
-            _tip(dot, f"{row['method']}: {number(row[middle], sign=skip is not None)}")
-            text = f"{number(row[middle], 2, sign=skip is not None)}, off the scale"
+            text = f"{number(value, 2, sign=sign)}, off the scale"
             ax.annotate(text, (floor, y), (9, 0), textcoords="offset points", va="center", fontsize=SMALL)
-            continue
-        tip = f"{row['method']}: {number(row[middle], sign=skip is not None)}"
-        width = interval(row[low], row[high], sign=skip is not None)
-        left = row[low] if floor is None or row[low] is None else max(row[low], floor)
-        if width[0] != "\N{EN DASH}":
-            ax.plot([left, row[high]], [y, y], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
-            tip += f" {width}"
-        (dot,) = ax.plot(row[middle], y, "o", color=colour, markersize=8 if row["method"] == main else 6.5, zorder=3)
+        else:
+            colour, size = (COLOURS["main"], 8) if method == main else (COLOURS["soft"], 6.5)
+            width = interval(row[low], row[high], sign=sign)
+            if width.startswith("["):
+                left = row[low] if floor is None else max(row[low], floor)
+                ax.plot([left, row[high]], [y, y], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
+                tip += f" {width}"
+            (dot,) = ax.plot(value, y, "o", color=colour, markersize=size, zorder=3)
         _tip(dot, tip)
     ax.set_yticks(range(table.height), table["method"].to_list())
     for label in ax.get_yticklabels():
@@ -290,68 +250,48 @@ def gene_bars(
     horizontal: bool = False,
     names: GeneNames = NO_NAMES,
 ) -> Figure:
-    """R² per gene, methods beside each other, genes sorted by the last method.
+    """R² of the best genes, methods beside each other, genes sorted by the last method, which is the main one.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        Columns of `genopred.types.SCORE_SCHEMA`.
-    methods : sequence of str
-        The last one is the main method.
-    max_genes : int
-        The best genes are shown, at most so many.
-    width : float
-        In pixels.
-    horizontal : bool
-        Bars to the right, one gene below the other, for a narrow page.
-    names : GeneNames
-        What genes are called.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    `horizontal`: bars to the right, one gene below the other, for a narrow page.
     """
-    wide = (
-        _wide(scores, methods).sort(methods[-1], "gene_id", descending=[True, False], nulls_last=True).head(max_genes)
-    )
+    wide = _wide(scores, methods).sort(methods[-1], "gene_id", descending=[True, False], nulls_last=True)
+    wide = wide.head(max_genes)
     colours = _colours(methods, methods[-1])
     places = np.arange(wide.height, dtype=np.float64)
     thick = 0.8 / len(methods)
     labels = [_label(gene, names) for gene in wide["gene_id"]]
+    longest = max(map(len, labels), default=0)
     lowest = -0.1  # a method that fails badly in one gene must not flatten all the others
-    with _style():
-        few = wide.height <= 8 and (max(map(len, labels), default=0) + 2) * _LETTER * wide.height < width - 80
-        height: float = 90 + 14 * wide.height + 6 * wide.height * len(methods) if horizontal else 320
-        height += 0 if horizontal or few else _LETTER * max(map(len, labels), default=0)
-        figure = _figure(width, height)
+    few = wide.height <= 8 and (longest + 2) * _LETTER * wide.height < width - 80
+    if horizontal:
+        height: float = 90 + (14 + 6 * len(methods)) * wide.height
+    else:
+        height = 320 + (0 if few else _LETTER * longest)
+    with _figure(width, height) as figure:
         ax = figure.subplots()
+        draw = ax.barh if horizontal else ax.bar
         for i, method in enumerate(methods):
             values = wide[method].to_numpy()
-            shown = np.maximum(values, lowest)
             offset = (i - (len(methods) - 1) / 2) * thick
-            draw = ax.barh if horizontal else ax.bar
+            shown = np.maximum(values, lowest)
             bars = draw(places + offset, shown, thick * 0.92, color=colours[method], label=method, zorder=2)
             for bar, gene, value in zip(bars, wide["gene_id"], values):
                 _tip(bar, f"{names.full(gene)}, {method}: R² {number(value)}")
-        ax.margins(y=0.01) if horizontal else ax.margins(x=0.01)
         if horizontal:
+            ax.margins(y=0.01)
             ax.set_yticks(places, labels)
             ax.invert_yaxis()
             ax.set_xlabel("R² on held-out people")
-            ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=3)
-            ax.grid(axis="x", color=COLOURS["rule"], linewidth=0.8, zorder=0)
         else:
+            ax.margins(x=0.01)
             ax.set_xticks(places, labels, rotation=0 if few else 90)
             ax.set_ylabel("R² on held-out people")
-            ax.axhline(0, color=COLOURS["soft"], linewidth=1, zorder=3)
-            ax.grid(axis="y", color=COLOURS["rule"], linewidth=0.8, zorder=0)
+        zero = ax.axvline if horizontal else ax.axhline
+        zero(0, color=COLOURS["soft"], linewidth=1, zorder=3)
+        ax.grid(axis="x" if horizontal else "y", color=COLOURS["rule"], linewidth=0.8, zorder=0)
         ax.tick_params(axis="y" if horizontal else "x", length=0)
-        figure.legend(
-            loc="outside upper left",
-            ncols=_columns(methods, width, len(methods)),
-            handlelength=1,
-            columnspacing=1.6 if width > 500 else 1,
-        )
+        columns, spacing = _columns(methods, width, len(methods)), 1.6 if width > 500 else 1
+        figure.legend(loc="outside upper left", ncols=columns, handlelength=1, columnspacing=spacing)
     return figure
 
 
@@ -364,35 +304,12 @@ def predicted_scatter(
     width: float = BESIDE,
     names: GeneNames = NO_NAMES,
 ) -> Figure:
-    """Predicted against measured expression of one gene, one point a held-out person.
-
-    Parameters
-    ----------
-    predictions : polars.DataFrame
-        Columns of `genopred.types.PREDICTION_SCHEMA`.
-    gene_id, method : str
-    r2 : float, optional
-        Written above the points.
-    width : float
-        In pixels.
-    names : GeneNames
-        What genes are called.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    GenopredError
-        If there is no prediction of this gene by this method.
-    """
+    """Predicted against measured expression of one gene, one point a held-out person; `r2` is written above them."""
     of = predictions.filter((pl.col("gene_id") == gene_id) & (pl.col("method") == method))
     if of.height == 0:
         raise GenopredError(f"predictions: none of gene {gene_id!r} by method {method!r}.")
     x, y = of["predicted"].to_numpy(), of["observed"].to_numpy()
-    with _style():
-        figure = _figure(width, width * 0.94)
+    with _figure(width, width * 0.94) as figure:
         ax = figure.subplots()
         ax.scatter(x, y, s=16, color=COLOURS["main"], alpha=0.55, linewidths=0, zorder=2)
         low, high = min(x.min(), y.min()), max(x.max(), y.max())
@@ -402,8 +319,7 @@ def predicted_scatter(
         ax.set_xlim(x.min() - pad, x.max() + pad)
         pad = 0.06 * (y.max() - y.min() or 1.0)
         ax.set_ylim(y.min() - pad, y.max() + pad)
-        ax.set_xlabel("predicted")
-        ax.set_ylabel("measured")
+        ax.set(xlabel="predicted", ylabel="measured")
         ax.locator_params(nbins=5)
         tail = "" if r2 is None else f"  R² {number(r2, 3)}"
         ax.set_title(f"{_label(gene_id, names)}{tail}", fontsize=11.5)
@@ -415,34 +331,16 @@ def best_genes(scores: pl.DataFrame, method: str, n: int) -> list[tuple[str, flo
     of = scores.filter((pl.col("method") == method) & pl.col("r2").is_finite())
     if of.height == 0:
         raise GenopredError(f"scores: none of method {method!r}; there are {_listed(scores)}.")
-    top = of.sort("r2", "gene_id", descending=[True, False]).head(n)
-    return list(zip(top["gene_id"].to_list(), top["r2"].to_list()))
+    return of.sort("r2", "gene_id", descending=[True, False]).head(n).select("gene_id", "r2").rows()
 
 
 def r2_against_r2(
     scores: pl.DataFrame, x: str, y: str, *, width: float = BESIDE, names: GeneNames = NO_NAMES
 ) -> Figure:
-    """R² of two methods against each other, one point a gene.
-
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        Columns of `genopred.types.SCORE_SCHEMA`.
-    x, y : str
-        Methods.
-    width : float
-        In pixels; the figure is about square.
-    names : GeneNames
-        What genes are called.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """R² of methods `x` and `y` against each other, one point a gene; about square."""
     wide = _wide(scores, [x, y]).drop_nulls()
     a, b = wide[x].to_numpy(), wide[y].to_numpy()
-    with _style():
-        figure = _figure(width, width)
+    with _figure(width, width) as figure:
         ax = figure.subplots()
         for gene, at, up in zip(wide["gene_id"], a, b):
             colour = COLOURS["main"] if up >= at else COLOURS["worse"]
@@ -450,15 +348,12 @@ def r2_against_r2(
             _tip(dot, f"{names.full(gene)}: {x} {number(at)}, {y} {number(up)}")
         low, high = min(a.min(), b.min()), max(a.max(), b.max())
         pad = 0.05 * (high - low or 1.0)
-        ax.set_xlim(low - pad, high + pad)
-        ax.set_ylim(low - pad, high + pad)
-        ax.set_aspect("equal")
+        ax.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
         ax.axline((0, 0), slope=1, color=COLOURS["soft"], linewidth=1, zorder=1)
         ax.axhline(0, color=COLOURS["rule"], linewidth=1, zorder=0)
         ax.axvline(0, color=COLOURS["rule"], linewidth=1, zorder=0)
         ax.locator_params(nbins=6)
-        ax.set_xlabel(f"R² of {x}")
-        ax.set_ylabel(f"R² of {y}")
+        ax.set(xlabel=f"R² of {x}", ylabel=f"R² of {y}")
         better = int((b > a).sum())
         ax.set_title(_wrapped(f"{y} is better in {better} of {len(a)} genes", width - 70))
     return figure
@@ -467,25 +362,8 @@ def r2_against_r2(
 def spreads(values: Mapping[str, ArrayLike], label: str, *, width: float = 720, names: GeneNames = NO_NAMES) -> Figure:
     """One row a gene, one point a person: how far people lie apart.
 
-    Parameters
-    ----------
-    values : mapping of str to array, shape (N,)
-        The people's values by gene, in the order from top to bottom.
-    label : str
-        Of the axis.
-    width : float
-        In pixels.
-    names : GeneNames
-        What genes are called.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    GenopredError
-        If there is no gene, or a gene without a finite value.
+    `values` has the people's values, shape (N,), by gene, in the order from top to bottom; each gene needs a finite
+    one. `label` is the axis'.
     """
     rows = {gene: np.asarray(of, dtype=np.float64) for gene, of in values.items()}
     rows = {gene: of[np.isfinite(of)] for gene, of in rows.items()}
@@ -493,18 +371,15 @@ def spreads(values: Mapping[str, ArrayLike], label: str, *, width: float = 720, 
     if empty or not rows:
         raise GenopredError(f"values: no finite value ({examples(empty) or 'no genes'}); each gene needs one.")
     rng = np.random.default_rng(0)
-    with _style():
-        figure = _figure(width, 70 + 34 * len(rows))
+    with _figure(width, 70 + 34 * len(rows)) as figure:
         ax = figure.subplots()
         for y, (gene, of) in enumerate(rows.items()):
             ax.axhline(y, color=COLOURS["rule"], linewidth=1, zorder=0)
             # scattered across the row, so that people with the same value do not hide each other
             up = y + rng.uniform(-0.3, 0.3, len(of))
             (dots,) = ax.plot(of, up, "o", color=COLOURS["main"], markersize=4, alpha=0.4, markeredgewidth=0, zorder=2)
-            _tip(
-                dots,
-                f"{names.full(gene)}: {number(of.min(), 2)} to {number(of.max(), 2)}, {len(np.unique(of)):,} values",
-            )
+            low, high, distinct = number(of.min(), 2), number(of.max(), 2), len(np.unique(of))
+            _tip(dots, f"{names.full(gene)}: {low} to {high}, {distinct:,} values")
         ax.set_yticks(range(len(rows)), [_label(gene, names) for gene in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)
         _named_rows(ax, 5 if width < 500 else 9, grid=False)
@@ -564,20 +439,9 @@ def _tip(artist: Any, text: str) -> None:
 
 
 def to_svg(figure: Figure, *, title: str, prefix: str = "figure") -> str:
-    """The figure as SVG text to put into a page: titled, its ids unlike those of other figures.
+    """The figure as an `<svg>` element to put into a page; the same figure gives the same text every time.
 
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    title : str
-        Read by screen readers in place of the picture.
-    prefix : str
-        Set before every id in it.
-
-    Returns
-    -------
-    str
-        An `<svg>` element; the same figure gives the same text every time.
+    Screen readers read `title` in place of the picture; `prefix` keeps every id unlike those of other figures.
     """
     buffer = io.StringIO()
     with _style():
@@ -587,22 +451,17 @@ def to_svg(figure: Figure, *, title: str, prefix: str = "figure") -> str:
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<style.*?</style>\s*", "", text, flags=re.DOTALL)  # its rules would hold for the whole page
     text = _lighter(text)
-    text = re.sub(r'<g id="tip:([^"]*)">', lambda m: f'<g class="tip"><title>{m[1]}</title>', text)
+    text = re.sub(r'<g id="tip:([^"]*)">', r'<g class="tip"><title>\1</title>', text)
     text = re.sub(r' id="([^"]+)"', rf' id="{prefix}-\1"', text)
     text = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", text)
-    text = re.sub(r"font: ([^;\"]*?)(\d[\d.]*)px [^;\"]*", r"font: \1\2px inherit", text)
-    text = text.replace("px inherit", f"px {_FONTS}")
+    text = re.sub(r"font: ([^;\"]*?)(\d[\d.]*)px [^;\"]*", r"font: \1\2px system-ui, sans-serif", text)
     head, _, body = text.partition(">")
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head).groups()  # type: ignore[union-attr]
-    label = f"{prefix}-label"
     return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-labelledby="{label}" '
-        f'xmlns="http://www.w3.org/2000/svg">'
-        f'<title id="{label}">{escape(title)}</title>{body}'
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-labelledby="{prefix}-label" xmlns="http://www.w3.org/2000/svg">'
+        f'<title id="{prefix}-label">{escape(title)}</title>{body}'
     )
-
-
-_FONTS = "system-ui, sans-serif"
 
 
 def _lighter(svg: str) -> str:
@@ -625,32 +484,17 @@ def _lighter(svg: str) -> str:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure as PNG or SVG, by the extension; the same figure gives the same bytes.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    path : path
-        Ends in .png or .svg.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    GenopredError
-        If the extension is another one.
-    """
+    """Write a figure as .png or .svg, by the extension; the same figure gives the same bytes."""
     target = Path(path)
-    kind = target.suffix[1:].lower()
-    if kind not in ("png", "svg"):
-        raise GenopredError(
-            f"{target}: figures are saved as .png or .svg, not as {target.suffix or 'a name without one'}."
-        )
-    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     drawn = io.BytesIO()
     with _style():
-        figure.savefig(drawn, format=kind, dpi=150 if kind == "png" else 72, metadata=metadata)
+        match target.suffix.lower():
+            case ".png":
+                figure.savefig(drawn, format="png", dpi=150, metadata={"Software": None})
+            case ".svg":
+                figure.savefig(drawn, format="svg", dpi=72, metadata={"Date": None, "Creator": None})
+            case _:
+                kind = target.suffix or "a name without one"
+                raise GenopredError(f"{target}: figures are saved as .png or .svg, not as {kind}.")
     write_files({target: drawn.getvalue()})
     return target

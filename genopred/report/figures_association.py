@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from genopred.report.figures import COLOURS, _figure, _style, _tip
+from genopred.report.figures import COLOURS, _figure, _tip
 from genopred.report.tables import p_value
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def qq(pval: ArrayLike, *, title: str = "", width: float = 340) -> Figure:
     rank = np.arange(1, n + 1)
     expected = -np.log10((rank - 0.5) / n)
     low, high = (-np.log10(beta.ppf(q, rank, n - rank + 1)) for q in (0.975, 0.025))
-    with _style():
-        figure = _figure(width, width)
+    with _figure(width, width) as figure:
         ax = figure.subplots()
         ax.fill_between(expected, low, high, color=COLOURS["rule"], linewidth=0, label="95 % without association")
         ax.plot([0, expected[0]], [0, expected[0]], color=COLOURS["soft"], linewidth=1)
@@ -99,8 +98,7 @@ def manhattan(
         x[mine] = end + at[mine] - start
         ticks.append(end + span / 2)
         end += span * 1.02 + 1
-    with _style():
-        figure = _figure(width, 320)
+    with _figure(width, 320) as figure:
         ax = figure.subplots()
         ax.scatter(x, height, s=16, color=[COLOURS["main" if k % 2 == 0 else "learner"] for k in which], linewidth=0)
         strong = np.argsort(p, kind="stable")
@@ -108,13 +106,13 @@ def manhattan(
             _tip(ax.scatter(x[i], height[i], s=60, alpha=0.0), f"{names[i]}, p {p_value(p[i])}")
         if threshold is not None:
             ax.axhline(-np.log10(threshold), color=COLOURS["worse"], linewidth=1, linestyle="--", label="FDR 5 %")
-            ax.legend(loc="upper right")
+            ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
             for i in [i for i in strong if p[i] <= threshold][: max(2, int(width // 160))]:
                 ax.annotate(names[i], (x[i], height[i]), xytext=(4, 4), textcoords="offset points", fontsize=11)
         if len(order) == 1:
             ax.set_xlabel(f"chromosome {order[0]}, Mb")
             marks = np.linspace(0, np.ptp(at) or 1, 5)
-            ax.set_xticks(marks, [f"{(at.min() + mark) / 1e6:.0f}" for mark in marks])
+            ax.set_xticks(marks, [f"{(at.min() + mark) / 1e6:.1f}" for mark in marks])
         else:
             ax.set_xlabel("chromosome")
             ax.set_xticks(ticks, order, rotation=90 if width < 500 else 0)

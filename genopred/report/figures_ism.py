@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
 from genopred.files import safe_name
-from genopred.report.figures import COLOURS, SMALL, _figure, _style, _wrapped
+from genopred.report.figures import COLOURS, SMALL, _figure, _wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,30 +47,9 @@ def mutagenesis(
 ) -> Figure:
     """Above, each base as high as what is lost on average when it is changed; below, the effect of each change.
 
-    Parameters
-    ----------
-    effects : array, shape (n, 4)
-        Of changing each base to A, C, G, T; 0 for the base that is there, NaN where unknown.
-    sequence : str
-        The n bases, forward strand.
-    chrom : str
-    start : int
-        1-based position of the first base.
-    title, label : str
-        `label` says what an effect is, for the colour bar.
-    marks : sequence of (position, name)
-        SNPs to point at; those outside the stretch are left out.
-    width : int
-        Pixels.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    GenopredError
-        If shapes do not fit, or there is no effect at all.
+    `effects`, shape (n, 4), are of changing each of the n bases of `sequence` (forward strand, the first at the 1-based
+    position `start`) to A, C, G, T: 0 for the base that is there, NaN where unknown. `label` says beside the colours
+    what an effect is. `marks` are SNPs to point at, (position, name); those outside the stretch are left out.
     """
     n = len(sequence)
     effects = np.asarray(effects, dtype=np.float64)
@@ -83,17 +62,16 @@ def mutagenesis(
     lost = -np.where(known, effects, 0.0).sum(axis=1) / 3
     limit = float(np.abs(effects[known]).max()) or 1.0
     shown = sorted((pos, name) for pos, name in marks if start <= pos < start + n)
-    with _style():
-        rows = 1 + max((level for _, _, level in _levels(shown, start, n, width)), default=-1)
-        figure = _figure(width, 330 + 15 * rows)
+    named = _levels(shown, start, n, width)
+    rows = 1 + max((level for *_, level in named), default=-1)
+    with _figure(width, 330 + 15 * rows) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.35, 1])
         legible = (width - 130) / n >= _LEGIBLE
         if legible:
             _letters(top, sequence, lost, start)
         else:
-            top.bar(
-                start + np.arange(n), lost, width=1.0, color=[_LETTERS.get(base, COLOURS["rule"]) for base in sequence]
-            )
+            colours = [_LETTERS.get(base, COLOURS["rule"]) for base in sequence]
+            top.bar(start + np.arange(n), lost, width=1.0, color=colours)
         spread = float(np.abs(lost).max()) or 1.0
         low, high = min(0.0, float(lost.min())), max(0.0, float(lost.max()))
         top.set_ylim(low - 0.06 * spread, high + 0.06 * spread)
@@ -102,29 +80,16 @@ def mutagenesis(
         top.tick_params(labelbottom=False)
         for pos, _ in shown:
             top.axvline(pos, color=COLOURS["ink"], linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
-        for pos, name, level in _levels(shown, start, n, width):
-            top.annotate(
-                name,
-                (pos, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 3 + 15 * level),
-                textcoords="offset points",
-                ha="center",
-                fontsize=SMALL,
-                color=COLOURS["ink"],
-            )
-        image = bottom.imshow(
-            np.ma.masked_invalid(effects.T),
-            aspect="auto",
-            interpolation="nearest",
-            cmap="RdBu_r",
-            vmin=-limit,
-            vmax=limit,
-            extent=(start - 0.5, start + n - 0.5, 3.5, -0.5),
-        )
+        text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": SMALL}
+        text |= {"xycoords": ("data", "axes fraction"), "color": COLOURS["ink"]}
+        for pos, name, level in named:
+            top.annotate(name, (pos, 1), xytext=(0, 3 + 15 * level), **text)
+        around = (start - 0.5, start + n - 0.5, 3.5, -0.5)
+        shades: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
+        image = bottom.imshow(np.ma.masked_invalid(effects.T), aspect="auto", extent=around, **shades)
         bottom.set_facecolor(COLOURS["rule"])
-        at = [(start + i, BASES.index(base)) for i, base in enumerate(sequence) if base in BASES]
         if legible:
+            at = [(start + i, BASES.index(base)) for i, base in enumerate(sequence) if base in BASES]
             size = min(4.0, 0.2 * (width - 130) / n)
             bottom.scatter(*zip(*at), s=size**2, color=COLOURS["baseline"], linewidths=0, zorder=2)
         bottom.set_yticks(range(4), list(BASES))
@@ -171,7 +136,6 @@ def _letters(axes: Axes, sequence: str, heights: NDArray[np.float64], start: int
         # to the unit square
         shapes[base] = Affine2D().translate(-box.x0, -box.y0).scale(1 / box.width, 1 / box.height).transform_path(path)
     for i, (base, height) in enumerate(zip(sequence, heights.tolist())):
-        if base not in shapes or height == 0:
-            continue
-        to = Affine2D().scale(0.92, height).translate(start + i - 0.46, 0)
-        axes.add_patch(PathPatch(to.transform_path(shapes[base]), facecolor=_LETTERS[base], linewidth=0))
+        if base in shapes and height != 0:
+            to = Affine2D().scale(0.92, height).translate(start + i - 0.46, 0)
+            axes.add_patch(PathPatch(to.transform_path(shapes[base]), facecolor=_LETTERS[base], linewidth=0))

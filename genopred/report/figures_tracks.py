@@ -1,4 +1,8 @@
-"""Figures of predicted and measured tracks. Sizes in CSS pixels, as in `figures`."""
+"""Figures of predicted and measured tracks. Sizes in CSS pixels, as in `figures`.
+
+`measured` and `predicted` are of shape (bins, T), at least one bin; the table of tracks has `TRACK_COLUMNS` and T rows.
+Negative values count as zero.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from genopred.errors import GenopredError
 from genopred.genetics.correlation import pearson
-from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _named_rows, _style, _tip, _wrapped
-from genopred.report.locus import GeneTrack, _megabases
+from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _named_rows, _tip, _wrapped
+from genopred.report.locus import Floats, GeneTrack, _megabases
 from genopred.report.tables import interval, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Floats = NDArray[np.float64]
 
 #: Columns that a table of tracks needs here, in the order of the values' columns.
 TRACK_COLUMNS = ("track", "assay", "cell", "strand")
@@ -43,30 +45,13 @@ def predicted_density(
 
     Both strands of an assay are in one panel. Axes are those of log(1 + value), with the values themselves written on
     them, and the same in a row, so that the dashed line is where both are equal. The r in the corner is the Pearson
-    correlation of log(1 + value) of the bins drawn.
-
-    Parameters
-    ----------
-    measured, predicted : array, shape (N, T)
-        Negative values count as zero.
-    tracks : polars.DataFrame
-        `TRACK_COLUMNS`, T rows.
-    width : float
-        In pixels; under 600 with two panels in a row, each with its cell type in the title.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    GenopredError
-        If there is no bin or shapes do not fit.
+    correlation of log(1 + value) of the bins drawn. Under 600 pixels two panels are in a row, each with its cell type
+    in the title.
     """
     from matplotlib.colors import ListedColormap, LogNorm, to_rgb
     from matplotlib.ticker import FuncFormatter
 
-    y, x = _checked(measured, predicted, tracks)
+    y, x = (np.log1p(values) for values in _checked(measured, predicted, tracks))
     groups = _groups(tracks)
     assays = list(dict.fromkeys(assay for assay, _, _ in groups))
     cells = list(dict.fromkeys(cell for _, cell, _ in groups))
@@ -77,33 +62,21 @@ def predicted_density(
     side = min((width - (30 if narrow else 140)) / columns - 46, 300)
     colour = to_rgb(COLOURS["main"])
     shades = ListedColormap([(*colour, alpha) for alpha in np.linspace(0.14, 1.0, _STEPS)])
-    norm = LogNorm(1, max(10, len(y)))
-    with _style():
-        figure = _figure(width if narrow else columns * (side + 46) + 140, rows * (side + 52) + (90 if narrow else 34))
+    hexagons: dict[str, Any] = {"gridsize": 16 if narrow else 26, "mincnt": 1, "linewidths": 0, "zorder": 2}
+    hexagons |= {"cmap": shades, "norm": LogNorm(1, max(10, len(y)))}
+    highest = np.maximum(y, x).max(axis=0)
+    tops = {assay: max(highest[which].max() for a, _, which in groups if a == assay) for assay in assays}
+    size = (width if narrow else columns * (side + 46) + 140, rows * (side + 52) + (90 if narrow else 34))
+    with _figure(*size) as figure:
         axes = figure.subplots(rows, columns, squeeze=False)
         for ax in axes.flat:
             ax.set_visible(False)
-        tops = {
-            assay: max(float(max(y[:, which].max(), x[:, which].max())) for a, _, which in groups if a == assay)
-            for assay in assays
-        }
-        drawn = None
         for i, (assay, cell, which) in enumerate(groups):
             ax = axes[divmod(i, columns)] if narrow else axes[assays.index(assay), cells.index(cell)]
             ax.set_visible(True)
             a, b = y[:, which].ravel(), x[:, which].ravel()
-            top = max(tops[assay], math.log1p(1.0)) * 1.04
-            drawn = ax.hexbin(
-                a,
-                b,
-                gridsize=16 if narrow else 26,
-                extent=(0, top, 0, top),
-                mincnt=1,
-                cmap=shades,
-                norm=norm,
-                linewidths=0,
-                zorder=2,
-            )
+            top = max(float(tops[assay]), math.log1p(1.0)) * 1.04
+            drawn = ax.hexbin(a, b, extent=(0, top, 0, top), **hexagons)
             ax.plot([0, top], [0, top], color=COLOURS["soft"], linewidth=1, linestyle="--", zorder=3)
             strands = " (both strands)" if len(which) > 1 and not narrow else ""
             r = float(pearson(a, b))
@@ -117,13 +90,12 @@ def predicted_density(
             ax.set(xlim=(-0.02 * top, top), ylim=(-0.02 * top, top))
         figure.supxlabel("measured", color=COLOURS["soft"], fontsize=12)
         figure.supylabel("predicted", color=COLOURS["soft"], fontsize=12)
-        if drawn is not None:
-            bar = figure.colorbar(drawn, ax=axes, location="top" if narrow else "right", shrink=0.6, aspect=26)
-            bar.set_label("bins in a hexagon", color=COLOURS["soft"])
-            bar.outline.set_visible(False)  # type: ignore[operator]
-            bar.ax.minorticks_off()
-            bar.formatter = FuncFormatter(lambda value, _: f"{value:,.0f}")  # no small exponents
-            bar.update_ticks()
+        bar = figure.colorbar(drawn, ax=axes, location="top" if narrow else "right", shrink=0.6, aspect=26)
+        bar.set_label("bins in a hexagon", color=COLOURS["soft"])
+        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.ax.minorticks_off()
+        bar.formatter = FuncFormatter(lambda value, _: f"{value:,.0f}")  # no small exponents
+        bar.update_ticks()
     return figure
 
 
@@ -140,59 +112,38 @@ def track_browser(
 ) -> Figure:
     """Measured and predicted tracks along a stretch of a chromosome, with the genes under them.
 
-    Each assay and cell type has two lanes with one scale: measured above, predicted below it. Of stranded tracks + goes
-    up and - goes down. Heights are log(1 + value); the scale's number is the value itself.
-
-    Parameters
-    ----------
-    measured, predicted : array, shape (N, T)
-        Consecutive bins. Where they are more than points can be seen, neighbours are averaged.
-    tracks : polars.DataFrame
-        `TRACK_COLUMNS`, T rows.
-    chrom : str
-    start : int
-        Of the first bin, 0-based.
-    bin_size : int
-        In bp.
-    genes : GeneTrack, optional
-        Of this chromosome.
-    width : float
-        In pixels.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    GenopredError
-        If there is no bin or shapes do not fit.
+    Bins are consecutive, of `bin_size` bp; the first begins at `start`, 0-based. Where they are more than points can be
+    seen, neighbours are averaged. Each assay and cell type has two lanes with one scale: measured above, predicted
+    below it. Of stranded tracks + goes up and - goes down. Heights are log(1 + value); the scale's number is the value
+    itself. `genes` are of this chromosome.
     """
-    y, x = _checked(measured, predicted, tracks, log=False)
-    narrow = width < 500
-    fold = math.ceil(len(y) / (_POINTS_NARROW if narrow else _POINTS))
+    from matplotlib.patches import Patch
+
+    y, x = _checked(measured, predicted, tracks)
+    narrow, n = width < 500, len(y)
+    fold = math.ceil(n / (_POINTS_NARROW if narrow else _POINTS))
     y, x = np.log1p(_pooled(y, fold)), np.log1p(_pooled(x, fold))
-    edges = start + bin_size * np.minimum(np.arange(len(y) + 1) * fold, len(np.asarray(measured)))
+    edges = start + bin_size * np.minimum(np.arange(len(y) + 1) * fold, n)
     place = (edges[:-1] + edges[1:]) / 2
     span = (float(edges[0]), float(edges[-1]))
     strands = tracks["strand"].to_list()
     groups = _groups(tracks)
     gene_rows = genes.rows(span, width) if genes is not None else []
     gene_lanes = 1 + max((row[-1] for row in gene_rows), default=-1)
+    kinds = {"measured": "soft", "predicted": "main"}
     heights: list[float] = []
     for _, _, which in groups:
-        mirrored = len(which) > 1
-        heights += [44.0 if mirrored else 30.0] * 2 + [20.0 if narrow else 9.0]
+        lane = 44.0 if len(which) > 1 else 30.0
+        heights += [lane, lane, 20.0 if narrow else 9.0]
     heights.append(10 + 21 * gene_lanes if gene_rows else 1.0)
-    with _style():
-        figure = _figure(width, sum(heights) + 78)
+    with _figure(width, sum(heights) + 78) as figure:
         layout: Any = figure.get_layout_engine()
         layout.set(h_pad=1.5 / 72, hspace=0.0)
         grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
         shared: Axes | None = None
         for i, (assay, cell, which) in enumerate(groups):
             reach = _reach(np.maximum(y, x), which, strands)
-            for j, (values, role, what) in enumerate(((y, "soft", "measured"), (x, "main", "predicted"))):
+            for j, (values, (what, role)) in enumerate(zip((y, x), kinds.items())):
                 ax = figure.add_subplot(grid[3 * i + j], sharex=shared)
                 shared = shared or ax
                 for k in which:
@@ -214,7 +165,7 @@ def track_browser(
             below.spines["left"].set_visible(False)
         below.set_xlim(*span)
         _megabases(below, chrom.removeprefix("chr"), width)
-        handles = [_patch(role, text) for role, text in (("soft", "measured"), ("main", "predicted"))]
+        handles = [Patch(color=COLOURS[role], label=what, linewidth=0) for what, role in kinds.items()]
         figure.legend(handles=handles, loc="outside upper right", ncols=2, handlelength=1, columnspacing=1.4)
     return figure
 
@@ -222,26 +173,9 @@ def track_browser(
 def score_intervals(
     scores: pl.DataFrame, *, metric: str = "pearson_log", label: str | None = None, width: float = 1000
 ) -> Figure:
-    """A metric of each track with its interval, models beside each other.
+    """A metric of each track with its interval, models beside each other; `label` is the axis'.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        Columns of `genopred.training.scores.TRACK_SCORE_SCHEMA`, and `model`; the first model is set off.
-    metric : str
-    label : str, optional
-        What the axis says.
-    width : float
-        In pixels.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    GenopredError
-        If the table has no such metric.
+    `scores` has the columns of `genopred.training.scores.TRACK_SCORE_SCHEMA`, and `model`; the first model is set off.
     """
     rows = scores.filter(pl.col("metric") == metric)
     if not rows.height:
@@ -251,22 +185,18 @@ def score_intervals(
     tracks = rows["track"].unique(maintain_order=True).to_list()
     models = rows["model"].unique(maintain_order=True).to_list()
     step = min(0.26, 0.8 / len(models))
-    with _style():
-        figure = _figure(width, 82 + max(26, 13 * len(models) + 8) * len(tracks))
+    with _figure(width, 82 + max(26, 13 * len(models) + 8) * len(tracks)) as figure:
         ax = figure.subplots()
         for m, model in enumerate(models):
-            colour = COLOURS[_role(model, m)]
-            for row in rows.filter(pl.col("model") == model).iter_rows(named=True):
-                if row["estimate"] is None:
-                    continue
-                at = tracks.index(row["track"]) + (m - (len(models) - 1) / 2) * step
-                if row["low"] is not None:
-                    ends = [row["low"], row["high"]]
-                    ax.plot(ends, [at, at], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
-                (dot,) = ax.plot(row["estimate"], at, "o", color=colour, markersize=7 if m == 0 else 5.5, zorder=3)
-                width_text = interval(row["low"], row["high"], 3)
-                _tip(dot, f"{model}, {row['track']}: {number(row['estimate'], 3)} {width_text}".rstrip(" –"))
-            ax.plot([], [], "o", color=colour, markersize=7 if m == 0 else 5.5, label=model)
+            colour, size = COLOURS[_role(model, m)], 7 if m == 0 else 5.5
+            of = rows.filter((pl.col("model") == model) & pl.col("estimate").is_not_null())
+            for track, value, low, high in of.select("track", "estimate", "low", "high").iter_rows():
+                at = tracks.index(track) + (m - (len(models) - 1) / 2) * step
+                if low is not None:
+                    ax.plot([low, high], [at, at], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
+                (dot,) = ax.plot(value, at, "o", color=colour, markersize=size, zorder=3)
+                _tip(dot, f"{model}, {track}: {number(value, 3)} {interval(low, high, 3)}".rstrip(" –"))
+            ax.plot([], [], "o", color=colour, markersize=size, label=model)
         ax.set_yticks(range(len(tracks)), tracks)
         ax.set_ylim(len(tracks) - 0.5, -0.5)
         ax.set_xlabel(label or f"{metric}, 95 % interval over blocks")
@@ -283,17 +213,15 @@ def _role(model: str, place: int) -> str:
     return "baseline" if model.lower().startswith("ridge") and place else _ROLES[min(place, len(_ROLES) - 1)]
 
 
-def _checked(
-    measured: ArrayLike, predicted: ArrayLike, tracks: pl.DataFrame, log: bool = True
-) -> tuple[Floats, Floats]:
+def _checked(measured: ArrayLike, predicted: ArrayLike, tracks: pl.DataFrame) -> tuple[Floats, Floats]:
+    """Both as arrays, negative values zero."""
     y, x = np.asarray(measured, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     if y.ndim != 2 or y.shape != x.shape or y.shape[1:] != (tracks.height,) or not len(y):
         raise GenopredError(
             f"figures of tracks: measured {y.shape}, predicted {x.shape}, {tracks.height} tracks; needed (bins, "
             "tracks) twice, with at least one bin."
         )
-    y, x = np.maximum(y, 0), np.maximum(x, 0)
-    return (np.log1p(y), np.log1p(x)) if log else (y, x)
+    return np.maximum(y, 0), np.maximum(x, 0)
 
 
 def _groups(tracks: pl.DataFrame) -> list[tuple[str, str, list[int]]]:
@@ -347,21 +275,11 @@ def _lane(ax: Axes, reach: tuple[float, float], numbered: bool) -> None:
     for side in ("bottom", "left"):
         ax.spines[side].set_visible(False)
     ax.tick_params(axis="x", length=0, labelbottom=False)
-    ax.set_yticks([])
-    if not numbered:
-        return
-    ticks, words = [], []
-    for length, sign, mark in ((up, 1, "+" if down else ""), (down, -1, "\N{MINUS SIGN}")):
+    ticks = {}
+    if numbered:
         # the mark says the strand, not that values were below zero
-        value = _log_ticks(length, 99)[-1]
-        if value:
-            ticks.append(sign * math.log1p(value))
-            words.append(f"{mark}{value:,}")
-    ax.set_yticks(ticks, words)
-    ax.tick_params(axis="y", labelsize=SMALL, length=3)
-
-
-def _patch(role: str, text: str) -> Any:
-    from matplotlib.patches import Patch
-
-    return Patch(color=COLOURS[role], label=text, linewidth=0)
+        for length, sign, mark in ((up, 1, "+" if down else ""), (down, -1, "\N{MINUS SIGN}")):
+            if value := _log_ticks(length, 99)[-1]:
+                ticks[sign * math.log1p(value)] = f"{mark}{value:,}"
+        ax.tick_params(axis="y", labelsize=SMALL, length=3)
+    ax.set_yticks(list(ticks), list(ticks.values()))

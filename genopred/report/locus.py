@@ -1,4 +1,7 @@
-"""Figures of SNPs along a chromosome and of two rankings of them. Sizes in CSS pixels, as in `figures`."""
+"""Figures of SNPs along a chromosome and of two rankings of them. Sizes in CSS pixels, as in `figures`.
+
+Arrays are of shape (M,), a value a SNP, and `ids` has the SNPs' names. Positions are 1-based.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _style, _tip
+from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _tip
 from genopred.report.tables import number, p_value
 from genopred.types import plain_chrom
 
@@ -26,15 +29,15 @@ LD_BINS = ((0.2, "baseline"), (0.4, "learner"), (0.6, "main"), (0.8, "pt"), (1.0
 #: Membership: neither, first, second, both.
 SET_ROLES = ("baseline", "learner", "pt", "worse")
 
+Floats = NDArray[np.float64]
 #: Two sets of SNPs: of each its name and who is in it, an array of bool, shape (M,).
 TwoSets = tuple[tuple[str, ArrayLike], tuple[str, ArrayLike]]
 
 #: Pixels between a panel and its title, for a legend of two lines that covers no point.
 _LEGEND = 42
 
-#: Points with words of their own on hover; the others only colour the page's size.
-_TIPS = 400
-
+#: Points of a bin of LD with words of their own on hover; more would only add to the page's size.
+_TIPS = 80
 
 #: A gene to be drawn: id, name, start, end, strand, place of the name, lane.
 GeneRow = tuple[str, str, int, int, str, float, int]
@@ -42,17 +45,11 @@ GeneRow = tuple[str, str, int, int, str, float, int]
 
 @dataclass(frozen=True)
 class GeneTrack:
-    """Genes to be drawn along a chromosome, under what lies there.
+    """Genes to be drawn along a chromosome, under what lies there."""
 
-    Attributes
-    ----------
-    genes : polars.DataFrame
-        `gene_id`, `gene_name`, `start`, `end`, `strand` (`genopred.io.annotation.read_gtf`).
-    exons : polars.DataFrame, optional
-        `gene_id`, `start`, `end` of the same genes.
-    """
-
+    #: `gene_id`, `gene_name`, `start`, `end`, `strand` (`genopred.io.annotation.read_gtf`).
     genes: pl.DataFrame
+    #: `gene_id`, `start`, `end` of the same genes.
     exons: pl.DataFrame | None = None
 
     def within(self, chrom: str, start: int, end: int) -> GeneTrack:
@@ -73,7 +70,7 @@ class GeneTrack:
         if here.height > most:  # longest first
             here = here.sort(pl.col("end") - pl.col("start"), descending=True).head(most)
         per_letter = (span[1] - span[0]) / (width - 130) * 7.6
-        ends: list[float] = []
+        ends = [-math.inf] * 6
         out = []
         for row in here.sort("start").iter_rows(named=True):
             name = row.get("gene_name") or row["gene_id"]
@@ -81,33 +78,28 @@ class GeneTrack:
             half = per_letter * (len(name) + 2) / 2
             middle = min(max((start + end) / 2, span[0] + half), span[1] - half)
             left, right = min(start, middle - half), max(end, middle + half)
-            lane = next((i for i, edge in enumerate(ends) if edge < left), len(ends))
-            if lane == len(ends):
-                if lane >= 6:
-                    continue
-                ends.append(right)
-            else:
+            lane = next((i for i, edge in enumerate(ends) if edge < left), None)
+            if lane is not None:
                 ends[lane] = right
-            out.append((row["gene_id"], name, row["start"], row["end"], row["strand"] or "+", middle, lane))
+                out.append((row["gene_id"], name, row["start"], row["end"], row["strand"] or "+", middle, lane))
         return out
 
     def draw(self, ax: Axes, rows: Sequence[GeneRow], lanes: int) -> None:
         """Draw rows into so many lanes."""
+        from matplotlib.collections import LineCollection
+
+        style: dict[str, Any] = {"color": COLOURS["soft"], "linewidth": 1.6, "solid_capstyle": "butt", "zorder": 1}
         for gene_id, name, start, end, strand, middle, lane in rows:
             y = -lane
-            style: dict[str, Any] = {"color": COLOURS["soft"], "linewidth": 1.6, "solid_capstyle": "butt", "zorder": 1}
             (line,) = ax.plot([start, end], [y, y], **style)
             _tip(line, f"{name} ({gene_id}), {strand}: {start:,} to {end:,}")
             if self.exons is not None:
-                of = self.exons.filter(pl.col("gene_id") == gene_id).select("start", "end").unique()
+                of = self.exons.filter(pl.col("gene_id") == gene_id).select("start", "end").unique(maintain_order=True)
                 segments = [[(a, y), (max(b, a + 1), y)] for a, b in of.iter_rows()]
                 if segments:
-                    from matplotlib.collections import LineCollection
-
                     ax.add_collection(LineCollection(segments, colors=COLOURS["learner"], linewidths=6, zorder=2))
             words = f"{name} \N{RIGHTWARDS ARROW}" if strand == "+" else f"\N{LEFTWARDS ARROW} {name}"
-            text = ax.text(middle, y + 0.22, words, ha="center", va="bottom", fontsize=SMALL)
-            text.set_clip_on(True)
+            ax.text(middle, y + 0.22, words, ha="center", va="bottom", fontsize=SMALL, clip_on=True)
         ax.set_ylim(-lanes + 0.6, 1.0)
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)
@@ -128,31 +120,9 @@ def locus_plot(
 ) -> Figure:
     """SNPs by position, coloured by LD with the lead SNP or by membership in two sets, genes underneath.
 
-    Parameters
-    ----------
-    pos, y : array, shape (M,)
-        1-based positions, and what to show of each SNP: usually -log10 p.
-    ids : sequence of str, length M
-    ld : array, shape (M,), optional
-        r² with the lead SNP; NaN where unknown.
-    sets : TwoSets, optional
-        Coloured as neither, first, second, both.
-    lead : int, optional
-        Row of the SNP to mark with a diamond; the highest by default.
-    genes : GeneTrack, optional
-        Of this chromosome.
-    chrom, ylabel : str
-    width : float
-        In pixels.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    GenopredError
-        If there is no SNP or shapes do not fit.
+    `y` is usually -log10 p. `ld` is r² with the lead SNP, NaN where unknown; of `sets` neither, first, second and both
+    have colours. `lead` is the row of the SNP to mark with a diamond, by default the highest. `genes` are of this
+    chromosome.
     """
     x, value = np.asarray(pos, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if not len(x) or x.shape != value.shape or len(ids) != len(x):
@@ -164,12 +134,12 @@ def locus_plot(
     rows = genes.rows(span, width) if genes is not None else []
     lanes = 1 + max((row for *_, row in rows), default=-1)
     track = 18 + 24 * lanes
-    with _style():
-        height = (300 if width < 500 else 340) + (track if rows else 0)
-        figure = _figure(width, height)
+    height = (300 if width < 500 else 340) + (track if rows else 0)
+    with _figure(width, height) as figure:
         if genes is not None and rows:
             ax, below = figure.subplots(2, 1, sharex=True, height_ratios=[height - track, track])
             genes.draw(below, rows, lanes)
+            ax.tick_params(axis="x", length=0, labelbottom=False)
         else:
             ax = below = figure.subplots()
         if ld is not None:
@@ -178,25 +148,15 @@ def locus_plot(
             _by_set(ax, x, value, sets, ids)
         else:
             _points(ax, x, value, np.ones(len(x), dtype=bool), "learner", ids)
-        (mark,) = ax.plot(
-            x[top], value[top], "D", color=COLOURS["other"], markersize=8, markeredgecolor=COLOURS["ink"], zorder=6
-        )
+        at, inks = (x[top], value[top]), {"color": COLOURS["other"], "markeredgecolor": COLOURS["ink"]}
+        (mark,) = ax.plot(*at, "D", markersize=8, zorder=6, **inks)
         _tip(mark, f"{ids[top]}: {int(x[top]):,}, {number(value[top], 2)}")
-        ax.annotate(
-            ids[top],
-            (x[top], value[top]),
-            (-9 if x[top] > (left + right) / 2 else 9, 1),
-            textcoords="offset points",
-            ha="right" if x[top] > (left + right) / 2 else "left",
-            va="center",
-            fontsize=SMALL,
-        )
+        away, side = (-9, "right") if x[top] > (left + right) / 2 else (9, "left")
+        ax.annotate(ids[top], at, (away, 1), textcoords="offset points", ha=side, va="center", fontsize=SMALL)
         ax.set_xlim(*span)
         ax.set_ylim(min(0.0, float(value.min())), float(value.max()) * 1.1 or 1.0)
         ax.set_ylabel(ylabel)
         _megabases(below, chrom, width)
-        if ax is not below:
-            ax.tick_params(axis="x", length=0, labelbottom=False)
         _legend(figure, ax, width)
     return figure
 
@@ -204,14 +164,8 @@ def locus_plot(
 def _legend(figure: Figure, ax: Axes, width: float) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if handles:
-        figure.legend(
-            handles,
-            labels,
-            loc="outside upper right",
-            ncols=_columns(labels, width, 6),
-            handletextpad=0.3,
-            columnspacing=1.2,
-        )
+        how: dict[str, Any] = {"loc": "outside upper right", "handletextpad": 0.3, "columnspacing": 1.2}
+        figure.legend(handles, labels, ncols=_columns(labels, width, 6), **how)
 
 
 def _megabases(ax: Axes, chrom: str, width: float) -> None:
@@ -226,8 +180,8 @@ def _megabases(ax: Axes, chrom: str, width: float) -> None:
 
 def _points(
     ax: Axes,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
+    x: Floats,
+    y: Floats,
     which: NDArray[np.bool_],
     role: str,
     ids: Sequence[str],
@@ -238,46 +192,39 @@ def _points(
 ) -> None:
     """Dots of one colour; the `tips` highest of them have words of their own."""
     rows = np.flatnonzero(which)
-    named = set(rows[np.argsort(-y[rows], kind="stable")][:tips].tolist())
-    plain = np.array([i for i in rows.tolist() if i not in named], dtype=np.int64)
+    named = np.sort(rows[np.argsort(-y[rows], kind="stable")][:tips])
+    plain = np.setdiff1d(rows, named)
     style: dict[str, Any] = {"color": COLOURS[role], "markeredgewidth": 0, "linestyle": "none", "marker": "o"}
-    zorder = 2 + SET_ROLES.index(role) / 4 if role in SET_ROLES else 3
-    alpha = 0.55 if role == "baseline" else 0.85
-    ax.plot(x[plain], y[plain], markersize=size, alpha=alpha, zorder=zorder, label=label, **style)
-    for i in sorted(named):
-        (dot,) = ax.plot(x[i], y[i], markersize=size, alpha=alpha, zorder=zorder, **style)
+    style |= {"markersize": size, "alpha": 0.55 if role == "baseline" else 0.85}
+    style["zorder"] = 2 + SET_ROLES.index(role) / 4 if role in SET_ROLES else 3
+    ax.plot(x[plain], y[plain], label=label, **style)
+    for i in named.tolist():
+        (dot,) = ax.plot(x[i], y[i], **style)
         _tip(dot, f"{ids[i]}: {extra[i] if extra is not None else f'{int(x[i]):,}, {number(float(y[i]), 2)}'}")
 
 
-def _by_ld(
-    ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], ld: NDArray[np.float64], ids: Sequence[str]
-) -> None:
+def _by_ld(ax: Axes, x: Floats, y: Floats, ld: Floats, ids: Sequence[str]) -> None:
     below = 0.0
     for limit, role in LD_BINS:
         which = (ld >= below) & (ld < limit)
         if below == 0:
             which |= ~np.isfinite(ld)
-        words = f"r² {'≥' if limit > 1 else '<'} {below if limit > 1 else limit:g}"
-        _points(ax, x, y, which, role, ids, words, _TIPS // 5)
+        words = f"r² ≥ {below:g}" if limit > 1 else f"r² < {limit:g}"
+        _points(ax, x, y, which, role, ids, words, _TIPS)
         below = limit
 
 
 def _by_set(
-    ax: Axes,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    sets: TwoSets,
-    ids: Sequence[str],
-    extra: Sequence[str] | None = None,
+    ax: Axes, x: Floats, y: Floats, sets: TwoSets, ids: Sequence[str], extra: Sequence[str] | None = None
 ) -> None:
-    names = [name for name, _ in sets]
-    first, second = (np.asarray(members, dtype=bool) for _, members in sets)
+    (a, in_a), (b, in_b) = sets
+    first, second = np.asarray(in_a, dtype=bool), np.asarray(in_b, dtype=bool)
     groups = (~first & ~second, first & ~second, second & ~first, first & second)
-    for which, role, words in zip(groups, SET_ROLES, ("neither", f"{names[0]} only", f"{names[1]} only", "both")):
+    for which, role, words in zip(groups, SET_ROLES, ("neither", f"{a} only", f"{b} only", "both")):
         if which.any():
             label = f"{words} ({int(which.sum()):,})"
-            tips = 40 if role == "baseline" else 120
-            _points(ax, x, y, which, role, ids, label, tips, 4.5 if role == "baseline" else 6.5, extra)
+            tips, size = (40, 4.5) if role == "baseline" else (120, 6.5)
+            _points(ax, x, y, which, role, ids, label, tips, size, extra)
 
 
 def effect_against_p(
@@ -290,28 +237,13 @@ def effect_against_p(
     ylabel: str = "\N{MINUS SIGN}log10 p",
     width: float = 520,
 ) -> Figure:
-    """A model's effects against -log10 p, one point a SNP, coloured by membership in the two top sets.
-
-    Parameters
-    ----------
-    effect, neglog : array, shape (M,)
-    ids : sequence of str, length M
-    sets : TwoSets
-    xlabel, ylabel : str
-    width : float
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """A model's effects against -log10 p, one point a SNP, coloured by membership in the two top sets."""
     x, y = np.asarray(effect, dtype=np.float64), np.asarray(neglog, dtype=np.float64)
     words = [f"effect {number(a, 3)}, p {p_value(10.0**-b)}" for a, b in zip(x.tolist(), y.tolist())]
-    with _style():
-        figure = _figure(width, min(width, 440) * 0.95)
+    with _figure(width, min(width, 440) * 0.95) as figure:
         ax = figure.subplots()
         _by_set(ax, x, y, sets, ids, words)
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
+        ax.set(xlabel=xlabel, ylabel=ylabel)
         ax.set_ylim(bottom=min(0.0, float(y.min())))
         _legend(figure, ax, width)
     return figure
@@ -328,68 +260,43 @@ def overlap_figure(
 ) -> Figure:
     """Overlap of two rankings at every k, with the null's mean and 95 % band.
 
-    Parameters
-    ----------
-    k, observed : array, shape (P,)
-    bands : mapping of str to (mean, low, high)
-        Null curves by name; the last one is filled, the others are dashed lines at their edges.
-    marks : sequence of int
-        Values of k to mark.
-    total : int, optional
-        SNPs in all; where the curves must end.
-    width : float
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    `bands` has mean, low and high, shape (P,) as `k` and `observed`, by the null's name: the last one is filled, of the
+    others the edges are dashed lines. `marks` are values of k to mark; `total` is SNPs in all, where the curves end.
     """
     where, seen = np.asarray(k, dtype=np.int64), np.asarray(observed, dtype=np.float64)
     if not len(where) or where.shape != seen.shape:
         raise GenopredError(f"overlap_figure: {len(where)} values of k and {len(seen)} overlaps; one each is needed.")
     narrow = width < 500
-    names = list(bands)
-    with _style():
-        figure = _figure(width, 330 if narrow else 360)
+    nulls = {name: np.asarray(band, dtype=np.float64) for name, band in bands.items()}
+    last = list(nulls)[-1] if nulls else None
+    mean = np.zeros(len(where)) if last is None else nulls[last][0]
+    few, every = where <= max([10, *(3 * m for m in marks)]), np.ones(len(where), dtype=bool)
+    # Over all k the curve hides its own deviations: there the null's mean is taken off.
+    whole = f"all {total:,}, less the null's mean" if total else "all, less the null's mean"
+    views = (("the first few", few, 0 * mean), (whole, every, mean))
+    with _figure(width, 330 if narrow else 360) as figure:
         both = figure.subplots(1, 1 if narrow else 2, squeeze=False)[0]
-        small = where <= max([10, *(3 * m for m in marks)])
-        every = np.ones(len(where), dtype=bool)
-        last = np.asarray(bands[names[-1]][0], dtype=np.float64) if names else np.zeros(len(where))
-        # Over all k the curve hides its own deviations: there the null's mean is taken off.
-        views = [(small, 0 * last)] if narrow else [(small, 0 * last), (every, last)]
-        for ax, (part, off) in zip(both, views):
-            for name in names:
-                mean, low, high = ((np.asarray(v, dtype=np.float64) - off)[part] for v in bands[name])
-                if name == names[-1]:
-                    ax.fill_between(
-                        where[part],
-                        low,
-                        high,
-                        color=COLOURS["baseline"],
-                        alpha=0.3,
-                        linewidth=0,
-                        label=f"95 % of {name}",
-                    )
-                    ax.plot(where[part], mean, color=COLOURS["baseline"], linewidth=1.5, label="its mean")
+        for ax, (title, part, off) in zip(both, views):
+            x = where[part]
+            for name, band in nulls.items():
+                middle, low, high = (band - off)[:, part]
+                if name == last:
+                    shade = {"color": COLOURS["baseline"], "alpha": 0.3, "linewidth": 0}
+                    ax.fill_between(x, low, high, label=f"95 % of {name}", **shade)
+                    ax.plot(x, middle, color=COLOURS["baseline"], linewidth=1.5, label="its mean")
                 else:
                     edge = {"color": COLOURS["learner"], "linewidth": 1, "linestyle": (0, (3, 2))}
-                    ax.plot(where[part], high, label=f"95 % of {name}", **edge)
-                    ax.plot(where[part], low, **edge)
-            ax.plot(where[part], (seen - off)[part], color=COLOURS["worse"], linewidth=2, label="observed", zorder=4)
-            for mark in marks:
-                at = np.flatnonzero(where == mark)
-                if at.size and part[at[0]]:
-                    (dot,) = ax.plot(mark, (seen - off)[at[0]], "o", color=COLOURS["worse"], markersize=8, zorder=5)
-                    mean = np.asarray(bands[names[-1]][0])[at[0]]
-                    _tip(dot, f"k = {mark}: {int(seen[at[0]])} shared, null {number(float(mean), 1)}")
-            ax.set_xlabel("k: SNPs taken from the top of each ranking")
-            ax.set_ylabel("SNPs in both")
+                    ax.plot(x, high, label=f"95 % of {name}", **edge)
+                    ax.plot(x, low, **edge)
+            ax.plot(x, (seen - off)[part], color=COLOURS["worse"], linewidth=2, label="observed", zorder=4)
+            for at in (i for mark in marks for i in np.flatnonzero((where == mark) & part)):
+                (dot,) = ax.plot(where[at], (seen - off)[at], "o", color=COLOURS["worse"], markersize=8, zorder=5)
+                _tip(dot, f"k = {where[at]}: {int(seen[at])} shared, null {number(float(mean[at]), 1)}")
+            ax.set(xlabel="k: SNPs taken from the top of each ranking", ylabel="SNPs in both", title=title)
             ax.set_xlim(left=0)
             if not off.any():
                 ax.set_ylim(bottom=0)
             ax.locator_params(axis="x", nbins=5)
-        both[0].set_title("the first few")
-        if not narrow:
-            both[1].set_title(f"all {total:,}, less the null's mean" if total else "all, less the null's mean")
         handles, labels = both[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=_columns(labels, width, 5), columnspacing=1.4)
     return figure
@@ -408,20 +315,8 @@ def founding_panels(
 ) -> Figure:
     """The founding study's four views of a locus: eQTL, model, their sum, and model against eQTL.
 
-    The top k of the eQTL p-values and of the sum are coloured, so that it can be seen where the overlap comes from.
-
-    Parameters
-    ----------
-    pos, neglog, effect, score : array, shape (M,)
-        Position, -log10 p, |effect|, and the sum of both after min-max normalisation.
-    ids : sequence of str, length M
-    k : int
-    chrom : str
-    width : float
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    `neglog` is -log10 p, `effect` |effect|, `score` the sum of both after min-max normalisation. The top `k` of the
+    eQTL p-values and of the sum are coloured, so that it can be seen where the overlap comes from.
     """
     x, p, e, s = (np.asarray(v, dtype=np.float64) for v in (pos, neglog, effect, score))
     if len({len(x), len(p), len(e), len(s), len(ids)}) != 1 or not len(x):
@@ -429,68 +324,43 @@ def founding_panels(
     top_p, top_e, top_s = (np.isin(np.arange(len(v)), np.argsort(-v, kind="stable")[:k]) for v in (p, e, s))
     narrow = width < 500
     minus = "\N{MINUS SIGN}log10 p"
-    with _style():
-        figure = _figure(width, 1280 if narrow else 700)
+    shared, built = int(np.sum(top_e & top_p)), int(np.sum(top_s & top_p))
+    by_sum, by_effect = ("top by sum", top_s), ("top by |effect|", top_e)
+    views = (
+        (x, p, "A  eQTL", minus, by_sum),
+        (x, e, "B  model", "|effect|", by_sum),
+        (x, s, f"C  sum of both: {built} of {k} shared (circular)", "score", by_sum),
+        (e, p, f"D  model against eQTL: {shared} of {k} shared", minus, by_effect),
+    )
+    with _figure(width, 1280 if narrow else 700) as figure:
         axes = figure.subplots(4, 1) if narrow else figure.subplots(2, 2).ravel()
-        shared = int(np.sum(top_e & top_p))
-        built = int(np.sum(top_s & top_p))
-        views = (
-            (x, p, "A  eQTL", minus, (top_s, top_p)),
-            (x, e, "B  model", "|effect|", (top_s, top_p)),
-            (x, s, f"C  sum of both: {built} of {k} shared (circular)", "score", (top_s, top_p)),
-            (e, p, f"D  model against eQTL: {shared} of {k} shared", minus, (top_e, top_p)),
-        )
-        for ax, (across, up, title, label, sets) in zip(axes, views):
-            names = ("top by |effect|" if title[0] == "D" else "top by sum", "top by p")
-            _by_set(ax, across, up, ((names[0], sets[0]), (names[1], sets[1])), ids)
+        for ax, (across, up, title, ylabel, top) in zip(axes, views):
+            _by_set(ax, across, up, (top, ("top by p", top_p)), ids)
             ax.set_title(title, pad=_LEGEND)
-            ax.set_ylabel(label)
+            ax.set_ylabel(ylabel)
             ax.set_ylim(bottom=min(0.0, float(up.min())))
-            if title[0] == "D":
+            if across is e:
                 ax.set_xlabel("|effect|")
             else:
                 _megabases(ax, chrom, width / (1 if narrow else 2))
-            ax.legend(
-                fontsize=SMALL,
-                handlelength=1,
-                handletextpad=0.3,
-                columnspacing=0.8,
-                borderaxespad=0,
-                ncols=2,
-                loc="lower left",
-                bbox_to_anchor=(0, 1.0),
-            )
+            tight: dict[str, Any] = {"handlelength": 1, "handletextpad": 0.3, "columnspacing": 0.8, "borderaxespad": 0}
+            ax.legend(fontsize=SMALL, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), **tight)
     return figure
 
 
 def precision_recall_figure(
     recall: ArrayLike, precision: ArrayLike, base: float, *, name: str = "", width: float = 420
 ) -> Figure:
-    """Precision against recall, with the precision of a score that knows nothing.
+    """Precision against recall of a set called `name`, with the precision of a score that knows nothing.
 
-    Parameters
-    ----------
-    recall, precision : array, shape (T,)
-    base : float
-        Share of members among all SNPs.
-    name : str
-        Of the set.
-    width : float
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    That is `base`, the share of members among all SNPs.
     """
-    with _style():
-        figure = _figure(width, width * 0.8)
+    with _figure(width, width * 0.8) as figure:
         ax = figure.subplots()
         ax.step(np.asarray(recall), np.asarray(precision), where="post", color=COLOURS["main"], linewidth=2)
         ax.axhline(base, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)))
-        ax.annotate(
-            "share of members", (1, base), (0, -5), textcoords="offset points", ha="right", va="top", fontsize=SMALL
-        )
-        ax.set_xlabel(f"recall of {name}" if name else "recall")
-        ax.set_ylabel("precision")
-        ax.set_xlim(0, 1)
-        ax.set_ylim(0, max(0.05, min(1.0, 1.15 * float(np.max(np.asarray(precision), initial=base)))))
+        text: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "fontsize": SMALL}
+        ax.annotate("share of members", (1, base), (0, -5), **text)
+        top = max(0.05, min(1.0, 1.15 * float(np.max(np.asarray(precision), initial=base))))
+        ax.set(xlabel=f"recall of {name}" if name else "recall", ylabel="precision", xlim=(0, 1), ylim=(0, top))
     return figure

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from genopred.report.tables import (
     Cell,
     GeneNames,
     Grid,
-    check_summary,
+    best_first,
     count,
     interval,
     number,
@@ -50,27 +49,18 @@ _DETECTABLE = 1.645 + 0.842
 
 @dataclass(frozen=True)
 class Section:
-    """A further titled block of a page.
-
-    Attributes
-    ----------
-    title : str
-    text : tuple of str
-        Paragraphs, plain text.
-    figures : tuple of (Figure, ..., str)
-        A figure, drawn for screens from wide to narrow (`genopred.report.figures.in_widths`), and its caption. Of two
-        drawings the second is for narrow screens; one alone is for all.
-    tables : tuple of (polars.DataFrame or Grid, str)
-        A table, shown as it is with sensible rounding, and its caption. A cell that is the id of a gene with a symbol
-        shows that as well.
-    wide : bool
-        False puts several figures side by side.
-    """
+    """A further titled block of a page."""
 
     title: str
+    #: Paragraphs, plain text.
     text: tuple[str, ...] = ()
+    #: A figure, drawn for screens from wide to narrow (`genopred.report.figures.in_widths`), and its caption. Of two
+    #: drawings the second is for narrow screens; one alone is for all.
     figures: tuple[tuple[Any, ...], ...] = ()
+    #: A table, shown as it is with sensible rounding, and its caption. A cell that is the id of a gene with a symbol
+    #: shows that as well.
     tables: tuple[tuple[pl.DataFrame | Grid, str], ...] = ()
+    #: False puts several figures side by side.
     wide: bool = True
 
 
@@ -87,13 +77,7 @@ class _Shown:
 
 
 def write_page(path: str | os.PathLike[str], html: str) -> Path:
-    """Write a page, whole or not at all.
-
-    Raises
-    ------
-    GenopredError
-        If there is no such folder.
-    """
+    """Write a page, whole or not at all."""
     target = Path(path)
     if not target.parent.is_dir():
         raise GenopredError(f"{target} cannot be written: there is no folder {target.parent}; choose another --out.")
@@ -115,35 +99,12 @@ def render_page(
 ) -> str:
     """The page of a run as text.
 
-    Parameters
-    ----------
-    title : str
-    summary : polars.DataFrame, optional
-        Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
-    scores : polars.DataFrame, optional
-        Columns of `genopred.types.SCORE_SCHEMA`; needed with `summary`.
-    predictions : polars.DataFrame, optional
-        Columns of `genopred.types.PREDICTION_SCHEMA`; the main method's best genes suffice.
-    report : MatchReport, optional
-    info : mapping, optional
-        `command` (str), `stack` (the main method), `notes` (list of str), `versions` (mapping), `seconds`,
-        `machine`, `lead` (list of str: paragraphs for the top, which then moves what the comparison says to its own
-        block), and anything else worth stating (seed, folds, window ...).
-    sections : sequence of Section
-        Further blocks, shown before what was dropped.
-    first : sequence of Section
-        Blocks shown before the comparison of methods.
-    names : GeneNames
-        What genes are called.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    GenopredError
-        If a table has not the columns that it needs.
+    `summary` has the columns of `genopred.report.tables.SUMMARY_COLUMNS` and needs `scores`, with those of
+    `genopred.types.SCORE_SCHEMA`. `predictions` (`genopred.types.PREDICTION_SCHEMA`) of the main method's best genes
+    suffice. `info` may have `command` (str), `stack` (the main method), `notes` (list of str), `lead` (list of str:
+    paragraphs for the top, which then moves what the comparison says to its own block), `versions` (mapping),
+    `seconds`, `machine`, and anything else worth stating (seed, folds, window ...). `first` stands before the
+    comparison of methods, `sections` after it, before what was dropped. `names` says what genes are called.
     """
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
@@ -152,10 +113,9 @@ def render_page(
     shown, tiles = [_show(section, f"first{i}", names) for i, section in enumerate(first)], []
     lead = list(facts.get("lead") or ())
     if summary is not None:
-        check_summary(summary)
+        main = draw.main_method(summary, facts.get("stack"))
         if scores is None:
             raise GenopredError("scores: needed with summary, for the figures and the table of genes.")
-        main = draw.main_method(summary, facts.get("stack"))
         said = reading(summary, scores, main, names)
         tiles = _tiles(summary, scores, main)
         standard = list(_standard(summary, scores, predictions, main, names))
@@ -166,9 +126,8 @@ def render_page(
     shown += [_show(section, f"more{i}", names) for i, section in enumerate(sections)]
     if report is not None:
         shown.append(_matched(report))
-    environment = Environment(
-        loader=PackageLoader("genopred.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    loader = PackageLoader("genopred.report", ".")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("page.html.j2").render(
         title=title,
         lead=lead,
@@ -188,35 +147,16 @@ def render_page(
 def reading(
     summary: pl.DataFrame, scores: pl.DataFrame, main: str | None = None, names: GeneNames = NO_NAMES
 ) -> list[str]:
-    """What the result says, in plain sentences, the disappointing ones included.
-
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        Columns of `genopred.report.tables.SUMMARY_COLUMNS`.
-    scores : polars.DataFrame
-        Columns of `genopred.types.SCORE_SCHEMA`.
-    main : str, optional
-        The method that is spoken of.
-    names : GeneNames
-        What genes are called.
-
-    Returns
-    -------
-    list of str
-        Paragraphs.
-    """
+    """What the result says, in plain sentences, the disappointing ones included: paragraphs about the method `main`."""
     main = draw.main_method(summary, main)
-    row = summary.row(by_predicate=pl.col("method") == main, named=True)
-    n_genes = int(row["n_genes"])
-    people = int(scores["n"].to_numpy().max())
+    row = _of(summary, main)
+    n_genes, hits = int(row["n_genes"]), int(row["n_significant"])
+    people = _people(scores)
     detectable = math.tanh(_DETECTABLE / math.sqrt(max(people - 3, 1))) ** 2
     if n_genes == 1:
-        return [_one_gene(scores, main, people, detectable, names)]
-    hits = int(row["n_significant"])
-    out = []
+        return [_one_gene(_of(scores, main), main, people, detectable, names)]
     if hits == 0:
-        out.append(
+        said = (
             f"Nothing could be predicted: in none of the {n_genes:,} genes does the prediction of {main} correlate "
             "positively with the measurement in held-out people (FDR 5 %), and its mean R² is "
             f"{number(row['mean_r2'])}. Genotype near these genes may say too little about their expression; or "
@@ -224,20 +164,27 @@ def reading(
             f"{people:,} people a single gene is usually noticed from an R² of about {number(detectable, 3)} upwards."
         )
     else:
-        explained = 100 * row["mean_r2"]
-        out.append(
-            f"In people it has not seen, {main} explains on average {number(explained, 1)} % of the differences in "
-            f"expression (mean R² {number(row['mean_r2'])}, 95 % interval over genes "
+        said = (
+            f"In people it has not seen, {main} explains on average {number(100 * row['mean_r2'], 1)} % of the "
+            f"differences in expression (mean R² {number(row['mean_r2'])}, 95 % interval over genes "
             f"{interval(row['mean_r2_low'], row['mean_r2_high'], 3)}). In {hits:,} of {n_genes:,} genes prediction and "
             "measurement correlate positively (FDR 5 %); for the others genotype near the gene tells little or "
             f"nothing in {people:,} people."
         )
     against = _against(row, main)
-    return [*out, against] if against else out
+    return [said, against] if against else [said]
 
 
-def _one_gene(scores: pl.DataFrame, main: str, people: int, detectable: float, names: GeneNames) -> str:
-    row = scores.row(by_predicate=pl.col("method") == main, named=True)
+def _of(table: pl.DataFrame, method: str) -> dict[str, Any]:
+    """The only row of a method."""
+    return table.row(by_predicate=pl.col("method") == method, named=True)
+
+
+def _people(scores: pl.DataFrame) -> int:
+    return int(scores["n"].to_numpy().max())
+
+
+def _one_gene(row: Mapping[str, Any], main: str, people: int, detectable: float, names: GeneNames) -> str:
     width = interval(row["r2_low"], row["r2_high"], 3)
     start = (
         f"{names.full(row['gene_id'])}, {people:,} held-out people, {main}: R² {number(row['r2'])} (95 % interval "
@@ -278,33 +225,26 @@ def _against(row: Mapping[str, Any], main: str) -> str:
 
 def _tiles(summary: pl.DataFrame, scores: pl.DataFrame, main: str) -> list[tuple[str, str, str]]:
     """The few numbers set large: label, number, words under it."""
-    row = summary.row(by_predicate=pl.col("method") == main, named=True)
-    tiles = [("People", f"{int(scores['n'].to_numpy().max()):,}", "each predicted once, held out")]
+    row = _of(summary, main)
+    tiles = [("People", f"{_people(scores):,}", "each predicted once, held out")]
     if row["n_genes"] == 1:
-        of = scores.row(by_predicate=pl.col("method") == main, named=True)
+        of = _of(scores, main)
         tiles.append(("R²", number(of["r2"], 3), f"{main}, {interval(of['r2_low'], of['r2_high'], 3)}"))
         tiles.append(("Pearson r", number(of["pearson"], 3), main))
         return tiles
     tiles.append(("Genes", f"{row['n_genes']:,}", f"{row['n_significant']:,} predicted at FDR 5 %"))
     tiles.append(("Mean R²", number(row["mean_r2"]), f"{main}, {interval(row['mean_r2_low'], row['mean_r2_high'], 3)}"))
     if row["reference"] != main:
-        tiles.append(
-            (
-                f"Against {row['reference']}",
-                number(row["delta_r2"], sign=True),
-                interval(row["delta_low"], row["delta_high"], sign=True),
-            )
-        )
+        delta, width = number(row["delta_r2"], sign=True), interval(row["delta_low"], row["delta_high"], sign=True)
+        tiles.append((f"Against {row['reference']}", delta, width))
     return tiles
 
 
 def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What else was stated, in the order given."""
     special = {"command", "notes", "versions", "stack", "lead"}
-    out = [(key.replace("_", " "), _fact(key, value)) for key, value in info.items() if key not in special]
-    if "machine" not in info:
-        out.append(("machine", machine()))
-    return out
+    every = dict(info) if "machine" in info else {**info, "machine": machine()}
+    return [(key.replace("_", " "), _fact(key, value)) for key, value in every.items() if key not in special]
 
 
 def _fact(key: str, value: Any) -> str:
@@ -314,9 +254,7 @@ def _fact(key: str, value: Any) -> str:
         return f"{value / 1000:g} kb on each side of the TSS"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value).replace("-", "\N{MINUS SIGN}")
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(item) for item in value)
-    return str(value)
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------
@@ -327,44 +265,24 @@ def _standard(
 ) -> Iterator[_Shown]:
     """What every comparison shows."""
     several = summary["n_genes"].to_numpy().max() > 1
-    methods = summary.sort("mean_r2", descending=True, nulls_last=True, maintain_order=True)["method"].to_list()
+    methods = best_first(summary)["method"].to_list()
     block = _Shown("Methods compared", "methods")
-    block.figures.append(
-        _picture(
-            draw.in_widths(partial(draw.method_means, summary, scores, main=main)),
-            "R² of each method with its interval.",
-            "means",
-        )
-    )
-    if several:
-        headings, rows = summary_cells(summary)
-        caption = (
-            "R² = 1 − SSE/SST on pooled held-out predictions; negative where the mean would have done better. Signed "
-            "r² is the squared correlation with its sign. Genes predicted: positive correlation at FDR 5 %. Bold: best "
-            "of its column."
-        )
-        block.tables.append(_table(headings, rows, caption, "summary", strong=main))
-    else:
-        block.tables.append(_method_table(scores, main))
+    means = draw.in_widths(draw.method_means, summary, scores, main=main)
+    block.figures.append(_picture(means, "R² of each method with its interval.", "means"))
+    block.tables.append(_summary_table(summary, main) if several else _method_table(scores, main))
     yield block
 
-    shown = draw.beside(methods, main)
     if several:
         block = _Shown("Gene by gene", "genes")
-        total = scores["gene_id"].n_unique()
-        block.figures.append(
-            _picture(
-                (
-                    *draw.in_widths(partial(draw.gene_bars, scores, shown, max_genes=_BARS, names=names), WIDTHS[:2]),
-                    draw.gene_bars(
-                        scores, shown, max_genes=_BARS_NARROW, width=WIDTHS[2], horizontal=True, names=names
-                    ),
-                ),
-                f"R² per gene, best of {main} first (of {total:,} genes at most {_BARS}, or {_BARS_NARROW} on a narrow "
-                "screen; bars end at −0.1).",
-                "bars",
-            )
+        shown = draw.beside(methods, main)
+        bars = draw.in_widths(draw.gene_bars, scores, shown, widths=WIDTHS[:2], max_genes=_BARS, names=names)
+        narrow: dict[str, Any] = {"max_genes": _BARS_NARROW, "width": WIDTHS[2], "horizontal": True}
+        caption = (
+            f"R² per gene, best of {main} first (of {scores['gene_id'].n_unique():,} genes at most {_BARS}, or "
+            f"{_BARS_NARROW} on a narrow screen; bars end at −0.1)."
         )
+        bars += (draw.gene_bars(scores, shown, names=names, **narrow),)
+        block.figures.append(_picture(bars, caption, "bars"))
         yield block
         yield from _rivals(summary, scores, methods, main, names)
     if predictions is not None and predictions.height:
@@ -386,13 +304,9 @@ def _rivals(
     block = _Shown(f"{main} against others", "against", wide=False)
     for i, rival in enumerate(rivals):
         best = " (best single learner)" if rival in singles[:1] else ""
-        block.figures.append(
-            _picture(
-                (draw.r2_against_r2(scores, rival, main, names=names),),
-                f"{main} against {rival}{best}: one point a gene, above the line where {main} is better.",
-                f"against{i}",
-            )
-        )
+        caption = f"{main} against {rival}{best}: one point a gene, above the line where {main} is better."
+        figure = draw.r2_against_r2(scores, rival, main, names=names)
+        block.figures.append(_picture((figure,), caption, f"against{i}"))
     yield block
 
 
@@ -432,14 +346,23 @@ def _gene_table(scores: pl.DataFrame, methods: Sequence[str], main: str, names: 
     return _table(headings, rows, caption, "all", search=len(rows) > 12)
 
 
+def _summary_table(summary: pl.DataFrame, main: str) -> dict[str, Any]:
+    caption = (
+        "R² = 1 − SSE/SST on pooled held-out predictions; negative where the mean would have done better. Signed "
+        "r² is the squared correlation with its sign. Genes predicted: positive correlation at FDR 5 %. Bold: best "
+        "of its column."
+    )
+    return _table(*summary_cells(summary), caption, "summary", strong=main)
+
+
 def _method_table(scores: pl.DataFrame, main: str) -> dict[str, Any]:
+    """Of a single gene."""
     headings = ["Method", "R²", "95 % interval", "Pearson r", "Spearman ρ", "MSE", "MAE"]
     rows = []
     for row in scores.sort("r2", descending=True).iter_rows(named=True):
-        cells = [Cell(row["method"]), Cell(number(row["r2"]), value=row["r2"])]
-        cells.append(Cell(interval(row["r2_low"], row["r2_high"], 3), value=row["r2_low"]))
-        cells += [Cell(number(row[name], 3), value=row[name]) for name in ("pearson", "spearman", "mse", "mae")]
-        rows.append(cells)
+        width = Cell(interval(row["r2_low"], row["r2_high"], 3), value=row["r2_low"])
+        others = [Cell(number(row[name], 3), value=row[name]) for name in ("pearson", "spearman", "mse", "mae")]
+        rows.append([Cell(row["method"]), Cell(number(row["r2"]), value=row["r2"]), width, *others])
     caption = (
         "R² = 1 − SSE/SST on pooled held-out predictions; negative where the mean would have done better. Intervals: "
         "bootstrap over people."
@@ -449,15 +372,12 @@ def _method_table(scores: pl.DataFrame, main: str) -> dict[str, Any]:
 
 def _matched(report: MatchReport) -> _Shown:
     block = _Shown("What was used and what was dropped", "matched")
-    dropped = report.table.filter((pl.col("status") == "dropped") & (pl.col("n") > 0)).height
-    if not dropped:
+    if not report.table.filter((pl.col("status") == "dropped") & (pl.col("n") > 0)).height:
         block.text.append("Nothing was dropped.")
     rows = []
     for row in report.table.iter_rows(named=True):
-        cells = [Cell(str(row[name] or "")) for name in ("item", "status")]
-        rows.append(
-            [*cells, Cell(count(row["n"]), value=row["n"]), Cell(row["reason"] or ""), Cell(row["examples"] or "")]
-        )
+        item, status, reason, examples = (Cell(row[name] or "") for name in ("item", "status", "reason", "examples"))
+        rows.append([item, status, Cell(count(row["n"]), value=row["n"]), reason, examples])
     headings = ["What", "Status", "How many", "Why", "Examples"]
     block.tables.append(_table(headings, rows, "Counts by reason; at most three examples each.", "matched"))
     return block
@@ -468,27 +388,23 @@ def _show(section: Section, anchor: str, names: GeneNames) -> _Shown:
     for i, (*drawings, caption) in enumerate(section.figures):
         block.figures.append(_picture(drawings, caption, f"{anchor}f{i}"))
     for i, (table, caption) in enumerate(section.tables):
-        grid = table if isinstance(table, Grid) else _grid(table, names)
-        long = len(grid.rows) > 30
-        block.tables.append(_table(grid.headings, grid.rows, caption, f"{anchor}t{i}", search=long))
+        if isinstance(table, Grid):
+            headings, rows = table.headings, table.rows
+        else:
+            headings = table.columns
+            rows = [[_any_cell(*cell, names) for cell in zip(headings, row)] for row in table.iter_rows()]
+        block.tables.append(_table(headings, rows, caption, f"{anchor}t{i}", search=len(rows) > 30))
     return block
 
 
-def _grid(table: pl.DataFrame, names: GeneNames) -> Grid:
-    rows = [[_any_cell(name, value, names) for name, value in zip(table.columns, row)] for row in table.iter_rows()]
-    return Grid(table.columns, rows)
-
-
 def _any_cell(name: str, value: Any, names: GeneNames) -> Cell:
-    if value is None:
+    if value is None or isinstance(value, float) and math.isnan(value):
         return Cell("\N{EN DASH}")
     if isinstance(value, bool):
         return Cell("yes" if value else "no")
     if isinstance(value, int):
         return Cell(str(value) if name in ("pos", "tss", "start", "end") else count(value), value=value)
     if isinstance(value, float):
-        if math.isnan(value):
-            return Cell("\N{EN DASH}")
         small = 0 < abs(value) < 1e-3 or abs(value) >= 1e6
         return Cell(p_value(value) if small or name.startswith("p") and len(name) < 6 else number(value), value=value)
     return names.cell(str(value))

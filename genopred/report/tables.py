@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -20,48 +20,24 @@ if TYPE_CHECKING:
 
 #: Columns of a summary, as `genopred.learning.evaluate.summarise` gives them.
 SUMMARY_COLUMNS = (
-    "method",
-    "n_genes",
-    "mean_r2",
-    "mean_r2_low",
-    "mean_r2_high",
-    "mean_signed_r2",
-    "mean_pearson",
-    "mean_spearman",
-    "mean_mse",
-    "mean_mae",
-    "n_significant",
-    "delta_r2",
-    "delta_low",
-    "delta_high",
-    "p_wilcoxon",
-    "reference",
-)
+    "method", "n_genes", "mean_r2", "mean_r2_low", "mean_r2_high", "mean_signed_r2", "mean_pearson", "mean_spearman",
+    "mean_mse", "mean_mae", "n_significant", "delta_r2", "delta_low", "delta_high", "p_wilcoxon", "reference",
+)  # fmt: skip
 
 _MINUS = "\N{MINUS SIGN}"
-
-
 _DASH = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell as it is shown.
-
-    Attributes
-    ----------
-    text : str
-    best : bool
-        Of its column.
-    value : float, optional
-        The number to sort by. A column in which a cell has one is a column of numbers.
-    note : str
-        Set small after the text: the interval of a number, the id of a gene.
-    """
+    """One cell as it is shown."""
 
     text: str
+    #: Of its column.
     best: bool = False
+    #: The number to sort by. A column in which a cell has one is a column of numbers.
     value: float | None = None
+    #: Set small after the text: the interval of a number, the id of a gene.
     note: str = ""
 
     @property
@@ -76,13 +52,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table whose cells are ready to be shown.
-
-    Attributes
-    ----------
-    headings : sequence of str
-    rows : sequence of sequence of Cell
-    """
+    """A table whose cells are ready to be shown."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -90,15 +60,8 @@ class Grid:
 
 @dataclass(frozen=True)
 class GeneNames:
-    """What genes are called beside their ids.
+    """What genes are called beside their ids: their symbols, by id without version (`io.annotation.read_symbols`).
 
-    Attributes
-    ----------
-    symbols : mapping of str to str
-        By the gene's id without version (`genopred.io.annotation.read_symbols`).
-
-    Examples
-    --------
     >>> names = GeneNames({"ENSG00000167074": "TEF"})
     >>> names.short("ENSG00000167074.10"), names.full("ENSG00000167074.10"), names.full("ENSG00000172404.4")
     ('TEF', 'TEF (ENSG00000167074.10)', 'ENSG00000172404.4')
@@ -216,13 +179,7 @@ def interval(low: float | None, high: float | None, digits: int | None = 4, sign
 
 
 def check_summary(summary: pl.DataFrame) -> None:
-    """Refuse a table that is no summary.
-
-    Raises
-    ------
-    GenopredError
-        If a column of `SUMMARY_COLUMNS` is missing, or there is no row.
-    """
+    """Refuse a table without one of `SUMMARY_COLUMNS`, or without a row."""
     absent = [name for name in SUMMARY_COLUMNS if name not in summary.columns]
     if absent:
         raise GenopredError(f"summary: no column {', '.join(absent)}; give the table that summarise() makes.")
@@ -230,36 +187,28 @@ def check_summary(summary: pl.DataFrame) -> None:
         raise GenopredError("summary: no row; at least one method must have been evaluated.")
 
 
-def summary_cells(summary: pl.DataFrame) -> tuple[list[str], list[list[Cell]]]:
-    """Headings and cells of the summary, best of each column marked as they are rounded.
-
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        Columns of `SUMMARY_COLUMNS`, one row a method.
-
-    Returns
-    -------
-    headings : list of str
-    rows : list of list of Cell
-        Highest mean R² first.
-    """
+def best_first(summary: pl.DataFrame) -> pl.DataFrame:
+    """The methods of a summary, highest mean R² first."""
     check_summary(summary)
-    summary = summary.sort("mean_r2", descending=True, nulls_last=True, maintain_order=True)
-    reference = summary["reference"][0]
+    return summary.sort("mean_r2", descending=True, nulls_last=True, maintain_order=True)
+
+
+def summary_cells(summary: pl.DataFrame) -> tuple[list[str], list[list[Cell]]]:
+    """Headings and rows of cells of a summary, best first; the best of each column is marked as they are rounded."""
+    summary = best_first(summary)
     several = summary["n_genes"].max() != 1
-    mean = "Mean " if several else ""
     columns: list[tuple[str, list[Cell]]] = [
         ("Method", [Cell(name) for name in summary["method"]]),
-        (f"{mean}R²", _ranked(summary["mean_r2"])),
+        ("Mean R²" if several else "R²", _ranked(summary["mean_r2"])),
     ]
     if several:
         low_high = zip(summary["mean_r2_low"], summary["mean_r2_high"])
         columns.append(("95 % interval", [Cell(interval(low, high, 3), value=_plain(low)) for low, high in low_high]))
     if summary.height > 1:
-        columns.append((f"R² {_MINUS} {reference}", _differences(summary)))
+        against = list(zip(*map(against_reference, summary.iter_rows(named=True))))
+        columns.append((f"R² {_MINUS} {summary['reference'][0]}", list(against[0])))
         if several:
-            columns.append(("Wilcoxon p", _wilcoxon(summary)))
+            columns.append(("Wilcoxon p", list(against[1])))
     columns += [
         ("Genes predicted", _ranked(summary["n_significant"], 0)),
         ("Signed r²", _ranked(summary["mean_signed_r2"])),
@@ -272,10 +221,18 @@ def summary_cells(summary: pl.DataFrame) -> tuple[list[str], list[list[Cell]]]:
     return headings, [list(row) for row in zip(*(cells for _, cells in columns))]
 
 
+def against_reference(row: Mapping[str, Any]) -> tuple[Cell, Cell]:
+    """A row of a summary: the method's difference from the reference, and its p-value."""
+    if row["method"] == row["reference"]:
+        return Cell("reference", value=0.0), Cell("")
+    delta = estimate(row["delta_r2"], row["delta_low"], row["delta_high"], sign=True)
+    return delta, Cell(p_value(row["p_wilcoxon"]), value=_plain(row["p_wilcoxon"]))
+
+
 def _ranked(values: pl.Series, digits: int = 4, lowest: bool = False) -> list[Cell]:
-    known = [value for value in values if value is not None and not math.isnan(value)]
+    known = [value for value in values if _plain(value) is not None]
     best = round(min(known) if lowest else max(known), digits) if known and len(values) > 1 else None
-    if best is not None and all(round(value, digits) == best for value in known):
+    if all(round(value, digits) == best for value in known):
         best = None  # where all are equal none is best
     return [
         Cell(number(value, digits), value is not None and round(value, digits) == best, _plain(value))
@@ -287,44 +244,12 @@ def _plain(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _differences(summary: pl.DataFrame) -> list[Cell]:
-    out = []
-    for row in summary.iter_rows(named=True):
-        if row["method"] == row["reference"]:
-            out.append(Cell("reference", value=0.0))
-            continue
-        out.append(estimate(row["delta_r2"], row["delta_low"], row["delta_high"], sign=True))
-    return out
-
-
-def _wilcoxon(summary: pl.DataFrame) -> list[Cell]:
-    return [
-        Cell("")
-        if row["method"] == row["reference"]
-        else Cell(p_value(row["p_wilcoxon"]), value=_plain(row["p_wilcoxon"]))
-        for row in summary.iter_rows(named=True)
-    ]
-
-
 #: What a terminal too narrow for everything is spared, first to last.
 _SPARED = ("MAE", "MSE", "Spearman ρ", "Pearson r", "Wilcoxon p", "Signed r²", "95 % interval", "Genes predicted")
 
 
-def summary_table(summary: pl.DataFrame, title: str | None = None, *, width: int = 150) -> Table:
-    """The comparison as a rich table for the terminal; the best of each column is bold.
-
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        Columns of `SUMMARY_COLUMNS`.
-    title : str, optional
-    width : int
-        Columns of the terminal; a narrow one gets the main columns only.
-
-    Returns
-    -------
-    rich.table.Table
-    """
+def summary_table(summary: pl.DataFrame, *, width: int = 150) -> Table:
+    """The comparison as a rich table for a terminal of so many columns; a narrow one gets the main columns only."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -336,16 +261,7 @@ def summary_table(summary: pl.DataFrame, title: str | None = None, *, width: int
         f"{n:,} gene{'s' if n != 1 else ''}, held-out people. R² = 1 {_MINUS} SSE/SST; "
         "genes predicted: positive correlation at FDR 5 %."
     )
-    table = Table(
-        title=title,
-        caption=caption,
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-        padding=(0, 1),
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    table = Table(caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for i in kept:
         width = max(len(row[i].whole) for row in rows)  # or rich would cut intervals before it breaks headings
         table.add_column(_broken(headings[i]), justify="left" if i == 0 else "right", min_width=width)
@@ -374,25 +290,14 @@ def _that_fit(headings: list[str], rows: list[list[Cell]], width: int) -> list[i
 
 
 def summary_tsv(summary: pl.DataFrame) -> str:
-    """All columns of the comparison as TSV, six decimals, p-values with six significant digits.
-
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        Columns of `SUMMARY_COLUMNS`.
-
-    Returns
-    -------
-    str
-    """
+    """All columns of the comparison as TSV, six decimals, p-values with six significant digits."""
     check_summary(summary)
-    rows = ["\t".join(SUMMARY_COLUMNS)]
-    for row in summary.select(SUMMARY_COLUMNS).sort("mean_r2", descending=True, maintain_order=True).iter_rows():
-        cells = []
-        for name, value in zip(SUMMARY_COLUMNS, row):
-            if isinstance(value, float):
-                cells.append(f"{value:.6g}" if name == "p_wilcoxon" else f"{value:.6f}")
-            else:
-                cells.append(str(value if value is not None else ""))
-        rows.append("\t".join(cells))
-    return "\n".join(rows) + "\n"
+
+    def field(name: str, value: Any) -> str:
+        if isinstance(value, float):
+            return f"{value:.6g}" if name == "p_wilcoxon" else f"{value:.6f}"
+        return "" if value is None else str(value)
+
+    table = summary.select(SUMMARY_COLUMNS).sort("mean_r2", descending=True, maintain_order=True)
+    lines = [SUMMARY_COLUMNS, *(map(field, SUMMARY_COLUMNS, row) for row in table.iter_rows())]
+    return "".join("\t".join(line) + "\n" for line in lines)

@@ -38,7 +38,8 @@ class Stack(Cohort, Outcome, Learners, Folds, Seeded, panel=LEARNING, maf=0.05, 
 
     symbols: Annotated[Path | None, Option(metavar="FILE", panel=EXPRESSION, matters=False)] = None
     meta: Annotated[
-        Literal["xgboost", "nnls", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene"], Option(matters=False)
+        Literal["xgboost", "nnls", "linear", "ridge", "mean", "nnls-per-gene", "xgboost-per-gene"],
+        Option(matters=False),
     ] = "xgboost"
     stratify: Annotated[Path | None, Option(metavar="FILE")] = None
     stack_weights: Annotated[str, Option(metavar="WHICH", matters=False)] = "shipped"

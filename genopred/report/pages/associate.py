@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,9 @@ def write_association_page(
             figures.append((*in_widths(plot), words))
             files.append(save_figure(plot(), folder / f"{safe_name(str(trait))}.manhattan.svg"))
         plain = partial(draw.qq, rows["pval"].to_numpy())
-        figures.append((*in_widths(plain, (480, BESIDE)), "p-values against those expected without any association."))
+        figures.append(
+            (*in_widths(plain, widths=(480, BESIDE)), "p-values against those expected without any association.")
+        )
         files.append(save_figure(plain(), folder / f"{safe_name(str(trait))}.qq.svg"))
         sections.append(Section(str(trait), (), tuple(figures), ((_grid(rows, names), _caption(rows)),)))
     html = render_page(title="genopred associate", report=report, info=dict(info), sections=sections, names=names)
@@ -78,22 +80,27 @@ def _caption(rows: pl.DataFrame) -> str:
 
 
 def _grid(rows: pl.DataFrame, names: GeneNames) -> Grid:
-    headings = ["Gene", "Place", "Effect", "SE", "z", "p", "q (FDR)", "Variants", "Used", "Variance found", "R²", "n"]
-    out = []
-    for row in rows.head(_ROWS).iter_rows(named=True):
-        place = f"{plain_chrom(row['chrom'])}:{row['tss']:,}" if row["tss"] is not None else "\N{EN DASH}"
-        share = row["variance_found"]
-        out.append(
-            [
-                names.cell(row["gene_id"]),
-                Cell(place),
-                *(Cell(significant(row[key]), value=row[key]) for key in ("effect", "se")),
-                Cell(number(row["z"], 2), value=row["z"]),
-                *(Cell(p_value(row[key]), value=row[key]) for key in ("pval", "qval")),
-                *(Cell(count(row[key]), value=row[key]) for key in ("variants", "used")),
-                Cell("\N{EN DASH}" if share is None else f"{share:.1%}", value=share),
-                Cell(number(row["r2"], 3), value=row["r2"]),
-                Cell(count(row["n"]), value=row["n"]),
-            ]
-        )
-    return Grid(headings, out)
+    """The genes' table, without columns of which nothing is known."""
+    shown = rows.head(_ROWS)
+    unknown = {name for name in shown.columns if not shown[name].count()}
+    plain = {"z": 2, "r2": 3}
+    headings = {
+        "tss": "Place", "effect": "Effect", "se": "SE", "z": "z", "pval": "p", "qval": "q (FDR)",
+        "variants": "Variants", "used": "Used", "variance_found": "Variance found", "r2": "R²", "n": "n",
+    }  # fmt: skip
+    kept = [name for name in headings if name not in unknown]
+
+    def cell(row: Mapping[str, Any], name: str) -> Cell:
+        value = row[name]
+        if value is None:
+            return Cell("\N{EN DASH}")
+        if name == "tss":
+            return Cell(f"{plain_chrom(row['chrom'])}:{value:,}")
+        if name in plain:
+            return Cell(number(value, plain[name]), value=value)
+        written: dict[str, Callable[[Any], str]] = {"pval": p_value, "qval": p_value, "variance_found": "{:.1%}".format}
+        whole: Callable[[Any], str] = count if isinstance(value, int) else significant
+        return Cell(written.get(name, whole)(value), value=value)
+
+    cells = [[names.cell(row["gene_id"]), *(cell(row, name) for name in kept)] for row in shown.iter_rows(named=True)]
+    return Grid(["Gene", *(headings[name] for name in kept)], cells)

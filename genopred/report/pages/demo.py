@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from genopred.report.tables import Cell, GeneNames, Grid, estimate, interval, number, p_value, significant
+from genopred.report.tables import (
+    Cell,
+    GeneNames,
+    Grid,
+    against_reference,
+    estimate,
+    interval,
+    number,
+    p_value,
+    significant,
+)
 from genopred.types import plain_chrom
 
 if TYPE_CHECKING:
@@ -27,73 +37,52 @@ REACH = 50_000
 #: What to subtract from a GRCh37 position of the slice for its place in GRCh38, to within 15 bp.
 SHIFT = 396_004
 SCORES = ("baseline-prs", "pt-prs")
+#: The parts of a model's split, and how they are called.
+_PARTS = {"train": "training", "validation": "validation", "test": "test"}
 #: With fewer genes an interval over genes says little.
 _FEW_GENES = 6
 
 
 @dataclass(frozen=True)
 class Locus:
-    """What the model says of the SNPs near one gene with an eQTL.
+    """What the model says of the SNPs near one gene with an eQTL."""
 
-    Attributes
-    ----------
-    gene : dict
-        Row of the expression file's genes: gene_id, chrom, tss, strand.
-    lead : dict
-        Of the gene's SNPs that are in the model's window, the one with the smallest p-value: a row of `snps`.
-    snps : polars.DataFrame
-        variant_id, pos, pval_nominal, slope, r2 (with the lead), effect (of ALT on the accessibility around the SNP
-        itself; null beyond `REACH`).
-    mutations : polars.DataFrame
-        Every change of the bases around the lead (`genopred.sequence.effects.EFFECT_SCHEMA`).
-    """
-
+    #: Row of the expression file's genes: gene_id, chrom, tss, strand.
     gene: dict[str, Any]
+    #: Of the gene's SNPs that are in the model's window, the one with the smallest p-value: a row of `snps`.
     lead: dict[str, Any]
+    #: variant_id, pos, pval_nominal, slope, r2 (with the lead), effect (of ALT on the accessibility around the SNP
+    #: itself; null beyond `REACH`).
     snps: pl.DataFrame = field(repr=False)
+    #: Every change of the bases around the lead (`genopred.sequence.effects.EFFECT_SCHEMA`).
     mutations: pl.DataFrame = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the sequence model adds to the demonstration.
+    """What the sequence model adds to the demonstration."""
 
-    Attributes
-    ----------
-    card : dict
-        What the model says of itself (`genopred.sequence.checkpoint.CheckpointInfo`).
-    model : dict
-        name, window, bin_size, tracks.
-    features : polars.DataFrame
-        gene_id, chrom, tss, strand, snvs, haplotypes, distinct (windows), spread (standard deviation over people of
-        `TRACK`'s feature over its mean).
-    values : dict
-        For each gene `TRACK`'s feature of each person, in percent of the mean over people less 100.
-    alone, both : StackResult or None
-        From sequence features alone, and beside genotypes; None where no learner chosen can take them.
-    contrast : dict or None
-        The stack on both against the one on genotypes, paired over genes: a row of `compared`'s kind.
-    compared : polars.DataFrame or None
-        `genopred.learning.evaluate.summarise` of all three, genotypes the reference.
-    eqtl : polars.DataFrame
-        Permutation pass of the genes (`genopred.genetics.eqtl.beta.PERMUTATION_SCHEMA`, qval).
-    effects : polars.DataFrame or None
-        Of the SNPs in the windows of genes with an eQTL; None where there is no such gene.
-    overlap : OverlapResult or None
-        None where too few SNPs are left to rank.
-    locus : Locus or None
-    """
-
+    #: What the model says of itself (`genopred.sequence.checkpoint.CheckpointInfo`).
     card: Mapping[str, Any]
+    #: name, window, bin_size, tracks.
     model: Mapping[str, Any]
+    #: gene_id, chrom, tss, strand, snvs, haplotypes, distinct (windows), spread (standard deviation over people of
+    #: `TRACK`'s feature over its mean).
     features: pl.DataFrame = field(repr=False)
+    #: For each gene `TRACK`'s feature of each person, in percent of the mean over people less 100.
     values: Mapping[str, Any] = field(repr=False)
+    #: Stacks from sequence features alone, and beside genotypes; None where no learner chosen can take them.
     alone: Any
     both: Any
+    #: The stack on both against the one on genotypes, paired over genes: a row of `compared`'s kind.
     contrast: Mapping[str, Any] | None
+    #: `genopred.learning.evaluate.summarise` of all three, genotypes the reference.
     compared: pl.DataFrame | None = field(repr=False)
+    #: Permutation pass of the genes (`genopred.genetics.eqtl.beta.PERMUTATION_SCHEMA`, qval).
     eqtl: pl.DataFrame = field(repr=False)
+    #: Of the SNPs in the windows of genes with an eQTL; None where there is no such gene.
     effects: pl.DataFrame | None = field(repr=False)
+    #: An `OverlapResult`; None where too few SNPs are left to rank.
     overlap: Any = field(repr=False)
     locus: Locus | None
 
@@ -107,22 +96,8 @@ def sections(
 ) -> tuple[list[Section], list[Section]]:
     """What the page shows before and after the sections of the stack.
 
-    Parameters
-    ----------
-    result : StackResult
-        Of genotypes alone.
-    predictions : polars.LazyFrame
-        Of the same run.
-    found : Found or None
-        What the sequence model adds; None without torch.
-    lines : mapping of str to sequence of str
-        As from `lines`; without torch they say what is left out.
-    nulls : mapping of str to str
-        What each null of the overlap keeps and what it breaks.
-
-    Returns
-    -------
-    list of Section, list of Section
+    `result` is the stack on genotypes alone, `predictions` are of the same run. Without torch `found` is None, and
+    `lines` say what is left out. `nulls` say what each null of the overlap keeps and what it breaks.
     """
     from genopred.report.page import Section
 
@@ -159,7 +134,7 @@ def lead(result: Any, found: Found | None) -> list[str]:
 
 
 def _in_short(result: Any, found: Found) -> str:
-    mean = float(result.summary.filter(pl.col("method") == result.stack)["mean_r2"][0])
+    mean = _mean_r2(result)
     out = f"In short: genotypes explain {100 * mean:.1f} % of the differences between held-out people on average"
     if found.contrast is not None:
         row = found.contrast
@@ -168,13 +143,16 @@ def _in_short(result: Any, found: Found) -> str:
             f"genes {'show to be more than chance' if _sure(row) else 'cannot tell from none'}"
         )
     if found.overlap is not None:
-        row = _best_null(found)
-        agree = row["p"] <= 0.05 and row["value"] > row["expected"]
         out += (
-            f"; the SNPs that matter most to the model are {'' if agree else 'not '}more often those with an eQTL than "
-            "chance would make them"
+            f"; the SNPs that matter most to the model are {'' if _agree(_best_null(found)) else 'not '}more often "
+            "those with an eQTL than chance would make them"
         )
     return out + "."
+
+
+def _mean_r2(result: Any) -> float:
+    """Of the stack."""
+    return float(result.summary.filter(pl.col("method") == result.stack)["mean_r2"][0])
 
 
 def lines(found: Found) -> dict[str, tuple[str, ...]]:
@@ -193,19 +171,9 @@ def _count(n: int, what: str) -> str:
 def split_of(card: Mapping[str, Any], genes: pl.DataFrame, window: int) -> list[str]:
     """For each gene, in which part of the model's split its window lies: train, validation, test, or `none`.
 
-    Parameters
-    ----------
-    card : mapping
-        With `split.regions`: chrom, start, end (GRCh38, 0-based half-open), split.
-    genes : polars.DataFrame
-        chrom, tss (GRCh37, in the embedded slice).
-    window : int
-        bp. A window that touches training regions counts as `train`, whatever else it touches.
-
-    Returns
-    -------
-    list of str
-        Empty where the card has no regions.
+    `card` has `split.regions`: chrom, start, end (GRCh38, 0-based half-open), split; without them the list is empty.
+    `genes` have chrom and tss (GRCh37, in the embedded slice). A window (bp) that touches training regions counts as
+    `train`, whatever else it touches.
     """
     regions = (card.get("split") or {}).get("regions") or ()
     out = []
@@ -218,7 +186,7 @@ def split_of(card: Mapping[str, Any], genes: pl.DataFrame, window: int) -> list[
             and row["start"] < start + window
             and row["end"] > start
         }
-        out.append(next((name for name in ("train", "validation", "test") if name in touched), "none"))
+        out.append(next((name for name in _PARTS if name in touched), "none"))
     return out
 
 
@@ -237,7 +205,6 @@ def _where(found: Found) -> str:
 
 
 def _features_line(found: Found) -> str:
-
     t = found.features
     haplotypes, distinct = int(t["haplotypes"].sum()), int(t["distinct"].sum())
     flat = int((t["distinct"] == 1).sum())
@@ -255,11 +222,10 @@ def added(found: Found) -> str:
     if found.contrast is None:
         return "None of the chosen learners can take sequence features, so they were not tried as inputs."
     row = found.contrast
-    alone = float(found.alone.summary.filter(pl.col("method") == found.alone.stack)["mean_r2"][0])
     start = (
         f"From the {len(found.model['tracks'])} sequence features of a gene alone the stack reaches a mean R² of "
-        f"{number(alone)} in held-out people; from genotypes {number(row['mean_r2'] - row['delta_r2'])}; from both "
-        f"{number(row['mean_r2'])}. "
+        f"{number(_mean_r2(found.alone))} in held-out people; from genotypes "
+        f"{number(row['mean_r2'] - row['delta_r2'])}; from both {number(row['mean_r2'])}. "
     )
     if row["n_genes"] < _FEW_GENES:
         few = f"{_count(row['n_genes'], 'gene')}, too few to tell"
@@ -294,7 +260,6 @@ def side_by_side(results: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def _eqtl_line(found: Found) -> str:
-
     hits = int((found.eqtl["qval"] <= FDR).sum())
     return (
         f"{hits} of {_count(found.eqtl.height, 'gene')} have an eQTL, a SNP within 500,000 bases that goes with their "
@@ -304,22 +269,22 @@ def _eqtl_line(found: Found) -> str:
 
 def overlapped(found: Found) -> str:
     """Whether the model puts the same SNPs first as the eQTLs do."""
-
     if found.overlap is None:
         return "Too few SNPs lie in the model's windows of such genes to ask whether it puts the same ones first."
     row = _best_null(found)
-    verdict = (
-        "more than chance and linkage give"
-        if row["p"] <= 0.05 and row["value"] > row["expected"]
-        else "no more than chance and linkage give"
-    )
     c = found.overlap.comparisons[0]
     return (
         f"In the windows of {_count(len(c.rankings.sizes), 'such gene')} lie {c.rankings.n:,} SNPs. Of each gene's "
         f"{TOP} SNPs with the largest predicted effect and its {TOP} with the smallest p-value, {row['value']:.0f} "
         f"are the same in all; {row['expected']:.1f} are expected (95 %: {row['null_low']:.0f} to "
-        f"{row['null_high']:.0f}), p = {p_value(row['p'])}: {verdict}."
+        f"{row['null_high']:.0f}), p = {p_value(row['p'])}: {'' if _agree(row) else 'no '}more than chance and "
+        "linkage give."
     )
+
+
+def _agree(row: Mapping[str, Any]) -> bool:
+    """Whether a row of overlaps found more than its null gives."""
+    return bool(row["p"] <= 0.05 and row["value"] > row["expected"])
 
 
 def _best_null(found: Found) -> dict[str, Any]:
@@ -339,7 +304,9 @@ def model_section(found: Found) -> Section:
 
     card, model = found.card, found.model
     split = card.get("split") or {}
-    mb = {name: bases / 1e6 for name, bases in _bases(split.get("regions") or ()).items()}
+    bases: Counter[str] = Counter()
+    for region in split.get("regions") or ():
+        bases[region["split"]] += region["end"] - region["start"]
     text = [
         f"{model['name']} has the shape of Enformer (Avsec et al. 2021), much smaller: {model['window']:,} bases in, "
         f"and for every {model['bin_size']} of them a prediction of {len(model['tracks'])} tracks. Accessibility says "
@@ -347,49 +314,29 @@ def model_section(found: Found) -> Section:
         "the gene (+) or on the other (−). GM12878 is a line of blood cells of the same kind as those of the people "
         "here; K562 comes from a leukaemia, MCF7 from a breast cancer."
     ]
-    if mb:
+    if bases:
         text.append(
             "Chromosome 22 was cut into stretches: "
-            + ", ".join(f"{mb[name]:.1f} million bases for {words}" for name, words in _PARTS.items() if name in mb)
+            + ", ".join(f"{bases[part] / 1e6:.1f} million bases for {_PARTS[part]}" for part in _PARTS if part in bases)
             + f". {_where(found)} That gives nothing away: what these people express was never in it. But its "
             "predictions there may be better than elsewhere in the genome."
         )
     scores = ((card.get("scores") or {}).get("pearson_log") or {}).get("model") or {}
+    more, unknown = (card.get("differences") or {}).get("ridge") or {}, (None, None, None)
     rows = [
-        [Cell(name), _with_interval(scores[name]), _against(card, name)] for name in model["tracks"] if name in scores
+        [Cell(name), estimate(*scores[name], digits=3), estimate(*more.get(name, unknown), digits=3, sign=True)]
+        for name in model["tracks"]
+        if name in scores
     ]
-    tables: tuple[tuple[Grid, str], ...] = ()
-    if rows:
-        headings = ["Track", "Correlation", "More than from base counts"]
-        most = 3 if any(row[2].value is not None for row in rows) else 2
-        table = Grid(headings[:most], [row[:most] for row in rows])
-        caption = (
-            "Predicted and measured signal along the test stretches, which it was not trained on: Pearson correlation "
-            "of log(1 + signal), with its 95 % interval over stretches. Base counts: a ridge regression on how often "
-            "each short word of DNA occurs, the simplest rival."
-        )
-        tables = ((table, caption),)
-    return Section("The sequence model", tuple(text), tables=tables)
-
-
-_PARTS = {"train": "training", "validation": "validation", "test": "test"}
-
-
-def _against(card: Mapping[str, Any], track: str) -> Cell:
-    found = ((card.get("differences") or {}).get("ridge") or {}).get(track)
-    return estimate(None, None, None) if found is None else _with_interval(found, sign=True)
-
-
-def _with_interval(found: Sequence[float], sign: bool = False) -> Cell:
-    value, low, high = (float(x) for x in found)
-    return estimate(value, low, high, digits=3, sign=sign)
-
-
-def _bases(regions: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    out: dict[str, int] = {}
-    for row in regions:
-        out[row["split"]] = out.get(row["split"], 0) + row["end"] - row["start"]
-    return out
+    headings = ["Track", "Correlation", "More than from base counts"]
+    most = 3 if any(row[2].value is not None for row in rows) else 2
+    table = Grid(headings[:most], [row[:most] for row in rows])
+    caption = (
+        "Predicted and measured signal along the test stretches, which it was not trained on: Pearson correlation "
+        "of log(1 + signal), with its 95 % interval over stretches. Base counts: a ridge regression on how often "
+        "each short word of DNA occurs, the simplest rival."
+    )
+    return Section("The sequence model", tuple(text), tables=((table, caption),) if rows else ())
 
 
 def features_section(found: Found, names: GeneNames) -> Section:
@@ -401,15 +348,11 @@ def features_section(found: Found, names: GeneNames) -> Section:
     order = table.sort("spread", descending=True)["gene_id"].to_list()
     values = {gene: found.values[gene] for gene in order}
     label = f"{TRACK} at the gene's start, percent from the mean"
-    shown = table.select(
-        pl.col("gene_id").alias("Gene"),
-        pl.col("snvs").alias("SNPs"),
-        pl.col("distinct").alias("Different sequences"),
-        (100 * pl.col("spread")).alias("Spread, %"),
-    )
+    columns: dict[str, Any] = {"Gene": "gene_id", "SNPs": "snvs", "Different sequences": "distinct"}
+    columns["Spread, %"] = 100 * pl.col("spread")
     parts = split_of(found.card, table, found.model["window"])
     if parts:
-        shown = shown.with_columns(pl.Series("Model's split", [_PARTS.get(part, "none") for part in parts]))
+        columns["Model's split"] = pl.Series([_PARTS.get(part, "none") for part in parts])
     people = len(next(iter(found.values.values())))
     return Section(
         "Sequence features: each person through the model",
@@ -421,7 +364,7 @@ def features_section(found: Found, names: GeneNames) -> Section:
         ),
         figures=(
             (
-                *in_widths(partial(spreads, values, label, names=names), WIDTHS[:2]),
+                *in_widths(spreads, values, label, widths=WIDTHS[:2], names=names),
                 spreads(values, "percent from the mean", width=WIDTHS[2], names=names),
                 f"One row a gene, one point for each of {people:,} people; most variable gene first. Few columns of "
                 "points: few different sequences.",
@@ -429,7 +372,7 @@ def features_section(found: Found, names: GeneNames) -> Section:
         ),
         tables=(
             (
-                shown,
+                table.select(**columns),
                 f"SNPs in the model's window; how many different sequences {2 * people:,} of them are; standard "
                 "deviation over people in percent of the mean.",
             ),
@@ -442,14 +385,13 @@ def scores_section(result: Any, predictions: pl.LazyFrame) -> Section:
     from genopred.report.figures import best_genes, predicted_scatter, r2_against_r2
     from genopred.report.page import Section
 
-    have = set(result.summary["method"].to_list())
-    methods = [name for name in SCORES if name in have]
+    methods = [name for name in SCORES if name in result.summary["method"]]
     if not methods:
         return Section("Polygenic scores", ("Neither baseline-prs nor pt-prs is among the chosen learners.",))
-    means = dict(result.summary.select("method", "mean_r2").iter_rows())
-    hits = dict(result.summary.select("method", "n_significant").iter_rows())
+    rows = {row["method"]: row for row in result.summary.iter_rows(named=True)}
     said = ", ".join(
-        f"{name} {number(means[name])} ({hits[name]} genes predicted)" for name in (*methods, result.stack)
+        f"{name} {number(rows[name]['mean_r2'])} ({rows[name]['n_significant']} genes predicted)"
+        for name in (*methods, result.stack)
     )
     main, names = methods[-1], GeneNames(result.symbols)
     gene, r2 = best_genes(result.scores, main, 1)[0]
@@ -494,11 +436,7 @@ def added_section(result: Any, found: Found) -> Section:
     for row in found.compared.iter_rows(named=True):
         mean = Cell(number(row["mean_r2"]), value=row["mean_r2"])
         hits = Cell(str(row["n_significant"]), value=row["n_significant"])
-        delta = estimate(row["delta_r2"], row["delta_low"], row["delta_high"], sign=True)
-        p = Cell(p_value(row["p_wilcoxon"]), value=row["p_wilcoxon"])
-        same = row["method"] == row["reference"]
-        against = [Cell("reference", value=0.0), Cell("")] if same else [delta, p]
-        rows.append([Cell(row["method"]), mean, hits, *against])
+        rows.append([Cell(row["method"]), mean, hits, *against_reference(row)])
     table = Grid(["Inputs of the stack", "Mean R²", "Genes predicted", "Against genotypes", "p"], rows)
     names = GeneNames(result.symbols)
     figures = tuple(
@@ -539,16 +477,13 @@ def effects_section(found: Found, names: GeneNames) -> Section:
         f"The model's view of the SNPs within {REACH:,} bases: how much the other allele changes the predicted {TRACK} "
         "around the SNP itself (absolute value, summed over the window). The model knows nothing of the p-values above."
     )
-    drawn = (
-        (here.snps, height, minus, caption),
-        (near, near["effect"].abs().to_numpy(), "|effect|", below),
-    )
+    drawn = (here.snps, height, minus, caption), (near, near["effect"].abs().to_numpy(), "|effect|", below)
     figures: list[tuple[Any, ...]] = []
     for table, y, ylabel, caption in drawn:
         ids = table["variant_id"].to_list()
         common: dict[str, Any] = {"ids": ids, "ld": table["r2"].to_numpy(), "lead": ids.index(lead["variant_id"])}
         common |= {"chrom": chrom, "ylabel": ylabel}
-        figures.append((*in_widths(partial(locus_plot, table["pos"].to_numpy(), y, **common)), caption))
+        figures.append((*in_widths(locus_plot, table["pos"].to_numpy(), y, **common), caption))
     figures.append(_mutation_figures(here))
     rank = 1 + int((near["effect"].abs() > abs(lead["effect"])).sum())
     text = (
@@ -585,7 +520,7 @@ def _mutation_figures(here: Locus) -> tuple[Any, ...]:
     marks = [(here.lead["pos"], here.lead["variant_id"])]
     common: dict[str, Any] = {"chrom": plain_chrom(here.gene["chrom"]), "start": start, "marks": marks}
     return (
-        *in_widths(partial(mutagenesis, effects, "".join(bases), label="change", **common)),
+        *in_widths(mutagenesis, effects, "".join(bases), label="change", **common),
         f"Every possible change of the {n} bases around that SNP, as the gene's window shows it to the model: "
         f"below, how much each changes the predicted {TRACK}; above, how much a base is worth on average. Single-base "
         "effects are the least certain of what such a model says.",
@@ -602,20 +537,23 @@ def overlap_section(found: Found, nulls: Mapping[str, str]) -> Section:
     if found.overlap is None:
         return Section(title, (_eqtl_line(found), overlapped(found)))
     c = found.overlap.comparisons[0]
-    curves = list(c.curves)
     strictest = _best_null(found)["null"]
-    bands = {f"null “{x.null}”": (x.mean, x.low, x.high) for x in curves if x.null == strictest}
-    drawn = in_widths(partial(overlap_figure, curves[0].k, curves[0].observed, bands, marks=(TOP,), total=c.rankings.n))
+    bands = {f"null “{x.null}”": (x.mean, x.low, x.high) for x in c.curves if x.null == strictest}
+    curve = c.curves[0]
+    drawn = in_widths(overlap_figure, curve.k, curve.observed, bands, marks=(TOP,), total=c.rankings.n)
     plain = found.overlap.results.filter(pl.col("measure").is_in(["overlap at k", "Spearman rho"]))
     measures = {"overlap at k": f"SNPs in both top {TOP}", "Spearman rho": "rank correlation"}
     rows = []
     for row in plain.iter_rows(named=True):
+        seen, p = Cell(significant(row["value"]), value=row["value"]), Cell(p_value(row["p"]), value=row["p"])
         expected = estimate(row["expected"], row["null_low"], row["null_high"], digits=None)
-        p = Cell(p_value(row["p"]), value=row["p"])
-        seen = Cell(significant(row["value"]), value=row["value"])
         rows.append([Cell(measures[row["measure"]]), seen, Cell(row["null"]), expected, p])
     table = Grid(["Measure", "Found", "Null", "Expected", "p"], rows)
     known = [f"{name}: {nulls[name]}" for name in plain["null"].unique(maintain_order=True).to_list() if name in nulls]
+    caption = (
+        "Expected: mean under the null and [what holds 95 % of it]; p: at least as much under the null (two-sided for "
+        f"the correlation). The nulls: {'; '.join(known)}; hypergeometric: SNPs as independent."
+    )
     return Section(
         title,
         (
@@ -627,17 +565,7 @@ def overlap_section(found: Found, nulls: Mapping[str, str]) -> Section:
             "small, and many eQTLs lie outside it.",
         ),
         figures=(
-            (
-                *drawn,
-                "SNPs shared by the first k of both orders, summed over genes, against what the null gives.",
-            ),
+            (*drawn, "SNPs shared by the first k of both orders, summed over genes, against what the null gives."),
         ),
-        tables=(
-            (
-                table,
-                "Expected: mean under the null and [what holds 95 % of it]; p: at least as much under the "
-                f"null (two-sided for the correlation). The nulls: {'; '.join(known)}; hypergeometric: SNPs as "
-                "independent.",
-            ),
-        ),
+        tables=((table, caption),),
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,76 +24,51 @@ METRIC_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Neighbouring windows whose bins are shown side by side.
+class Stretch(NamedTuple):
+    """Neighbouring windows whose bins are shown side by side."""
 
-    Attributes
-    ----------
-    name : str
-        `genes` or `median`.
-    rule : str
-        How it was chosen, for the caption.
-    first, last : int
-        Windows: the first, and after the last.
-    chrom : str
-    start, end : int
-        Of its bins, 0-based half-open.
-    """
-
+    #: `genes` or `median`.
     name: str
+    #: How it was chosen, for the caption.
     rule: str
+    #: Windows: the first, and after the last.
     first: int
     last: int
     chrom: str
+    #: Of its bins, 0-based half-open.
     start: int
     end: int
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page is made of.
-
-    Attributes
-    ----------
-    title : str
-    reading : tuple of str
-        Paragraphs: what was evaluated on what.
-    notes : tuple of str
-        Warnings, set off at the top.
-    model : str
-        The model evaluated.
-    split : str
-    tracks : polars.DataFrame
-        track, assay, cell, strand: a row for each of the arrays' T tracks.
-    chroms, starts : array, shape (B,)
-        Where the bins of the arrays' rows begin, 0-based.
-    bin : int
-        In bp.
-    measured, predicted : array, shape (B, n_bins, T)
-    scores, differences : polars.DataFrame
-        As written by `genopred.pipelines.evaluate`.
-    genes, exons : polars.DataFrame or None
-        Of a GTF.
-    info : dict
-        For `genopred.report.page.render_page`.
-    """
+    """What the page is made of."""
 
     title: str
+    #: Paragraphs: what was evaluated on what.
     reading: tuple[str, ...]
+    #: Warnings, set off at the top.
     notes: tuple[str, ...]
+    #: The model evaluated.
     model: str
     split: str
+    #: track, assay, cell, strand: a row for each of the arrays' T tracks.
     tracks: pl.DataFrame
+    #: Where the bins of the arrays' rows begin, 0-based; shape (B,).
     chroms: NDArray[np.str_]
     starts: NDArray[np.int64]
+    #: In bp.
     bin: int
+    #: Shape (B, n_bins, T).
     measured: NDArray[np.float32]
     predicted: NDArray[np.float32]
+    #: As written by `genopred.pipelines.evaluate`.
     scores: pl.DataFrame
     differences: pl.DataFrame
+    #: Of a GTF.
     genes: pl.DataFrame | None
     exons: pl.DataFrame | None
+    #: For `genopred.report.page.render_page`.
     info: dict[str, Any]
 
 
@@ -112,51 +86,35 @@ def choose_stretches(
     (protein-coding ones where the GTF says; the first of several), and of the others the one whose signal is the
     median: of the mean over tracks of the piece's signal relative to all windows'. Without genes only the latter.
 
-    Parameters
-    ----------
-    chroms, starts : array, shape (B,)
-        Where the bins of each window begin, 0-based.
-    bin : int
-        In bp.
-    measured : array, shape (B, n_bins, T)
-    genes : polars.DataFrame, optional
-        Columns `chrom`, `start`, `end` (1-based), perhaps `gene_type`.
-    length : int
-        In bp. A run that is shorter is taken whole, so that there is something to see.
-
-    Returns
-    -------
-    list of Stretch
+    The bins, of `bin` bp, of the windows begin at `starts` (0-based); `measured` has shape (B, n_bins, T). `genes` have
+    columns `chrom`, `start`, `end` (1-based), perhaps `gene_type`. A run shorter than `length` (bp) is taken whole, so
+    that there is something to see.
     """
     width = measured.shape[1] * bin
     pieces = _pieces(chroms, starts, width, length)
     relative = (measured.mean(axis=1) / np.maximum(measured.mean(axis=(0, 1)), 1e-9)).mean(axis=1)
-    signal = np.array([relative[first:last].mean() for first, last in pieces])
-    where = []
-    for first, last in pieces:
-        start = int(starts[first])
-        where.append((str(chroms[first]), start, start + (last - first) * width))
+    signal = [relative[first:last].mean() for first, last in pieces]
+    places = ((first, last, str(chroms[first]), int(starts[first])) for first, last in pieces)
+    stretches = [(first, last, chrom, start, start + (last - first) * width) for first, last, chrom, start in places]
     kilobases = length // 1000
     out: list[Stretch] = []
     left = list(range(len(pieces)))
     if genes is not None and genes.height:
-        counts = [_n_genes(genes, *place) for place in where]
+        kind = "genes"
+        if "gene_type" in genes.columns and (genes["gene_type"] == "protein_coding").any():
+            kind, genes = "protein-coding genes", genes.filter(pl.col("gene_type") == "protein_coding")
+        counts = [GeneTrack(genes).within(*place).genes.height for _, _, *place in stretches]
         best = int(np.argmax(counts))
         if counts[best]:
-            kind = "protein-coding genes" if _typed(genes) else "genes"
             rule = f"The stretch of about {kilobases} kb with most {kind} ({counts[best]}) of {len(pieces)}"
-            out.append(_stretch("genes", rule, pieces[best], where[best]))
+            out.append(Stretch("genes", rule, *stretches[best]))
             left.remove(best)
     if left:
         middle = sorted(left, key=lambda i: (signal[i], i))[(len(left) - 1) // 2]
         others = "other " if out else ""
         rule = f"The stretch with the median measured signal of the {others}{len(left)} of about {kilobases} kb"
-        out.append(_stretch("median", rule, pieces[middle], where[middle]))
+        out.append(Stretch("median", rule, *stretches[middle]))
     return out
-
-
-def _stretch(name: str, rule: str, piece: tuple[int, int], where: tuple[str, int, int]) -> Stretch:
-    return Stretch(name, rule, piece[0], piece[1], where[0], where[1], where[2])
 
 
 def _pieces(chroms: NDArray[np.str_], starts: NDArray[np.int64], width: int, length: int) -> list[tuple[int, int]]:
@@ -173,102 +131,63 @@ def _pieces(chroms: NDArray[np.str_], starts: NDArray[np.int64], width: int, len
     return [(first, last) for first, last in out if 2 * (last - first) >= min(longest, most)]
 
 
-def _typed(genes: pl.DataFrame) -> bool:
-    return "gene_type" in genes.columns and bool((genes["gene_type"] == "protein_coding").any())
-
-
-def _n_genes(genes: pl.DataFrame, chrom: str, start: int, end: int) -> int:
-    here = GeneTrack(genes).within(chrom, start, end).genes
-    return here.filter(pl.col("gene_type") == "protein_coding").height if _typed(genes) else here.height
-
-
 def write(folder: Path, shown: Shown, figures: str = "svg") -> list[Path]:
-    """Write the figures (`svg`, `png`, or `none` outside the page) and `evaluate.html` into a folder.
-
-    Returns
-    -------
-    list of Path
-    """
+    """Write the figures (`svg`, `png`, or `none` outside the page) and `evaluate.html` into a folder."""
     from genopred.report.figures import save_figure
     from genopred.report.page import Section, render_page, write_page
 
     drawn = _figures(shown)
-    files = []
-    if figures != "none":
-        for name, (wide, *_), _ in drawn:
-            files.append(save_figure(wide, folder / f"{name}.{figures}"))
-    by_name = {name: (*figures, caption) for name, figures, caption in drawn}
-    tables = [_score_table(shown)]
-    sections = [
-        Section(
-            "How well the tracks are predicted",
-            text=shown.reading,
-            figures=(by_name["scores"],),
-            tables=tuple(tables),
-        )
-    ]
+    kept = drawn if figures != "none" else {}
+    files = [save_figure(wide, folder / f"{name}.{figures}") for name, (wide, *_) in kept.items()]
+    table = _score_table(shown, shown.model)
+    sections = [Section("How well the tracks are predicted", shown.reading, (drawn["scores"],), (table,))]
     if shown.differences.height:
         sections.append(Section(f"{shown.model} against the others", tables=(_difference_table(shown),)))
-    sections.append(Section("Predicted and measured", figures=(by_name["density"],)))
-    browsers = tuple(value for name, value in by_name.items() if name.startswith("browser"))
+    sections.append(Section("Predicted and measured", figures=(drawn["density"],)))
+    browsers = tuple(figure for name, figure in drawn.items() if name.startswith("browser"))
     if browsers:
         sections.append(Section("Along the chromosome", figures=browsers))
     others = [name for name in shown.scores["model"].unique(maintain_order=True) if name != shown.model]
     if others:
         sections.append(Section("Scores of the others", tables=tuple(_score_table(shown, name) for name in others)))
     info = shown.info | {"notes": list(shown.notes)}
-    files.append(write_page(folder / "evaluate.html", render_page(title=shown.title, info=info, sections=sections)))
-    return files
+    return [*files, write_page(folder / "evaluate.html", render_page(title=shown.title, info=info, sections=sections))]
 
 
-def _figures(shown: Shown) -> list[tuple[str, tuple[Any, ...], str]]:
-    """Name, the figure drawn for wide to narrow screens, caption."""
+def _figures(shown: Shown) -> dict[str, tuple[Any, ...]]:
+    """By name the figure drawn for wide to narrow screens, and its caption."""
     from genopred.report import figures_tracks as draw
     from genopred.report.figures import in_widths
 
-    tracks = shown.tracks
-    label = METRIC_NAMES["pearson_log"]
-    held = f"the {shown.split} windows"
-    out: list[tuple[str, tuple[Any, ...], str]] = []
-    drawn = in_widths(partial(draw.score_intervals, shown.scores, label=label))
-    out.append(("scores", drawn, f"{label} of each track over {held}; lines: 95 % intervals over blocks."))
-    n = tracks.height
+    tracks, label = shown.tracks, METRIC_NAMES["pearson_log"]
+    held, n = f"the {shown.split} windows", shown.tracks.height
     y, x = shown.measured.reshape(-1, n), shown.predicted.reshape(-1, n)
-    drawn = in_widths(partial(draw.predicted_density, y, x, tracks))
+    text = f"{label} of each track over {held}; lines: 95 % intervals over blocks."
+    out = {"scores": (*in_widths(draw.score_intervals, shown.scores, label=label), text)}
     text = (
         f"Bins of {shown.bin} bp of {held}, on axes of log(1 + value): the darker, the more bins. Dashed: both "
         "equal. r: Pearson correlation of log(1 + value) of the bins in the panel, both strands together."
     )
-    out.append(("density", drawn, text))
+    out["density"] = (*in_widths(draw.predicted_density, y, x, tracks), text)
+    genes, under = None, ""
+    mirrored = " + strand up, \N{MINUS SIGN} strand down." if (tracks["strand"] != ".").any() else ""
     for stretch in choose_stretches(shown.chroms, shown.starts, shown.bin, shown.measured, shown.genes):
+        if shown.genes is not None:
+            genes = GeneTrack(shown.genes, shown.exons).within(stretch.chrom, stretch.start, stretch.end)
+            under = " Under them the genes: exons are thick, arrows give the strand."
         part = slice(stretch.first, stretch.last)
-        every = None if shown.genes is None else GeneTrack(shown.genes, shown.exons)
-        genes = None if every is None else every.within(stretch.chrom, stretch.start, stretch.end)
-        drawn = in_widths(
-            partial(
-                draw.track_browser,
-                shown.measured[part].reshape(-1, n),
-                shown.predicted[part].reshape(-1, n),
-                tracks,
-                chrom=stretch.chrom,
-                start=stretch.start,
-                bin_size=shown.bin,
-                genes=genes,
-            )
-        )
-        under = " Under them the genes: exons are thick, arrows give the strand." if genes is not None else ""
-        mirrored = " + strand up, \N{MINUS SIGN} strand down." if (tracks["strand"] != ".").any() else ""
-        place = f"{stretch.chrom}:{stretch.start + 1:,}-{stretch.end:,}"
+        y, x = (values[part].reshape(-1, n) for values in (shown.measured, shown.predicted))
+        place: dict[str, Any] = {"chrom": stretch.chrom, "start": stretch.start, "bin_size": shown.bin}
         text = (
-            f"{place}, measured and predicted by {shown.model} with one scale, log(1 + value).{mirrored}{under} "
-            f"{stretch.rule} among {held}: it was chosen without looking at predictions."
+            f"{stretch.chrom}:{stretch.start + 1:,}-{stretch.end:,}, measured and predicted by {shown.model} with one "
+            f"scale, log(1 + value).{mirrored}{under} {stretch.rule} among {held}: it was chosen without looking at "
+            "predictions."
         )
-        out.append((f"browser-{stretch.name}", drawn, text))
+        out[f"browser-{stretch.name}"] = (*in_widths(draw.track_browser, y, x, tracks, genes=genes, **place), text)
     return out
 
 
-def _score_table(shown: Shown, model: str | None = None) -> tuple[Grid, str]:
-    model = model or shown.model
+def _score_table(shown: Shown, model: str) -> tuple[Grid, str]:
     rows = shown.scores.filter(pl.col("model") == model)
     caption = (
         f"{model}: each metric with its 95 % interval over blocks. R² is 1 \N{MINUS SIGN} SSE/SST of the values "

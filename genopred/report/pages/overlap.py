@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +30,18 @@ _SQUARE = (640, 340)
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rankings, as they are drawn.
-
-    Attributes
-    ----------
-    a, b : str
-    snps : polars.DataFrame
-        One row per SNP (and gene), each gene's rows together: gene, id, chrom, pos, score_a, score_b, p_b, rank_a,
-        rank_b (from 1), and where known member and founding_score.
-    curves : polars.DataFrame
-        null, k, observed, mean, low, high.
-    dosage : array, shape (N, M), or None
-        Standardised.
-    recall : (array, array), or None
-        Recall and precision for the members of a set.
-    set_name : str
-    """
+    """Two rankings, as they are drawn."""
 
     a: str
     b: str
+    #: One row per SNP (and gene), each gene's rows together: gene, id, chrom, pos, score_a, score_b, p_b, rank_a and
+    #: rank_b (from 1), and where known member and founding_score.
     snps: pl.DataFrame
+    #: null, k, observed, mean, low, high.
     curves: pl.DataFrame = field(repr=False)
+    #: Standardised, shape (N, M).
     dosage: NDArray[np.float32] | None = field(default=None, repr=False)
+    #: Recall and precision for the members of a set.
     recall: tuple[Floats, Floats] | None = field(default=None, repr=False)
     set_name: str = "set"
 
@@ -93,47 +83,26 @@ def write(
     title: str,
     info: Mapping[str, Any],
 ) -> list[Path]:
-    """Draw the figures, and write the page.
+    """Draw the figures, and write the page: files that begin with the prefix `out`.
 
-    Parameters
-    ----------
-    out : Path
-        Prefix of the outputs.
-    results : polars.DataFrame
-        Columns of `genopred.genetics.overlap.comparison.RESULT_SCHEMA`.
-    pairs : sequence of Pair
-    drawing : Drawing
-    report : MatchReport
-    nulls : mapping of str to str
-        What each null keeps and what it breaks.
-    title : str
-    info : mapping
-        Command, seed and the like.
-
-    Returns
-    -------
-    list of Path
+    `results` has the columns of `genopred.genetics.overlap.comparison.RESULT_SCHEMA`, `nulls` what each null keeps and
+    what it breaks, `info` command, seed and the like.
     """
     from genopred.report.figures import save_figure
     from genopred.report.page import Section, render_page, write_page
 
-    files = []
+    files: list[Path] = []
     sections = [Section("What was found", text=tuple(reading(results, drawing.k)), tables=(_shown(results),))]
     for pair in pairs:
         drawn = _figures(pair, drawing)
         shown = tuple((*figures, text) for _, figures, text in drawn)
         sections.append(Section(f"{pair.a} against {pair.b}", figures=shown))
         if drawing.kind != "none":
-            for name, (wide, *_), _ in drawn:
-                files.append(save_figure(wide, Path(f"{out}.{_plain(pair.a)}.{name}.{drawing.kind}")))
+            stem = re.sub(r"[^\w-]", "_", pair.a)
+            files += [save_figure(wide, f"{out}.{stem}.{name}.{drawing.kind}") for name, (wide, *_), _ in drawn]
     sections.append(Section("The nulls", text=tuple(f"{name}: {text}." for name, text in nulls.items())))
     html = render_page(title=title, report=report, info=dict(info), sections=sections)
-    page = write_page(Path(f"{out}.html"), html)
-    return [*files, page]
-
-
-def _plain(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    return [*files, write_page(f"{out}.html", html)]
 
 
 def _shown(results: pl.DataFrame) -> tuple[Grid, str]:
@@ -166,36 +135,21 @@ def _shown(results: pl.DataFrame) -> tuple[Grid, str]:
 
 
 def reading(results: pl.DataFrame, ks: Sequence[int]) -> list[str]:
-    """What the numbers say, in plain sentences.
-
-    Parameters
-    ----------
-    results : polars.DataFrame
-        Columns of `genopred.genetics.overlap.comparison.RESULT_SCHEMA`.
-    ks : sequence of int
-
-    Returns
-    -------
-    list of str
-    """
+    """What the numbers say of these values of k, in plain sentences."""
     out = []
     plain = results.filter((pl.col("measure") == "overlap at k") & pl.col("k").is_in(list(ks)))
     order = ["phenotype", "blocks", "shift", "permutation", "hypergeometric"]
     for (a, b, k), rows in plain.group_by("a", "b", "k", maintain_order=True):
         nulls = rows["null"].to_list()
         best = rows.row(nulls.index(min(nulls, key=order.index)), named=True)
-        verdict = (
-            "more than that null gives"
-            if best["p"] <= 0.05 and best["value"] > best["expected"]
-            else "no more than that null gives"
-        )
+        verdict = "more" if best["p"] <= 0.05 and best["value"] > best["expected"] else "no more"
         out.append(
             f"{a} and {b}: of the top {k:,} SNPs of each{' gene' if 'of each of' in best['note'] else ''} "
             f"{best['value']:.0f} are shared; {best['expected']:.1f} are expected under the null “{best['null']}” "
-            f"(95 %: {best['null_low']:.0f} to {best['null_high']:.0f}, p = {p_value(best['p'])}): {verdict}."
+            f"(95 %: {best['null_low']:.0f} to {best['null_high']:.0f}, p = {p_value(best['p'])}): {verdict} than that "
+            "null gives."
         )
-    circular = results.filter(pl.col("circular"))
-    for row in circular.iter_rows(named=True):
+    for row in results.filter(pl.col("circular")).iter_rows(named=True):
         against = (
             f"with the effects shuffled over the SNPs at random the same recipe gives {row['expected']:.1f} on average "
             f"({row['null_low']:.0f} to {row['null_high']:.0f})"
@@ -216,52 +170,37 @@ def _figures(pair: Pair, drawing: Drawing) -> list[Drawn]:
     from genopred.report.figures import in_widths
 
     snps, sizes = pair.snps, pair.sizes
-    k, ids = min(drawing.k[0], max(sizes)), snps["id"].to_list()
+    k, ids, score = min(drawing.k[0], max(sizes)), snps["id"].to_list(), snps["score_a"].to_numpy()
+    placed = snps["pos"].null_count() == 0
     curves = pair.curves.partition_by("null", maintain_order=True)
     bands = {
-        curve["null"][0]: (curve["mean"].to_numpy(), curve["low"].to_numpy(), curve["high"].to_numpy())
+        curve["null"][0]: tuple(curve[name].to_numpy() for name in ("mean", "low", "high"))
         for curve in (curves[0], curves[-1])
     }
     first = (curves[0]["k"].to_numpy(), curves[0]["observed"].to_numpy())
-    drawn = in_widths(partial(draw.overlap_figure, *first, bands, marks=drawing.k, total=snps.height))
+    drawn = in_widths(draw.overlap_figure, *first, bands, marks=drawing.k, total=snps.height)
     groups = f", summed over {len(sizes)} genes" if len(sizes) > 1 else ""
     caption = f"SNPs shared by the top k of {pair.a} and of {pair.b}{groups}, against the nulls' 95 %."
     out: list[Drawn] = [("curve", drawn, caption)]
     height, ylabel = pair.strength
-    if snps["pos"].null_count() == 0:
+    if placed:
         out += _locus(pair, drawing, k)
-    effect = partial(
-        draw.effect_against_p,
-        snps["score_a"].to_numpy(),
-        height,
-        ids=ids,
-        sets=pair.top(k),
-        xlabel=f"score in {pair.a}",
-        ylabel=ylabel,
-    )
-    caption = f"Score in {pair.a} against {ylabel} in {pair.b}, one point a SNP."
-    out.append(("effect", in_widths(effect, _SQUARE), caption))
-    if "founding_score" in snps.columns and snps["pos"].null_count() == 0:
-        panels = partial(
-            draw.founding_panels,
-            snps["pos"].to_numpy(),
-            height,
-            snps["score_a"].to_numpy(),
-            snps["founding_score"].to_numpy(),
-            ids=ids,
-            k=k,
-            chrom=_chrom(snps),
-        )
+    about: dict[str, Any] = {"ids": ids, "sets": pair.top(k), "xlabel": f"score in {pair.a}", "ylabel": ylabel}
+    drawn = in_widths(draw.effect_against_p, score, height, widths=_SQUARE, **about)
+    out.append(("effect", drawn, f"Score in {pair.a} against {ylabel} in {pair.b}, one point a SNP."))
+    if placed and "founding_score" in snps.columns:
+        views = (snps["pos"].to_numpy(), height, score, snps["founding_score"].to_numpy())
+        drawn = in_widths(draw.founding_panels, *views, ids=ids, k=k, chrom=_chrom(snps))
         caption = (
             f"The founding study's recipe with {pair.a}. Red: in both top {k}. The sum (C) finds again what went into "
             "it (A); the model alone (D) hardly does."
         )
-        out.append(("founding", in_widths(panels), caption))
+        out.append(("founding", drawn, caption))
     if pair.recall is not None:
         share = float(snps["member"].to_numpy().mean())
-        curve = partial(draw.precision_recall_figure, *pair.recall, share, name=pair.set_name)
+        drawn = in_widths(draw.precision_recall_figure, *pair.recall, share, widths=(480, 340), name=pair.set_name)
         caption = f"Score in {pair.a} as a search for the members of {pair.set_name}."
-        out.append(("precision-recall", in_widths(curve, (480, 340)), caption))
+        out.append(("precision-recall", drawn, caption))
     return out
 
 
@@ -277,32 +216,27 @@ def _locus(pair: Pair, drawing: Drawing, k: int) -> list[Drawn]:
 
     best = pair.snps["gene"][int(np.argmax(pair.snps["score_b"].to_numpy()))]
     same = pl.col("gene").eq_missing(pl.lit(best, pl.String))
-    rows = np.flatnonzero(pair.snps.select(same).to_series().to_numpy())
+    rows = pair.snps.select(same.arg_true()).to_series().to_numpy()
     snps = pair.snps[rows]
     if snps["chrom"].n_unique() > 1:
         return []
-    height, ylabel = pair.strength
-    chrom, pos = _chrom(snps), snps["pos"].to_numpy()
+    strength, ylabel = pair.strength
+    height, chrom, pos = strength[rows], _chrom(snps), snps["pos"].to_numpy()
     genes, called = None, GeneNames()
     if drawing.genes is not None and chrom:
         genes = drawing.genes.within(chrom, int(pos.min()) - 1, int(pos.max()))
         called = GeneNames(dict(drawing.genes.genes.select("gene", "gene_name").iter_rows()))
     of = f" of {called.full(best)}" if best is not None else ""
-    common: dict[str, Any] = {
-        "ids": snps["id"].to_list(),
-        "genes": genes,
-        "chrom": chrom,
-        "ylabel": ylabel,
-    }
+    common: dict[str, Any] = {"ids": snps["id"].to_list(), "genes": genes, "chrom": chrom, "ylabel": ylabel}
     (a, in_a), (b, in_b) = pair.top(k)
     picked = ((a, np.asarray(in_a)[rows]), (b, np.asarray(in_b)[rows]))
-    drawn = in_widths(partial(draw.locus_plot, pos, height[rows], sets=picked, **common))
+    drawn = in_widths(draw.locus_plot, pos, height, sets=picked, **common)
     text = f"{ylabel} in {pair.b}{of} by position; colour: which top SNPs. Diamond: the lead SNP."
     out: list[Drawn] = [("locus", drawn, text)]
     if pair.dosage is not None:
         x = pair.dosage[:, rows].astype(np.float64)
-        ld = (x.T @ x[:, int(np.argmax(height[rows]))]) ** 2
-        drawn = in_widths(partial(draw.locus_plot, pos, height[rows], ld=ld, **common))
+        ld = (x.T @ x[:, int(np.argmax(height))]) ** 2
+        drawn = in_widths(draw.locus_plot, pos, height, ld=ld, **common)
         text = f"{ylabel} in {pair.b}{of} by position; colour: r² with the lead SNP (diamond)."
         out.append(("locus-ld", drawn, text))
     return out
