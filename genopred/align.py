@@ -881,13 +881,7 @@ def match_weights(
     names: Sequence[str] = ("a", "b"),
     builds: Sequence[str | None] = (None, None),
 ) -> Harmonised:
-    """Match by place and alleles as `harmonise` does, then by id those that were not found.
-
-    Parameters
-    ----------
-    a, b, ambiguous, names, builds
-        As of `harmonise`.
-    """
+    """Match by place and alleles as `harmonise` does, with its parameters, then by id those that were not found."""
     first = harmonise(a, b, ambiguous=ambiguous, names=names, builds=builds)
     left = np.flatnonzero(np.isin(first.fate, (_DIFFER, _ABSENT, _ELSEWHERE, _NO_PLACE)))
     rest = b[left]
@@ -974,17 +968,9 @@ def _builds() -> pl.DataFrame:
 
 
 def other_build(a: pl.DataFrame, b: pl.DataFrame) -> tuple[str, str] | None:
-    """The builds of two tables of variants, where one's places are the other's once they are moved to its build.
+    """The builds of two tables of variants (`chrom`, `pos` 1-based) where the places of one, moved, are the other's.
 
-    Parameters
-    ----------
-    a, b : polars.DataFrame
-        Columns `chrom` and `pos` (1-based).
-
-    Returns
-    -------
-    (str, str) or None
-        The builds of `a` and of `b`; None where moving them makes no difference, or no more than chance does.
+    None where moving them makes no difference, or no more than chance does.
     """
     left, right = (_keyed_places(table) for table in (a, b))
     spots = left.unique()
