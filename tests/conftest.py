@@ -89,5 +89,5 @@ def trained(tmp_path_factory):
     inputs = write_inputs(folder)
     with pytest.MonkeyPatch.context() as patch:
         grow_trees(patch)
-        stack.run(stack_settings(inputs, folder / "stack"), page=lambda result: None)
+        stack.run(stack_settings(inputs, folder / "stack"), page=False)
     return Trained(folder, inputs, folder / "stack")
