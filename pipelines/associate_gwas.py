@@ -43,7 +43,11 @@ def of_summaries(settings: Associate, job: Run, genes: Any, tally: align.Tally) 
     weights = weights.join(gwas, on=align.VARIANT, how="left", nulls_equal=True, maintain_order="left")
     rows = []
     for done, (gene, part, covariance) in enumerate(_with_ld(settings, models, about, weights, tally), start=1):
-        found = tests.summary(part["weight"], covariance, part["z_gwas"].to_numpy(), part["beta_gwas"].to_numpy())
+        weight = part["weight"].to_numpy()
+        if models.about.get("per_sd"):  # FUSION's, of a genotype with standard deviation 1
+            sd = np.sqrt(np.diag(covariance))
+            weight = np.where(sd > 0, weight / np.where(sd > 0, sd, 1.0), 0.0)
+        found = tests.summary(weight, covariance, part["z_gwas"].to_numpy(), part["beta_gwas"].to_numpy())
         used = int(np.isfinite(part["z_gwas"].to_numpy()).sum())
         people = part["n_gwas"].fill_nan(None).median()
         rows.append((gene, people, found.effect, found.z, used, found.share))

@@ -37,7 +37,7 @@ from genopred.pipelines.inputs import chosen_genes, open_filtered
 from genopred.pipelines.model_inputs import chosen_models, linear_method, match_models, models_files, open_models
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Export
-from genopred.types import GeneModels, Genotypes, Interval, MatchReport
+from genopred.types import GeneModels, Genotypes, Interval, MatchReport, plain_chrom
 
 OUTPUTS = ("models.db", "covariances.txt.gz", "models.pos", "weights/*", "scores/*", "matched.tsv")
 
@@ -220,7 +220,7 @@ def _fusion(job: Run, leaving: _Leaving) -> list[Path]:
         with atomic(folder / name) as path:
             write_weights(path, weights, held, performance, people)
         place = weights["pos"].to_numpy()
-        where = f"{weights['chrom'][0]}\t{place.min()}\t{place.max()}"
+        where = f"{plain_chrom(weights['chrom'][0])}\t{place.min()}\t{place.max()}"
         rows.append(f"weights/{name}\t{gene['gene_id']}\t{where}\t{people}")
         job.step(done, leaving.genes.height, gene["gene_id"])
     listed = job.path("models.pos")

@@ -220,7 +220,8 @@ def _notes(settings: Stack, kept: Combination, scores: pl.DataFrame, whole: bool
     words = [f"{weight:.2f} {name}" for name, weight in sorted(kept.linear.items(), key=lambda item: -item[1])]
     cost = f"Models are kept in {settings.out.name}/models. One weight per variant: {', '.join(words)}; mean R2 "
     cost += f"{means[LINEAR]:.4f}, against {means[f'stack-{settings.meta}']:.4f} of stack-{settings.meta}."
-    notes = [cost]
+    log.info(cost)
+    notes = []
     if not whole and not settings.linear:
         notes.append("Models use the genotypes alone: base learners on sequence features are not kept.")
     elif kept.method is None and not settings.linear and settings.meta != "linear":

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, examples
 from genopred.io.text import read_bytes, read_table
-from genopred.types import MODEL_GENE_SCHEMA, MODEL_WEIGHT_SCHEMA, GeneModels, Note
+from genopred.types import MODEL_GENE_SCHEMA, MODEL_WEIGHT_SCHEMA, GeneModels, Note, plain_chrom
 
 PathLike = str | Path
 
@@ -176,7 +176,7 @@ def write_weights(
     if len(set(named)) < len(named):
         raise GenopredError(f"{path.name}: two variants have one id; FUSION tells them by it.")
     snps = {
-        "V1": np.array(variants["chrom"].to_list()),
+        "V1": np.array([plain_chrom(name) for name in variants["chrom"].to_list()]),
         "V2": np.array(named),
         "V3": np.zeros(len(named)),
         "V4": variants["pos"].to_numpy().astype(np.int32),
