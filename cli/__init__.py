@@ -30,7 +30,7 @@ from genopred.errors import GenopredError, no_space
 #: Packages that only some commands need, and the extra that brings them.
 _EXTRAS = dict.fromkeys(
     ("torch", "einops", "safetensors", "h5py", "enformer_pytorch", "transformers", "pyBigWig"), "sequence"
-) | {"pandas_plink": "pandas-plink"}
+) | {"pandas_plink": "pandas-plink", "rdata": "fusion"}
 
 
 class _Terminated(KeyboardInterrupt):

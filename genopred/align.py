@@ -812,10 +812,11 @@ def _why(
         reasons.append(_why_names(a, b))
     differ = 0 if found is None else int((found.fate == _DIFFER).sum())
     if found is not None and 4 * differ > int(found.expected.sum()):
-        coded = b.filter(b["alt"].str.contains(_CODED).fill_null(False))["alt"]
+        coded = [table["alt"].filter(table["alt"].str.contains(_CODED).fill_null(False)) for table in (b, a)]
+        most = next((alleles for alleles, table in zip(coded, (b, a)) if 2 * alleles.len() > table.height), None)
         reasons.append(
-            f"alleles are coded ({examples(sorted(set(coded.head(1000).to_list())))}) where bases are needed"
-            if 2 * coded.len() > b.height
+            f"alleles are coded ({examples(sorted(set(most.head(1000).to_list())))}) where bases are needed"
+            if most is not None
             else f"alleles differ in {differ:,} rows: other variants, or alleles mixed up"
         )
     why = "; ".join(filter(None, reasons))
@@ -880,13 +881,7 @@ def match_weights(
     names: Sequence[str] = ("a", "b"),
     builds: Sequence[str | None] = (None, None),
 ) -> Harmonised:
-    """Match by place and alleles as `harmonise` does, then by id those that were not found.
-
-    Parameters
-    ----------
-    a, b, ambiguous, names, builds
-        As of `harmonise`.
-    """
+    """Match by place and alleles as `harmonise` does, with its parameters, then by id those that were not found."""
     first = harmonise(a, b, ambiguous=ambiguous, names=names, builds=builds)
     left = np.flatnonzero(np.isin(first.fate, (_DIFFER, _ABSENT, _ELSEWHERE, _NO_PLACE)))
     rest = b[left]
@@ -935,7 +930,7 @@ def lift(variants: pl.DataFrame, chain: pl.DataFrame) -> pl.DataFrame:
     length = variants["ref"].str.len_bytes().fill_null(1).to_numpy().astype(np.int64)
     pos, sign = np.full(len(first), -1, dtype=np.int64), np.ones(len(first), dtype=np.int64)
     to = np.full(len(first), None, dtype=object)
-    for name in set(chrom[~np.isnan(first)].tolist()):
+    for name in set(chrom[~np.isnan(first)].tolist()) - {None}:
         mine = np.flatnonzero((chrom == name) & ~np.isnan(first))
         mine = mine[np.argsort(first[mine], kind="stable")]
         blocks = chain.filter(pl.col("chrom") == name)
@@ -973,17 +968,9 @@ def _builds() -> pl.DataFrame:
 
 
 def other_build(a: pl.DataFrame, b: pl.DataFrame) -> tuple[str, str] | None:
-    """The builds of two tables of variants, where one's places are the other's once they are moved to its build.
+    """The builds of two tables of variants (`chrom`, `pos` 1-based) where the places of one, moved, are the other's.
 
-    Parameters
-    ----------
-    a, b : polars.DataFrame
-        Columns `chrom` and `pos` (1-based).
-
-    Returns
-    -------
-    (str, str) or None
-        The builds of `a` and of `b`; None where moving them makes no difference, or no more than chance does.
+    None where moving them makes no difference, or no more than chance does.
     """
     left, right = (_keyed_places(table) for table in (a, b))
     spots = left.unique()

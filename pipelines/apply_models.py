@@ -147,6 +147,7 @@ def predict(
     min_match: float = 0.75,
     ambiguous: str = "keep",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    ready: Callable[[], object] = lambda: None,
 ) -> Prediction:
     """Match the models' variants with the genotypes, refuse where too few are there, and predict.
 
@@ -158,6 +159,8 @@ def predict(
         Goes on counting.
     method, genes, min_match, ambiguous : see `Models.predict`
     progress : callable of (done, total)
+    ready : callable
+        Called once nothing more is refused, before anything is computed.
     """
     method = method_of(models, method)
     about = chosen_models(models, method, genes, tally)
@@ -184,6 +187,7 @@ def predict(
         tally.note("genes", f"with less than {min_match:.0%} of their model's variance", poor)
     if not about.height:
         raise AlignmentError(f"none of the models' genes has a variant in {genotypes.source}.")
+    ready()
     place = pl.DataFrame({"gene_id": about["gene_id"], "gene": np.arange(about.height)})
     entries = matched.join(place, on="gene_id")
     if kept is None:

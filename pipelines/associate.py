@@ -24,7 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
-from genopred.errors import AlignmentError, FormatError, GenopredError, examples
+from genopred.errors import AlignmentError, FormatError, GenopredError, examples, repeated
 from genopred.genetics import associate as tests
 from genopred.io.annotation import known_symbols
 from genopred.io.scores import phenotype_names, read_phenotype
@@ -91,13 +91,13 @@ def run(settings: Associate, progress: Progress | None = None) -> Associated:
     """
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
         genes = chosen_genes(settings)
-        job.settle(models=settings.models and models_files(settings.models), gene=genes)
         tally = align.Tally()
         if settings.pheno is not None:
             table = _of_people(settings, job, genes, tally)
         else:
             table = of_summaries(settings, job, genes, tally)
         table = _with_fdr(table).with_columns(gene_name=_called())
+        job.settle(models=settings.models and models_files(settings.models), gene=genes)
         report = tally.report()
         say(report)
         result = Associated(table, report, job.path("report.html"))
@@ -253,7 +253,12 @@ def _read_predicted(path: Path) -> tuple[NDArray[np.str_], list[str], NDArray[np
     values = table.select(genes).cast(pl.Float64, strict=False).to_numpy().T
     if not np.isfinite(values).all():
         raise FormatError(f"{path}: {int((~np.isfinite(values)).sum()):,} cells are no finite numbers; predict again.")
-    return table[key].cast(pl.String).to_numpy().astype(str), genes, values
+    samples = table[key].cast(pl.String).to_list()
+    if twice := sorted(repeated(samples)):
+        raise FormatError(
+            f"{path}: {len(twice)} samples are there more than once ({examples(twice)}); keep one of each."
+        )
+    return np.array(samples, dtype=str), genes, values
 
 
 def _page(settings: Associate, job: Run, result: Associated) -> None:

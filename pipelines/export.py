@@ -26,7 +26,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
-from genopred.errors import ModelError
+from genopred.errors import ModelError, examples
 from genopred.files import atomic, safe_name, write_text
 from genopred.genetics.associate import polygenic_phi
 from genopred.genetics.transform import known_means
@@ -94,8 +94,9 @@ class _Leaving:
         found = []
         for gene, weights in self.each():
             score = self.dosage(weights) @ weights["weight"].to_numpy()
-            place = weights["pos"].to_numpy()
-            near = Interval(str(weights["chrom"][0]), max(int(place.min()) - AROUND, 0), int(place.max()) + AROUND)
+            there = self.people.variants[weights["column"].to_numpy()]  # models may have no places of their own
+            place = there["pos"].to_numpy()
+            near = Interval(str(there["chrom"][0]), max(int(place.min()) - AROUND, 0), int(place.max()) + AROUND)
             x = self.people.dosage(near).astype(np.float64)
             phi = polygenic_phi(score, np.where(np.isnan(x), known_means(x), x), self.people.n_variants)
             found.append((gene["gene_id"], phi))
@@ -121,7 +122,6 @@ def run(settings: Export, progress: Progress | None = None) -> Exported:
         models = open_models(settings.models)
         genes = chosen_genes(settings)
         method = linear_method(models, settings.method)
-        job.settle(models=models_files(settings.models), gene=genes)
         tally = align.Tally()
         about = chosen_models(models, method, genes, tally)
         if settings.predicted:
@@ -130,6 +130,7 @@ def run(settings: Export, progress: Progress | None = None) -> Exported:
             tally.drop("genes", "not predicted in held-out people", about.filter(~good)["gene_id"].to_list())
             about = about.filter(good)
         leaving = _leaving(settings, models, method, about, tally)
+        job.settle(models=models_files(settings.models), gene=genes)
         tally.use("genes", "written", leaving.genes.height)
         files = _WRITE[settings.to](job, leaving)
         report = tally.report()
@@ -192,6 +193,17 @@ def _predictdb(job: Run, leaving: _Leaving) -> list[Path]:
 def _fusion(job: Run, leaving: _Leaving) -> list[Path]:
     if leaving.models.about.get("people") is None:
         raise ModelError(f"{leaving.models.source} does not say of how many people it was made; FUSION needs that.")
+    if leaving.people is None and leaving.weights["freq"].null_count():
+        raise ModelError(
+            f"{leaving.models.source} does not say how frequent its alleles are, which FUSION's weights per standard "
+            "deviation need; give genotypes: --bfile, --pfile or --vcf."
+        )
+    unknown = leaving.genes.filter(pl.col("pval").is_null())["gene_id"].to_list()
+    if unknown:
+        raise ModelError(
+            f"{leaving.models.source} does not say how well {len(unknown)} genes were predicted ({examples(unknown)}), "
+            "by whose p FUSION chooses models; leave them out with --predicted."
+        )
     rows, folder, people = [], job.path("weights"), int(leaving.models.about["people"])
     folder.mkdir(exist_ok=True)
     for done, (gene, weights) in enumerate(leaving.each(), start=1):
@@ -202,7 +214,7 @@ def _fusion(job: Run, leaving: _Leaving) -> list[Path]:
             sd = np.sqrt(2 * f * (1 - f))
         name = f"{safe_name(gene['gene_id'])}.wgt.RDat"
         held = {FUSION_MODEL: weights["weight"].to_numpy() * sd, "top1": weights["z"].fill_null(0.0).to_numpy()}
-        r2 = max(float(gene["pearson"] or 0.0), 0.0) ** 2
+        r2 = float(gene["r2"] or 0.0) if gene["pearson"] is None else max(float(gene["pearson"]), 0.0) ** 2
         # top1 is there for FUSION's own table alone: nothing was held out of it, so it must never be chosen
         performance = {FUSION_MODEL: (r2, float(gene["pval"])), "top1": (np.nan, 1.0)}
         with atomic(folder / name) as path:

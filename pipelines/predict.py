@@ -55,11 +55,11 @@ def run(settings: Predict, progress: Progress | None = None) -> Prediction:
         _, genotypes, tally = open_filtered(settings)
         if settings.chain is not None:
             models = lifted(models, read_chain(settings.chain), tally)
-        job.settle(models=models_files(settings.models), gene=genes)
         found = predict(
             models, genotypes, tally,
             method=settings.method, genes=genes, min_match=settings.min_match, ambiguous=settings.ambiguous,
             progress=lambda done, total: job.step(done, total, "predictions"),
+            ready=lambda: job.settle(models=models_files(settings.models), gene=genes),
         )  # fmt: skip
         say(found.report)
         write_files({job.path(f"expression.{settings.format}"): lambda path: _WRITE[settings.format](found, path)})

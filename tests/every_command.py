@@ -118,6 +118,17 @@ def good_runs(folder: Path) -> dict[str, Options]:
             raise SystemExit(f"a good run failed: genopred {' '.join(line)}")
     runs["stack --features"] = {**cohort, "gene": gene, "features": features, "learners": "ridge", "outer-folds": 3,
                                 "inner-folds": 3, "inputs": "sequence", "threads": 1}  # fmt: skip
+    stacked = folder / "stacked"
+    if main(["stack", *words(stack | {"learners": "ridge,xgboost"}), "--out", str(stacked), "--quiet"]):
+        raise SystemExit("a good run failed: genopred stack")
+    plain = {"bfile": EXAMPLE / "geuvadis", "threads": 1}
+    runs["predict"] = {"models": stacked, **plain, **lists, "min-match": 0.5}
+    runs["predict --method"] = {"models": stacked, "pfile": EXAMPLE / "geuvadis", "method": "stack-xgboost",
+                                "format": "bed", "threads": 1}  # fmt: skip
+    runs["export"] = {"models": stacked, **plain}
+    runs["export --to pgs"] = {"models": stacked, "to": "pgs", "threads": 1}
+    runs["associate"] = {"models": stacked, **plain, "pheno": pheno}
+    runs["associate --sumstats"] = {"models": stacked, **plain, "sumstats": sumstats, "min-match": 0}
     runs["evaluate"] = {"": trained, "device": "cpu", "resamples": 100, "threads": 1}
     return runs
 

@@ -43,6 +43,7 @@ FORKS = multiprocessing.get_context("forkserver")
 LOADED = [
     "torch", "sklearn.ensemble", "xgboost", "lightgbm", "matplotlib.pyplot", "genopred.training.loop",
     *(f"genopred.pipelines.{name}" for name in ("stack", "prs", "eqtl", "features", "effects", "overlap", "train")),
+    *(f"genopred.pipelines.{name}" for name in ("predict", "export", "associate")),
     *(f"genopred.pipelines.{name}" for name in ("evaluate", "benchmark", "demo")), "genopred.cli.commands",
 ]  # fmt: skip
 #: What a bomb expands to.

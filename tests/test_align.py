@@ -547,3 +547,133 @@ def test_genes_of_another_build_than_the_genotypes(genotypes, expression):
         genes_at(51_000_000, "22")
     here = replace(genotypes, build=None)
     genes_at(83_000_000)
+
+
+# --- weights, and builds ---------------------------------------------------------------------------------------------
+
+
+def test_the_share_can_be_that_of_the_variance():
+    b = GRID[:4].with_columns(pos=pl.Series([1000, 1007, 3, 4]))
+    found = align.harmonise(GRID, b, by="position")
+    for weight, share in (([1, 1, 1, 1], 0.5), ([9, 9, 1, 1], 0.9)):
+        assert align.require_match(GRID, b, found, 0.5, names=("a", "b"), weight=weight, by_weight=True) == share
+    with pytest.raises(AlignmentError, match=r"only 2 of 4 variants of b match a \(10.0% by the variance they explain"):
+        align.require_match(GRID, b, found, 0.5, names=("a", "b"), weight=[1, 1, 9, 9], by_weight=True)
+    assert align.require_match(GRID, b, found, 0.4, names=("a", "b"), weight=[1, 1, 9, 9]) == 0.5
+
+
+def test_weights_are_matched_by_place_and_the_rest_by_id():
+    b = variants([
+        ("22", 1000, "other", "A", "G"),  # by place, whatever its id
+        ("22", 5, "rs3", "A", "G"),  # another place: by id
+        ("22", 6, "rs4", "G", "A"),
+        ("22", 7, "rs5", "A", "C"),  # its alleles differ there too
+        ("22", 8, "rs0", "A", "G"),  # that variant is taken
+        ("22", 9, "unknown", "A", "G"),
+        ("22", 1042, "rs6", "T", "C"),
+        *GRID[100:120].rows(),
+    ])  # fmt: skip
+    found = align.match_weights(GRID, b)
+    pairs = {j: i for i, j in zip(found.a.tolist(), found.b.tolist()) if j < 7}
+    assert pairs == {0: 0, 1: 3, 2: 4, 6: 6} and len(found.a) == 24
+    signs = dict(zip(found.b.tolist(), found.sign.tolist()))
+    assert [signs[j] for j in (0, 1, 2, 6)] == [1, 1, -1, 1]
+    assert [align.FATES[i] for i in found.fate[:7]] == [
+        "matched", "matched", "swapped", "not in {}", "not in {}", "not in {}", "strand-flipped",
+    ]  # fmt: skip
+    assert np.all(np.diff(found.a) >= 0)
+    assert sum(n for status, _, n, _ in found.notes if status in ("used", "dropped")) == b.height
+
+
+@given(st.permutations(range(40)), st.integers(0, 2**31))
+def test_matching_weights_does_not_depend_on_order_or_naming(order, seed):
+    rng = np.random.default_rng(seed)
+    a = GRID[:60]
+    b = GRID[20:60]
+    moved_on = rng.random(40) < 0.3
+    b = b.with_columns(pos=pl.Series(np.where(moved_on, b["pos"].to_numpy() + 1, b["pos"].to_numpy())),
+                       chrom=pl.lit("chr22"))  # fmt: skip
+    one, two = align.match_weights(a, b), align.match_weights(a, b[list(order)])
+    assert sorted(zip(one.a.tolist(), one.b.tolist())) == sorted(
+        (i, order[j]) for i, j in zip(two.a.tolist(), two.b.tolist())
+    )
+    assert len(one.a) == 40  # by place, or by id where that moved
+
+
+CHAIN = pl.DataFrame(
+    [
+        ("1", "2", -1, 900.0, 100, 130, 449),
+        ("1", "3", 1, 100.0, 10, 120, 1010),
+        ("1", "3", 1, 100.0, 140, 160, 1135),
+    ],
+    schema=["chrom", "to_chrom", "sign", "score", "start", "end", "to_start"],
+    orient="row",
+)
+
+
+def naive_lift(chrom, pos, ref, alt):
+    """Base by base through the first chain that has all of REF."""
+    if chrom is None or pos is None:
+        return None, None, ref, alt
+    for name, to, sign, _, start, end, there in CHAIN.rows():
+        bases = range(pos - 1, pos - 1 + len(ref))
+        if name == chrom.removeprefix("chr") and start <= bases[0] and bases[-1] < end:
+            places = [there + sign * (base - start) for base in bases]
+            if sign < 0:
+                ref, alt = ("".join({"A": "T", "C": "G", "G": "C", "T": "A"}[x] for x in a[::-1]) for a in (ref, alt))
+            return to, min(places) + 1, ref, alt
+    return None, None, ref, alt
+
+
+@given(st.lists(st.tuples(st.sampled_from(["1", "chr1", "2", None]), st.none() | st.integers(1, 200),
+                          st.text("ACGT", min_size=1, max_size=4), st.text("ACGT", min_size=1, max_size=4)),
+                min_size=1, max_size=12))  # fmt: skip
+@pytest.mark.filterwarnings("error")
+def test_lifting_is_that_base_by_base(rows):
+    table = variants([(c, p, "x", r, a) for c, p, r, a in rows]).with_columns(weight=pl.lit(1.0))
+    out = align.lift(table, CHAIN)
+    assert out.columns == table.columns and out["id"].to_list() == table["id"].to_list()
+    assert out.select("chrom", "pos", "ref", "alt").rows() == [naive_lift(*row) for row in rows]
+
+
+def test_lifting_there_and_back_is_where_it_was(shared):
+    from genopred.io.chain import read_chain
+
+    folder = shared / "data" / "reference"
+    if not (folder / "hg19ToHg38.over.chain.gz").is_file():
+        pytest.skip(f"no chain files in {folder}")
+    forth, back = (
+        read_chain(folder / f"{name}.over.chain.gz").filter(pl.col("chrom") == "22")
+        for name in ("hg19ToHg38", "hg38ToHg19")
+    )
+    rng = np.random.default_rng(0)
+    pos = np.sort(rng.integers(17_000_000, 51_000_000, 2000))
+    table = variants([("chr22", int(p), f"v{p}", "A", "G") for p in pos])
+    there = align.lift(table, forth)
+    known = there.filter(pl.col("pos").is_not_null() & (pl.col("chrom") == "22"))
+    assert known.height > 1900
+    again = align.lift(known, back)
+    same = again["id"] == pl.Series([f"v{p}" if p is not None else "" for p in again["pos"].to_list()])
+    assert same.mean() > 0.995 and (known["pos"] != table.filter(table["id"].is_in(known["id"].to_list()))["pos"]).any()
+    told = align.other_build(table, known)
+    assert told == ("GRCh37", "GRCh38") and align.other_build(known, table) == ("GRCh38", "GRCh37")
+
+
+def other_places(n=300, seed=1):
+    """Places on chromosome 22 in GRCh37, and where the embedded table has them in GRCh38."""
+    pos = np.random.default_rng(seed).choice(np.arange(24_000_000, 50_000_000), n, replace=False)
+    old = variants([("22", int(p), f"v{p}", "A", "G") for p in sorted(pos)])
+    new = align.lift(old, align._builds())
+    there = new["pos"].is_not_null()
+    return old.filter(there), new.filter(there)
+
+
+def test_builds_are_known_by_positions_alone():
+    old, new = other_places()
+    assert old.height > 250
+    assert align.other_build(old, new) == ("GRCh37", "GRCh38")
+    assert align.other_build(new.with_columns(chrom=pl.lit("chr22")), old) == ("GRCh38", "GRCh37")
+    assert align.other_build(old, old) is None
+    assert align.other_build(old, other_places(seed=2)[1]) is None  # other variants of the other build
+    with pytest.raises(AlignmentError, match=r"the positions of the one fit GRCh37, of the other GRCh38 \(lift one ov"):
+        align.harmonise(old, new.with_columns(id=pl.lit(".")), by="position")

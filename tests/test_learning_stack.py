@@ -15,6 +15,7 @@ from genopred.learning.elasticnet import assign_folds
 from genopred.learning.stack import (
     METAS,
     GeneFold,
+    LinearMeta,
     Moments,
     centre_within,
     fit_base,
@@ -143,3 +144,48 @@ def test_calibrated_predictions():
 def test_unknown_meta_learner():
     with pytest.raises(ModelError, match="--meta forest: there are xgboost"):
         make_meta("forest", ("a",))
+
+
+def test_linear_weights_are_the_least_squares_of_the_linear_learners_alone():
+    pairs = genes()
+    folds = [gene for gene, _ in pairs]
+    linear = [True, False, True]
+    meta = make_meta("linear", folds[0].names, linear=linear).fit(lambda: iter(folds))
+    alone = [GeneFold(("a", "c"), g.oof[:, [0, 2]], g.y, g.test[:, [0, 2]], g.mean) for g in folds]
+    expected = make_meta("nnls", ("a", "c")).fit(lambda: iter(alone)).weights_
+    np.testing.assert_allclose(meta.weights_, [expected[0], 0.0, expected[1]], rtol=1e-9)
+    np.testing.assert_allclose(meta.predict(folds[0]), folds[0].mean + folds[0].test @ meta.weights_)
+    everything = make_meta("linear", folds[0].names).fit(lambda: iter(folds))
+    np.testing.assert_allclose(everything.weights_, make_meta("nnls", folds[0].names).fit(lambda: iter(folds)).weights_)
+
+
+def test_linear_weights_start_from_the_prior_of_the_linear_learners():
+    pairs = genes(count=2)
+    folds = [gene for gene, _ in pairs]
+    prior = Moments(folds[0].names, np.eye(3), np.array([0.0, 1.0, 0.6]), 1.0)
+    meta = LinearMeta([True, False, True], prior, 1e9).fit(lambda: iter(folds))
+    np.testing.assert_allclose(meta.weights_, [0.0, 0.0, 0.6], atol=1e-3)
+
+
+def test_the_linear_stack_learns_from_held_out_predictions_only():
+    """A linear learner with more columns than people fits them perfectly; held out it is noise, and gets no weight."""
+    from sklearn.linear_model import LinearRegression
+
+    rng = np.random.default_rng(1)
+    honest, cheating = [], []
+    for _ in range(8):
+        x = rng.standard_normal((90, 300)).astype(np.float32)
+        y = rng.standard_normal(90)
+        good = 0.6 * y + rng.standard_normal(90)
+        folds = assign_folds(90, 5, 0)
+        fit = fit_base(LinearRegression(), x, y, x[:2], folds)
+        oof = centre_within(np.column_stack([fit.oof, good]), folds)
+        test = np.zeros((2, 2))
+        honest.append(GeneFold(("perfect", "honest"), oof, centre_within(y, folds), test, 0.0))
+        inside = LinearRegression().fit(x, y).predict(x)
+        assert np.allclose(inside, y, atol=1e-3)
+        leaky = np.column_stack([inside, good])
+        cheating.append(GeneFold(("perfect", "honest"), leaky - leaky.mean(axis=0), y - y.mean(), test, 0.0))
+    weights = LinearMeta([True, True]).fit(lambda: iter(honest)).weights_
+    assert weights[0] < 0.1 * weights[1] and weights[1] > 0.2
+    assert LinearMeta([True, True]).fit(lambda: iter(cheating)).weights_[0] > 0.95  # so the check above could fail

@@ -68,7 +68,17 @@ def test_every_number_has_a_range():
 def test_words_of_a_fixed_set_are_choices():
     """Options whose word is free, by name; every other one shows its choices in --help and refuses the rest."""
     free = {"--model", "--tracks", "--device", "--bins", "--gene", "--learners", "--covar-name", "--stack-weights"}
-    free |= {"--peers", "--against", "--baseline", "--pheno-name", "--null", "--match", "--set-id", "--features"}
+    free |= {
+        "--method",
+        "--peers",
+        "--against",
+        "--baseline",
+        "--pheno-name",
+        "--null",
+        "--match",
+        "--set-id",
+        "--features",
+    }
     free |= {f"--{side}-{what}" for side in "ab" for what in ("score", "id", "gene", "effect", "where")}
     words = {f.flag for _, f in OPTIONS if str(f.kinds[0]) in ("<class 'str'>", "tuple[str, ...]")}
     assert words - {"--command"} <= free, words - free

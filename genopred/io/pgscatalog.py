@@ -42,5 +42,8 @@ def write_scoring_file(path: Path, weights: pl.DataFrame, about: Mapping[str, st
     lines = ["###PGS CATALOG SCORING FILE - see https://www.pgscatalog.org/downloads/#dl_ftp_scoring for more"]
     lines += ["#POLYGENIC SCORE (PGS) INFORMATION", *(f"#{name}={known.get(name) or 'NR'}" for name in HEADER)]
     text = "\n".join(lines) + "\n" + table.write_csv(separator="\t", float_precision=None)
-    with gzip.GzipFile(path, "wb", mtime=0) as file:
+    with (
+        path.open("wb") as out,
+        gzip.GzipFile("", "wb", fileobj=out, mtime=0) as file,
+    ):  # no name: always the same bytes
         file.write(text.encode())

@@ -176,7 +176,8 @@ def write_covariances(path: Path, genes: Iterable[tuple[str, Sequence[str], NDAr
     path : Path
     genes : iterable of (gene, names (M,), covariance of dosages (M, M))
     """
-    with gzip.GzipFile(path, "wb", compresslevel=6, mtime=0) as file:
+    # without a name of the file in it: always the same bytes
+    with path.open("wb") as out, gzip.GzipFile("", "wb", compresslevel=6, fileobj=out, mtime=0) as file:
         file.write((" ".join(_COVARIANCE_COLUMNS) + "\n").encode())
         for gene, names, values in genes:
             for i, one in enumerate(names):

@@ -6,12 +6,11 @@ from typing import Annotated, ClassVar, Literal
 from genopred.errors import GenopredError
 from genopred.settings.declare import Option, names
 from genopred.settings.parts import (
-    GENES,
     MODEL,
     Covariates,
     Genotypes,
+    ListedGenes,
     Matched,
-    NamedGenes,
     Output,
     People,
     Variants,
@@ -21,9 +20,9 @@ TRAIT = "Traits (exactly one)"
 
 
 class Associate(
-    Genotypes, People, Variants, Covariates, NamedGenes, Matched, Output, panel=MODEL, out=Path("genopred-associate")
+    Genotypes, People, Variants, Covariates, ListedGenes, Matched, Output, panel=MODEL, out=Path("genopred-associate")
 ):
-    """Test whether genes' predicted expression goes with traits: of people, or by summary statistics of a GWAS.
+    """Test whether genes' predicted expression goes with traits: of people, or by statistics of a GWAS.
 
     With --pheno, traits of people are regressed on what --predicted holds, or on what --models predict from their
     genotypes: linear regression, or logistic where a trait has two values. With --sumstats, models and LD, from
@@ -38,7 +37,6 @@ class Associate(
     predicted : What `genopred predict` wrote: expression.parquet or .tsv.
     models : The folder OUT/models of `genopred stack`, a PredictDB database (.db), or FUSION's list of weights (.pos).
     method : Which of the models' methods; by default one weight per variant.
-    genes : A file with one gene id a line; all by default.
     covariances : LD between variants of --models for --sumstats: S-PrediXcan's covariances, in place of genotypes.
     regression : Of traits with two values only logistic, of others only linear is offered; auto chooses.
     gwas_n : People of the GWAS: with --gwas-h2, z is corrected by the models' phi.
@@ -53,7 +51,6 @@ class Associate(
     predicted: Annotated[Path | None, Option(metavar="FILE")] = None
     models: Annotated[Path | None, Option(metavar="DIR|DB|POS")] = None
     method: Annotated[str | None, Option(metavar="NAME")] = None
-    genes: Annotated[Path | None, Option(metavar="FILE", panel=GENES)] = None
     covariances: Annotated[Path | None, Option(metavar="FILE")] = None
     regression: Literal["auto", "linear", "logistic"] = "auto"
     gwas_n: Annotated[float | None, Option(metavar="N", low=1, high=1e9)] = None

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from genopred.settings.declare import Option
-from genopred.settings.parts import GENES, MODEL, Genotypes, NamedGenes, Output, People, Variants
+from genopred.settings.parts import MODEL, Genotypes, ListedGenes, Output, People, Variants
 
 
-class Export(Genotypes, People, Variants, NamedGenes, Output, panel=MODEL, out=Path("genopred-export")):
+class Export(Genotypes, People, Variants, ListedGenes, Output, panel=MODEL, out=Path("genopred-export")):
     """Write models for other programs: PrediXcan and S-PrediXcan, FUSION, plink2 and the PGS Catalog's.
 
     Only what is linear in dosage leaves: one weight per variant of each gene. Genotypes, where given, are the LD
@@ -19,7 +19,6 @@ class Export(Genotypes, People, Variants, NamedGenes, Output, panel=MODEL, out=P
     models : The folder OUT/models of `genopred stack`, or a PredictDB database (.db).
     to : For whom.
     method : Which of the models' methods; by default the linear stack.
-    genes : A file with one gene id a line; all genes of the models by default.
     predicted : Only genes that were predicted in people held out: p below 0.05 and r above 0.1, as PredictDB keeps.
     """
 
@@ -28,5 +27,4 @@ class Export(Genotypes, People, Variants, NamedGenes, Output, panel=MODEL, out=P
     models: Annotated[Path, Option(metavar="DIR|DB")]
     to: Literal["predictdb", "fusion", "pgs"] = "predictdb"
     method: Annotated[str | None, Option(metavar="NAME")] = None
-    genes: Annotated[Path | None, Option(metavar="FILE", panel=GENES)] = None
     predicted: bool = False

@@ -109,6 +109,17 @@ class NamedGenes(Settings, panel=GENES):
     gene: Annotated[tuple[str, ...], Option(metavar="ID", each=True, matters=False)] = ()
 
 
+class ListedGenes(NamedGenes, panel=GENES):
+    """Which genes of trained models.
+
+    Attributes
+    ----------
+    genes : A file with one gene id a line; all genes of the models by default.
+    """
+
+    genes: Annotated[Path | None, _FILE] = None
+
+
 class Genes(NamedGenes, panel=GENES):
     """Which genes.
 
