@@ -32,7 +32,7 @@ from genopred.io.example import Example, load_example
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import summarise
 from genopred.pipelines import stack, stack_genes
-from genopred.pipelines.demo_aside import kept_aside
+from genopred.pipelines.demo_aside import Aside, kept_aside
 from genopred.pipelines.run import Progress
 from genopred.report.pages import demo as page
 from genopred.report.pages.demo import FDR, REACH, TOP, TRACK, Found, Locus
@@ -109,16 +109,28 @@ def run(settings: Demo, progress: Progress | None = None) -> DemoResult:
     else:
         found = sequence(settings, result, progress)
         lines |= page.lines(found)
+    aside = kept_aside(of_stack, progress)
+    _page(of_stack, result, found, lines, aside)
+    if aside is not None:
+        lines["Models for new people"] = (aside_line(aside.genes, aside.people), f"They are in {aside.folder}.")
+    return DemoResult(result, found, lines)
+
+
+def _page(
+    settings: Stack,
+    result: stack.StackResult,
+    found: Found | None,
+    lines: Mapping[str, tuple[str, ...]],
+    aside: Aside | None,
+) -> None:
+    """Write the page over that of the stack."""
     predictions = pl.scan_parquet(settings.out / "predictions.parquet")
     first, last = page.sections(result, predictions, found, lines, NULLS)
-    aside = kept_aside(of_stack, progress)
     if aside is not None:
         names = GeneNames(result.symbols)
         last.append(aside_section(aside.genes, aside.predictions, aside.people, str(aside.folder), names))
-        lines["Models for new people"] = (aside_line(aside.genes, aside.people), f"They are in {aside.folder}.")
     title = "genopred demo: gene expression from DNA"
-    stack.write_report(of_stack, result, last, first=first, title=title, lead=page.lead(result, found))
-    return DemoResult(result, found, lines)
+    stack.write_report(settings, result, last, first=first, title=title, lead=page.lead(result, found))
 
 
 def _same(settings: Demo) -> dict[str, Any]:

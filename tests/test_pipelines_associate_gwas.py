@@ -204,3 +204,43 @@ def test_s_predixcan_says_the_same(trained, gwas, tmp_path, shared, corrected):
         if not corrected:
             np.testing.assert_allclose(both["effect_size"], both["effect"], rtol=1e-5)
         assert both["n_snps_used"].to_list() == both["used"].to_list()
+
+
+#: FUSION reads its LD reference through plink2R, which no registry here has; this stands in for it.
+READ_PLINK = """read_plink = function(root, impute="avg") {
+  x = as.matrix(read.table(paste(root, ".dosage", sep=""), head=F))
+  list(bed=x, bim=read.table(paste(root, ".bim", sep=""), as.is=T), fam=NULL)
+}
+"""
+
+
+def test_fusion_says_the_same(trained, gwas, tmp_path, shared):
+    """FUSION.assoc_test.R on exported weights: the z of the same variants, A/T and C/G left out as it does."""
+    pytest.importorskip("rdata", reason="no rdata: FUSION's files cannot be written")
+    rscript = shutil.which("Rscript")
+    needed = 'for (p in c("optparse", "here")) if (!requireNamespace(p, quietly=TRUE)) quit(status=1)'
+    if rscript is None or subprocess.run([rscript, "-e", needed], capture_output=True).returncode:
+        pytest.skip("no Rscript with the packages optparse and here: FUSION.assoc_test.R cannot run")
+    folder, x, _, each, _ = gwas
+    out = tmp_path / "fusion"
+    export.run(Export(models=trained.run, to="fusion", bfile=folder / "people", out=out, threads=1))
+    (tmp_path / ".here").touch()
+    (tmp_path / "utils").mkdir()
+    (tmp_path / "utils" / "plink_utils.R").write_text(READ_PLINK)
+    np.savetxt(tmp_path / "ref22.dosage", x, fmt="%d")
+    variants = cohort().variants
+    bim = [f"{chrom}\t{name}\t0\t{pos}\t{alt}\t{ref}" for chrom, pos, name, ref, alt in variants.rows()]
+    (tmp_path / "ref22.bim").write_text("\n".join(bim) + "\n")
+    z = [f"{name}\t{alt}\t{ref}\t{each.z[i]:.12g}" for i, (_, _, name, ref, alt) in enumerate(variants.rows())]
+    (tmp_path / "gwas.txt").write_text("\n".join(["SNP\tA1\tA2\tZ", *z]) + "\n")
+    command = [rscript, str(shared / "programs" / "fusion" / "FUSION.assoc_test.R"), "--sumstats", "gwas.txt"]
+    command += ["--weights", str(out / "models.pos"), "--weights_dir", str(out), "--ref_ld_chr", "ref", "--chr", "22"]
+    done = subprocess.run([*command, "--out", "fusion.dat"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    theirs = pl.read_csv(tmp_path / "fusion.dat", separator="\t", null_values=["NA"])
+    options = {"ambiguous": "drop", "min_match": 0.0, "models": out / "models.pos"}
+    for ours in (run(trained, gwas, tmp_path / "of-fusion", **options).table,
+                 run(trained, gwas, tmp_path / "own", **options | {"models": trained.run}).table):  # fmt: skip
+        both = ours.join(theirs.select(pl.col("ID").alias("gene_id"), "TWAS.Z"), on="gene_id")
+        assert both.height == theirs["TWAS.Z"].count() > 0
+        assert np.allclose(both["z"], both["TWAS.Z"].cast(pl.Float64), rtol=5e-3, atol=5e-4)  # it prints three digits

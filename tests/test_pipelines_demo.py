@@ -30,7 +30,8 @@ def ran(monkeypatch):
         return SimpleNamespace(scores=pl.DataFrame({"gene_id": [g for g in GENES for _ in "ab"]}))
 
     monkeypatch.setattr(stack, "run", run)
-    monkeypatch.setattr(demo, "_page", lambda config, result, found, lines: seen.pages.append((found, lines)))
+    monkeypatch.setattr(demo, "_page", lambda config, result, found, lines, aside: seen.pages.append((found, lines)))
+    monkeypatch.setattr(demo, "kept_aside", lambda config, progress: None)
     return seen
 
 
@@ -87,7 +88,12 @@ def test_every_part_is_there(done):
     assert found.overlap.comparisons[0].rankings.n == found.effects.height
     assert found.locus.gene["gene_id"] == GENES[0]
     assert found.locus.mutations.height == 3 * demo.MUTATED
-    assert list(result.lines) == ["Sequence features", "What they add", "SNP effects and eQTLs"]
+    assert list(result.lines) == [
+        "Sequence features",
+        "What they add",
+        "SNP effects and eQTLs",
+        "Models for new people",
+    ]
     assert result.stack.page == config.out / "report.html" and result.stack.page.is_file()
     assert [path.relative_to(config.out).as_posix() for path in config.out.rglob("report.html")] == ["report.html"]
 
@@ -95,7 +101,7 @@ def test_every_part_is_there(done):
 def test_eqtls_are_looked_for_as_far_as_the_stack_looks(done):
     config, _ = done
     windows = [json.loads(path.read_text()).get("--window") for path in config.out.rglob("*run.json")]
-    assert windows.count(500_000) == 4  # three stacks and the eQTLs
+    assert windows.count(500_000) == 5  # four stacks and the eQTLs
     pairs = pl.read_parquet(config.out / "eqtl" / "geuvadis.cis_qtl_pairs.chr22.parquet")
     assert pairs["start_distance"].abs().max() <= 500_000
 
