@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the names of `_HOME`, for editors and type checkers
     from genopred.learning.elasticnet import ElasticNet
     from genopred.learning.kernel import GBLUP, PolynomialRegression, Ridge
     from genopred.learning.learners import SuSiE, register
+    from genopred.pipelines.apply_models import load_models
     from genopred.sequence.features import features_for_gene, predict_tracks
     from genopred.sequence.haplotypes import personal_sequences
     from genopred.sequence.models.registry import load_model
@@ -74,6 +75,7 @@ _HOME = {
     "learning.elasticnet": ("ElasticNet",),
     "learning.kernel": ("GBLUP", "PolynomialRegression", "Ridge"),
     "learning.learners": ("SuSiE", "register"),
+    "pipelines.apply_models": ("load_models",),
     "sequence.features": ("features_for_gene", "predict_tracks"),
     "sequence.haplotypes": ("personal_sequences",),
     "sequence.models.registry": ("load_model",),

@@ -133,6 +133,24 @@ def load_models(path: str | Path) -> Models:
     ------
     FormatError
         If it is none of these.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import polars as pl
+    >>> from genopred.io import predictdb
+    >>> weight = [("ENSG00000130203", "rs1", "chr19_100_A_G_b38", "A", "G", 0.5)]
+    >>> gene = [("ENSG00000130203", "APOE", None, 1, 0.2, 1e-9, None, None)]
+    >>> held = predictdb.ModelDatabase(
+    ...     pl.DataFrame(weight, predictdb.WEIGHT_SCHEMA, orient="row"),
+    ...     pl.DataFrame(gene, predictdb.MODEL_GENE_SCHEMA, orient="row"),
+    ... )
+    >>> variants = pl.DataFrame({"chrom": ["chr19"], "pos": [100], "id": ["."], "ref": ["G"], "alt": ["A"]})
+    >>> people = Genotypes.from_arrays(["ann", "bob"], variants, alleles=[[[0], [0]], [[1], [0]]])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     predictdb.write_models(Path(folder) / "blood.db", held)
+    ...     load_models(Path(folder) / "blood.db").predict(people).values.tolist()  # copies of G: 2 and 1
+    [[1.0, 0.5]]
     """
     return Models(open_models(path))
 
