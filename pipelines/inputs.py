@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import AlignmentError, examples
 from genopred.genetics.transform import quantile_normalise
-from genopred.io.annotation import known_symbols
+from genopred.io.annotation import known_symbols, read_symbols
 from genopred.io.covariates import read_covariates
 from genopred.io.expression import read_expression
 from genopred.io.lists import read_ids, read_samples
@@ -77,7 +77,7 @@ def open_cohort(cohort: parts.Cohort, symbols: Mapping[str, str] | None = None) 
         window=cohort.window,
         min_overlap=int(floor),
         keep_overlap=cohort.keep_overlap,
-        symbols=known_symbols() | dict(symbols or {}) if genes else None,
+        symbols=known_symbols() | dict(symbols or read_symbols(cohort.expression)) if genes else None,
     )
 
 

@@ -118,8 +118,9 @@ def run(
     with Run(settings, OUTPUTS, progress) as job:
         chosen = _check(settings)
         prior = _prior(settings)
-        symbols = known_symbols() | read_symbols(settings.symbols or settings.expression)
-        cohort = open_cohort(settings, symbols)
+        given = {} if settings.symbols is None else read_symbols(settings.symbols)
+        cohort = open_cohort(settings, given)
+        symbols = known_symbols() | (given or read_symbols(settings.expression))
         folds = _folds(settings, cohort)
         _settle(job, settings, cohort, folds, chosen)
         if prepare is not None:

@@ -30,7 +30,7 @@ def settings_of(words):
 
 def test_commands_are_the_workflows_in_their_order():
     known = commands()
-    assert list(known)[:3] == ["demo", "stack", "prs"] and known["stack"] is Stack
+    assert list(known)[:3] == ["demo", "stack", "predict"] and known["stack"] is Stack
 
 
 @pytest.mark.parametrize("name", sorted(commands()))

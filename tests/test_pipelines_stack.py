@@ -308,10 +308,10 @@ def test_features_of_a_model_are_computed_first(tmp_path, embedded):
     from genopred.io.features import read_features, read_manifest
     from genopred.pipelines import features
 
-    steps = []
+    steps = []  # features, base predictions, models of everybody
     result = stack.run(with_model(tmp_path / "one"), lambda *args: steps.append(args))
     genes = result.scores["gene_id"].unique(maintain_order=True).to_list()
-    assert [step for step in steps if step[0]] == [(i, 2, gene) for _ in range(2) for i, gene in enumerate(genes, 1)]
+    assert [step for step in steps if step[0]] == [(i, 2, gene) for _ in range(3) for i, gene in enumerate(genes, 1)]
     assert "ridge@sequence" in set(result.scores["method"])
     manifest = read_manifest(tmp_path / "one" / "features")
     assert manifest["model"] == "enformer-small" and list(manifest["genes"]) == genes and manifest["phased"]
@@ -563,7 +563,7 @@ def test_no_space_at_any_write(tmp_path, failing_write):
             assert not [path for path in tmp_path.rglob("*") if ".part" in path.name or path.name.endswith("lock")]
         else:
             break
-    assert n == count[0] + 1 > 8
+    assert n > count[0] > 8  # models that are whole are not written again, so that the last run writes less
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
