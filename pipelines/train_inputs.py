@@ -25,9 +25,10 @@ from genopred.settings.training import ByChromosome, ByRandom, Track
 from genopred.training.dataset import SequenceData, bytes_needed
 from genopred.training.heldout import Entry, Held, hold_out
 from genopred.training.loop import find_device
-from genopred.training.memory import free_memory, least_bytes, training_bytes
+from genopred.training.memory import least_bytes, training_bytes
 from genopred.training.splits import REGION_SCHEMA, SPLITS, Split, split_blocks, split_chromosomes, split_random
 from genopred.types import Interval
+from genopred.workers import free_memory
 
 if TYPE_CHECKING:
     from genopred.io.fasta import Fasta

@@ -263,6 +263,7 @@ def nested_base(
     *,
     outcome: Outcome | None = None,
     inner_folds: int = 5,
+    only: Sequence[int] | None = None,
 ) -> GeneResult:
     """Fit every base learner of one gene in every outer fold.
 
@@ -278,6 +279,8 @@ def nested_base(
         Positions of the genotype block's columns, the TSS, the seed.
     outcome : Outcome, optional
     inner_folds : int
+    only : sequence of int, optional
+        Only these outer folds, to see what they cost.
 
     Returns
     -------
@@ -289,7 +292,7 @@ def nested_base(
         raise ModelError(f"learners are named twice: {', '.join(names)}.")
     parts = []
     seconds = np.zeros(len(names))
-    for fold in np.unique(folds):
+    for fold in np.unique(folds) if only is None else only:
         train = folds != fold
         y_train, y_test = outcome.split(raw, covariates, train)
         inner = assign_folds(len(y_train), inner_folds, _mix(gene.seed, int(fold)))
