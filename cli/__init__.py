@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 done, 1 unexpected error, 2 bad input (`doctor`: 1 amber, 2 red), 130 interrupted, 143 terminated.
+        The exit code: 0 done, 1 unexpected error, 2 bad input, 130 interrupted, 143 terminated; of `doctor` also 1
+        something amber, 2 something red.
     """
     args = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     asked = None

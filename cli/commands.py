@@ -134,7 +134,15 @@ def _parameters(workflow: type[Command]) -> list[inspect.Parameter]:
         kind = inspect.Parameter.POSITIONAL_ONLY if field.option.argument else inspect.Parameter.KEYWORD_ONLY
         kind = inspect.Parameter.VAR_POSITIONAL if several else kind
         default = inspect.Parameter.empty if field.required or several else field.default
-        hint = list[str] if field.option.each and not several else str if several else field.hint if field.choices or field.switch else str
+        hint = (
+            list[str]
+            if field.option.each and not several
+            else str
+            if several
+            else field.hint
+            if field.choices or field.switch
+            else str
+        )
         hint = Annotated[hint, Parameter(**{key: value for key, value in spelt.items() if key in _KNOWN})]
         found.append(inspect.Parameter(field.name, kind, default=default, annotation=hint))
     return found

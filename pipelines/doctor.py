@@ -17,9 +17,10 @@ import numpy as np
 from genopred.errors import GenopredError
 from genopred.files import write_json
 from genopred.io.text import bounded
-from genopred.pipelines import doctor_people, doctor_places, doctor_quality
+from genopred.pipelines import doctor_effects, doctor_people, doctor_places, doctor_quality
 from genopred.pipelines.doctor_cost import Forecast, forecasts
-from genopred.pipelines.doctor_files import NAMES, Files, Finding, open_all, refused
+from genopred.pipelines.doctor_files import NAMES, Files, open_all
+from genopred.pipelines.doctor_findings import Finding, green, refused
 from genopred.pipelines.run import Progress
 from genopred.provenance import versions
 from genopred.settings import Doctor
@@ -103,7 +104,7 @@ def run(settings: Doctor, progress: Progress | None = None) -> Diagnosis:
             tick("forecast")
             if any(one.level == "red" for one in found):
                 said = "what stack and features would take is not estimated before what is red is put right."
-                found.append(Finding("green", "forecast", said, check="cost"))
+                found.append(green("forecast", said, "cost"))
             else:
                 made, more = forecasts(files, settings)
                 found += more
@@ -126,7 +127,7 @@ def _checks(files: Files, settings: Doctor) -> Iterator[tuple[str, Look]]:
     yield "builds", lambda: doctor_places.builds(files)
     yield "genes", lambda: doctor_places.genes(files, settings)
     yield "reference", lambda: doctor_places.references(files)
-    yield "effects", lambda: doctor_places.effects(files)
+    yield "effects", lambda: doctor_effects.effects(files)
     yield "swaps", lambda: doctor_people.swaps(files, settings)
 
 

@@ -1,79 +1,27 @@
-"""What files are, told by name and content, opened by the readers of every workflow; and what is found out about them."""
+"""The files that are looked at, opened by the readers of every workflow, and who is in them."""
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
-from genopred.io.text import by_spelling
+from genopred.pipelines.doctor_findings import Finding, amber, red, refused
+from genopred.pipelines.doctor_kinds import first_bytes, told
 from genopred.types import CHROM_LENGTHS, Covariates, Expression, Genotypes
-
-Level = Literal["green", "amber", "red"]
-
-#: Columns by which a table of variants is known, and what it then is.
-_COLUMNS = {
-    "alt": ("effect_allele", "a1", "alt", "ea", "effectallele", "eff_allele", "allele"),
-    "place": ("chromosome", "chrom", "chr", "#chrom", "chr_name", "hm_chr", "rsid", "id", "snp", "variant_id", "markername"),
-    "weight": ("effect_weight", "weight", "score"),
-    "test": ("p_value", "p", "pval", "pvalue", "neg_log_10_p_value", "standard_error", "se", "stat", "beta", "odds_ratio"),
-    "freq": ("effect_allele_frequency", "a1_freq", "eaf", "n", "obs_ct", "other_allele"),
-}  # fmt: skip
-
-#: Files that lie beside the one that is meant.
-_BESIDE = (".fai", ".gzi", ".tbi", ".csi", ".log")
 
 #: Kinds in words.
 NAMES = {
     "bfile": "PLINK 1 genotypes", "pfile": "PLINK 2 genotypes", "vcf": "genotypes", "expression": "expression BED",
-    "covariates": "covariates", "fasta": "reference", "gtf": "genes", "models": "models", "sumstats": "summary statistics",
-    "score": "score file", "chain": "chain",
+    "covariates": "covariates", "fasta": "reference", "gtf": "genes", "models": "models",
+    "sumstats": "summary statistics", "score": "score file", "chain": "chain",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes
-    ----------
-    level : {"green", "amber", "red"}
-        Red: a command would refuse the files, or its results would be wrong. Amber: worth a look before going on.
-    about : str
-        File or files.
-    said : str
-        What was found and, where it is not as it should be, what was needed.
-    remedy : str
-        What to do; nothing where it is green.
-    check : str
-        What was looked at, in a word.
-    """
-
-    level: Level
-    about: str
-    said: str
-    remedy: str = ""
-    check: str = ""
-
-    def line(self) -> str:
-        """All of it on one line."""
-        return f"{self.level:<5}  {self.about}: {self.said}{f' -> {self.remedy}' if self.remedy else ''}"
-
-
-def refused(error: Exception, about: str, check: str) -> Finding:
-    """A red finding of an error that a workflow would end with: its last clause is the remedy."""
-    text = " ".join(str(error).split()).removeprefix(f"{about}: ")
-    cut = max(text.rfind("; "), text.rstrip(".").rfind(". "))
-    said, remedy = (text[:cut], text[cut + 2 :]) if cut > 0 else (text, "")
-    return Finding("red", about, f"{said.rstrip('.')}.", remedy or "Give the right file.", check)
 
 
 @dataclass(frozen=True)
@@ -114,84 +62,6 @@ class Files:
         return found[0] if found else None
 
 
-def told(path: Path) -> tuple[str | None, Path]:
-    """What a file is, and the path by which its reader opens it; no kind where that cannot be told.
-
-    Parameters
-    ----------
-    path : Path
-        A file, a folder of models, or the prefix of a fileset: of PLINK 2's where both are there, since it has phase.
-    """
-    name = path.name.lower()
-    for end in _BESIDE:
-        if name.endswith(end) and path.with_name(path.name[: -len(end)]).is_file():
-            return told(path.with_name(path.name[: -len(end)]))
-    if path.is_dir():
-        there = (path / "models.json").is_file() or (path / "models" / "models.json").is_file()
-        return ("models" if there else None), path
-    if not path.is_file():
-        for kind, end in (("pfile", ".pgen"), ("bfile", ".bed")):
-            if path.with_name(path.name + end).is_file():
-                return kind, path
-        return None, path
-    head = first_bytes(path)
-    for pattern, kind in (
-        (r"\.(pgen|pvar|psam|pvar\.zst)$", "pfile"), (r"\.(bim|fam)$", "bfile"), (r"\.(vcf|vcf\.b?gz|bcf)$", "vcf"),
-        (r"\.(fa|fasta|fna)(\.b?gz)?$", "fasta"), (r"\.gtf(\.gz)?$", "gtf"), (r"\.chain(\.gz)?$", "chain"),
-        (r"\.(db|pos)$", "models"),
-    ):  # fmt: skip
-        if re.search(pattern, name):
-            stem = path.with_name(re.sub(r"\.(pgen|pvar|psam|bim|fam)$", "", path.name)) if kind[1:] == "file" else path
-            return kind, stem
-    if head[:2] == b"\x6c\x1b":
-        return "bfile", path.with_suffix("")
-    return _by_content(head), path
-
-
-def _by_content(head: bytes) -> str | None:
-    """The kind of a text by its first lines."""
-    if not head or b"\0" in head:
-        return None
-    lines = [line for line in head.decode("utf-8", "replace").splitlines() if line.strip()]
-    if not lines:
-        return None
-    if lines[0].startswith("##fileformat=VCF"):
-        return "vcf"
-    if lines[0].startswith(">"):
-        return "fasta"
-    if lines[0].startswith("chain "):
-        return "chain"
-    if lines[0].lower().startswith(("###pgs catalog", "#format_version", "#pgs_id")):
-        return "score"
-    body = [line for line in lines if not line.startswith("##")]
-    rows = [line for line in body if not line.startswith("#")]
-    if rows and rows[0].count("\t") == 8 and 'gene_id "' in rows[0]:
-        return "gtf"
-    cells = [cell.strip().lower() for cell in re.split(r"[\t, ]+", body[0] if body else "")]
-    if len(cells) > 4 and cells[0].lstrip("#").startswith("chr") and cells[1] == "start" and cells[2] == "end":
-        return "expression"
-    known = by_spelling(cells, _COLUMNS)
-    if "alt" in known and ("place" in known or "weight" in known):
-        return "score" if "weight" in known and "test" not in known else "sumstats"
-    return "covariates" if len(cells) > 1 else None
-
-
-def first_bytes(path: Path, size: int = 50_000) -> bytes:
-    """The beginning of a file, expanded where it is gzipped; what can be had of a damaged one."""
-    with path.open("rb") as handle:
-        head = handle.read(size)
-    if head[:2] != b"\x1f\x8b":
-        return head
-    found = b""
-    try:
-        with gzip.open(path, "rb") as handle:
-            while len(found) < size and (piece := handle.read(4096)):
-                found += piece
-    except (OSError, EOFError, zlib.error):
-        pass
-    return found
-
-
 def open_all(paths: tuple[Path, ...], step: Callable[[str], None]) -> tuple[Files, list[Finding]]:
     """Read every file with the reader of its kind; those that know people's names come first.
 
@@ -210,10 +80,10 @@ def open_all(paths: tuple[Path, ...], step: Callable[[str], None]) -> tuple[File
         seen.add((kind, place))
         step(path.name)
         if kind is None and not path.exists():
-            found.append(Finding("red", str(path), "no such file, nor a fileset of that name.", "Check the path.", "files"))
+            found.append(red(str(path), "no such file, nor a fileset of that name.", "Check the path.", "files"))
         elif kind is None:
             said = "no kind of file that genopred doctor knows; it is not looked at."
-            found.append(Finding("amber", path.name, said, "Leave it out, or name the file that is meant.", "files"))
+            found.append(amber(path.name, said, "Leave it out, or name the file that is meant.", "files"))
         else:
             try:
                 files.opened.append(_open(kind, place, files))

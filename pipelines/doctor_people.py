@@ -12,7 +12,8 @@ from genopred import align
 from genopred.errors import GenopredError, examples
 from genopred.genetics import quality
 from genopred.genetics.transform import inverse_normal, residualise
-from genopred.pipelines.doctor_files import Files, Finding, Opened, common_people, refused
+from genopred.pipelines.doctor_files import Files, Opened, common_people
+from genopred.pipelines.doctor_findings import Finding, amber, green, red, refused, some
 from genopred.settings import Doctor
 from genopred.types import Covariates, Expression, Genotypes, Interval
 
@@ -41,7 +42,7 @@ def overlaps(files: Files) -> Iterator[Finding]:
         n = len(common_people(files))
         about = " + ".join(one.name for one in kinds)
         if n >= FEWEST:
-            yield Finding("green", about, f"{n:,} people are in all of them.", check="people")
+            yield green(about, f"{n:,} people are in all of them.", "people")
 
 
 def _overlap(a: Opened, b: Opened) -> Iterator[Finding]:
@@ -54,7 +55,7 @@ def _overlap(a: Opened, b: Opened) -> Iterator[Finding]:
         found = f"{len(both)} of {len(first):,} and {len(second):,} people are in both ({shown}){hint}"
         needed = f"; needed {FEWEST} or more with the same names."
         remedy = "Use the same names in both files." if hint or not both else "Give files of the same people."
-        yield Finding("red", about, found + needed, remedy, "people")
+        yield red(about, found + needed, remedy, "people")
         return
     if a.kind == "expression" or b.kind == "covariates":
         # covariates have to be there for everyone who is used
@@ -62,13 +63,15 @@ def _overlap(a: Opened, b: Opened) -> Iterator[Finding]:
         if lacking:
             said = f"{len(lacking)} of {len(first):,} people with expression have no covariates ({examples(lacking)})."
             remedy = "Add them to the covariates, or leave these people out with --keep-overlap."
-            yield Finding("red", about, said, remedy, "people")
+            yield red(about, said, remedy, "people")
         return
     lacking = [name for name in second if name not in both]
     if lacking:
         hint = align.name_hint(lacking, [name for name in first if name not in both])
-        said = f"{len(lacking)} of {len(second):,} people with expression have no genotypes ({examples(lacking)}){hint}."
-        yield Finding("amber", about, said, "Check their names, or go on without them: --keep-overlap.", "people")
+        said = (
+            f"{len(lacking)} of {len(second):,} people with expression have no genotypes ({examples(lacking)}){hint}."
+        )
+        yield amber(about, said, "Check their names, or go on without them: --keep-overlap.", "people")
 
 
 def relatives(one: Opened, dosage: NDArray[np.float32], pos: NDArray[np.int64], several: bool) -> Iterator[Finding]:
@@ -85,7 +88,7 @@ def relatives(one: Opened, dosage: NDArray[np.float32], pos: NDArray[np.int64], 
     picked = quality.independent(dosage, pos)
     if len(picked) < ENOUGH_SNPS:
         said = f"{len(picked):,} independent SNPs, too few to tell relatives and ancestry ({ENOUGH_SNPS} are needed)."
-        yield Finding("green", one.name, said, check="relatives")
+        yield green(one.name, said, "relatives")
         return
     kin = quality.kinship(dosage[:, picked])
     least = quality.SECOND if several else quality.FIRST
@@ -95,18 +98,26 @@ def relatives(one: Opened, dosage: NDArray[np.float32], pos: NDArray[np.int64], 
     far = [f"{names[i]} - {names[j]} ({phi:.2f})" for i, j, phi in pairs if phi < quality.FIRST]
     leave = "Keep one of each: --remove FILE; else people in training know those held out."
     if same:
-        said = f"{len(same)} pairs of samples are one person, or identical twins ({examples(same)})."
-        yield Finding("red", one.name, said, leave, "relatives")
+        said = (
+            f"{some(len(same), 'pair of samples is', 'pairs of samples are')} one person, or identical twins "
+            f"({examples(same)})."
+        )
+        yield red(one.name, said, leave, "relatives")
     if close:
-        said = f"{len(close)} pairs are as close as parent and child or siblings (kinship {examples(close)})."
-        yield Finding("amber", one.name, said, leave, "relatives")
+        said = (
+            f"{some(len(close), 'pair is', 'pairs are')} as close as parent and child or siblings (kinship "
+            f"{examples(close)})."
+        )
+        yield amber(one.name, said, leave, "relatives")
     if far:
-        said = f"{len(far)} pairs are second-degree relatives (kinship {examples(far)})."
-        yield Finding("amber", one.name, said, leave, "relatives")
+        said = (
+            f"{some(len(far), 'pair is', 'pairs are')} as close as second-degree relatives (kinship {examples(far)})."
+        )
+        yield amber(one.name, said, leave, "relatives")
     if not pairs:
         degree = "second" if several else "first"
         said = f"no relatives of {degree} degree among {len(names):,} people ({len(picked):,} independent SNPs)."
-        yield Finding("green", one.name, said, check="relatives")
+        yield green(one.name, said, "relatives")
     yield from _ancestry(one, dosage[:, picked], names, pairs)
 
 
@@ -122,13 +133,16 @@ def _ancestry(
     if len(far) > 0.05 * len(alone):
         said = f"{len(far)} of {len(alone):,} people lie apart in the principal components: several ancestries."
         remedy = "Give the first principal components as covariates, and balance folds with --stratify."
-        yield Finding("amber", one.name, said, remedy, "ancestry")
+        yield amber(one.name, said, remedy, "ancestry")
     elif len(far):
-        said = f"{len(far)} people are ancestry outliers ({examples(shown)} robust SD from the others; {FAR:.0f} allowed)."
+        said = (
+            f"{some(len(far), 'person is an ancestry outlier', 'people are ancestry outliers')} "
+            f"({examples(shown)} robust SD from the others; {FAR:.0f} allowed)."
+        )
         remedy = "Leave them out with --remove, or give principal components as covariates."
-        yield Finding("amber", one.name, said, remedy, "ancestry")
+        yield amber(one.name, said, remedy, "ancestry")
     else:
-        yield Finding("green", one.name, "no ancestry outliers in the first 4 principal components.", check="ancestry")
+        yield green(one.name, "no ancestry outliers in the first 4 principal components.", "ancestry")
 
 
 def swaps(files: Files, settings: Doctor) -> Iterator[Finding]:
@@ -139,7 +153,7 @@ def swaps(files: Files, settings: Doctor) -> Iterator[Finding]:
     names = common_people(files)
     about = f"{typed.name} + {measured.name}"
     if len(names) < 50:
-        yield Finding("green", about, f"{len(names)} people, too few to look for swapped samples.", check="swaps")
+        yield green(about, f"{len(names)} people, too few to look for swapped samples.", "swaps")
         return
     y = _outcome(measured.content, files.first("covariates"), names)
     rows, lead, r2 = leads(typed.content, measured.content, y, names)
@@ -150,10 +164,10 @@ def swaps(files: Files, settings: Doctor) -> Iterator[Finding]:
         few = looked < 50 or len(names) < 100
         said = f"{len(telling)} of {looked} genes have a SNP near that explains {TELLING:.0%} of their expression"
         if few:
-            yield Finding("green", about, f"{said}, too few to look for swapped samples.", check="swaps")
+            yield green(about, f"{said}, too few to look for swapped samples.", "swaps")
         else:
             said += "; real cohorts of this size have many: names may not mean the same people."
-            yield Finding("amber", about, said, "Check that people have the same names in both files.", "swaps")
+            yield amber(about, said, "Check that people have the same names in both files.", "swaps")
         return
     found = quality.matching(y[:, telling], lead[:, telling], rows)
     yield from _mixed_up(found, about, names, typed.content.samples, len(telling))
@@ -165,15 +179,21 @@ def _mixed_up(
     pairs = [f"{names[i]} and {names[j]}" for i, j, _ in found.exchanged()]
     single = [f"that of {names[i]} is of {typed[j]}" for i, j, _ in found.mistaken()]
     if pairs:
-        said = f"{len(pairs)} pairs of people are exchanged, by {genes} genes and their SNPs ({examples(pairs)})."
-        yield Finding("red", about, said, "Exchange their names in one of the files, or --remove them.", "swaps")
+        said = (
+            f"{some(len(pairs), 'pair of people is', 'pairs of people are')} exchanged, by {genes} genes and "
+            f"their SNPs ({examples(pairs)})."
+        )
+        yield red(about, said, "Exchange their names in one of the files, or --remove them.", "swaps")
     if single:
-        said = f"expression of {len(single)} people fits another's genotypes ({examples(single)}; {genes} genes)."
-        yield Finding("red", about, said, "Correct the names in one of the files, or --remove them.", "swaps")
+        said = (
+            f"expression of {some(len(single), 'person', 'people')} fits another's genotypes "
+            f"({examples(single)}; {genes} genes)."
+        )
+        yield red(about, said, "Correct the names in one of the files, or --remove them.", "swaps")
     if not pairs and not single:
         sure = "" if found.power > 1.5 * found.enough else "; not all would be seen: signals are few"
         said = f"everybody's expression fits their own genotypes, by {genes} genes and their SNPs{sure}."
-        yield Finding("green", about, said, check="swaps")
+        yield green(about, said, "swaps")
 
 
 def _outcome(expression: Expression, other: Opened | None, names: NDArray[np.str_]) -> NDArray[np.float64]:
@@ -243,13 +263,13 @@ def covariates(files: Files) -> Iterator[Finding]:
             align.check_covariates(of)
         except GenopredError as bad:
             finding = refused(bad, held.source, "covariates")
-            yield Finding("red", one.name, finding.said, finding.remedy, "covariates")
+            yield red(one.name, finding.said, finding.remedy, "covariates")
             continue
         n = len(of.samples)
         layout = next((reason for _, reason, _, _ in held.notes), "").removeprefix("covariates read in layout ")
         said = f"{len(held.names)} covariates of {len(held.samples):,} people, full rank; {layout}."
         if len(held.names) > n / 4:
             said = f"{len(held.names)} covariates for {n:,} people: they take away much of what is to be explained."
-            yield Finding("amber", one.name, said, "Use fewer: --n-covariates K or --covar-name A,B.", "covariates")
+            yield amber(one.name, said, "Use fewer: --n-covariates K or --covar-name A,B.", "covariates")
         else:
-            yield Finding("green", one.name, said, check="covariates")
+            yield green(one.name, said, "covariates")

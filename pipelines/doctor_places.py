@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,12 +11,11 @@ from numpy.typing import NDArray
 
 from genopred import align
 from genopred.errors import GenopredError, examples
-from genopred.genetics.correlation import pearson
-from genopred.genetics.transform import known_means
 from genopred.io.fasta import Fasta
-from genopred.pipelines.doctor_files import NAMES, Files, Finding, Opened, refused
+from genopred.pipelines.doctor_files import Files, Opened
+from genopred.pipelines.doctor_findings import Finding, amber, green, red, refused
 from genopred.settings import Doctor
-from genopred.types import CHROM_LENGTHS, Expression, Genotypes, Interval, builds_with, plain_chrom
+from genopred.types import Expression, Genotypes, Interval, builds_with, plain_chrom
 
 #: SNPs that are held against a FASTA, and that frequencies are compared at.
 MOST_SNPS, MOST_FREQUENCIES = 4000, 2000
@@ -59,16 +57,16 @@ def builds(files: Files) -> Iterator[Finding]:
     if len(different) > 1:
         said = "; ".join(f"{one.name} is {build} (by {why})" for one, build, why in told)
         chain = files.first("chain")
-        remedy = f"Lift one over: --chain {chain.name} of predict." if chain else "Lift one over (--chain of predict for models, bcftools +liftover, CrossMap), or take files of one build."
-        yield Finding("red", " + ".join(one.name for one, _, _ in told), f"different genome builds: {said}.", remedy, "build")
+        with_it = f"--chain {chain.name if chain else 'FILE'} of predict for models"
+        remedy = f"Lift one over ({with_it}, bcftools +liftover, CrossMap), or take files of one build."
+        yield red(" + ".join(one.name for one, _, _ in told), f"different genome builds: {said}.", remedy, "build")
     elif told:
         said = "; ".join(f"{one.name} by {why}" for one, _, why in told)
-        yield Finding("green", told[0][1], f"genome build of {said}.", check="build")
+        yield green(told[0][1], f"genome build of {said}.", "build")
     else:
-        positional = [one for one in files.opened if one.kind in ("bfile", "pfile", "vcf", "expression")]
-        if positional:
+        if positional := [*files.genotypes, *files.of("expression")]:
             said = "its build cannot be told from positions: they fit GRCh37 and GRCh38."
-            yield Finding("green", positional[0].name, said, check="build")
+            yield green(positional[0].name, said, "build")
     yield from _chains(files)
 
 
@@ -83,8 +81,8 @@ def _by_others(files: Files) -> Iterator[tuple[Opened, Opened, str, str]]:
 
 def _chains(files: Files) -> Iterator[Finding]:
     for one in files.of("chain"):
-        said = f"{one.content['chrom'].n_unique()} chromosomes, from {one.build or 'a build not known'} {one.why}.".replace(" .", ".")
-        yield Finding("green", one.name, said, check="chain")
+        way = f"from {one.build or 'a build not known'} {one.why or 'to one not known'}"
+        yield green(one.name, f"{one.content['chrom'].n_unique()} chromosomes, {way}.", "chain")
 
 
 def genes(files: Files, settings: Doctor) -> Iterator[Finding]:
@@ -107,8 +105,11 @@ def _near(about: str, typed: Genotypes, genes: pl.DataFrame, settings: Doctor) -
     here = {plain_chrom(name): name for name in genes["chrom"].unique().to_list()}
     there = {plain_chrom(name): name for name in typed.variants["chrom"].unique().to_list()}
     if not set(here) & set(there):
-        said = f"no chromosome in common: genes on {examples(sorted(here.values()))}, genotypes on {examples(sorted(there.values()))}."
-        yield Finding("red", about, said, "Give files of the same chromosomes.", "chromosomes")
+        said = (
+            f"no chromosome in common: genes on {examples(sorted(here.values()))}, genotypes on "
+            f"{examples(sorted(there.values()))}."
+        )
+        yield red(about, said, "Give files of the same chromosomes.", "chromosomes")
         return
     count = align.count_cis(typed, genes, settings.window)
     empty = count == 0
@@ -116,13 +117,16 @@ def _near(about: str, typed: Genotypes, genes: pl.DataFrame, settings: Doctor) -
     also = f"; names matched ({examples(differ)})" if differ else ""
     if empty.all():
         said = f"none of {genes.height:,} genes has a variant within {settings.window:,} bases of its TSS."
-        yield Finding("red", about, said, "Check that both are of the same build and region.", "genes")
+        yield red(about, said, "Check that both are of the same build and region.", "genes")
     elif empty.mean() > 0.5:
         said = f"{empty.sum():,} of {genes.height:,} genes have no variant within {settings.window:,} bases{also}."
-        yield Finding("amber", about, said, "Nothing if genotypes are of a part of the genome; else check the build.", "genes")
+        yield amber(about, said, "Nothing if genotypes are of a part of the genome; else check the build.", "genes")
     else:
-        said = f"{(~empty).sum():,} of {genes.height:,} genes have variants near, {int(np.median(count[~empty])):,} in the median{also}."
-        yield Finding("green", about, said, check="genes")
+        said = (
+            f"{(~empty).sum():,} of {genes.height:,} genes have variants near, "
+            f"{int(np.median(count[~empty])):,} in the median{also}."
+        )
+        yield green(about, said, "genes")
 
 
 def _annotated(one: Opened, gtf: Opened) -> Iterator[Finding]:
@@ -131,7 +135,7 @@ def _annotated(one: Opened, gtf: Opened) -> Iterator[Finding]:
     about = f"{one.name} + {gtf.name}"
     both = one.content.genes.join(gtf.content.select("gene", other="tss"), on="gene", how="inner").unique("gene")
     if not both.height:
-        yield Finding("amber", about, "no gene in common.", "Give the annotation whose ids the expression has.", "genes")
+        yield amber(about, "no gene in common.", "Give the annotation whose ids the expression has.", "genes")
         return
     away = (both["tss"] - both["other"]).abs()
     far, median = int((away > FAR).sum()), float(away.median() or 0)  # type: ignore[arg-type]
@@ -139,9 +143,9 @@ def _annotated(one: Opened, gtf: Opened) -> Iterator[Finding]:
     if 2 * far > both.height:
         build = f" ({gtf.name} is {gtf.build})" if gtf.build else ""
         said = f"different genome builds{build}: {said}."
-        yield Finding("red", about, said, "Give the annotation of the build of expression and genotypes.", "build")
+        yield red(about, said, "Give the annotation of the build of expression and genotypes.", "build")
     else:
-        yield Finding("green", about, f"{said} (median {median:,.0f}).", check="genes")
+        yield green(about, f"{said} (median {median:,.0f}).", "genes")
 
 
 def _named(finding: Finding, *of: Opened) -> Finding:
@@ -158,7 +162,9 @@ def _named(finding: Finding, *of: Opened) -> Finding:
 def references(files: Files) -> Iterator[Finding]:
     """Alleles of variants against the reference sequence, and its chromosomes."""
     for fasta in files.of("fasta"):
-        tables = [(one, table) for one in files.opened if (table := variants(one)) is not None and one.kind != "sumstats"]
+        tables = [
+            (one, table) for one in files.opened if (table := variants(one)) is not None and one.kind != "sumstats"
+        ]
         for one, table in tables:
             yield from _against(one, table, fasta)
         for one in files.of("expression"):
@@ -171,7 +177,7 @@ def references(files: Files) -> Iterator[Finding]:
 
 def _without(about: str, absent: list[str], fasta: Opened) -> Finding:
     said = f"the reference lacks {examples(absent)} (it has {examples(fasta.content.chroms)})."
-    return Finding("red", about, said, "Give the reference of these chromosomes and their build.", "reference")
+    return red(about, said, "Give the reference of these chromosomes and their build.", "reference")
 
 
 def _against(one: Opened, table: pl.DataFrame, fasta: Opened) -> Iterator[Finding]:
@@ -183,24 +189,22 @@ def _against(one: Opened, table: pl.DataFrame, fasta: Opened) -> Iterator[Findin
     if len(absent) == len(chroms):
         yield _without(about, absent, fasta)
         return
-    snps = table.select("chrom", "pos", "ref", "alt").drop_nulls()
-    snps = snps.filter(pl.col("ref", "alt").str.contains("^[ACGTacgt]$").all_horizontal() if False else (
-        pl.col("ref").str.contains("^[ACGTacgt]$") & pl.col("alt").str.contains("^[ACGTacgt]$")
-    ), ~pl.col("chrom").is_in(absent), pl.col("pos") > 1).unique(maintain_order=True)  # fmt: skip
+    bases_only = pl.all_horizontal(pl.col("ref", "alt").str.contains("^[ACGTacgt]$"))
+    snps = table.select("chrom", "pos", "ref", "alt").drop_nulls().unique(maintain_order=True)
+    snps = snps.filter(bases_only, ~pl.col("chrom").is_in(absent), pl.col("pos") > 1)
     if not snps.height:
         return
     picked = snps[np.unique(np.linspace(0, snps.height - 1, min(MOST_SNPS, snps.height)).astype(int)).tolist()]
     try:
-        bases = np.array([
-            list(reference.fetch(Interval(chrom, pos - 2, pos + 1))) for chrom, pos in picked["chrom", "pos"].iter_rows()
-        ])  # fmt: skip
+        places = picked["chrom", "pos"].iter_rows()
+        bases = np.array([list(reference.fetch(Interval(chrom, pos - 2, pos + 1))) for chrom, pos in places])
     except GenopredError as bad:
         yield refused(bad, fasta.name, "reference")
         return
     yield _agreement(about, one, fasta, picked, bases)
     if absent:
         said = f"the reference lacks {examples(absent)} of {len(chroms)} chromosomes."
-        yield Finding("amber", about, said, "Give the whole genome, or leave these chromosomes out.", "reference")
+        yield amber(about, said, "Give the whole genome, or leave these chromosomes out.", "reference")
 
 
 def _agreement(about: str, one: Opened, fasta: Opened, picked: pl.DataFrame, bases: NDArray[np.str_]) -> Finding:
@@ -211,7 +215,7 @@ def _agreement(about: str, one: Opened, fasta: Opened, picked: pl.DataFrame, bas
     n = int(known.sum())
     if n < 20:
         said = f"only {n} of {len(ref):,} SNPs are at known bases (N elsewhere), too few to compare alleles."
-        return Finding("green", about, said, check="reference")
+        return green(about, said, "reference")
 
     def share(wanted: NDArray[np.str_], at: int = 1) -> float:
         return float((wanted[known] == bases[known, at]).mean())
@@ -220,116 +224,21 @@ def _agreement(about: str, one: Opened, fasta: Opened, picked: pl.DataFrame, bas
     fits, swapped = share(ref), share(alt)
     shifted = {by: share(ref, 1 + by) for by in (-1, 1)}
     if fits >= 1 - MISMATCH:
-        return Finding("green", about, f"REF is the reference's base at {fits:.2%} of {n:,} SNPs.", check="reference")
+        return green(about, f"REF is the reference's base at {fits:.2%} of {n:,} SNPs.", "reference")
     found = f"REF is the reference's base at only {fits:.0%} of {n:,} SNPs; needed {1 - MISMATCH:.0%}."
     by, best = max(shifted.items(), key=lambda item: item[1])
     if best > 0.9 and best > fits + swapped:
         to = "0 instead of 1" if by > 0 else "2 instead of 1"
-        said = f"{found[:-1]}; at the base {'after' if by > 0 else 'before'} it is {best:.0%}: positions count from {to}."
-        return Finding("red", about, said, f"{'Add 1 to' if by > 0 else 'Take 1 from'} every position.", "reference")
+        said = (
+            f"{found[:-1]}; at the base {'after' if by > 0 else 'before'} it is {best:.0%}: positions count from {to}."
+        )
+        return red(about, said, f"{'Add 1 to' if by > 0 else 'Take 1 from'} every position.", "reference")
     if fits + swapped >= 1 - MISMATCH:
         said = f"{found[:-1]}; at the others ALT is: REF and ALT are swapped, as plink 1.9 writes them."
-        return Finding("amber", about, said, "Give --allow-swapped to features and effects, or plink2 --ref-from-fa.", "reference")
+        return amber(about, said, "Give --allow-swapped to features and effects, or plink2 --ref-from-fa.", "reference")
     if fits + share(flip) >= 0.97 and share(flip) > 0.05:
         said = f"{found[:-1]}; the others fit on the other strand."
-        return Finding("red", about, said, "Flip them to the forward strand: plink --flip, or bcftools +fixref.", "reference")
+        return red(about, said, "Flip them to the forward strand: plink --flip, or bcftools +fixref.", "reference")
     build = f" ({fasta.name} is {fasta.build})" if fasta.build else ""
     said = f"{found[:-1]}, with ALT {fits + swapped:.0%}: another genome build{build}, or other alleles."
-    return Finding("red", about, said, "Give the reference of the build of these positions, or lift them over.", "reference")
-
-
-# --- models, summary statistics, scores ------------------------------------------------------------------------------
-
-
-def effects(files: Files) -> Iterator[Finding]:
-    """How much of models, scores and summary statistics is among the genotypes, and whether frequencies agree."""
-    for one in files.of("models", "sumstats", "score"):
-        yield from _stated(one)
-        for typed in files.genotypes:
-            yield from _matched(one, typed)
-
-
-def _stated(one: Opened) -> Iterator[Finding]:
-    if one.kind == "models":
-        models = one.content
-        said = f"models of {models.genes['gene_id'].n_unique():,} genes, {models.weights.height:,} weights, methods {examples(models.methods)}."
-        yield Finding("green", one.name, said, check="models")
-        return
-    table = one.content
-    if one.kind == "score":
-        yield Finding("green", one.name, f"{table.height:,} weights of {table['score'].n_unique():,} scores.", check="score")
-        return
-    beta, se, p = (table[name] for name in ("beta", "se", "pval"))
-    if not beta.count():
-        said = f"{table.height:,} variants with p-values and no effects (beta or odds_ratio); scores and TWAS need them."
-        yield Finding("red", one.name, said, "Add the columns beta and standard_error.", "effects")
-    elif (beta.drop_nulls() >= 0).all() and beta.count() > 20:
-        said = f"all {beta.count():,} effects are positive: odds ratios named beta, or absolute values."
-        yield Finding("red", one.name, said, "Name the column odds_ratio, or take its logarithm.", "effects")
-    else:
-        yield Finding("green", one.name, f"effects of {table.height:,} variants.", check="effects")
-    both = pl.DataFrame([beta, se, p]).drop_nulls().filter(pl.col("se") > 0, pl.col("pval") > 1e-300)
-    if both.height > 20:
-        from scipy.stats import norm
-
-        z = norm.isf(both["pval"].to_numpy() / 2)
-        off = np.abs((both["beta"] / both["se"]).abs().to_numpy() - z) > 0.2 + 0.1 * z
-        if off.mean() > 0.05:
-            said = f"beta / standard_error does not give the p-value in {off.mean():.0%} of {both.height:,} variants."
-            remedy = "Check which columns are effect, standard error and p-value, and the effect's scale."
-            yield Finding("amber", one.name, said, remedy, "effects")
-
-
-def _matched(one: Opened, typed: Opened) -> Iterator[Finding]:
-    about = f"{typed.name} + {one.name}"
-    held: Genotypes = typed.content
-    table = one.content.weights if one.kind == "models" else one.content
-    if one.kind == "models":
-        f = pl.col("freq").fill_null(0.5)
-        table = table.with_columns(size=2 * f * (1 - f) * pl.col("weight") ** 2)
-        table = table.group_by(align.VARIANT, maintain_order=True).agg(pl.col("size").sum(), af=pl.col("freq").first())
-    elif one.kind == "score":
-        table = table.group_by(align.VARIANT, maintain_order=True).agg(size=pl.col("weight").abs().sum())
-    names = (typed.name, one.name)
-    chosen = {"names": names, "builds": (typed.build, one.build)}
-    size = table["size"].to_numpy() if "size" in table.columns else None
-    try:
-        found = align.match_weights(held.variants, table, ambiguous="keep", **chosen)
-        either = one.kind == "sumstats"
-        share = align.require_match(
-            held.variants, table, found, MATCH, weight=size, either=either, by_weight=one.kind == "models" and bool(size is not None and size.any()), **chosen
-        )  # fmt: skip
-    except GenopredError as bad:
-        finding = refused(bad, about, "match")
-        remedy = "Give genotypes and effects of one build (predict has --chain), with the same variants, or impute them."
-        yield Finding("red", about, finding.said + ("" if "lower --" in finding.remedy else f" {finding.remedy}"), remedy, "match")
-        return
-    swapped = found.count("swapped") + found.count("strand-flipped and swapped")
-    level = "green" if share >= 0.9 else "amber"
-    what = "of the models' variance is" if one.kind == "models" else "of the variants are"
-    said = f"{share:.1%} {what} found, {int((found.fate < 4).sum()):,} variants ({swapped:,} with alleles swapped, put right)."
-    remedy = "" if level == "green" else "Impute the genotypes, or take models made for these variants."
-    yield Finding(level, about, said, remedy, "match")
-    if "af" in table.columns and table["af"].count() > 50:
-        yield from _frequencies(about, held, table, found)
-
-
-def _frequencies(about: str, held: Genotypes, table: pl.DataFrame, found: align.Harmonised) -> Iterator[Finding]:
-    stated = table["af"].cast(pl.Float64).to_numpy()[found.b]
-    use = np.flatnonzero(~np.isnan(stated))
-    use = use[np.unique(np.linspace(0, len(use) - 1, min(MOST_FREQUENCIES, len(use))).astype(int))] if len(use) else use
-    if len(use) < 50:
-        return
-    own = known_means(held.dosage(found.a[use])) / 2
-    theirs = np.where(found.sign[use] > 0, stated[use], 1 - stated[use])
-    r = float(pearson(own, theirs, constant=1.0))
-    away = float(np.mean(np.abs(own - theirs) > 0.2))
-    if r < 0:
-        said = f"allele frequencies are opposite (r = {r:.2f} at {len(use):,} variants): those stated are of the other allele."
-        yield Finding("red", about, said, "Check which allele is the effect allele.", "frequencies")
-    elif r < 0.9 or away > 0.1:
-        said = f"allele frequencies agree badly (r = {r:.2f}; {away:.0%} of {len(use):,} differ by more than 0.2)."
-        yield Finding("amber", about, said, "Check ancestry, strand and build of both.", "frequencies")
-    else:
-        said = f"allele frequencies agree (r = {r:.2f} at {len(use):,} variants)."
-        yield Finding("green", about, said, check="frequencies")
+    return red(about, said, "Give the reference of the build of these positions, or lift them over.", "reference")

@@ -13,7 +13,7 @@ from pathlib import Path
 import joblib
 import pytest
 
-from genopred.workers import cores, share_out, workers
+from genopred.workers import cores, free_memory, share_out, workers
 
 
 def where(x):
@@ -62,7 +62,7 @@ import os, sys, time
 from pathlib import Path
 import joblib
 from genopred.cli import _terminable
-from genopred.workers import cores, share_out, workers
+from genopred.workers import cores, free_memory, share_out, workers
 
 folder = Path(sys.argv[1])
 
