@@ -105,6 +105,13 @@ def _matched(one: Opened, typed: Opened) -> Iterator[Finding]:
         yield from _frequencies(about, held, table, found)
 
 
+def found_by_id(one: Opened, typed: Opened) -> bool:
+    """Whether nearly all variants of models have the ids of variants among the genotypes."""
+    ids = one.content.weights["id"].drop_nulls().unique()
+    met = ids.is_in(typed.content.variants["id"].implode())
+    return bool(ids.len()) and float(met.sum()) >= 0.9 * one.content.weights.n_unique(subset=align.VARIANT)
+
+
 def _frequencies(about: str, held: Genotypes, table: pl.DataFrame, found: align.Harmonised) -> Iterator[Finding]:
     stated = table["af"].cast(pl.Float64).to_numpy()[found.b]
     use = np.flatnonzero(~np.isnan(stated))

@@ -26,8 +26,8 @@ ENOUGH_SNPS = 800
 #: People that are held against each other at most, and what is far off in robust standard deviations.
 MOST_PEOPLE, FAR = 5000, 7.0
 
-#: Genes whose cis SNPs are looked at for swaps, how far from the TSS, and r2 from which a SNP says something.
-MOST_GENES, REACH, TELLING = 600, 200_000, 0.08
+#: Genes whose cis SNPs are looked at for swaps, how far from the TSS, and n r2 from which a SNP is no chance (p 1e-5).
+MOST_GENES, REACH, TELLING = 600, 200_000, 19.5
 
 
 def overlaps(files: Files) -> Iterator[Finding]:
@@ -157,12 +157,12 @@ def swaps(files: Files, settings: Doctor) -> Iterator[Finding]:
         return
     y = _outcome(measured.content, files.first("covariates"), names)
     rows, lead, r2 = leads(typed.content, measured.content, y, names)
-    telling = np.flatnonzero(r2 > TELLING)
+    telling = np.flatnonzero(np.nan_to_num(r2) > TELLING / len(names))
     telling = telling[np.argsort(-r2[telling])][: min(150, len(names) // 2)]
     looked = int((~np.isnan(r2)).sum())
-    if len(telling) < 3:
-        few = looked < 50 or len(names) < 100
-        said = f"{len(telling)} of {looked} genes have a SNP near that explains {TELLING:.0%} of their expression"
+    if len(telling) < max(3, 0.02 * looked):
+        few = looked < 40 or len(names) < 100
+        said = f"{len(telling)} of {looked} genes follow a SNP near them"
         if few:
             yield green(about, f"{said}, too few to look for swapped samples.", "swaps")
         else:
@@ -268,8 +268,21 @@ def covariates(files: Files) -> Iterator[Finding]:
         n = len(of.samples)
         layout = next((reason for _, reason, _, _ in held.notes), "").removeprefix("covariates read in layout ")
         said = f"{len(held.names)} covariates of {len(held.samples):,} people, full rank; {layout}."
+        near = _nearly_collinear(of)
+        if near:
+            follow = (
+                f"{some(len(near), 'covariate follows', 'covariates follow')} nearly from others ({examples(near)})"
+            )
+            yield amber(one.name, f"{follow}: R2 above 0.999.", "Leave them out: --covar-name A,B.", "covariates")
         if len(held.names) > n / 4:
             said = f"{len(held.names)} covariates for {n:,} people: they take away much of what is to be explained."
             yield amber(one.name, said, "Use fewer: --n-covariates K or --covar-name A,B.", "covariates")
         else:
             yield green(one.name, said, "covariates")
+
+
+def _nearly_collinear(covariates: Covariates) -> list[str]:
+    """Names of those that the others explain to a thousandth, the last of each group."""
+    values = covariates.values - covariates.values.mean(axis=0)
+    basis = np.linalg.qr(values / np.linalg.norm(values, axis=0))[1]
+    return [name for name, rest in zip(covariates.names, np.abs(np.diag(basis))) if rest**2 < 1e-3]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import GenopredError, examples
 from genopred.io.fasta import Fasta
+from genopred.pipelines.doctor_effects import found_by_id
 from genopred.pipelines.doctor_files import Files, Opened
 from genopred.pipelines.doctor_findings import Finding, amber, green, red, refused
 from genopred.settings import Doctor
@@ -59,7 +60,12 @@ def builds(files: Files) -> Iterator[Finding]:
         chain = files.first("chain")
         with_it = f"--chain {chain.name if chain else 'FILE'} of predict for models"
         remedy = f"Lift one over ({with_it}, bcftools +liftover, CrossMap), or take files of one build."
-        yield red(" + ".join(one.name for one, _, _ in told), f"different genome builds: {said}.", remedy, "build")
+        about = " + ".join(one.name for one, _, _ in told)
+        if _by_id(files, {id(one): build for one, build, _ in told}):
+            said += "; their variants are told by id, which goes well here"
+            yield amber(about, f"different genome builds: {said}.", remedy, "build")
+        else:
+            yield red(about, f"different genome builds: {said}.", remedy, "build")
     elif told:
         said = "; ".join(f"{one.name} by {why}" for one, _, why in told)
         yield green(told[0][1], f"genome build of {said}.", "build")
@@ -68,6 +74,14 @@ def builds(files: Files) -> Iterator[Finding]:
             said = "its build cannot be told from positions: they fit GRCh37 and GRCh38."
             yield green(positional[0].name, said, "build")
     yield from _chains(files)
+
+
+def _by_id(files: Files, builds: dict[int, str]) -> bool:
+    """Whether all that is of another build than the genotypes is models whose variants are found by id."""
+    typed = files.first("genotypes")
+    of = builds.get(id(typed))
+    odd = [one for one in files.opened if builds.get(id(one), of) != of]
+    return typed is not None and of is not None and all(one.kind == "models" and found_by_id(one, typed) for one in odd)
 
 
 def _by_others(files: Files) -> Iterator[tuple[Opened, Opened, str, str]]:

@@ -30,7 +30,7 @@ class Cohort:
     covaried: list[str]
     beta: np.ndarray
     phased: bool = True
-    header: str = ""
+    header: dict[str, str] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -96,8 +96,8 @@ def write(made: Cohort, folder: Path, only: tuple[str, ...] = ()) -> dict[str, P
 def _vcf(made: Cohort, folder: Path) -> Path:
     between = "|" if made.phased else "/"
     lines = ["##fileformat=VCFv4.2", '##FORMAT=<ID=GT,Number=1,Type=String,Description="g">']
-    lines += [f"##contig=<ID={name}>" for name in made.variants["chrom"].unique(maintain_order=True)]
-    lines += [made.header] if made.header else []
+    contigs = {name: f"##contig=<ID={name}>" for name in made.variants["chrom"].unique(maintain_order=True)}
+    lines += list((contigs | made.header).values())
     lines.append("\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *made.samples]))
     codes = np.where(made.alleles < 0, ".", made.alleles.astype(str))
     for j, (chrom, pos, name, ref, alt) in enumerate(made.variants.iter_rows()):
@@ -133,7 +133,7 @@ def _covar(made: Cohort, folder: Path) -> Path:
 
 
 def _cell(value: float) -> str:
-    return "NA" if np.isnan(value) else f"{value:.6g}"
+    return "NA" if np.isnan(value) else f"{value:.15g}"
 
 
 def _fasta(made: Cohort, folder: Path) -> Path:
@@ -195,7 +195,9 @@ def _models(made: Cohort, folder: Path) -> Path:
     path.unlink(missing_ok=True)
     table = made.more.get("effects", made.variants)
     with sqlite3.connect(path) as db:
-        db.execute("create table weights (rsid text, gene text, weight real, ref_allele text, eff_allele text, varID text)")
+        db.execute(
+            "create table weights (rsid text, gene text, weight real, ref_allele text, eff_allele text, varID text)"
+        )
         db.execute("create table extra (gene text, genename text, 'n.snps.in.model' int, 'pred.perf.R2' real)")
         rows = list(table.iter_rows())
         for i, gene in enumerate(made.genes["gene_id"].to_list()):
