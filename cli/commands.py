@@ -131,18 +131,11 @@ def _parameters(workflow: type[Command]) -> list[inspect.Parameter]:
             spelt |= {"metavar": _metavar(field), "converter": _all if field.option.each else _last, "n_tokens": 1}
         if field.option.argument:
             spelt = {key: value for key, value in spelt.items() if key not in ("name", "metavar")}
-        kind = inspect.Parameter.POSITIONAL_ONLY if field.option.argument else inspect.Parameter.KEYWORD_ONLY
-        kind = inspect.Parameter.VAR_POSITIONAL if several else kind
-        default = inspect.Parameter.empty if field.required or several else field.default
-        hint = (
-            list[str]
-            if field.option.each and not several
-            else str
-            if several
-            else field.hint
-            if field.choices or field.switch
-            else str
-        )
+        kind: Any = inspect.Parameter.POSITIONAL_ONLY if field.option.argument else inspect.Parameter.KEYWORD_ONLY
+        default = inspect.Parameter.empty if field.required else field.default
+        hint = list[str] if field.option.each else field.hint if field.choices or field.switch else str
+        if several:
+            kind, default, hint = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.empty, str
         hint = Annotated[hint, Parameter(**{key: value for key, value in spelt.items() if key in _KNOWN})]
         found.append(inspect.Parameter(field.name, kind, default=default, annotation=hint))
     return found

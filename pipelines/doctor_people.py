@@ -234,7 +234,7 @@ def leads(
     picked = np.unique(np.linspace(0, y.shape[1] - 1, min(MOST_GENES, y.shape[1])).astype(int))
     for j in picked.tolist():
         chrom, tss = expression.genes["chrom"][j], int(expression.genes["tss"][j])
-        columns = genotypes.index(Interval.around(chrom, tss, REACH)) if tss > 0 else []
+        columns = genotypes.index(Interval.around(chrom, max(tss, 1), REACH))
         if not len(columns):
             continue
         dosage = quality.mean_filled(genotypes.dosage(columns))

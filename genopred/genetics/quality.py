@@ -21,6 +21,9 @@ Ints = NDArray[np.int64]
 #: the bounds of KING, halfway (in powers of 2) between one degree and the next.
 SAME, FIRST, SECOND = 2**-1.5, 2**-2.5, 2**-3.5
 
+#: Degrees of freedom of the t that residuals of expression follow.
+TAILS = 8.0
+
 #: How many variants back one is held against, of those that were kept.
 _LOOK_BACK = 60
 
@@ -120,10 +123,11 @@ def independent(dosage: ArrayLike, pos: ArrayLike, *, r2: float = 0.1, kb: float
     usable = np.flatnonzero((np.minimum(p, 1 - p) >= maf) & (norm > 1e-6))
     rows = np.ascontiguousarray((x[:, usable] / norm[usable]).T, dtype=np.float32)
     kept: list[int] = []
-    first = 0
+    first = before = 0
     for i, column in enumerate(usable.tolist()):
-        if kept and places[column] < places[usable[kept[-1]]]:
+        if places[column] < before:
             first = len(kept)
+        before = places[column]
         while first < len(kept) and places[column] - places[usable[kept[first]]] > 1000 * kb:
             first += 1
         near = kept[max(first, len(kept) - _LOOK_BACK) :]
@@ -263,7 +267,8 @@ def matching(expression: ArrayLike, dosage: ArrayLike, own: ArrayLike) -> Matchi
     """Hold everybody's expression of some genes against everybody's genotypes at the genes' best variants.
 
     Each gene's effect is estimated from all people as they are named, so that those that are exchanged only weaken it.
-    Residuals of genes go together, by factors and neighbours, and are weighed by their covariance, shrunk.
+    Residuals of genes go together, by factors and neighbours: they are weighed by their covariance in the others,
+    shrunk. They follow a multivariate t, so that a person whose expression is odd altogether matches nobody for that.
 
     Parameters
     ----------
@@ -289,12 +294,22 @@ def matching(expression: ArrayLike, dosage: ArrayLike, own: ArrayLike) -> Matchi
     mine = x[columns]
     slope = (mine * y).sum(axis=0) / (mine**2).sum(axis=0)
     expected = x * slope
-    covariance, _ = ledoit_wolf(y - expected[columns])
-    weighed = np.linalg.solve(covariance, expected.T)  # (G, P)
-    support = y @ weighed - 0.5 * (expected.T * weighed).sum(axis=0)
-    self_product = (expected.T * weighed).sum(axis=0)[columns]
-    middle = weighed[:, columns].mean(axis=1)
-    power = 2 * float(self_product.mean() - expected[columns].mean(axis=0) @ middle)
+    residual = y - expected[columns]
+    covariance, shrunk = ledoit_wolf(residual)
+    # Without the person: their own residual, however odd, would be in the covariance that it is weighed by.
+    n = len(y)
+    share = (1 - shrunk) / (n - 1)
+    whole = covariance + share * (residual - residual.mean(axis=0)).T @ (residual - residual.mean(axis=0)) / n
+    weighed = np.linalg.solve(whole, expected.T)  # (G, P)
+    odd = np.linalg.solve(whole, residual.T).T  # (N, G)
+    leverage = np.minimum(share * (odd * residual).sum(axis=1), 0.99)
+    along = (odd * y).sum(axis=1)[:, None] - odd @ expected.T
+    square = (expected.T * weighed).sum(axis=0)
+    distance = (y * np.linalg.solve(whole, y.T).T).sum(axis=1)[:, None] - 2 * y @ weighed + square
+    distance += (share / (1 - leverage))[:, None] * along**2
+    genes = y.shape[1]
+    support = -0.5 * (TAILS + genes) * np.log1p(distance / TAILS)
+    power = 2 * float(square[columns].mean() - expected[columns].mean(axis=0) @ weighed[:, columns].mean(axis=1))
     enough = 2 * np.log(len(y)) + np.log(100 / 2)
     return Matching(support, columns, power, float(enough))
 
