@@ -105,13 +105,11 @@ def measured(command: str, *words: str) -> tuple[float, float]:
 
 def page(table: pl.DataFrame) -> str:
     """The table in Markdown, and the worst factors."""
-    lines = [
-        "# What `genopred doctor` forecasts, and what it is", "",
-        "`python benchmarks/doctor.py`; one thread, a machine shared with other work.", "",
-        "| cohort | workflow | genes | CPU s, forecast | CPU s | memory MB, forecast | memory MB | disk MB, forecast | disk "
-        "MB | doctor itself, CPU s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    columns = ["cohort", "workflow", "genes", "CPU s, forecast", "CPU s"]
+    columns += [f"{what} MB{also}" for what in ("memory", "disk") for also in (", forecast", "")]
+    lines = ["# What `genopred doctor` forecasts, and what it is", ""]
+    lines += ["`python benchmarks/doctor.py`; one thread, a machine shared with other work.", ""]
+    lines += [f"| {' | '.join([*columns, 'CPU s of doctor'])} |", "|---" * (len(columns) + 1) + "|"]
     for row in table.iter_rows(named=True):
         numbers = [f"{row[key]:.1f}" for key in ("cpu_said", "cpu")]
         numbers += [f"{row[key] / 1e6:.1f}" for key in ("memory_said", "memory", "disk_said", "disk")]

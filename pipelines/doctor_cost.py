@@ -36,6 +36,9 @@ BESIDE = 0.2
 #: CPU seconds and bytes of what comes once: summary, figures, page.
 ONCE, PAGE = 3.0, 60e6
 
+#: CPU seconds of what a command line loads beside that.
+START = 1.0
+
 #: Genes that features are computed of: first, to load everything; then to be timed.
 FIRST, TIMED = 2, 6
 
@@ -211,7 +214,7 @@ def stack_cost(chosen: dict[str, Any]) -> Forecast:
     once = time.process_time() - spent - sum(taken for _, taken in times[1:]) + ONCE
     rest = float(per_gene.sum()) * (1 + BESIDE)
     k = min(cores(chosen.get("threads")), g)
-    disk = g * (n * 4.4 * (settings.outer_folds * 12 + 19) + 200 * float(np.median(counts))) + 1e6
+    disk = g * (n * 3.1 * (settings.outer_folds * 12 + 19) + 140 * float(np.median(counts))) + 1e6
     processes = 1 if k == 1 else k + 1
     return Forecast("stack", g, n, once + rest, once + rest / k, _peak() + PAGE, processes, disk, k)
 
@@ -242,7 +245,7 @@ def features_cost(chosen: dict[str, Any]) -> Forecast:
         first, timed = picked[:FIRST], picked[FIRST:]
         features.run(replace(settings, all_genes=False, gene=tuple(first)))
         sofar, clock = time.process_time(), time.perf_counter()
-        once = sofar - 2 * opening  # files were opened three times
+        once = sofar - 2 * opening + START  # files were opened three times
         per_gene = wall = 0.0
         if timed:
             done = features.run(replace(settings, all_genes=False, gene=tuple(timed), out=Path(folder) / "timed"))

@@ -158,7 +158,7 @@ def swaps(files: Files, settings: Doctor) -> Iterator[Finding]:
     y = _outcome(measured.content, files.first("covariates"), names)
     rows, lead, r2 = leads(typed.content, measured.content, y, names)
     telling = np.flatnonzero(np.nan_to_num(r2) > TELLING / len(names))
-    telling = telling[np.argsort(-r2[telling])][: min(150, len(names) // 2)]
+    telling = telling[np.argsort(-r2[telling])][: min(150, len(names) // 4)]
     looked = int((~np.isnan(r2)).sum())
     if len(telling) < max(3, 0.02 * looked):
         few = looked < 40 or len(names) < 100
@@ -190,7 +190,13 @@ def _mixed_up(
             f"({examples(single)}; {genes} genes)."
         )
         yield red(about, said, "Correct the names in one of the files, or --remove them.", "swaps")
-    if not pairs and not single:
+    odd = [str(names[i]) for i in found.strange()]
+    if odd:
+        who = some(len(odd), "person fits", "people fit")
+        fit = f"{who} many others' genotypes better than their own ({examples(odd)}; {genes} genes)"
+        said = f"expression of {fit}: names that are wrong, or odd samples."
+        yield amber(about, said, "Look at them; leave them out with --remove.", "swaps")
+    if not pairs and not single and not odd:
         sure = "" if found.power > 1.5 * found.enough else "; not all would be seen: signals are few"
         said = f"everybody's expression fits their own genotypes, by {genes} genes and their SNPs{sure}."
         yield green(about, said, "swaps")

@@ -24,6 +24,9 @@ SAME, FIRST, SECOND = 2**-1.5, 2**-2.5, 2**-3.5
 #: Degrees of freedom of the t that residuals of expression follow.
 TAILS = 8.0
 
+#: Log likelihood by which the genotypes that fit best must be ahead of the next to be taken for the person's.
+AHEAD = 4.0
+
 #: How many variants back one is held against, of those that were kept.
 _LOOK_BACK = 60
 
@@ -251,13 +254,24 @@ class Matching:
         return found
 
     def mistaken(self) -> list[tuple[int, int, float]]:
-        """Rows whose expression fits another person's genotypes (a column), and by how much, pairs apart."""
+        """Rows whose expression fits another person's genotypes (a column) far better than all others', pairs apart.
+
+        By how much is said of the own ones.
+        """
+        return [found for found, ahead in self._unlike() if ahead > AHEAD]
+
+    def strange(self) -> list[int]:
+        """Rows whose expression fits many people's genotypes better than their own, and nobody's in particular."""
+        return [found[0] for found, ahead in self._unlike() if ahead <= AHEAD]
+
+    def _unlike(self) -> list[tuple[tuple[int, int, float], float]]:
         paired = {row for pair in self.exchanged() for row in pair[:2]}
-        own = self.support[np.arange(len(self.own)), self.own]
+        rows = np.arange(len(self.own))
         best = self.support.argmax(axis=1)
-        gain = self.support[np.arange(len(best)), best] - own
+        gain = self.support[rows, best] - self.support[rows, self.own]
+        ahead = self.support[rows, best] - np.partition(self.support, -2, axis=1)[:, -2]
         return [
-            (i, int(best[i]), float(gain[i]))
+            ((i, int(best[i]), float(gain[i])), float(ahead[i]))
             for i in np.argsort(-gain).tolist()
             if gain[i] > self.enough and i not in paired
         ]
