@@ -235,7 +235,13 @@ def features_cost(chosen: dict[str, Any]) -> Forecast:
     from genopred.pipelines.features_inputs import open_inputs
 
     with tempfile.TemporaryDirectory(prefix="genopred-doctor-") as folder:
-        settings = Features(**chosen, out=Path(folder) / "first")
+        # an index that is made lies beside the link, and goes with it
+        reference = Path(chosen["fasta"]).absolute()
+        link = Path(folder) / reference.name
+        for end in ("", ".fai", ".gzi"):
+            if reference.with_name(f"{reference.name}{end}").exists():
+                link.with_name(f"{link.name}{end}").symlink_to(reference.with_name(f"{reference.name}{end}"))
+        settings = Features(**chosen | {"fasta": str(link)}, out=Path(folder) / "first")
         ids = open_inputs(settings).genes["gene_id"].to_list()
         started = time.process_time()
         open_inputs(settings)
@@ -255,7 +261,8 @@ def features_cost(chosen: dict[str, Any]) -> Forecast:
         else:
             done = features.run(replace(settings, all_genes=False, gene=tuple(first), out=Path(folder) / "again"))
         people = len(done.manifest["samples"])  # type: ignore[union-attr]
-        disk = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / max(len(picked), 1) * g
+        left = (path for name in ("first", "timed") for path in (Path(folder) / name).rglob("*") if path.is_file())
+        disk = sum(path.stat().st_size for path in left) / len(picked) * g
     cpu = once + (g - len(first)) * per_gene
     k = cores(chosen.get("threads"))
     return Forecast("features", g, people, cpu, cpu * min(wall or 1.0, 1.0), _peak(), 1, disk, k)

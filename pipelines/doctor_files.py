@@ -115,7 +115,7 @@ def _open(kind: str, path: Path, files: Files) -> Opened:
     if kind == "fasta":
         from genopred.io.fasta import open_fasta
 
-        fasta = open_fasta(path)
+        fasta = open_fasta(path, keep_index=False)
         return Opened(path, kind, fasta, *_build_of({name: fasta.length(name) for name in fasta.chroms}))
     if kind == "gtf":
         from genopred.io.annotation import read_gtf

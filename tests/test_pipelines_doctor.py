@@ -493,7 +493,8 @@ def test_files_that_are_none_and_that_are_not_there(tmp_path):
 
 
 def test_the_json_and_nothing_else_is_written(clean, tmp_path, monkeypatch):
-    files = write(clean, tmp_path / "data", PEOPLE)
+    files = write(clean, tmp_path / "data", (*PEOPLE, "fasta"))
+    there = sorted((tmp_path / "data").iterdir())
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -501,8 +502,9 @@ def test_the_json_and_nothing_else_is_written(clean, tmp_path, monkeypatch):
     settings = Doctor(files=tuple(files.values()), forecast=False, json=Path("found.json"))
     diagnosis = doctor.run(settings, lambda *step: steps.append(step))
     assert [path.name for path in work.iterdir()] == ["found.json"]
+    assert sorted((tmp_path / "data").iterdir()) == there  # no index of the FASTA
     found = json.loads(Path("found.json").read_text())
-    assert found["exit_code"] == diagnosis.exit_code == 0 and len(found["files"]) == 3
+    assert found["exit_code"] == diagnosis.exit_code == 0 and len(found["files"]) == 4
     assert found["findings"][0].keys() == {"level", "about", "said", "remedy", "check"}
     assert steps[-1][0] == steps[-1][1]
 

@@ -23,7 +23,7 @@ from genopred.settings.train import Train
 
 #: Every workflow, in the order of `genopred --help`.
 WORKFLOWS: tuple[type[Command], ...] = (
-    Demo, Doctor, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate,
+    Demo, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate, Doctor,
 )  # fmt: skip
 
 __all__ = [
