@@ -202,16 +202,16 @@ def stack_cost(chosen: dict[str, Any]) -> Forecast:
             blocks = [Block("genotype", np.ascontiguousarray(dosage[:, use]), learners)]
             outcome = Outcome(settings.transform, settings.residualize)
             nested_base(blocks, values[:, j], covariates, folds, context, outcome=outcome, only=[0])
-            times.append((float(counts[j]), time.process_time() - started))
-            started = time.process_time()
-            if len(times) > 1 and times[-1][1] < AGAIN:  # what else runs here makes single times uneven
+            took = time.process_time() - started
+            if times and took < AGAIN:  # what else runs here makes a time too long, never too short
                 nested_base(blocks, values[:, j], covariates, folds, context, outcome=outcome, only=[1])
-                times[-1] = (times[-1][0], (times[-1][1] + time.process_time() - started) / 2)
-                spent += time.process_time() - started
+                took = min(took, time.process_time() - started - took)
+            spent += time.process_time() - started if times else 0.0
+            times.append((float(counts[j]), took))
     if len(times) < 2:
         raise GenopredError("no gene has a usable variant near")
     per_gene = settings.outer_folds * _at(times[1:], counts)
-    once = time.process_time() - spent - sum(taken for _, taken in times[1:]) + ONCE
+    once = time.process_time() - spent + ONCE
     rest = float(per_gene.sum()) * (1 + BESIDE)
     k = min(cores(chosen.get("threads")), g)
     disk = g * (n * 3.1 * (settings.outer_folds * 12 + 19) + 140 * float(np.median(counts))) + 1e6
