@@ -91,7 +91,11 @@ def relatives(one: Opened, dosage: NDArray[np.float32], pos: NDArray[np.int64], 
         yield green(one.name, said, "relatives")
         return
     kin = quality.kinship(dosage[:, picked])
-    least = quality.SECOND if several else quality.FIRST
+    # few SNPs make strangers look like cousins: what lies within the noise of all pairs is not said
+    strangers = kin[np.triu_indices(len(kin), 1)]
+    middle = float(np.nanmedian(strangers))
+    noise = middle + 5 * 1.4826 * float(np.nanmedian(np.abs(strangers - middle)))
+    least = max(quality.SECOND if several else quality.FIRST, noise)
     pairs = quality.related(kin, least)
     same = [f"{names[i]} = {names[j]}" for i, j, phi in pairs if phi >= quality.SAME]
     close = [f"{names[i]} - {names[j]} ({phi:.2f})" for i, j, phi in pairs if quality.SAME > phi >= quality.FIRST]
@@ -115,7 +119,7 @@ def relatives(one: Opened, dosage: NDArray[np.float32], pos: NDArray[np.int64], 
         )
         yield amber(one.name, said, leave, "relatives")
     if not pairs:
-        degree = "second" if several else "first"
+        degree = "second" if least == quality.SECOND else "first"
         said = f"no relatives of {degree} degree among {len(names):,} people ({len(picked):,} independent SNPs)."
         yield green(one.name, said, "relatives")
     yield from _ancestry(one, dosage[:, picked], names, pairs)
