@@ -37,8 +37,8 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM: what a scheduler sends first. Cleaned up after like Ctrl-C."""
 
 
-def execute(name: str, settings: Any) -> None:
-    """Run the workflow of this name and show what came out."""
+def execute(name: str, settings: Any) -> int:
+    """Run the workflow of this name and show what came out; the exit code is 0, or what the result says."""
     from genopred.cli.progress import progress
     from genopred.cli.runlog import RunLog
     from genopred.cli.show import show
@@ -48,6 +48,7 @@ def execute(name: str, settings: Any) -> None:
         with progress(settings.unit, quiet=settings.quiet) as step:
             result = workflow.run(settings, step)
         show(name, result)
+    return int(getattr(result, "exit_code", 0))
 
 
 @contextmanager
@@ -74,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 done, 1 unexpected error, 2 bad input, 130 interrupted, 143 terminated.
+        The exit code: 0 done, 1 unexpected error, 2 bad input, 130 interrupted, 143 terminated; of `doctor` also 1
+        something amber, 2 something red.
     """
     args = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     asked = None
@@ -89,10 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         with _terminable():
             asked = parse(args, command_line())
-            if asked is not None:
-                execute(*asked)
+            code = 0 if asked is None else execute(*asked)
             sys.stdout.flush()  # here, where it can still fail with a line and a code
-        return 0
+        return code
     except KeyboardInterrupt as stop:
         terminated, kept = isinstance(stop, _Terminated), asked is not None and "--resume" in asked[1].given()
         hint = " Finished work is kept: the same command with --resume goes on from there." if kept else ""

@@ -12,7 +12,7 @@ from cyclopts.exceptions import CoercionError, CycloptsError, MissingArgumentErr
 from genopred.errors import GenopredError, did_you_mean, shortened
 from genopred.settings import WORKFLOWS, declared
 from genopred.settings.declare import Declared, as_text
-from genopred.settings.parts import RUN, Output
+from genopred.settings.parts import RUN, Command
 
 _ABOUT = """Predict gene expression from genotype, and say honestly how well.
 
@@ -27,7 +27,7 @@ class UsageError(GenopredError):
     """The command line itself cannot be understood."""
 
 
-def commands() -> dict[str, type[Output]]:
+def commands() -> dict[str, type[Command]]:
     """Subcommands and their settings, in the order of `genopred --help`.
 
     >>> list(commands())[:2]
@@ -36,7 +36,7 @@ def commands() -> dict[str, type[Output]]:
     return {workflow.__name__.lower(): workflow for workflow in WORKFLOWS}
 
 
-def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
+def parse(words: Sequence[str], command_line: str) -> tuple[str, Command] | None:
     """What the words after the program's name ask for; None where it was help, which is then on stdout.
 
     `command_line` is the whole, as it can be pasted again.
@@ -59,10 +59,9 @@ def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
     if workflow is not None:
         _check_options(words, workflow)
 
-    def take(*arguments: str, **given: Any) -> Output:
+    def take(*arguments: str, **given: Any) -> Command:
         assert workflow is not None  # noqa: S101 - cyclopts calls the command that was chosen
-        named = zip((f.name for f in declared(workflow).values() if f.option.argument), arguments)
-        values: dict[str, Any] = {"command": command_line, **dict(named), **given}
+        values: dict[str, Any] = {"command": command_line, **_arguments(workflow, arguments), **given}
         try:
             return workflow(**values)
         except GenopredError as wrong:
@@ -84,7 +83,15 @@ def parse(words: Sequence[str], command_line: str) -> tuple[str, Output] | None:
     return None if asked is None else (chosen, asked)
 
 
-def _check_options(words: Sequence[str], workflow: type[Output]) -> None:
+def _arguments(workflow: type[Command], words: Sequence[str]) -> dict[str, Any]:
+    """The words after the command, by the fields that they are: one each, or all that there are."""
+    fields = [field for field in declared(workflow).values() if field.option.argument]
+    if len(fields) == 1 and fields[0].many:
+        return {fields[0].name: tuple(words)}
+    return dict(zip((field.name for field in fields), words))
+
+
+def _check_options(words: Sequence[str], workflow: type[Command]) -> None:
     """Name an unknown option first, whatever else is missing because of it."""
     fields = [f for f in declared(workflow).values() if not (f.option.argument or f.option.hidden)]
     known = [*(field.flag for field in fields), *(field.option.off for field in fields if field.option.off)]
@@ -94,13 +101,13 @@ def _check_options(words: Sequence[str], workflow: type[Output]) -> None:
         raise UsageError(f"there is no option {shortened(unknown[0])}.{did_you_mean(unknown[0], known)} See --help.")
 
 
-def _help(workflow: type[Output], whole: bool) -> str:
+def _help(workflow: type[Command], whole: bool) -> str:
     """What a command does, each paragraph on one line for the terminal to wrap."""
     paragraphs = inspect.cleandoc(workflow.__doc__ or "").split("\n\nAttributes\n")[0].split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs[: None if whole else 1])
 
 
-def _parameters(workflow: type[Output]) -> list[inspect.Parameter]:
+def _parameters(workflow: type[Command]) -> list[inspect.Parameter]:
     """The options of a command: what every run has comes last."""
     shown = [field for field in declared(workflow).values() if not field.option.hidden]
     panels = dict.fromkeys(field.panel for field in sorted(shown, key=lambda f: f.panel == RUN))
@@ -117,13 +124,18 @@ def _parameters(workflow: type[Output]) -> list[inspect.Parameter]:
             # the last counts, so that a script's options can be overridden
             "allow_repeating": True,
         }
-        if not field.switch:
+        several = field.option.argument and field.many
+        if several:
+            spelt |= {"consume_multiple": True, "required": False}
+        elif not field.switch:
             spelt |= {"metavar": _metavar(field), "converter": _all if field.option.each else _last, "n_tokens": 1}
         if field.option.argument:
-            del spelt["name"], spelt["metavar"]
-        kind = inspect.Parameter.POSITIONAL_ONLY if field.option.argument else inspect.Parameter.KEYWORD_ONLY
+            spelt = {key: value for key, value in spelt.items() if key not in ("name", "metavar")}
+        kind: Any = inspect.Parameter.POSITIONAL_ONLY if field.option.argument else inspect.Parameter.KEYWORD_ONLY
         default = inspect.Parameter.empty if field.required else field.default
         hint = list[str] if field.option.each else field.hint if field.choices or field.switch else str
+        if several:
+            kind, default, hint = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.empty, str
         hint = Annotated[hint, Parameter(**{key: value for key, value in spelt.items() if key in _KNOWN})]
         found.append(inspect.Parameter(field.name, kind, default=default, annotation=hint))
     return found

@@ -22,11 +22,13 @@ from types import TracebackType
 from typing import Any
 
 from genopred.errors import GenopredError
-from genopred.settings.parts import Output
+from genopred.settings.parts import Command
 
 
 class RunLog:
     """Context of one run of a subcommand: sends the `genopred` loggers, warnings and errors to stderr and `<out>.log`.
+
+    A command that leaves no results keeps no log.
 
     Raises
     ------
@@ -34,17 +36,19 @@ class RunLog:
         If `<out>.log` cannot be written, before any work is done.
     """
 
-    def __init__(self, name: str, settings: Output) -> None:
+    def __init__(self, name: str, settings: Command) -> None:
         self.name = name
         self.settings = settings
-        self.path = Path(f"{settings.out}.log")
+        self.path = settings.log_file
         self.logger = logging.getLogger("genopred")
         self.warned: set[str] = set()
 
     def __enter__(self) -> RunLog:
         self.start, self.cpu = time.perf_counter(), _cpu_seconds()
         self._before = (self.logger.level, self.logger.propagate, warnings.showwarning)
-        self.handlers: list[logging.Handler] = [_StderrHandler(self.settings.quiet), _log_file(self.path)]
+        self.handlers: list[logging.Handler] = [_StderrHandler(self.settings.quiet)]
+        if self.path is not None:
+            self.handlers.append(_log_file(self.path))
         for handler in self.handlers:
             self.logger.addHandler(handler)
         self.logger.setLevel(logging.INFO)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genopred.pipelines.benchmark import BenchmarkResult
+    from genopred.pipelines.doctor import Diagnosis
     from genopred.pipelines.stack import StackResult
 
 log = logging.getLogger("genopred.cli")
@@ -26,6 +27,8 @@ def show(name: str, result: Any) -> None:
         show_cost(result)
     elif name == "demo":
         show_comparison(result.stack, more=result.lines)
+    elif name == "doctor":
+        show_diagnosis(result)
     else:
         for line in result.lines():
             sys.stdout.write(f"{line}\n")
@@ -73,3 +76,17 @@ def show_cost(done: BenchmarkResult) -> None:
         Console(highlight=False).print(table)
     for note in done.notes:
         log.warning(note)
+
+
+def show_diagnosis(result: Diagnosis) -> None:
+    """Print what was found, the worst first, in its colour where the terminal has colours."""
+    from rich.console import Console
+    from rich.text import Text
+
+    colours = {"green": "green", "amber": "yellow", "red": "bold red"}
+    console = Console(highlight=False)
+    for line in result.lines():
+        level = line.split(" ")[0]
+        text = Text(line)
+        text.stylize(colours.get(level, "bold"), 0, len(level) if level in colours else len(line))
+        console.print(text, soft_wrap=True)

@@ -1,15 +1,19 @@
-"""Workers: processes, no more than there are tasks and none that outlives its parent; and threads, one a tool."""
+"""Workers: processes, no more than there are tasks and none that outlives its parent; threads, one a tool; and how many
+cores and how much memory there are for them.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
@@ -34,6 +38,40 @@ def cores(threads: int | None, said: str = "") -> int:
         said = said or f"--threads {threads}"
         log.warning(f"{said}: this process may use {most} {'core' if most == 1 else 'cores'}; using {most}.")
     return most if threads is None else min(threads, most)
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may still take: what the system calls available, or less where a limit is set."""
+    found: list[int] = []
+    try:
+        text = Path("/proc/meminfo").read_text()
+        found.append(1024 * int(re.search(r"MemAvailable:\s+(\d+)", text)[1]))  # type: ignore[index]
+    except (OSError, TypeError):
+        try:
+            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        except (ValueError, OSError, AttributeError):
+            pass
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            stat = (Path(limit).parent / "memory.stat").read_text()
+            # pages of files that were read are given back when they are needed
+            cache = re.search(r"^(?:total_)?inactive_file (\d+)", stat, re.MULTILINE)
+            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()) + (int(cache[1]) if cache else 0))
+        except (OSError, ValueError):
+            continue
+    try:
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if most != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            found.append(most - pages * os.sysconf("SC_PAGE_SIZE"))
+    except (ImportError, OSError, ValueError):
+        pass
+    return max(0, min(found)) if found else None
 
 
 @contextmanager

@@ -19,7 +19,10 @@ LEFT_OUT = (".log", ".lock", "timing.tsv")
 
 
 def good_runs(folder: Path) -> dict[str, Options]:
-    """A small good run of each command: option -> value, files made in `folder`."""
+    """A small good run of each command that writes results: option -> value, files made in `folder`.
+
+    `doctor` leaves nothing, and says on stdout what is wrong: tests/test_pipelines_doctor.py.
+    """
     from training_data import CONFIG, write
 
     import genopred

@@ -57,7 +57,7 @@ def test_help_lists_all_commands_and_imports_nothing_that_computes():
 def test_each_command_has_help(name, capsys):
     assert cli.main([name, "--help"]) == 0
     out = capsys.readouterr().out
-    assert "--out" in out and f"genopred {name}" in out
+    assert ("--out" in out or name == "doctor") and f"genopred {name}" in out
 
 
 def test_version_and_no_arguments(capsys):

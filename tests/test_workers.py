@@ -13,7 +13,7 @@ from pathlib import Path
 import joblib
 import pytest
 
-from genopred.workers import cores, share_out, workers
+from genopred.workers import cores, free_memory, share_out, workers
 
 
 def where(x):
@@ -62,7 +62,7 @@ import os, sys, time
 from pathlib import Path
 import joblib
 from genopred.cli import _terminable
-from genopred.workers import cores, share_out, workers
+from genopred.workers import cores, free_memory, share_out, workers
 
 folder = Path(sys.argv[1])
 
@@ -155,3 +155,16 @@ def test_what_is_queued_is_not_begun_after_a_fault():
     with pytest.raises(ValueError):
         list(share_out(fail, range(100), ["a", "b"]))
     assert len(begun) < 20
+
+
+def test_a_limit_on_memory_counts():
+    """`ulimit -v`, as queues of clusters set it."""
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9)); "
+    code += "from genopred.workers import free_memory; print(free_memory())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0 and 0 <= int(found.stdout) < 10**9, found.stderr
+
+
+def test_free_memory_is_a_number_or_not_known():
+    free = free_memory()
+    assert free is None or free > 0

@@ -17,20 +17,22 @@ from genopred.types import Interval, plain_chrom
 _HEADER = 10_000
 
 
-def open_fasta(path: PathLike) -> Fasta:
+def open_fasta(path: PathLike, *, keep_index: bool = True) -> Fasta:
     """Open a reference; without index (.fai, and .gzi for bgzip) one is made, in a temporary folder if need be.
 
     Parameters
     ----------
     path : str
         .fa, or .fa.gz compressed with bgzip.
+    keep_index : bool
+        Leave an index that was made beside the file.
 
     Raises
     ------
     FormatError
         If the file is missing, is no FASTA, is gzipped rather than bgzipped, or its index does not fit.
     """
-    return Fasta(path)
+    return Fasta(path, keep_index)
 
 
 class Fasta:
@@ -39,8 +41,8 @@ class Fasta:
     It is opened on first use, and again after pickling.
     """
 
-    def __init__(self, path: PathLike) -> None:
-        self.path = Path(path)
+    def __init__(self, path: PathLike, keep_index: bool = True) -> None:
+        self.path, self.keep_index = Path(path), keep_index
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._file: Any = None
         _check(self.path)
@@ -57,7 +59,7 @@ class Fasta:
         import pyfaidx
 
         options: dict[str, Any] = {"as_raw": True, "sequence_always_upper": True, "rebuild": False}
-        if not self._indexed() and not _writable(self.path.parent):
+        if not self._indexed() and not (self.keep_index and _writable(self.path.parent)):
             self._temporary = tempfile.TemporaryDirectory(prefix="genopred-fasta-")
             place = f"{self._temporary.name}/{self.path.name}"
             options |= {"indexname": f"{place}.fai", "gzi_indexname": f"{place}.gzi"}

@@ -231,11 +231,13 @@ def nested_base(
     *,
     outcome: Outcome | None = None,
     inner_folds: int = 5,
+    only: Sequence[int] | None = None,
 ) -> GeneResult:
     """Fit every base learner of one gene in every outer fold.
 
     `raw` is the expression (N,), beside covariates (N, K), and `folds` has each person's outer fold (N,). `gene` has
-    the positions of the genotype block's columns, the TSS and the seed.
+    the positions of the genotype block's columns, the TSS and the seed. With `only` no other outer folds are computed,
+    to see what they cost.
     """
     outcome = outcome or Outcome()
     names = tuple(block.column(learner) for block in blocks for learner in block.learners)
@@ -243,7 +245,7 @@ def nested_base(
         raise ModelError(f"learners are named twice: {', '.join(names)}.")
     parts = []
     seconds = np.zeros(len(names))
-    for fold in np.unique(folds):
+    for fold in np.unique(folds) if only is None else only:
         train = folds != fold
         y_train, y_test = outcome.split(raw, covariates, train)
         inner = assign_folds(len(y_train), inner_folds, _mix(gene.seed, int(fold)))

@@ -8,21 +8,22 @@ from genopred.settings.associate import Associate
 from genopred.settings.benchmark import Benchmark
 from genopred.settings.declare import Option, Settings, declared
 from genopred.settings.demo import Demo
+from genopred.settings.doctor import Doctor
 from genopred.settings.effects import Effects
 from genopred.settings.eqtl import Eqtl
 from genopred.settings.evaluate import Evaluate
 from genopred.settings.export import Export
 from genopred.settings.features import Features
 from genopred.settings.overlap import Overlap
-from genopred.settings.parts import Output
+from genopred.settings.parts import Command
 from genopred.settings.predict import Predict
 from genopred.settings.prs import Prs
 from genopred.settings.stack import Stack
 from genopred.settings.train import Train
 
 #: Every workflow, in the order of `genopred --help`.
-WORKFLOWS: tuple[type[Output], ...] = (
-    Demo, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate,
+WORKFLOWS: tuple[type[Command], ...] = (
+    Demo, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate, Doctor,
 )  # fmt: skip
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Associate",
     "Benchmark",
     "Demo",
+    "Doctor",
     "Effects",
     "Eqtl",
     "Evaluate",

@@ -297,40 +297,61 @@ def named_output(path: Any) -> Any:
     return path
 
 
-class Output(Settings, panel=RUN):
-    """Every run.
+class Command(Settings, panel=RUN):
+    """Every command.
 
     Attributes
     ----------
-    out : Where the results go; also <out>.log.
-    resume : Go on where an earlier run of the same command stopped.
     quiet : Only warnings and errors on stderr.
     max_bytes : Refuse tables and other text that hold more than this once expanded: 512MB, 4GB.
     threads : Cores to use; all by default. Results do not depend on it.
     command : The command line, for pages.
     """
 
-    #: What is counted while it runs, and whether `out` is a folder (else how its files begin).
+    #: What is counted while it runs.
     UNIT: ClassVar[str] = "genes"
-    FOLDER: ClassVar[bool] = True
 
     threads: Annotated[int | None, Option(low=1, high=MOST, matters=False)] = None
-    resume: Annotated[bool, Option(off="--no-resume", matters=False)] = True
     quiet: Annotated[bool, Option(matters=False)] = False
     max_bytes: Annotated[int, Option(metavar="SIZE", low=1, high=2**63, read=number_of_bytes, matters=False)] = (
         512_000_000
     )
-    out: Annotated[Path, Option(metavar="PATH", read=named_output, matters=False)]
     command: Annotated[str, Option(hidden=True, matters=False)] = ""
+
+    @property
+    def unit(self) -> str:
+        """What is counted while it runs."""
+        return self.UNIT
+
+    @property
+    def log_file(self) -> Path | None:
+        """Where it keeps its log; None where it writes nothing that was not asked for."""
+        return None
+
+
+class Output(Command, panel=RUN):
+    """Every run that leaves results.
+
+    Attributes
+    ----------
+    out : Where the results go; also <out>.log.
+    resume : Go on where an earlier run of the same command stopped.
+    """
+
+    #: Whether `out` is a folder (else how its files begin).
+    FOLDER: ClassVar[bool] = True
+
+    resume: Annotated[bool, Option(off="--no-resume", matters=False)] = True
+    out: Annotated[Path, Option(metavar="PATH", read=named_output, matters=False)]
 
     def check(self) -> None:
         if self.out.exists() and not (self.out.is_file() or self.out.is_dir()):
             raise GenopredError(f"--out {self.out} is a device or pipe; give the name of a folder or prefix.")
 
     @property
-    def unit(self) -> str:
-        """What is counted while it runs."""
-        return self.UNIT
+    def log_file(self) -> Path:
+        """<out>.log."""
+        return Path(f"{self.out}.log")
 
 
 class Seeded(Output, panel=RUN):

@@ -10,7 +10,8 @@ from genopred.errors import GenopredError
 from genopred.training.config import TrainConfig
 from genopred.training.dataset import bytes_needed
 from genopred.training.loop import find_device
-from genopred.training.memory import free_memory, least_bytes, training_bytes
+from genopred.training.memory import least_bytes, training_bytes
+from genopred.workers import free_memory
 
 
 def check_memory(config: TrainConfig, lengths: Mapping[str, int]) -> None:

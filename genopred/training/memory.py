@@ -1,10 +1,7 @@
-"""How much memory a training takes, and how much there is."""
+"""How much memory a training takes."""
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,37 +42,3 @@ def least_bytes(kind: str, n_tracks: int, shape: WindowShape, batch: int, sizes:
     with torch.device("meta"):
         weights = n_parameters(network(n_tracks, shape, full))
     return 4 * (4 * weights + batch * network.kept(shape, full))
-
-
-def free_memory() -> int | None:
-    """Bytes that this process may still take: what the system calls available, or less where a limit is set."""
-    found: list[int] = []
-    try:
-        text = Path("/proc/meminfo").read_text()
-        found.append(1024 * int(re.search(r"MemAvailable:\s+(\d+)", text)[1]))  # type: ignore[index]
-    except (OSError, TypeError):
-        try:
-            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-        except (ValueError, OSError, AttributeError):
-            pass
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            stat = (Path(limit).parent / "memory.stat").read_text()
-            # pages of files that were read are given back when they are needed
-            cache = re.search(r"^(?:total_)?inactive_file (\d+)", stat, re.MULTILINE)
-            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()) + (int(cache[1]) if cache else 0))
-        except (OSError, ValueError):
-            continue
-    try:
-        import resource
-
-        most = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if most != resource.RLIM_INFINITY:
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            found.append(most - pages * os.sysconf("SC_PAGE_SIZE"))
-    except (ImportError, OSError, ValueError):
-        pass
-    return max(0, min(found)) if found else None
