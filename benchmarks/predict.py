@@ -1,0 +1,373 @@
+"""Models that leave a run: do they keep what cross-validation promised, and what do predictions of a biobank cost.
+
+    python benchmarks/predict.py --out OUT [--part promised|cost|all] [--seeds 1,2,3] [--people 150000]
+
+promised: for each seed `genopred stack` sees a random half of the 358 people of GEUVADIS (120 genes of the peers, chr22)
+and `genopred predict`, another process, predicts the other half from the models' files and a VCF. Their outcome is made
+inside that half by the same transform and covariates. R² there against R² of cross-validation inside the first half.
+
+cost: a .bed of people who are two haplotypes of GEUVADIS each (whole ones, at random), written block by block, and
+models of all 608 genes with a weight at every variant within 500 kb: `genopred predict` beside `plink2 --score` with
+608 columns, by turns, each a whole process: wall and CPU seconds, peak memory. Then the VCF of the 358 people.
+
+Needs ../shared (or $GENOPRED_SHARED), plink2 for `cost`, and about 15 GB of disk at OUT/work, removed at the end unless
+--keep. An hour on two cores. Parts that are there are not made again. Writes OUT/promised.md and OUT/cost.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numba
+import numpy as np
+import polars as pl
+
+from genopred.io.covariates import read_covariates
+from genopred.io.expression import read_expression
+from genopred.io.genemodels import join_models
+from genopred.io.vcf import read_vcf
+from genopred.learning.evaluate import Outcome, scores
+from genopred.learning.fitted import LINEAR
+from genopred.provenance import versions
+from genopred.types import MODEL_GENE_SCHEMA, MODEL_LEARNER_SCHEMA, MODEL_WEIGHT_SCHEMA, Genotypes, Interval
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("GENOPRED_SHARED", ROOT.parent / "shared"))
+DATA = SHARED / "data" / "geuvadis_chr22"
+VCF, EXPRESSION = DATA / "genotypes.chr22.vcf.gz", DATA / "genes.50percent.chr22.bed.gz"
+COVARIATES, N_COVARIATES = DATA / "genes.covariates.pc50.txt.gz", 18
+METHODS = (LINEAR, "stack-xgboost")
+#: Variants of the simulated .bed that are in memory at once.
+BLOCK = 256
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", choices=["promised", "cost", "all"], default="all")
+    parser.add_argument("--seeds", default="1,2,3", help="of the halves")
+    parser.add_argument("--people", type=int, default=150_000)
+    parser.add_argument("--threads", default="1,2", help="of the programs whose cost is measured")
+    parser.add_argument("--repeats", type=int, default=2, help="measurements of each")
+    parser.add_argument("--keep", action="store_true", help="leave OUT/work")
+    args = parser.parse_args()
+    if not DATA.is_dir():
+        raise SystemExit(f"{DATA} is not there; set GENOPRED_SHARED to the folder of the shared data.")
+    if args.part != "promised" and shutil.which("plink2") is None:
+        raise SystemExit("plink2 is not installed (Debian and Ubuntu: apt-get install plink2)")
+    work = args.out / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    if args.part != "cost":
+        text = promised(work / "promised", [int(seed) for seed in args.seeds.split(",")])
+        (args.out / "promised.md").write_text(text, encoding="utf-8")
+        print(text)
+    if args.part != "promised":
+        text = cost(work / "cost", args.people, [int(n) for n in args.threads.split(",")], args.repeats)
+        (args.out / "cost.md").write_text(text, encoding="utf-8")
+        print(text)
+    if not args.keep:
+        shutil.rmtree(work)
+    return 0
+
+
+def genopred(*words: str | Path) -> list[str]:
+    """The command of this environment."""
+    return [str(Path(sys.executable).with_name("genopred")), *map(str, words)]
+
+
+def machine() -> str:
+    """The machine, in words."""
+    return f"{platform.machine()}, {os.cpu_count()} cores"
+
+
+# --- accuracy in other people ----------------------------------------------------------------------------------------
+
+
+def promised(folder: Path, seeds: list[int]) -> str:
+    """Train on halves, predict the others, compare."""
+    folder.mkdir(parents=True, exist_ok=True)
+    genes = pl.read_csv(SHARED / "peers" / "genes120.tsv", separator="\t")["gene"].to_list()
+    (folder / "genes.txt").write_text("\n".join(genes) + "\n", encoding="utf-8")
+    tables = []
+    for seed in seeds:
+        train, new = halves(folder / str(seed), seed)
+        run = folder / str(seed) / "stack"
+        subprocess.run(
+            genopred(
+                "stack", "--expression", EXPRESSION, "--vcf", VCF, "--covar", COVARIATES,
+                "--n-covariates", str(N_COVARIATES), "--residualize", "fold", "--stack-weights", "none",
+                "--genes", folder / "genes.txt", "--keep", train, "--threads", "1", "--quiet", "--out", run,
+            ),
+            check=True,
+        )  # fmt: skip
+        for method in METHODS:
+            out = folder / str(seed) / method
+            subprocess.run(
+                genopred(
+                    "predict", "--vcf", VCF, "--models", run / "models", "--keep", new, "--method", method,
+                    "--threads", "1", "--quiet", "--out", out,
+                ),
+                check=True,
+            )  # fmt: skip
+            tables.append(kept_promise(out).with_columns(seed=pl.lit(seed), method=pl.lit(method)))
+    table = pl.concat(tables)
+    table.write_csv(folder.parent.parent / "promised.tsv", separator="\t", float_precision=5)
+    return promised_words(table, seeds)
+
+
+def halves(folder: Path, seed: int) -> tuple[Path, Path]:
+    """Lists of a random half of the people and of the others."""
+    folder.mkdir(exist_ok=True)
+    samples = read_vcf(VCF).samples
+    order = np.random.default_rng(seed).permutation(len(samples))
+    paths = folder / "train.txt", folder / "new.txt"
+    for path, part in zip(paths, np.split(order, [len(samples) // 2])):
+        path.write_text("".join(f"{name}\n" for name in samples[np.sort(part)]), encoding="utf-8")
+    return paths
+
+
+def kept_promise(out: Path) -> pl.DataFrame:
+    """gene_id, promised (R² of cross-validation), kept (R² in these people), signed (its signed r²)."""
+    predicted = pl.read_parquet(out / "expression.parquet")
+    about = pl.read_parquet(out / "genes.parquet")
+    people = np.array(predicted["sample"].to_list())
+    expression = read_expression(EXPRESSION).select(people)
+    covariates = read_covariates(COVARIATES, samples=set(people.tolist()))
+    values = covariates.select(people).values[:, :N_COVARIATES]
+    place = {gene: i for i, gene in enumerate(expression.genes["gene_id"].to_list())}
+    everyone = np.ones(len(people), dtype=bool)
+    rows = []
+    for gene, r2 in about.select("gene_id", "r2").iter_rows():
+        y, _ = Outcome().split(expression.values[:, place[gene]], values, everyone)
+        found = scores(gene, y, {"new": predicted[gene].to_numpy()}, resamples=0)
+        rows.append((gene, r2, found["r2"][0], found["signed_r2"][0]))
+    return pl.DataFrame(rows, ["gene_id", "promised", "kept", "signed"], orient="row")
+
+
+def interval(values: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean, over genes."""
+    draws = np.random.default_rng(0).multinomial(len(values), np.full(len(values), 1 / len(values)), size=resamples)
+    low, high = np.quantile(draws @ values / len(values), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def promised_words(table: pl.DataFrame, seeds: list[int]) -> str:
+    """A row per method and seed, and the mean over seeds of each gene."""
+    lines = ["| method | seed of the halves | genes | promised: mean R² in cross-validation | kept: mean R² in the others "
+             "| kept - promised (95 % over genes) | signed r² there |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for method in METHODS:
+        of = table.filter(pl.col("method") == method)
+        mean = of.group_by("gene_id").agg(pl.col("promised", "kept", "signed").mean()).sort("gene_id")
+        for name, part in [*((str(seed), of.filter(pl.col("seed") == seed)) for seed in seeds), ("all", mean)]:
+            gap = (part["kept"] - part["promised"]).to_numpy()
+            low, high = interval(gap)
+            lines.append(
+                f"| {method} | {name} | {part.height} | {part['promised'].mean():.4f} | {part['kept'].mean():.4f} "
+                f"| {gap.mean():+.4f} ({low:+.4f} to {high:+.4f}) | {part['signed'].mean():.4f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+# --- cost ------------------------------------------------------------------------------------------------------------
+
+
+def cost(folder: Path, people: int, threads: list[int], repeats: int) -> str:
+    """Make the data, run both programs by turns, compare."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = read_vcf(VCF)
+    entries, genes = dense_weights(source)
+    if not (folder / "models" / "models.json").is_file():
+        write_models(folder / "models", entries, genes, source)
+    if not (folder / "scores.txt").is_file():
+        write_scores(folder / "scores.txt", entries, genes)
+    if not (folder / "people.fam").is_file():
+        write_people(folder / "people", source, people)
+    rows = []
+    last = 2 + genes.height
+    for n in threads:
+        for repeat in range(repeats):
+            commands = {
+                "genopred predict": genopred(
+                    "predict", "--bfile", folder / "people", "--models", folder / "models", "--threads", str(n),
+                    "--no-resume", "--quiet", "--out", folder / "predicted",
+                ),
+                "plink2 --score": [
+                    "plink2", "--bfile", str(folder / "people"), "--score", str(folder / "scores.txt"), "1", "2",
+                    "header-read", "cols=+scoresums,-scoreavgs", "--score-col-nums", f"3-{last}", "--threads", str(n),
+                    "--out", str(folder / "plink"),
+                ],
+            }  # fmt: skip
+            for name in list(commands)[:: 1 if repeat % 2 == 0 else -1]:
+                rows.append({"what": name, "threads": n, **measured(commands[name])})
+                print(json.dumps(rows[-1]), flush=True)
+                pl.DataFrame(rows).write_csv(folder.parent.parent / "cost.tsv", separator="\t", float_precision=2)
+    apart = difference(folder, genes)
+    for repeat in range(repeats):
+        command = genopred(
+            "predict", "--vcf", VCF, "--models", folder / "models", "--threads", "1", "--no-resume", "--quiet",
+            "--out", folder / "vcf",
+        )  # fmt: skip
+        rows.append({"what": "genopred predict, VCF of 358", "threads": 1, **measured(command)})
+    table = pl.DataFrame(rows)
+    table.write_csv(folder.parent.parent / "cost.tsv", separator="\t", float_precision=2)
+    return cost_words(table, people, source.n_variants, genes.height, len(entries), apart)
+
+
+#: A process of its own starts the command: what a child inherits of a large parent would count as its memory.
+_MEASURE = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+said = child.stderr.read().decode(errors="replace")[-2000:]
+_, status, usage = os.wait4(child.pid, 0)
+print(json.dumps({"status": status, "said": said, "wall_s": time.perf_counter() - start,
+                  "cpu_s": usage.ru_utime + usage.ru_stime, "peak_gb": usage.ru_maxrss * 1024 / 1e9}))
+"""
+
+
+def measured(command: list[str]) -> dict[str, float]:
+    """Wall and CPU seconds and peak memory of one process."""
+    done = subprocess.run([sys.executable, "-S", "-c", _MEASURE, *command], check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    if found.pop("status"):
+        raise SystemExit(f"{' '.join(command[:3])} ... failed: {found['said']}")
+    del found["said"]
+    return found  # type: ignore[no-any-return]
+
+
+def dense_weights(source: Genotypes) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A random weight of every variant within 500 kb of each of the 608 genes, and the genes."""
+    genes = read_expression(EXPRESSION).genes
+    rng = np.random.default_rng(0)
+    parts = []
+    for gene, chrom, tss in genes.select("gene_id", "chrom", "tss").iter_rows():
+        rows = source.index(Interval.around(chrom, tss, 500_000))
+        parts.append(
+            source.variants[rows].select(
+                pl.lit(gene).alias("gene_id"), pl.all(),
+                pl.Series("weight", rng.normal(size=len(rows)).round(4) / 20), pl.lit(0.25).alias("freq"),
+            )
+        )  # fmt: skip
+    entries = pl.concat(parts).filter(pl.col("weight") != 0)
+    return entries, genes.filter(pl.col("gene_id").is_in(entries["gene_id"].unique().implode()))
+
+
+#: Linear learners whose weights `genopred stack` keeps beside the stack's, so that the folder is as large as a real one.
+BESIDE = ("elastic-net-tss", "susie-tss", "gblup-tss")
+
+
+def write_models(folder: Path, entries: pl.DataFrame, genes: pl.DataFrame, source: Genotypes) -> None:
+    """A folder of models as `genopred stack` leaves it."""
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    tables = [entries.with_columns(learner=pl.lit(name), z=pl.lit(1.0)) for name in (LINEAR, *BESIDE)]
+    weights = pl.concat(tables).sort("gene_id", maintain_order=True).select(list(MODEL_WEIGHT_SCHEMA))
+    weights.write_parquet(folder / "parts" / "all.weights.parquet")
+    pl.DataFrame(schema=MODEL_LEARNER_SCHEMA).write_parquet(folder / "parts" / "all.learners.parquet")
+    known = genes.with_columns(
+        gene_name=pl.lit(None, pl.String), method=pl.lit(LINEAR), variants=pl.lit(1000), intercept=pl.lit(0.0),
+        n=pl.lit(358), r2=pl.lit(0.05),
+    )  # fmt: skip
+    lacking = [name for name in MODEL_GENE_SCHEMA if name not in known.columns]
+    known = known.with_columns(pl.lit(None).alias(name) for name in lacking)
+    known = known.select(pl.col(name).cast(kind) for name, kind in MODEL_GENE_SCHEMA.items())
+    about = {
+        "made_by": "benchmarks/predict.py", "command": "", "versions": versions(), "build": "GRCh37", "people": 358,
+        "genotypes": source.source, "transform": "inverse-normal", "residualize": "fold", "covariates": [],
+        "unit": "random units", "window": 500_000, "maf": 0.05, "default": LINEAR, "mean_r2": {LINEAR: 0.05},
+        "names": list(BESIDE), "linear": dict.fromkeys(BESIDE, 1 / 3), "method": None, "weights": None,
+        "booster": None,
+    }  # fmt: skip
+    join_models(folder, [folder / "parts" / "all"], known, about)
+
+
+def write_scores(path: Path, entries: pl.DataFrame, genes: pl.DataFrame) -> None:
+    """The same weights as plink2 reads them: id, allele, a column per gene."""
+    order = genes["gene_id"].to_list()
+    wide = entries.pivot(on="gene_id", index=["id", "alt"], values="weight", maintain_order=True).fill_null(0.0)
+    cells = wide.select("id", "alt", *(pl.col(name) for name in order))
+    cells.with_columns(pl.when(pl.col(order) == 0).then(pl.lit("0")).otherwise(pl.col(order).cast(pl.String)).name.keep()
+    ).write_csv(path, separator="\t")  # fmt: skip
+
+
+def write_people(prefix: Path, source: Genotypes, people: int) -> None:
+    """A fileset of people who are two haplotypes of the source each."""
+    rng = np.random.default_rng(1)
+    haplotypes = np.concatenate(list(_haplotypes(source)))
+    first, second = (rng.integers(haplotypes.shape[1], size=people) for _ in range(2))
+    variants = source.variants
+    with Path(f"{prefix}.bed").open("wb") as file:
+        file.write(b"\x6c\x1b\x01")
+        for start in range(0, variants.height, BLOCK):
+            file.write(_packed(haplotypes[start : start + BLOCK], first, second).tobytes())
+    variants.select("chrom", "id", pl.lit(0).alias("cm"), "pos", "alt", "ref").write_csv(
+        f"{prefix}.bim", separator="\t", include_header=False
+    )
+    Path(f"{prefix}.fam").write_text("".join(f"0 p{i} 0 0 0 -9\n" for i in range(people)), encoding="utf-8")
+
+
+def _haplotypes(source: Genotypes) -> Iterator[np.ndarray]:
+    for start in range(0, source.n_variants, 8192):
+        columns = np.arange(start, min(start + 8192, source.n_variants))
+        alleles = source.reader.alleles(np.arange(source.n_samples), columns)
+        yield np.ascontiguousarray(alleles.reshape(-1, len(columns)).T)
+
+
+@numba.njit
+def _packed(haplotypes, first, second):  # type: ignore[no-untyped-def]
+    """Bytes of a .bed: 00 two copies of allele 1 (ALT), 10 one, 11 none."""
+    code = np.array([3, 2, 0], dtype=np.uint8)
+    out = np.zeros((haplotypes.shape[0], (len(first) + 3) // 4), dtype=np.uint8)
+    for row in range(len(out)):
+        for i in range(len(first)):
+            copies = haplotypes[row, first[i]] + haplotypes[row, second[i]]
+            out[row, i // 4] |= code[copies] << (2 * (i % 4))
+    return out
+
+
+def difference(folder: Path, genes: pl.DataFrame) -> float:
+    """Largest difference of the two programs' predictions of some genes, in units of each gene's spread."""
+    some = genes["gene_id"].to_list()[::60]
+    mine = pl.read_parquet(folder / "predicted" / "expression.parquet", columns=some)
+    theirs = pl.read_csv(folder / "plink.sscore", separator="\t", columns=[f"{name}_SUM" for name in some])
+    return max(
+        float(np.abs(mine[name].to_numpy() - theirs[f"{name}_SUM"].to_numpy()).max() / mine[name].std())
+        for name in some
+    )
+
+
+def cost_words(table: pl.DataFrame, people: int, variants: int, genes: int, weights: int, apart: float) -> str:
+    """Each measurement and the ratios."""
+    lines = [
+        f"{people:,} people, {variants:,} variants, {genes} genes, {weights:,} weights; {machine()}. Seconds and peak "
+        "memory of whole processes, each measured in turn; the largest difference between the two programs' "
+        f"predictions is {apart:.0e} standard deviations (plink2 writes six digits).",
+        "",
+        "| what | threads | wall seconds | CPU seconds | peak memory, GB |",
+        "|---|---|---|---|---|",
+    ]
+    for (what, n), part in table.group_by("what", "threads", maintain_order=True):
+        wall, cpu, peak = (", ".join(f"{value:.1f}" for value in part[name]) for name in ("wall_s", "cpu_s", "peak_gb"))
+        lines.append(f"| {what} | {n} | {wall} | {cpu} | {peak} |")
+    lines += ["", "| plink2 / genopred | wall | CPU | memory |", "|---|---|---|---|"]
+    best = table.group_by("what", "threads").agg(pl.col("wall_s", "cpu_s", "peak_gb").min())
+    for n in table["threads"].unique().sort():
+        pair = [
+            best.filter((pl.col("what") == what) & (pl.col("threads") == n)) for what in ("plink2 --score", "genopred predict")
+        ]
+        if all(part.height for part in pair):
+            ratio = [pair[0][name][0] / pair[1][name][0] for name in ("wall_s", "cpu_s", "peak_gb")]
+            lines.append(f"| {n} threads, the best of each | " + " | ".join(f"{value:.1f}" for value in ratio) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
