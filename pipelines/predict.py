@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from genopred.errors import GenopredError, examples
 from genopred.files import write_files
@@ -50,7 +51,7 @@ def run(settings: Predict, progress: Progress | None = None) -> Prediction:
         On bad input, or where too little of the models is found.
     """
     models = open_models(settings.models)
-    with Run(settings, OUTPUTS, progress, own_threads=True) as job:
+    with Run(settings, OUTPUTS, progress, own_threads=True) as job, threadpool_limits(job.threads):
         genes = chosen_genes(settings)
         _, genotypes, tally = open_filtered(settings)
         if settings.chain is not None:
