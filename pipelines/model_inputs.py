@@ -14,7 +14,7 @@ from genopred import align
 from genopred.errors import AlignmentError, ModelError, did_you_mean, examples
 from genopred.io.genemodels import read_models
 from genopred.learning.fitted import VARIANT
-from genopred.types import GeneModels, Genotypes, plain_gene
+from genopred.types import MODEL_WEIGHT_SCHEMA, GeneModels, Genotypes, plain_gene
 
 
 def open_models(path: str | Path) -> GeneModels:
@@ -125,18 +125,17 @@ def _lifted_keys(keys: pl.Series, chain: pl.DataFrame) -> pl.Series:
 
 
 def tree_variants(models: GeneModels, about: pl.DataFrame) -> pl.DataFrame:
-    """Variants that trees and polynomials read, as weights of 0."""
+    """Variants that trees and polynomials read, as weights of 0; of the same id as where they have weights."""
     assert models.learners is not None  # noqa: S101 - a stack with a method has them
     rows = models.learners.filter(
         pl.col("gene_id").is_in(about["gene_id"].implode()), pl.col("variants").list.len() > 0
     )
     flat = rows.select("gene_id", "learner", "variants", "means").explode("variants", "means")
     parts = pl.col("variants").str.splitn(":", 4).struct
-    return flat.select(
+    table = flat.select(
         "gene_id",
         parts.field("field_0").alias("chrom"),
         parts.field("field_1").cast(pl.Int64, strict=False).alias("pos"),
-        pl.lit(None, pl.String).alias("id"),
         parts.field("field_2").alias("ref"),
         parts.field("field_3").alias("alt"),
         "learner",
@@ -144,6 +143,9 @@ def tree_variants(models: GeneModels, about: pl.DataFrame) -> pl.DataFrame:
         (pl.col("means") / 2).alias("freq"),
         pl.lit(None, pl.Float64).alias("z"),
     )
+    place = ["chrom", "pos", "ref", "alt"]
+    named = models.weights.select(*place, "id").unique(place, keep="first", maintain_order=True)
+    return table.join(named, on=place, how="left", maintain_order="left").select(list(MODEL_WEIGHT_SCHEMA))
 
 
 def match_models(

@@ -75,3 +75,19 @@ def small_disk(tmp_path):
 def resize_disk(folder, size):
     """Another size of a `small_disk`, as mount takes it: 64k, 20m."""
     subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Models that `genopred stack` trained on a small simulated cohort (`models_data.Trained`)."""
+    pytest.importorskip("msprime", reason="no msprime: no cohort can be simulated, so that no models are trained")
+    from models_data import Trained, grow_trees, stack_settings, write_inputs
+
+    from genopred.pipelines import stack
+
+    folder = tmp_path_factory.mktemp("trained")
+    inputs = write_inputs(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        grow_trees(patch)
+        stack.run(stack_settings(inputs, folder / "stack"))
+    return Trained(folder, inputs, folder / "stack")
