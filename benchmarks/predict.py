@@ -1,17 +1,22 @@
 """Models that leave a run: do they keep what cross-validation promised, and what do predictions of a biobank cost.
 
-    python benchmarks/predict.py --out OUT [--part promised|cost|all] [--seeds 1,2,3] [--people 150000]
+    python benchmarks/predict.py --out OUT [--part promised|cost|all] [--seeds 1,2,3] [--people 20000,150000]
+        [--plink-people 20000]
 
-promised: for each seed `genopred stack` sees a random half of the 358 people of GEUVADIS (120 genes of the peers, chr22)
-and `genopred predict`, another process, predicts the other half from the models' files and a VCF. Their outcome is made
-inside that half by the same transform and covariates. R² there against R² of cross-validation inside the first half.
+promised: for each seed `genopred stack` sees a random half of the 358 people of GEUVADIS (the peers' 120 genes of
+chr22) and `genopred predict`, another process, predicts the other half from the models' files and a VCF. Their outcome
+is made inside that half by the same transform and covariates. R² there against R² of cross-validation inside the first
+half.
 
 cost: a .bed of people who are two haplotypes of GEUVADIS each (whole ones, at random), written block by block, and
-models of all 608 genes with a weight at every variant within 500 kb: `genopred predict` beside `plink2 --score` with
-608 columns, by turns, each a whole process: wall and CPU seconds, peak memory. Then the VCF of the 358 people.
+models of all 608 genes with a random weight at every variant within 500 kb. `genopred predict` beside `plink2 --score`
+with 608 columns (which multiplies every variant with every column) and beside plink2 in 12 runs, each with the columns
+of neighbouring genes and their variants alone; by turns, each measured as a whole process: wall and CPU seconds, peak
+memory. Then the VCF of the 358 people.
 
-Needs ../shared (or $GENOPRED_SHARED), plink2 for `cost`, and about 15 GB of disk at OUT/work, removed at the end unless
---keep. An hour on two cores. Parts that are there are not made again. Writes OUT/promised.md and OUT/cost.md.
+Needs ../shared (or $GENOPRED_SHARED), plink2 for `cost`, and 6 GB of disk at OUT/work, removed at the end unless
+--keep. On two quiet cores an hour, much of it plink2's where people are many. What was made already is not made again.
+Writes OUT/promised.md, OUT/cost.md, and the tables of both as .tsv.
 """
 
 from __future__ import annotations
@@ -20,10 +25,10 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +60,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--part", choices=["promised", "cost", "all"], default="all")
     parser.add_argument("--seeds", default="1,2,3", help="of the halves")
-    parser.add_argument("--people", type=int, default=150_000)
+    parser.add_argument("--people", default="20000,150000", help="how many people are simulated")
+    parser.add_argument("--plink-people", help="of these, for which plink2 runs too; all by default")
     parser.add_argument("--threads", default="1,2", help="of the programs whose cost is measured")
     parser.add_argument("--repeats", type=int, default=2, help="measurements of each")
     parser.add_argument("--keep", action="store_true", help="leave OUT/work")
@@ -67,11 +73,12 @@ def main() -> int:
     work = args.out / "work"
     work.mkdir(parents=True, exist_ok=True)
     if args.part != "cost":
-        text = promised(work / "promised", [int(seed) for seed in args.seeds.split(",")])
+        text = promised(work / "promised", numbers(args.seeds))
         (args.out / "promised.md").write_text(text, encoding="utf-8")
         print(text)
     if args.part != "promised":
-        text = cost(work / "cost", args.people, [int(n) for n in args.threads.split(",")], args.repeats)
+        sizes, beside = (numbers(text) for text in (args.people, args.plink_people or args.people))
+        text = cost(work / "cost", sizes, beside, numbers(args.threads), args.repeats)
         (args.out / "cost.md").write_text(text, encoding="utf-8")
         print(text)
     if not args.keep:
@@ -82,6 +89,11 @@ def main() -> int:
 def genopred(*words: str | Path) -> list[str]:
     """The command of this environment."""
     return [str(Path(sys.executable).with_name("genopred")), *map(str, words)]
+
+
+def numbers(text: str) -> list[int]:
+    """1,2,3 as numbers."""
+    return [int(cell) for cell in text.split(",")]
 
 
 def machine() -> str:
@@ -101,14 +113,15 @@ def promised(folder: Path, seeds: list[int]) -> str:
     for seed in seeds:
         train, new = halves(folder / str(seed), seed)
         run = folder / str(seed) / "stack"
-        subprocess.run(
-            genopred(
-                "stack", "--expression", EXPRESSION, "--vcf", VCF, "--covar", COVARIATES,
-                "--n-covariates", str(N_COVARIATES), "--residualize", "fold", "--stack-weights", "none",
-                "--genes", folder / "genes.txt", "--keep", train, "--threads", "1", "--quiet", "--out", run,
-            ),
-            check=True,
-        )  # fmt: skip
+        if not (run / "models" / "models.json").is_file():
+            subprocess.run(
+                genopred(
+                    "stack", "--expression", EXPRESSION, "--vcf", VCF, "--covar", COVARIATES,
+                    "--n-covariates", str(N_COVARIATES), "--residualize", "fold", "--stack-weights", "none",
+                    "--genes", folder / "genes.txt", "--keep", train, "--threads", "1", "--quiet", "--out", run,
+                ),
+                check=True,
+            )  # fmt: skip
         for method in METHODS:
             out = folder / str(seed) / method
             subprocess.run(
@@ -118,7 +131,9 @@ def promised(folder: Path, seeds: list[int]) -> str:
                 ),
                 check=True,
             )  # fmt: skip
-            tables.append(kept_promise(out).with_columns(seed=pl.lit(seed), method=pl.lit(method)))
+            tables.append(
+                kept_promise(out, run / "models", method).with_columns(seed=pl.lit(seed), method=pl.lit(method))
+            )
     table = pl.concat(tables)
     table.write_csv(folder.parent.parent / "promised.tsv", separator="\t", float_precision=5)
     return promised_words(table, seeds)
@@ -135,10 +150,13 @@ def halves(folder: Path, seed: int) -> tuple[Path, Path]:
     return paths
 
 
-def kept_promise(out: Path) -> pl.DataFrame:
-    """gene_id, promised (R² of cross-validation), kept (R² in these people), signed (its signed r²)."""
+def kept_promise(out: Path, models: Path, method: str) -> pl.DataFrame:
+    """gene_id, promised (R² of cross-validation), kept (R² in these people), signed (its signed r²).
+
+    Genes whose models have no weight are not predicted: everyone is the mean, and R² is 0.
+    """
     predicted = pl.read_parquet(out / "expression.parquet")
-    about = pl.read_parquet(out / "genes.parquet")
+    about = pl.read_parquet(models / "genes.parquet").filter(pl.col("method") == method)
     people = np.array(predicted["sample"].to_list())
     expression = read_expression(EXPRESSION).select(people)
     covariates = read_covariates(COVARIATES, samples=set(people.tolist()))
@@ -147,6 +165,9 @@ def kept_promise(out: Path) -> pl.DataFrame:
     everyone = np.ones(len(people), dtype=bool)
     rows = []
     for gene, r2 in about.select("gene_id", "r2").iter_rows():
+        if gene not in predicted.columns:
+            rows.append((gene, r2, 0.0, 0.0))
+            continue
         y, _ = Outcome().split(expression.values[:, place[gene]], values, everyone)
         found = scores(gene, y, {"new": predicted[gene].to_numpy()}, resamples=0)
         rows.append((gene, r2, found["r2"][0], found["signed_r2"][0]))
@@ -162,8 +183,11 @@ def interval(values: np.ndarray, resamples: int = 10_000) -> tuple[float, float]
 
 def promised_words(table: pl.DataFrame, seeds: list[int]) -> str:
     """A row per method and seed, and the mean over seeds of each gene."""
-    lines = ["| method | seed of the halves | genes | promised: mean R² in cross-validation | kept: mean R² in the others "
-             "| kept - promised (95 % over genes) | signed r² there |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| method | seed of the halves | genes | promised: mean R² of cross-validation | kept: mean R² of the others "
+        "| kept - promised (95 % over genes) | signed r² there |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for method in METHODS:
         of = table.filter(pl.col("method") == method)
         mean = of.group_by("gene_id").agg(pl.col("promised", "kept", "signed").mean()).sort("gene_id")
@@ -180,46 +204,71 @@ def promised_words(table: pl.DataFrame, seeds: list[int]) -> str:
 # --- cost ------------------------------------------------------------------------------------------------------------
 
 
-def cost(folder: Path, people: int, threads: list[int], repeats: int) -> str:
-    """Make the data, run both programs by turns, compare."""
+def cost(folder: Path, sizes: list[int], beside: list[int], threads: list[int], repeats: int) -> str:
+    """Make the data, run the programs by turns, compare."""
     folder.mkdir(parents=True, exist_ok=True)
     source = read_vcf(VCF)
     entries, genes = dense_weights(source)
     if not (folder / "models" / "models.json").is_file():
         write_models(folder / "models", entries, genes, source)
-    if not (folder / "scores.txt").is_file():
-        write_scores(folder / "scores.txt", entries, genes)
-    if not (folder / "people.fam").is_file():
-        write_people(folder / "people", source, people)
-    rows = []
-    last = 2 + genes.height
-    for n in threads:
-        for repeat in range(repeats):
-            commands = {
-                "genopred predict": genopred(
-                    "predict", "--bfile", folder / "people", "--models", folder / "models", "--threads", str(n),
-                    "--no-resume", "--quiet", "--out", folder / "predicted",
-                ),
-                "plink2 --score": [
-                    "plink2", "--bfile", str(folder / "people"), "--score", str(folder / "scores.txt"), "1", "2",
-                    "header-read", "cols=+scoresums,-scoreavgs", "--score-col-nums", f"3-{last}", "--threads", str(n),
-                    "--out", str(folder / "plink"),
-                ],
-            }  # fmt: skip
-            for name in list(commands)[:: 1 if repeat % 2 == 0 else -1]:
-                rows.append({"what": name, "threads": n, **measured(commands[name])})
-                print(json.dumps(rows[-1]), flush=True)
-                pl.DataFrame(rows).write_csv(folder.parent.parent / "cost.tsv", separator="\t", float_precision=2)
-    apart = difference(folder, genes)
-    for repeat in range(repeats):
-        command = genopred(
-            "predict", "--vcf", VCF, "--models", folder / "models", "--threads", "1", "--no-resume", "--quiet",
-            "--out", folder / "vcf",
-        )  # fmt: skip
-        rows.append({"what": "genopred predict, VCF of 358", "threads": 1, **measured(command)})
+    if not (folder / f"scores{RUNS}.txt").is_file():
+        write_scores(folder / "scores0.txt", entries, genes["gene_id"].to_list())
+        for i, some in enumerate(neighbours(genes), start=1):
+            write_scores(folder / f"scores{i}.txt", entries.filter(pl.col("gene_id").is_in(some)), some)
+    rows, apart = [], {}
+    for people in sizes:
+        bfile = folder / f"people{people}"
+        if not bfile.with_suffix(".fam").is_file():
+            write_people(bfile, source, people)
+        for n in threads:
+            commands = {"genopred predict": predict(folder, "--bfile", bfile, "--threads", str(n))}
+            if people in beside:
+                commands["plink2 --score, 608 columns"] = plink(folder, bfile, genes.height, n)
+                commands[f"plink2 --score, {RUNS} runs"] = plink_runs(folder, bfile, genes, n)
+            for repeat in range(repeats):
+                for name in list(commands)[:: 1 if repeat % 2 == 0 else -1]:
+                    rows.append({"people": people, "what": name, "threads": n, **measured(commands[name])})
+                    print(json.dumps(rows[-1]), flush=True)
+                    pl.DataFrame(rows).write_csv(folder.parent.parent / "cost.tsv", separator="\t", float_precision=2)
+        if people in beside:
+            apart[people] = difference(folder, genes)
+    for _ in range(repeats):
+        found = measured(predict(folder, "--vcf", VCF, "--threads", "1"))
+        rows.append({"people": source.n_samples, "what": "genopred predict, VCF", "threads": 1, **found})
     table = pl.DataFrame(rows)
     table.write_csv(folder.parent.parent / "cost.tsv", separator="\t", float_precision=2)
-    return cost_words(table, people, source.n_variants, genes.height, len(entries), apart)
+    return cost_words(table, source.n_variants, genes.height, len(entries), max(apart.values(), default=0.0))
+
+
+def predict(folder: Path, *genotypes: str | Path) -> list[str]:
+    """The command of `genopred predict`."""
+    out = folder / "predicted"
+    return genopred("predict", *genotypes, "--models", folder / "models", "--no-resume", "--quiet", "--out", out)
+
+
+def plink(folder: Path, bfile: Path, columns: int, threads: int, part: int = 0) -> list[str]:
+    """The command of plink2, of all columns or of one of the runs."""
+    return [
+        "plink2", "--bfile", str(bfile), "--score", str(folder / f"scores{part}.txt"), "1", "2", "header-read",
+        "cols=+scoresums,-scoreavgs", "--score-col-nums", f"3-{2 + columns}", "--threads", str(threads), "--out",
+        str(folder / f"plink{part}"),
+    ]  # fmt: skip
+
+
+#: Into how many runs plink2's work is cut.
+RUNS = 12
+
+
+def neighbours(genes: pl.DataFrame) -> list[list[str]]:
+    """Genes in as many stretches as plink2 has runs."""
+    order = genes.sort("tss")["gene_id"].to_numpy()
+    return [part.tolist() for part in np.array_split(order, RUNS)]
+
+
+def plink_runs(folder: Path, bfile: Path, genes: pl.DataFrame, threads: int) -> list[str]:
+    """One command for all runs."""
+    runs = (plink(folder, bfile, len(some), threads, i) for i, some in enumerate(neighbours(genes), start=1))
+    return ["sh", "-c", " && ".join(shlex.join(run) for run in runs)]
 
 
 #: A process of its own starts the command: what a child inherits of a large parent would count as its memory.
@@ -261,7 +310,7 @@ def dense_weights(source: Genotypes) -> tuple[pl.DataFrame, pl.DataFrame]:
     return entries, genes.filter(pl.col("gene_id").is_in(entries["gene_id"].unique().implode()))
 
 
-#: Linear learners whose weights `genopred stack` keeps beside the stack's, so that the folder is as large as a real one.
+#: Linear learners whose weights are in the folder too, as `genopred stack` keeps them beside the stack's.
 BESIDE = ("elastic-net-tss", "susie-tss", "gblup-tss")
 
 
@@ -289,13 +338,11 @@ def write_models(folder: Path, entries: pl.DataFrame, genes: pl.DataFrame, sourc
     join_models(folder, [folder / "parts" / "all"], known, about)
 
 
-def write_scores(path: Path, entries: pl.DataFrame, genes: pl.DataFrame) -> None:
+def write_scores(path: Path, entries: pl.DataFrame, genes: list[str]) -> None:
     """The same weights as plink2 reads them: id, allele, a column per gene."""
-    order = genes["gene_id"].to_list()
     wide = entries.pivot(on="gene_id", index=["id", "alt"], values="weight", maintain_order=True).fill_null(0.0)
-    cells = wide.select("id", "alt", *(pl.col(name) for name in order))
-    cells.with_columns(pl.when(pl.col(order) == 0).then(pl.lit("0")).otherwise(pl.col(order).cast(pl.String)).name.keep()
-    ).write_csv(path, separator="\t")  # fmt: skip
+    text = pl.when(pl.col(genes) == 0).then(pl.lit("0")).otherwise(pl.col(genes).cast(pl.String)).name.keep()
+    wide.select("id", "alt", *genes).with_columns(text).write_csv(path, separator="\t")
 
 
 def write_people(prefix: Path, source: Genotypes, people: int) -> None:
@@ -337,35 +384,37 @@ def difference(folder: Path, genes: pl.DataFrame) -> float:
     """Largest difference of the two programs' predictions of some genes, in units of each gene's spread."""
     some = genes["gene_id"].to_list()[::60]
     mine = pl.read_parquet(folder / "predicted" / "expression.parquet", columns=some)
-    theirs = pl.read_csv(folder / "plink.sscore", separator="\t", columns=[f"{name}_SUM" for name in some])
+    theirs = pl.read_csv(folder / "plink0.sscore", separator="\t", columns=[f"{name}_SUM" for name in some])
     return max(
         float(np.abs(mine[name].to_numpy() - theirs[f"{name}_SUM"].to_numpy()).max() / mine[name].std())
         for name in some
     )
 
 
-def cost_words(table: pl.DataFrame, people: int, variants: int, genes: int, weights: int, apart: float) -> str:
+def cost_words(table: pl.DataFrame, variants: int, genes: int, weights: int, apart: float) -> str:
     """Each measurement and the ratios."""
     lines = [
-        f"{people:,} people, {variants:,} variants, {genes} genes, {weights:,} weights; {machine()}. Seconds and peak "
-        "memory of whole processes, each measured in turn; the largest difference between the two programs' "
-        f"predictions is {apart:.0e} standard deviations (plink2 writes six digits).",
+        f"{variants:,} variants, {genes} genes, {weights:,} weights; {machine()}. Seconds and peak memory of whole "
+        "processes, each measurement given, in the order in which they were made by turns; largest difference between "
+        f"the predictions of the two programs: {apart:.0e} standard deviations (plink2 writes six digits).",
         "",
-        "| what | threads | wall seconds | CPU seconds | peak memory, GB |",
-        "|---|---|---|---|---|",
+        "| people | threads | what | wall seconds | CPU seconds | peak memory, GB |",
+        "|---|---|---|---|---|---|",
     ]
-    for (what, n), part in table.group_by("what", "threads", maintain_order=True):
-        wall, cpu, peak = (", ".join(f"{value:.1f}" for value in part[name]) for name in ("wall_s", "cpu_s", "peak_gb"))
-        lines.append(f"| {what} | {n} | {wall} | {cpu} | {peak} |")
-    lines += ["", "| plink2 / genopred | wall | CPU | memory |", "|---|---|---|---|"]
-    best = table.group_by("what", "threads").agg(pl.col("wall_s", "cpu_s", "peak_gb").min())
-    for n in table["threads"].unique().sort():
-        pair = [
-            best.filter((pl.col("what") == what) & (pl.col("threads") == n)) for what in ("plink2 --score", "genopred predict")
-        ]
-        if all(part.height for part in pair):
-            ratio = [pair[0][name][0] / pair[1][name][0] for name in ("wall_s", "cpu_s", "peak_gb")]
-            lines.append(f"| {n} threads, the best of each | " + " | ".join(f"{value:.1f}" for value in ratio) + " |")
+    for (people, n, what), part in table.group_by("people", "threads", "what", maintain_order=True):
+        cells = (", ".join(f"{value:.1f}" for value in part[name]) for name in ("wall_s", "cpu_s", "peak_gb"))
+        lines.append(f"| {people:,} | {n} | {what} | {' | '.join(cells)} |")
+    best = table.group_by("people", "threads", "what", maintain_order=True).agg(
+        pl.col("wall_s", "cpu_s", "peak_gb").min()
+    )
+    own = best.filter(pl.col("what") == "genopred predict").drop("what")
+    pairs = best.filter(pl.col("what").str.starts_with("plink2")).join(own, on=["people", "threads"], suffix="_own")
+    if pairs.height:
+        lines += ["", "The best of each, divided by that of genopred:", ""]
+        lines += ["| people | threads | | wall | CPU | memory |", "|---|---|---|---|---|---|"]
+    for row in pairs.iter_rows(named=True):
+        ratio = (f"{row[name] / row[f'{name}_own']:.1f}" for name in ("wall_s", "cpu_s", "peak_gb"))
+        lines.append(f"| {row['people']:,} | {row['threads']} | {row['what']} | {' | '.join(ratio)} |")
     return "\n".join(lines) + "\n"
 
 
