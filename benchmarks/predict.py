@@ -1,7 +1,7 @@
 """Models that leave a run: do they keep what cross-validation promised, and what do predictions of a biobank cost.
 
     python benchmarks/predict.py --out OUT [--part promised|cost|all] [--seeds 1,2,3] [--people 20000,150000]
-        [--plink-people 20000]
+        [--whole 20000]
 
 promised: for each seed `genopred stack` sees a random half of the 358 people of GEUVADIS (the peers' 120 genes of
 chr22) and `genopred predict`, another process, predicts the other half from the models' files and a VCF. Their outcome
@@ -10,13 +10,13 @@ half.
 
 cost: a .bed of people who are two haplotypes of GEUVADIS each (whole ones, at random), written block by block, and
 models of all 608 genes with a random weight at every variant within 500 kb. `genopred predict` beside `plink2 --score`
-with 608 columns (which multiplies every variant with every column) and beside plink2 in 12 runs, each with the columns
-of neighbouring genes and their variants alone; by turns, each measured as a whole process: wall and CPU seconds, peak
-memory. Then the VCF of the 358 people.
+with 608 columns (which multiplies every variant with every column; --whole says for how many people) and beside plink2
+in 12 runs, each with the columns of neighbouring genes and their variants alone; by turns, each measured as a whole
+process: wall and CPU seconds, peak memory. Then the VCF of the 358 people.
 
 Needs ../shared (or $GENOPRED_SHARED), plink2 for `cost`, and 6 GB of disk at OUT/work, removed at the end unless
 --keep. On two quiet cores an hour, much of it plink2's where people are many. What was made already is not made again.
-Writes OUT/promised.md, OUT/cost.md, and the tables of both as .tsv.
+Writes OUT/promised.md and .tsv, OUT/cost.md and .jsonl.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -61,7 +62,7 @@ def main() -> int:
     parser.add_argument("--part", choices=["promised", "cost", "all"], default="all")
     parser.add_argument("--seeds", default="1,2,3", help="of the halves")
     parser.add_argument("--people", default="20000,150000", help="how many people are simulated")
-    parser.add_argument("--plink-people", help="of these, for which plink2 runs too; all by default")
+    parser.add_argument("--whole", help="of these, for which plink2 runs with all columns at once; by default all")
     parser.add_argument("--threads", default="1,2", help="of the programs whose cost is measured")
     parser.add_argument("--repeats", type=int, default=2, help="measurements of each")
     parser.add_argument("--keep", action="store_true", help="leave OUT/work")
@@ -77,8 +78,8 @@ def main() -> int:
         (args.out / "promised.md").write_text(text, encoding="utf-8")
         print(text)
     if args.part != "promised":
-        sizes, beside = (numbers(text) for text in (args.people, args.plink_people or args.people))
-        text = cost(work / "cost", sizes, beside, numbers(args.threads), args.repeats)
+        sizes, whole = (numbers(text) for text in (args.people, args.whole or args.people))
+        text = cost(work / "cost", sizes, whole, numbers(args.threads), args.repeats)
         (args.out / "cost.md").write_text(text, encoding="utf-8")
         print(text)
     if not args.keep:
@@ -204,7 +205,7 @@ def promised_words(table: pl.DataFrame, seeds: list[int]) -> str:
 # --- cost ------------------------------------------------------------------------------------------------------------
 
 
-def cost(folder: Path, sizes: list[int], beside: list[int], threads: list[int], repeats: int) -> str:
+def cost(folder: Path, sizes: list[int], whole: list[int], threads: list[int], repeats: int) -> str:
     """Make the data, run the programs by turns, compare."""
     folder.mkdir(parents=True, exist_ok=True)
     source = read_vcf(VCF)
@@ -215,29 +216,34 @@ def cost(folder: Path, sizes: list[int], beside: list[int], threads: list[int], 
         write_scores(folder / "scores0.txt", entries, genes["gene_id"].to_list())
         for i, some in enumerate(neighbours(genes), start=1):
             write_scores(folder / f"scores{i}.txt", entries.filter(pl.col("gene_id").is_in(some)), some)
-    rows, apart = [], {}
+    kept, apart = folder.parent.parent / "cost.jsonl", 0.0
     for people in sizes:
         bfile = folder / f"people{people}"
         if not bfile.with_suffix(".fam").is_file():
             write_people(bfile, source, people)
         for n in threads:
             commands = {"genopred predict": predict(folder, "--bfile", bfile, "--threads", str(n))}
-            if people in beside:
+            commands[f"plink2 --score, {RUNS} runs"] = plink_runs(folder, bfile, genes, n)
+            if people in whole:
                 commands["plink2 --score, 608 columns"] = plink(folder, bfile, genes.height, n)
-                commands[f"plink2 --score, {RUNS} runs"] = plink_runs(folder, bfile, genes, n)
             for repeat in range(repeats):
-                for name in list(commands)[:: 1 if repeat % 2 == 0 else -1]:
-                    rows.append({"people": people, "what": name, "threads": n, **measured(commands[name])})
-                    print(json.dumps(rows[-1]), flush=True)
-                    pl.DataFrame(rows).write_csv(folder.parent.parent / "cost.tsv", separator="\t", float_precision=2)
-        if people in beside:
-            apart[people] = difference(folder, genes)
-    for _ in range(repeats):
-        found = measured(predict(folder, "--vcf", VCF, "--threads", "1"))
-        rows.append({"people": source.n_samples, "what": "genopred predict, VCF", "threads": 1, **found})
-    table = pl.DataFrame(rows)
-    table.write_csv(folder.parent.parent / "cost.tsv", separator="\t", float_precision=2)
-    return cost_words(table, source.n_variants, genes.height, len(entries), max(apart.values(), default=0.0))
+                for what in list(commands)[:: 1 if repeat % 2 == 0 else -1]:
+                    measure(kept, {"people": people, "what": what, "threads": n}, commands[what], repeat)
+        apart = max(apart, difference(folder, genes))
+    for repeat in range(repeats):
+        about = {"people": source.n_samples, "what": "genopred predict, VCF", "threads": 1}
+        measure(kept, about, predict(folder, "--vcf", VCF, "--threads", "1"), repeat)
+    rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+    return cost_words(pl.DataFrame(rows), source.n_variants, genes.height, len(entries), apart)
+
+
+def measure(kept: Path, about: dict[str, Any], command: list[str], repeat: int) -> None:
+    """Measure a command and add that to the file, unless it has so many measurements of it already."""
+    lines = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
+    if sum(about.items() <= json.loads(line).items() for line in lines) <= repeat:
+        line = json.dumps(about | measured(command))
+        print(line, flush=True)
+        kept.write_text("".join(f"{one}\n" for one in [*lines, line]), encoding="utf-8")
 
 
 def predict(folder: Path, *genotypes: str | Path) -> list[str]:
@@ -381,14 +387,13 @@ def _packed(haplotypes, first, second):  # type: ignore[no-untyped-def]
 
 
 def difference(folder: Path, genes: pl.DataFrame) -> float:
-    """Largest difference of the two programs' predictions of some genes, in units of each gene's spread."""
-    some = genes["gene_id"].to_list()[::60]
-    mine = pl.read_parquet(folder / "predicted" / "expression.parquet", columns=some)
-    theirs = pl.read_csv(folder / "plink0.sscore", separator="\t", columns=[f"{name}_SUM" for name in some])
-    return max(
-        float(np.abs(mine[name].to_numpy() - theirs[f"{name}_SUM"].to_numpy()).max() / mine[name].std())
-        for name in some
-    )
+    """Largest difference of the two programs' last predictions of a gene of each run, in units of its spread."""
+    out = 0.0
+    for i, some in enumerate(neighbours(genes), start=1):
+        mine = pl.read_parquet(folder / "predicted" / "expression.parquet", columns=some[:1]).to_series().to_numpy()
+        theirs = pl.read_csv(folder / f"plink{i}.sscore", separator="\t", columns=[f"{some[0]}_SUM"]).to_series()
+        out = max(out, float(np.abs(mine - theirs.to_numpy()).max() / mine.std()))
+    return out
 
 
 def cost_words(table: pl.DataFrame, variants: int, genes: int, weights: int, apart: float) -> str:
