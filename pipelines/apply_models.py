@@ -146,6 +146,7 @@ def predict(
     genes: Sequence[str] | None = None,
     min_match: float = 0.75,
     ambiguous: str = "keep",
+    threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Prediction:
     """Match the models' variants with the genotypes, refuse where too few are there, and predict.
@@ -157,6 +158,7 @@ def predict(
     tally : align.Tally
         Goes on counting.
     method, genes, min_match, ambiguous : see `Models.predict`
+    threads : int
     progress : callable of (done, total)
     """
     method = method_of(models, method)
@@ -194,7 +196,8 @@ def predict(
         # what is not there counts as the mean of the training people, as a missing genotype does
         fixed = np.zeros(about.height)
         np.add.at(fixed, lost["gene"].to_numpy(), 2 * (lost["freq"] * lost["weight"]).to_numpy())
-        values = linear_predictions(genotypes, used, about["intercept"].to_numpy() + fixed, progress=progress)
+        start = about["intercept"].to_numpy() + fixed
+        values = linear_predictions(genotypes, used, start, threads=threads, progress=progress)
     else:
         bases = [_base(models, gene, entries) for gene in place.iter_rows()]
         values = stacked_predictions(genotypes, bases, kept, progress=progress)

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from genopred.errors import GenopredError, examples
 from genopred.files import write_files
@@ -51,7 +50,7 @@ def run(settings: Predict, progress: Progress | None = None) -> Prediction:
         On bad input, or where too little of the models is found.
     """
     models = open_models(settings.models)
-    with Run(settings, OUTPUTS, progress, own_threads=True) as job, threadpool_limits(job.threads):
+    with Run(settings, OUTPUTS, progress) as job:
         genes = chosen_genes(settings)
         _, genotypes, tally = open_filtered(settings)
         if settings.chain is not None:
@@ -60,7 +59,7 @@ def run(settings: Predict, progress: Progress | None = None) -> Prediction:
         found = predict(
             models, genotypes, tally,
             method=settings.method, genes=genes, min_match=settings.min_match, ambiguous=settings.ambiguous,
-            progress=lambda done, total: job.step(done, total, "predictions"),
+            threads=job.threads, progress=lambda done, total: job.step(done, total, "predictions"),
         )  # fmt: skip
         say(found.report)
         write_files({job.path(f"expression.{settings.format}"): lambda path: _WRITE[settings.format](found, path)})

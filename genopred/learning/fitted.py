@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -307,6 +308,7 @@ def linear_predictions(
     entries: pl.DataFrame,
     intercepts: Array,
     *,
+    threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Array:
     """Predictions of many genes by their weights, in one pass over the genotypes.
@@ -319,6 +321,8 @@ def linear_predictions(
         flipped, and freq: the frequency of the counted allele, which stands in for a missing dosage; null for that of
         the people at hand.
     intercepts : array, shape (G,)
+    threads : int
+        Each sums for other people.
     progress : callable of (variants done, variants in all)
 
     Returns
@@ -339,7 +343,9 @@ def linear_predictions(
     alt = np.where(sign < 0, 1 - freq, freq)
     distinct = np.unique(column)
     step = max(1, min(BLOCK, int(4e7 // max(n, 1))))
-    held = np.empty((step, min(n, PART)))
+    firsts = range(0, n, PART)
+    threads = max(1, min(threads, len(firsts)))
+    held = np.empty((threads, step, min(n, PART)))
     for start in range(0, len(distinct), step):
         block = distinct[start : start + step]
         low, high = np.searchsorted(column, [block[0], block[-1] + 1])
@@ -349,14 +355,21 @@ def linear_predictions(
         genes, place = np.unique(gene[low:high], return_inverse=True)
         weights = np.zeros((len(genes), len(block)))
         np.add.at(weights, (place, at), signed[low:high])
+
         # as float64 only some people at a time: fresh memory costs more than the sums
-        for first in range(0, n, PART):
-            people = slice(first, min(first + PART, n))
-            part = held[: len(block), : people.stop - first]
-            part[:] = x[:, people]
-            if len(lacking):
-                part[lacking] = np.where(_holes(x[lacking, people]), means[lacking, None], part[lacking])
-            total[genes, people] += weights @ part
+        def sum_up(
+            k: int, x: NDArray[Any] = x, weights: Array = weights, genes: NDArray[np.int64] = genes,
+            lacking: NDArray[np.int64] = lacking, means: Array = means,
+        ) -> None:  # fmt: skip
+            for first in firsts[k::threads]:
+                people = slice(first, min(first + PART, n))
+                part = held[k, : len(x), : people.stop - first]
+                part[:] = x[:, people]
+                if len(lacking):
+                    part[lacking] = np.where(_holes(x[lacking, people]), means[lacking, None], part[lacking])
+                total[genes, people] += weights @ part
+
+        _in_threads(sum_up, threads)
         progress(min(start + step, len(distinct)), len(distinct))
     return total
 
@@ -387,6 +400,15 @@ def per_allele(genotypes: Genotypes, entries: pl.DataFrame) -> pl.DataFrame:
     freq = pl.when("flipped").then(1 - pl.col("mean") / 2).otherwise(pl.col("mean") / 2)
     weight = pl.when(pl.col("sd") > 0).then(pl.col("weight") / pl.col("sd")).otherwise(0.0)
     return out.with_columns(freq=freq, weight=weight).drop("mean", "sd")
+
+
+def _in_threads(function: Callable[[int], None], threads: int) -> None:
+    """Call a function with 0, 1, ... in a thread each."""
+    if threads == 1:
+        function(0)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(function, range(threads)))
 
 
 def _holes(x: NDArray[Any]) -> NDArray[np.bool_]:
