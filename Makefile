@@ -33,6 +33,7 @@ BENCH_eqtl = --out $(BENCH)/eqtl.md
 BENCH_eqtl_truth = --out $(BENCH)/eqtl_truth.md
 BENCH_overlap = --work $(BENCH)/overlap
 BENCH_plink = --out $(BENCH)/plink
+BENCH_predict = --out $(BENCH)/predict --whole 20000
 BENCH_sequence_stack = --out $(BENCH)/sequence_stack --threads $(JOBS)
 
 .PHONY: demo test test-plain lint bench clean

@@ -215,6 +215,12 @@ class Genotypes:
         """Copies of ALT, shape (N, len(where)), float32, NaN where missing."""
         return self.reader.dosage(self._rows(), self._columns()[self.index(where)])
 
+    def compact(self, where: Where = None) -> NDArray[np.int8] | NDArray[np.float32]:
+        """Copies of ALT, shape (N, len(where)), in the least memory: int8, -127 where missing, if the file has hard
+        calls and says them as such; else what `dosage` returns."""
+        calls = getattr(self.reader, "hardcalls", None)
+        return self.dosage(where) if calls is None else calls(self._rows(), self._columns()[self.index(where)])
+
     @classmethod
     def from_arrays(
         cls,

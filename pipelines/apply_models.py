@@ -164,6 +164,7 @@ def predict(
     genes: Sequence[str] | None = None,
     min_match: float = 0.75,
     ambiguous: str = "keep",
+    threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
     ready: Callable[[], object] = lambda: None,
 ) -> Prediction:
@@ -176,6 +177,7 @@ def predict(
     tally : align.Tally
         Goes on counting.
     method, genes, min_match, ambiguous : see `Models.predict`
+    threads : int
     progress : callable of (done, total)
     ready : callable
         Called once nothing more is refused, before anything is computed.
@@ -216,7 +218,8 @@ def predict(
         # what is not there counts as the mean of the training people, as a missing genotype does
         fixed = np.zeros(about.height)
         np.add.at(fixed, lost["gene"].to_numpy(), 2 * (lost["freq"] * lost["weight"]).to_numpy())
-        values = linear_predictions(genotypes, used, about["intercept"].to_numpy() + fixed, progress=progress)
+        start = about["intercept"].to_numpy() + fixed
+        values = linear_predictions(genotypes, used, start, threads=threads, progress=progress)
     else:
         bases = [_base(models, gene, entries) for gene in place.iter_rows()]
         values = stacked_predictions(genotypes, bases, kept, progress=progress)

@@ -50,7 +50,7 @@ def run(settings: Predict, progress: Progress | None = None) -> Prediction:
         On bad input, or where too little of the models is found.
     """
     models = open_models(settings.models)
-    with Run(settings, OUTPUTS, progress, own_threads=True) as job:
+    with Run(settings, OUTPUTS, progress) as job:
         genes = chosen_genes(settings)
         _, genotypes, tally = open_filtered(settings)
         if settings.chain is not None:
@@ -58,7 +58,7 @@ def run(settings: Predict, progress: Progress | None = None) -> Prediction:
         found = predict(
             models, genotypes, tally,
             method=settings.method, genes=genes, min_match=settings.min_match, ambiguous=settings.ambiguous,
-            progress=lambda done, total: job.step(done, total, "predictions"),
+            threads=job.threads, progress=lambda done, total: job.step(done, total, "predictions"),
             ready=lambda: job.settle(models=models_files(settings.models), gene=genes),
         )  # fmt: skip
         say(found.report)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,9 @@ VARIANT = ["chrom", "pos", "id", "ref", "alt"]
 
 #: Variants whose dosages are in memory at once.
 BLOCK = 512
+
+#: People whose dosages are summed at once.
+PART = 4096
 
 
 @dataclass(frozen=True)
@@ -340,6 +344,7 @@ def linear_predictions(
     entries: pl.DataFrame,
     intercepts: Array,
     *,
+    threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Array:
     """Predictions of many genes by their weights, in one pass over the genotypes.
@@ -352,6 +357,8 @@ def linear_predictions(
         flipped, and freq: the frequency of the counted allele, which stands in for a missing dosage; null for that of
         the people at hand.
     intercepts : array, shape (G,)
+    threads : int
+        Each sums for other people.
     progress : callable of (variants done, variants in all)
 
     Returns
@@ -359,27 +366,46 @@ def linear_predictions(
     array, shape (G, N)
         A row a gene: memory is that of the result and one block of dosages.
     """
-    n, total = genotypes.n_samples, np.repeat(np.asarray(intercepts, dtype=np.float64)[:, None], genotypes.n_samples, 1)
+    n = genotypes.n_samples
     entries = entries.sort("column", maintain_order=True)
     sign = np.where(entries["flipped"].to_numpy(), -1.0, 1.0)
     column, gene, weight = (entries[name].to_numpy() for name in ("column", "gene", "weight"))
     freq = entries["freq"].to_numpy()
     # 2 - x copies of REF: the weight changes its sign, and twice of it goes to everyone
-    np.add.at(total, gene[sign < 0], 2 * weight[sign < 0][:, None])
+    start_at = np.array(intercepts, dtype=np.float64)
+    np.add.at(start_at, gene[sign < 0], 2 * weight[sign < 0])
+    total = np.repeat(start_at[:, None], n, 1)
     signed = weight * sign
     alt = np.where(sign < 0, 1 - freq, freq)
     distinct = np.unique(column)
     step = max(1, min(BLOCK, int(4e7 // max(n, 1))))
+    firsts = range(0, n, PART)
+    threads = max(1, min(threads, len(firsts)))
+    held = np.empty((threads, step, min(n, PART)))
     for start in range(0, len(distinct), step):
         block = distinct[start : start + step]
         low, high = np.searchsorted(column, [block[0], block[-1] + 1])
-        x = genotypes.dosage(block).astype(np.float64)
+        x = genotypes.compact(block).T
         at = np.searchsorted(block, column[low:high])
-        _fill(x, at, alt[low:high])
+        lacking, means = _means(x, at, alt[low:high])
         genes, place = np.unique(gene[low:high], return_inverse=True)
-        weights = np.zeros((len(block), len(genes)))
-        np.add.at(weights, (at, place), signed[low:high])
-        total[genes] += (x @ weights).T
+        weights = np.zeros((len(genes), len(block)))
+        np.add.at(weights, (place, at), signed[low:high])
+
+        # as float64 only some people at a time: fresh memory costs more than the sums
+        def sum_up(
+            k: int, x: NDArray[Any] = x, weights: Array = weights, genes: NDArray[np.int64] = genes,
+            lacking: NDArray[np.int64] = lacking, means: Array = means,
+        ) -> None:  # fmt: skip
+            for first in firsts[k::threads]:
+                people = slice(first, min(first + PART, n))
+                part = held[k, : len(x), : people.stop - first]
+                part[:] = x[:, people]
+                if len(lacking):
+                    part[lacking] = np.where(_holes(x[lacking, people]), means[lacking, None], part[lacking])
+                total[genes, people] += weights @ part
+
+        _in_threads(sum_up, threads)
         progress(min(start + step, len(distinct)), len(distinct))
     return total
 
@@ -412,18 +438,30 @@ def per_allele(genotypes: Genotypes, entries: pl.DataFrame) -> pl.DataFrame:
     return out.with_columns(freq=freq, weight=weight).drop("mean", "sd")
 
 
-def _fill(x: Array, at: NDArray[np.int64], freq: Array) -> None:
-    """Missing dosages take twice the frequency in training, or else the mean of the people at hand."""
-    holes = np.isnan(x)
-    lacking = np.flatnonzero(holes.any(axis=0))
-    if not len(lacking):
+def _in_threads(function: Callable[[int], None], threads: int) -> None:
+    """Call a function with 0, 1, ... in a thread each."""
+    if threads == 1:
+        function(0)
         return
-    means = np.full(x.shape[1], np.nan)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(function, range(threads)))
+
+
+def _holes(x: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where genotypes, as `Genotypes.compact` gives them, are missing."""
+    return x < 0 if x.dtype == np.int8 else np.isnan(x)
+
+
+def _means(x: NDArray[Any], at: NDArray[np.int64], freq: Array) -> tuple[NDArray[np.int64], Array]:
+    """Which variants (rows) have gaps, and what fills them: twice the frequency in training, or else the mean of the
+    people at hand."""
+    gaps = x.min(axis=1) < 0 if x.dtype == np.int8 else np.isnan(x).any(axis=1)
+    lacking = np.flatnonzero(gaps)
+    means = np.full(len(x), np.nan)
     means[at] = 2 * freq
-    unknown = lacking[np.isnan(means[lacking])]
-    if len(unknown):
-        means[unknown] = known_means(x[:, unknown])
-    x[:, lacking] = np.where(holes[:, lacking], means[lacking], x[:, lacking])
+    for row in lacking[np.isnan(means[lacking])]:
+        means[row] = known_means(np.where(_holes(x[row]), np.nan, x[row].astype(np.float64))[:, None])[0]
+    return lacking, means
 
 
 @dataclass(frozen=True)
