@@ -15,6 +15,7 @@ from genopred.io.fasta import Fasta
 from genopred.pipelines.doctor_effects import found_by_id
 from genopred.pipelines.doctor_files import Files, Opened
 from genopred.pipelines.doctor_findings import Finding, amber, green, red, refused
+from genopred.sequence.genes import FAR
 from genopred.settings import Doctor
 from genopred.types import Expression, Genotypes, Interval, builds_with, plain_chrom
 
@@ -144,8 +145,6 @@ def _near(about: str, typed: Genotypes, genes: pl.DataFrame, settings: Doctor) -
 
 
 def _annotated(one: Opened, gtf: Opened) -> Iterator[Finding]:
-    from genopred.pipelines.sequence_inputs import FAR
-
     about = f"{one.name} + {gtf.name}"
     both = one.content.genes.join(gtf.content.select("gene", other="tss"), on="gene", how="inner").unique("gene")
     if not both.height:

@@ -112,7 +112,7 @@ def manhattan(
         if len(order) == 1:
             ax.set_xlabel(f"chromosome {order[0]}, Mb")
             marks = np.linspace(0, np.ptp(at) or 1, 5)
-            ax.set_xticks(marks, [f"{(at.min() + mark) / 1e6:.1f}" for mark in marks])
+            ax.set_xticks(marks, [f"{round((at.min() + mark) / 1e6, 1):g}" for mark in marks])
         else:
             ax.set_xlabel("chromosome")
             ax.set_xticks(ticks, order, rotation=90 if width < 500 else 0)
