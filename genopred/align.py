@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from genopred.builds import other_build, reverse_complement
 from genopred.errors import AlignmentError, GenopredError, examples, near, repeated, shortened
 from genopred.types import (
     CHROM_LENGTHS,
@@ -585,17 +584,14 @@ class Harmonised:
         """Rows of b that could have met: once each, with a place, on chromosomes of a."""
         return ~np.isin(self.fate, (_REPEATED, _ELSEWHERE, _NO_PLACE))
 
-    def share(self, weight: ArrayLike | None = None) -> float:
+    def share(self, weight: ArrayLike | None = None, *, placeless: bool = False) -> float:
         """Share of b's variants that met, of those that could; each counts 1, or its `weight` (|effect|, variance).
 
-        NaN where none could.
+        NaN where none could. With `placeless` those without a place count as well, as those that a chain lost.
         """
         size = np.ones(len(self.fate)) if weight is None else np.abs(np.asarray(weight, dtype=np.float64))
-        total = float(size[self.expected].sum())
+        total = float(size[self.expected | (placeless & (self.fate == _NO_PLACE))].sum())
         return float(size[self.met].sum()) / total if total else float("nan")
-
-
-_COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 
 
 def harmonise(
@@ -605,6 +601,7 @@ def harmonise(
     by: str | None = None,
     ambiguous: str = "drop",
     within: str | None = None,
+    shared: bool = False,
     names: Sequence[str] = ("a", "b"),
     builds: Sequence[str | None] = (None, None),
 ) -> Harmonised:
@@ -624,6 +621,8 @@ def harmonise(
         A/T and C/G variants look the same on both strands: leave them out, or believe their alleles as they stand.
     within : str, optional
         Column of `b`, such as the name of a score: a variant may be there once for each value. Else once in all.
+    shared : bool
+        A variant may be in `b` any number of times, under other names or with its alleles swapped.
     """
     if ambiguous not in ("drop", "keep"):
         raise GenopredError(f"ambiguous {ambiguous!r} is unknown; choose 'drop' or 'keep'.")
@@ -634,12 +633,17 @@ def harmonise(
         raise AlignmentError(f"{names[0]} and {names[1]} share no variant{_why(a, b, builds)}.")
     kind, is_ambiguous = _compare(pairs)
     pairs = pairs.select("a", "b").with_columns(kind=pl.Series(kind), ambiguous=pl.Series(is_ambiguous))
-    pairs = pairs.sort("kind", "b", "a", maintain_order=True)
+    if shared and "id" in a.columns and "id" in b.columns:  # of two that are alike, the one of the same name
+        other = (a["id"].gather(pairs["a"]) != b["id"].gather(pairs["b"])).fill_null(True)
+        pairs = pairs.with_columns(other.alias("other")).sort("other", maintain_order=True).drop("other")
+    pairs = (
+        pairs.sort("kind", "b", maintain_order=True) if shared else pairs.sort("kind", "b", "a", maintain_order=True)
+    )
     best = pairs.unique("b", keep="first", maintain_order=True)
     good = best.filter(pl.col("kind") < _DIFFER)
     if within is not None:
         good = good.with_columns(within=b[within].gather(good["b"]))
-    once = good.unique(["a"] if within is None else ["a", "within"], keep="first", maintain_order=True)
+    once = good if shared else good.unique(["a", *(["within"] if within else [])], keep="first", maintain_order=True)
     dropped = once.filter(pl.col("ambiguous")) if ambiguous == "drop" else once.clear()
     used = once.join(dropped, on=["a", "b"], how="anti", maintain_order="left").sort("a", maintain_order=True)
 
@@ -707,7 +711,7 @@ def require_match(
             n, of, other = here, names[0], names[1]
     if not n:
         raise AlignmentError(f"{names[1]} has no variant that could be in {names[0]}{_why(a, b, builds, found)}.")
-    share = found.share(weight) if by_weight else met / n
+    share = found.share(weight, placeless=True) if by_weight else met / n
     if not share >= floor:
         weighed = "" if weight is None else f", {found.share(weight):.1%} by weight"
         if by_weight:
@@ -777,21 +781,22 @@ def _keyed(table: pl.DataFrame, columns: list[str], name: str) -> pl.DataFrame:
 def _compare(pairs: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """0 matched, 1 swapped, 2 strand-flipped, 3 both, 4 none of these; and whether the strand cannot be told."""
     ref_a, alt_a, ref, alt = (pairs[name].to_numpy() for name in ("ref_a", "alt_a", "ref_b", "alt_b"))
-    unknown = pairs["ref_b"].is_null().to_numpy()
-    ref_c, alt_c = _reverse_complement(pairs["ref_b"]), _reverse_complement(pairs["alt_b"])
+    no_a, no_b = (pairs[name].is_null().to_numpy() for name in ("ref_a", "ref_b"))  # one of the tables may not say
+    ref_c, alt_c = reverse_complement(pairs["ref_b"]), reverse_complement(pairs["alt_b"])
+
+    def swapped(reference: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.bool_]:
+        one, two = ref_a == other, alt_a == reference
+        return (one | no_a) & (two | no_b) & (one | two)
+
     kinds = (
-        (alt_a == alt) & (unknown | (ref_a == ref)),
-        (ref_a == alt) & (unknown | (alt_a == ref)),
-        (alt_a == alt_c) & (unknown | (ref_a == ref_c)),
-        (ref_a == alt_c) & (unknown | (alt_a == ref_c)),
+        (alt_a == alt) & (no_a | no_b | (ref_a == ref)),
+        swapped(ref, alt),
+        (alt_a == alt_c) & (no_a | no_b | (ref_a == ref_c)),
+        swapped(ref_c, alt_c),
     )
     kind = np.select(kinds, [0, 1, 2, 3], default=4)
-    return kind, (alt_a == _reverse_complement(pairs["ref_a"])) & (kind < 4)
-
-
-def _reverse_complement(alleles: pl.Series) -> NDArray[np.object_]:
-    table = {s: s.translate(_COMPLEMENT)[::-1] for s in alleles.drop_nulls().unique().to_list()}
-    return np.array([table.get(s) for s in alleles.to_list()], dtype=object)
+    same = (alt_a == reverse_complement(pairs["ref_a"])) | (alt == ref_c)
+    return kind, same & (kind < 4)
 
 
 #: Codes that stand for alleles in some files, and say nothing of bases.
@@ -881,115 +886,24 @@ def match_weights(
     names: Sequence[str] = ("a", "b"),
     builds: Sequence[str | None] = (None, None),
 ) -> Harmonised:
-    """Match by place and alleles as `harmonise` does, with its parameters, then by id those that were not found."""
-    first = harmonise(a, b, ambiguous=ambiguous, names=names, builds=builds)
+    """Match by place and alleles as `harmonise` does, with its parameters, then by id those that were not found.
+
+    Several genes' models may name one variant differently, or count its other allele: all of them find it.
+    """
+    first = harmonise(a, b, ambiguous=ambiguous, names=names, builds=builds, shared=True)
     left = np.flatnonzero(np.isin(first.fate, (_DIFFER, _ABSENT, _ELSEWHERE, _NO_PLACE)))
     rest = b[left]
     if first.by == "id" or not len(left) or not rest["id"].is_in(a["id"].implode()).any():
         return first
     try:
-        second = harmonise(a, rest, by="id", ambiguous=ambiguous, names=names)
+        second = harmonise(a, rest, by="id", ambiguous=ambiguous, names=names, shared=True)
     except AlignmentError:
         return first
-    fresh = ~np.isin(second.a, first.a)
-    if not fresh.any():
-        return first
     fate = first.fate.copy()
-    fate[left[second.b[fresh]]] = second.fate[second.b[fresh]]
-    columns, rows = np.append(first.a, second.a[fresh]), np.append(first.b, left[second.b[fresh]])
+    fate[left[second.b]] = second.fate[second.b]
+    columns, rows = np.append(first.a, second.a), np.append(first.b, left[second.b])
     order = np.argsort(columns, kind="stable")
-    sign = np.append(first.sign, second.sign[fresh])
+    sign = np.append(first.sign, second.sign)
     return Harmonised(
         columns[order], rows[order], sign[order], tuple(_fate_notes(fate, b, first.by, names)), fate, first.by
     )
-
-
-# --- builds ----------------------------------------------------------------------------------------------------------
-
-
-def lift(variants: pl.DataFrame, chain: pl.DataFrame) -> pl.DataFrame:
-    """Variants at their places in another build.
-
-    Parameters
-    ----------
-    variants : polars.DataFrame
-        Columns `chrom`, `pos` (1-based), `ref` and `alt`, and others.
-    chain : polars.DataFrame
-        Columns of `genopred.types.CHAIN_SCHEMA`, the best chains first.
-
-    Returns
-    -------
-    polars.DataFrame
-        The same rows and columns; alleles are those of the other strand where the chain turns, and chrom and pos are
-        null where it leads nowhere, or to bases of which only some are aligned. Whether REF is that of the other
-        build is seen when they are matched with its genotypes (`harmonise`).
-    """
-    plain = {name: plain_chrom(name) for name in variants["chrom"].drop_nulls().unique().to_list()}
-    chrom = variants["chrom"].replace(plain).to_numpy()
-    first = variants["pos"].cast(pl.Float64).fill_null(np.nan).to_numpy() - 1
-    length = variants["ref"].str.len_bytes().fill_null(1).to_numpy().astype(np.int64)
-    pos, sign = np.full(len(first), -1, dtype=np.int64), np.ones(len(first), dtype=np.int64)
-    to = np.full(len(first), None, dtype=object)
-    for name in set(chrom[~np.isnan(first)].tolist()) - {None}:
-        mine = np.flatnonzero((chrom == name) & ~np.isnan(first))
-        mine = mine[np.argsort(first[mine], kind="stable")]
-        blocks = chain.filter(pl.col("chrom") == name)
-        columns = (blocks[column].to_numpy() for column in ("start", "end", "to_start", "sign"))
-        for start, end, there, way, target in zip(*columns, blocks["to_chrom"].to_list()):
-            low, high = np.searchsorted(first[mine], [start, end])
-            rows = mine[low:high]
-            rows = rows[(pos[rows] < 0) & (first[rows] + length[rows] <= end)]  # the best chain has it already
-            ahead = (first[rows] - start).astype(np.int64)
-            pos[rows] = there + ahead if way > 0 else there - ahead - (length[rows] - 1)
-            to[rows], sign[rows] = target, way
-    found = pl.Series(pos >= 0)
-    turned = pl.Series(sign < 0)
-    out = variants.with_columns(
-        chrom=pl.when(found).then(pl.Series(to.tolist(), dtype=pl.String)),
-        pos=pl.when(found).then(pl.Series(pos + 1)),
-    )
-    if not turned.any():
-        return out
-    other = {name: pl.Series(_reverse_complement(variants[name]).tolist(), dtype=pl.String) for name in ("ref", "alt")}
-    return out.with_columns(
-        pl.when(turned).then(series).otherwise(pl.col(name)).alias(name) for name, series in other.items()
-    )
-
-
-@cache
-def _builds() -> pl.DataFrame:
-    """Where GRCh37 and GRCh38 lie side by side, as a chain."""
-    text = (files("genopred") / "data" / "builds.tsv").read_bytes()
-    table = pl.read_csv(text, separator="\t", schema_overrides={"chrom": pl.String})
-    return table.select(
-        "chrom", pl.col("chrom").alias("to_chrom"), pl.lit(1, pl.Int8).alias("sign"), pl.lit(0.0).alias("score"),
-        "start", "end", (pl.col("start") + pl.col("by")).alias("to_start"),
-    )  # fmt: skip
-
-
-def other_build(a: pl.DataFrame, b: pl.DataFrame) -> tuple[str, str] | None:
-    """The builds of two tables of variants (`chrom`, `pos` 1-based) where the places of one, moved, are the other's.
-
-    None where moving them makes no difference, or no more than chance does.
-    """
-    left, right = (_keyed_places(table) for table in (a, b))
-    spots = left.unique()
-    right = right.join(spots.select("chrom").unique(), on="chrom", how="semi")
-
-    def met(table: pl.DataFrame) -> int:
-        return table.join(spots, on=["chrom", "pos"], how="semi").height
-
-    chain = _builds()
-    back = chain.with_columns(
-        start=pl.col("to_start"), end=pl.col("to_start") + pl.col("end") - pl.col("start"), to_start=pl.col("start")
-    )
-    as_it_is = met(right)
-    bases = right.with_columns(ref=pl.lit("N"), alt=pl.lit("N"))
-    moved = {("GRCh38", "GRCh37"): met(lift(bases, chain)), ("GRCh37", "GRCh38"): met(lift(bases, back))}
-    builds, most = max(moved.items(), key=lambda item: item[1])
-    return builds if most > 2 * as_it_is and 2 * most > min(right.height, spots.height) else None
-
-
-def _keyed_places(table: pl.DataFrame) -> pl.DataFrame:
-    plain = {name: plain_chrom(name) for name in table["chrom"].drop_nulls().unique().to_list()}
-    return table.select(pl.col("chrom").replace(plain), pl.col("pos").cast(pl.Int64)).drop_nulls()

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
+from genopred.builds import other_build
 from genopred.errors import GenopredError, examples
 from genopred.io.fasta import Fasta
 from genopred.pipelines.doctor_effects import found_by_id
@@ -89,7 +90,7 @@ def _by_others(files: Files) -> Iterator[tuple[Opened, Opened, str, str]]:
     """Pairs of files whose places are the other's once they are moved to its build."""
     tables = [(one, table) for one in files.opened if (table := variants(one)) is not None]
     for (a, left), (b, right) in combinations(tables, 2):
-        found = align.other_build(left, right)
+        found = other_build(left, right)
         if found is not None:
             yield a, b, *found
 

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
+from genopred.builds import lift
 from genopred.errors import AlignmentError, ModelError, did_you_mean, examples
 from genopred.io.genemodels import read_models
 from genopred.learning.fitted import VARIANT
@@ -95,7 +96,7 @@ def _find(about: pl.DataFrame, wanted: Sequence[str], source: str) -> NDArray[np
 
 def lifted(models: GeneModels, chain: pl.DataFrame, tally: align.Tally) -> GeneModels:
     """The models at their places in another build."""
-    moved = align.lift(models.weights, chain)
+    moved = lift(models.weights, chain)
     lost = moved["pos"].is_null() & models.weights["pos"].is_not_null()
     tally.come("weights lifted over", f"in {models.source}", moved.height)
     tally.drop(
@@ -117,7 +118,7 @@ def lifted(models: GeneModels, chain: pl.DataFrame, tally: align.Tally) -> GeneM
 def _lifted_keys(keys: pl.Series, chain: pl.DataFrame) -> pl.Series:
     parts = keys.explode().str.splitn(":", 4).struct.rename_fields(["chrom", "pos", "ref", "alt"]).struct.unnest()
     parts = parts.with_columns(pl.col("pos").cast(pl.Int64))
-    moved = align.lift(parts, chain)
+    moved = lift(parts, chain)
     # those that lead nowhere stay apart, each with its own mean, on a chromosome that nobody has
     moved = moved.with_columns(
         chrom=pl.coalesce("chrom", pl.lit("not lifted ") + parts["chrom"]), pos=pl.coalesce("pos", parts["pos"])

@@ -14,7 +14,7 @@ import pytest
 from doctor_data import Cohort, cohort, write
 
 import genopred
-from genopred import align
+from genopred.builds import lift, side_by_side
 from genopred.cli import main
 from genopred.pipelines import doctor
 from genopred.settings import Doctor
@@ -73,7 +73,7 @@ def test_the_shared_data_are_not_red(shared):
 
 def moved(c):
     """The variants at their places in GRCh38."""
-    there = align.lift(c.variants, align._builds())
+    there = lift(c.variants, side_by_side())
     return there.with_columns(pl.coalesce("pos", c.variants["pos"]), chrom=c.variants["chrom"])
 
 

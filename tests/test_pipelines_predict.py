@@ -10,7 +10,7 @@ import pytest
 from models_data import TRAIN, cohort, copy_models, dosage, in_memory, new_people, predict_settings
 from plink_data import write_pgen, write_plink, write_vcf
 
-from genopred import align
+from genopred.builds import lift, side_by_side
 from genopred.cli import main
 from genopred.errors import GenopredError
 from genopred.io.expression import read_expression
@@ -24,7 +24,7 @@ NAMES = cohort().samples[TRAIN:].tolist() if pytest.importorskip("msprime") else
 
 def build_to_38(variants):
     """Where these variants are in GRCh38, by the table in the package, which holds no gaps on this stretch."""
-    moved = align.lift(variants, align._builds())
+    moved = lift(variants, side_by_side())
     assert moved["pos"].is_not_null().all()
     return moved
 
@@ -167,7 +167,7 @@ def test_chain_files_there_and_back(trained, tmp_path, expected, shared):
         pytest.skip(f"no chain files in {folder}")
     from genopred.io.chain import read_chain
 
-    moved = align.lift(cohort().variants, read_chain(folder / "hg19ToHg38.over.chain.gz"))
+    moved = lift(cohort().variants, read_chain(folder / "hg19ToHg38.over.chain.gz"))
     assert moved["pos"].is_not_null().all() and (moved["pos"] != cohort().variants["pos"]).all()
     write_plink(tmp_path / "hg38", dosage()[TRAIN:], NAMES, moved.with_columns(chrom=pl.lit("chr22"), id=pl.lit(".")))
     for method in ("stack-linear", "stack-xgboost"):
