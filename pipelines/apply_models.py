@@ -212,11 +212,13 @@ def predict(
     entries = matched.join(place, on="gene_id")
     if kept is None:
         used = entries.filter(pl.col("column").is_not_null())
+        fixed = np.zeros(about.height)
         if models.about.get("per_sd"):
             used = per_allele(genotypes, used)
+            # such weights are of standardised genotypes: everybody's mean is 0
+            np.add.at(fixed, used["gene"].to_numpy(), -2 * (used["freq"] * used["weight"]).to_numpy())
         lost = entries.filter(pl.col("column").is_null() & pl.col("freq").is_not_null())
         # what is not there counts as the mean of the training people, as a missing genotype does
-        fixed = np.zeros(about.height)
         np.add.at(fixed, lost["gene"].to_numpy(), 2 * (lost["freq"] * lost["weight"]).to_numpy())
         start = about["intercept"].to_numpy() + fixed
         values = linear_predictions(genotypes, used, start, threads=threads, progress=progress)

@@ -135,7 +135,7 @@ def _of_people(settings: Associate, job: Run, genes: Any, tally: align.Tally) ->
     covariates = open_covariates(settings, set(samples.tolist()))
     parts = []
     for done, name in enumerate(wanted, start=1):
-        who, trait, label = read_phenotype(path, name if phenotype_names(path) != ["P1"] else None)
+        who, trait, label = read_phenotype(path, name)
         known = dict(zip(who.tolist(), trait.tolist()))
         y = np.array([known.get(sample, np.nan) for sample in samples.tolist()])
         if np.isnan(y).all():
@@ -164,6 +164,9 @@ def _one_trait(
     about: pl.DataFrame,
     tally: align.Tally,
 ) -> pl.DataFrame:
+    if np.unique(y[~np.isnan(y)]).tolist() == [0.0, 1.0, 2.0]:  # plink's cases and controls, where 0 is missing
+        log.warning(f"{settings.pheno}: {label} holds 0, 1 and 2: taken as missing, control and case, as plink does")
+        y = np.where(y == 0, np.nan, y)
     used = ~np.isnan(y)
     item = f"people with {label}"
     tally.come(item, "with predicted expression", len(y))

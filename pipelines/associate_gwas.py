@@ -41,17 +41,25 @@ def of_summaries(settings: Associate, job: Run, genes: Any, tally: align.Tally) 
     weights = models.weights.filter((pl.col("learner") == method) & (pl.col("weight") != 0) & mine)
     gwas = _gwas(settings, models, weights, tally)
     weights = weights.join(gwas, on=align.VARIANT, how="left", nulls_equal=True, maintain_order="left")
-    rows = []
+    whole = dict(weights.group_by("gene_id").agg(_variance().sum()).iter_rows())
+    rows, seen = [], 0.0
     for done, (gene, part, covariance) in enumerate(_with_ld(settings, models, about, weights, tally), start=1):
         weight = part["weight"].to_numpy()
         if models.about.get("per_sd"):  # FUSION's, of a genotype with standard deviation 1
             sd = np.sqrt(np.diag(covariance))
             weight = np.where(sd > 0, weight / np.where(sd > 0, sd, 1.0), 0.0)
         found = tests.summary(weight, covariance, part["z_gwas"].to_numpy(), part["beta_gwas"].to_numpy())
-        used = int(np.isfinite(part["z_gwas"].to_numpy()).sum())
-        people = part["n_gwas"].fill_nan(None).median()
-        rows.append((gene, people, found.effect, found.z, used, found.share))
+        there = part.filter(pl.col("z_gwas").is_finite())
+        of, people = float(there.select(_variance().sum()).item() or 0.0), there["n_gwas"].fill_nan(None).median()
+        share, seen = of / whole[gene] if whole.get(gene) else None, seen + of
+        rows.append((gene, people, found.effect, found.z, there.height, share))
         job.step(done, about.height, gene)
+    if seen < settings.min_match * sum(whole.values()):
+        raise AlignmentError(
+            f"only {seen / sum(whole.values()):.1%} of {models.source}, by the variance it explains, is in both "
+            f"{settings.sumstats} and the LD reference (the floor is {settings.min_match:.0%}). If that is as it "
+            "should be, lower --min-match."
+        )
     kinds: dict[str, Any] = {"gene_id": pl.String, "n": pl.Float64, "effect": pl.Float64, "z": pl.Float64}
     kinds |= {"used": pl.Int64, "variance_found": pl.Float64}
     table = about.drop("n", "pval", "qval").join(
@@ -84,6 +92,12 @@ def of_summaries(settings: Associate, job: Run, genes: Any, tally: align.Tally) 
     return table.with_columns(se=se).select(*FIRST, *extra)
 
 
+def _variance() -> pl.Expr:
+    """Of a variant's part in a score, variants taken as independent."""
+    f = pl.col("freq").fill_null(0.5)
+    return 2 * f * (1 - f) * pl.col("weight") ** 2
+
+
 def _gwas(settings: Associate, models: GeneModels, weights: pl.DataFrame, tally: align.Tally) -> pl.DataFrame:
     """z and effect of the models' variants in the GWAS, counted as the models count alleles."""
     path = settings.sumstats
@@ -93,10 +107,7 @@ def _gwas(settings: Associate, models: GeneModels, weights: pl.DataFrame, tally:
     table = table.with_columns(z=pl.Series(tests.z_scores(beta, se, pval))).filter(pl.col("z").is_finite())
     if not table.height:
         raise AlignmentError(f"{path}: no row has an effect and its standard error or p-value.")
-    f = pl.col("freq").fill_null(0.5)
-    distinct = weights.group_by(align.VARIANT, maintain_order=True).agg(
-        (2 * f * (1 - f) * pl.col("weight") ** 2).sum().alias("size")
-    )
+    distinct = weights.group_by(align.VARIANT, maintain_order=True).agg(_variance().sum().alias("size"))
     names, builds = (str(path), models.source), (sumstats_build(path), models.build)
     found = align.match_weights(table, distinct, ambiguous=settings.ambiguous, names=names, builds=builds)
     align.require_match(

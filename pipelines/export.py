@@ -33,6 +33,7 @@ from genopred.genetics.transform import known_means
 from genopred.io.fusion import write_weights
 from genopred.io.pgscatalog import write_scoring_file
 from genopred.io.predictdb import var_ids, write_covariances, write_predictdb
+from genopred.learning.fitted import per_allele
 from genopred.pipelines.inputs import chosen_genes, open_filtered
 from genopred.pipelines.model_inputs import chosen_models, linear_method, match_models, models_files, open_models
 from genopred.pipelines.run import Progress, Run, say
@@ -145,11 +146,18 @@ def _leaving(settings: Export, models: GeneModels, method: str, about: pl.DataFr
     people = None
     if settings.genotypes is not None:
         _, people, counts = open_filtered(settings)
-        weights = match_models(models, people, weights, 0.0, "keep", counts)
+        weights = match_models(models, people, weights, settings.min_match, settings.ambiguous, counts)
         lost = weights.filter(pl.col("column").is_null())
         tally.come("weights", f"in {models.source}", weights.height)
         tally.drop("weights", f"variant not in the LD reference {people.source}", lost["id"].to_list())
         weights = weights.filter(pl.col("column").is_not_null())
+        if models.about.get("per_sd"):
+            weights = per_allele(people, weights)
+    elif models.about.get("per_sd"):
+        raise ModelError(
+            f"{settings.models}: its weights are per standard deviation of a genotype; give the genotypes that say "
+            "what that is (--bfile, --pfile or --vcf)."
+        )
     named = weights.with_columns(varid=var_ids(weights, models.build))
     twice = pl.struct("gene_id", "id").is_duplicated() | pl.col("id").is_null() | pl.col("id").is_in([".", ""])
     weights = named.with_columns(id=pl.when(twice).then("varid").otherwise("id"))

@@ -47,7 +47,7 @@ from genopred.pipelines.inputs import open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.pipelines.stack_genes import compute_genes, read_info
 from genopred.pipelines.stack_meta import combine, pool, reference
-from genopred.pipelines.stack_models import MODELS, keep_models
+from genopred.pipelines.stack_models import MODELS, keep_models, no_models
 from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
 from genopred.settings import Features, Stack
 from genopred.types import Cohort, MatchReport
@@ -137,6 +137,8 @@ def run(
             cost[METAS_COST] = (time.process_time() - before) / len(done)
         if settings.models:
             notes += keep_models(job, settings, cohort, done, pooled, table, symbols)
+        else:
+            no_models(job.path("models"))
         summary = summarise(table, reference(settings, table["method"].to_list()), seed=settings.seed)
         stack = f"stack-{settings.meta}"
         result = StackResult(summary, table, report, stack, job.path("report.html"), notes, cost, symbols)

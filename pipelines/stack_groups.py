@@ -19,6 +19,7 @@ where they add), and `lost_rest` the remainder: LD, other effects, chance.
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,7 @@ from genopred.learning.fitted import LINEAR, lost_between
 from genopred.learning.learners import LEADING, is_linear
 from genopred.pipelines import stack
 from genopred.pipelines.apply_models import predict
-from genopred.pipelines.inputs import open_genotypes
+from genopred.pipelines.inputs import expression_values, open_genotypes
 from genopred.pipelines.model_inputs import match_models
 from genopred.pipelines.run import Progress, Run
 from genopred.settings import Stack
@@ -107,15 +108,17 @@ def _trained_on(
 ) -> list[dict[str, object]]:
     """Models of one group, applied to the others."""
     folder = settings.out / "groups" / safe_name(name)
+    listed, people = folder / "people.txt", "\n".join(cohort.samples[labels == name].tolist()) + "\n"
+    if folder.is_dir() and not (listed.is_file() and listed.read_text(encoding="utf-8") == people):
+        shutil.rmtree(folder)  # of other people of that name
     folder.mkdir(parents=True, exist_ok=True)
-    listed = folder / "people.txt"
-    write_text(listed, "\n".join(cohort.samples[labels == name].tolist()) + "\n")
+    write_text(listed, people)
     learners = LEADING if settings.learners is None else tuple(filter(is_linear, settings.learners))
     genes = tuple(cohort.expression.genes["gene_id"].to_list())
     alone = replace(
-        settings, keep=listed, remove=None, out=folder, learners=learners, meta="linear", linear=True, models=True,
-        groups=None, folds=None, stratify=None, features=None, fasta=None, inputs=None, gene=genes, genes=None,
-        all_genes=False,
+        settings, keep=listed, remove=None, out=folder, gene=genes, genes=None, all_genes=False, groups=None,
+        learners=learners, meta="linear", linear=True, models=True, stack_weights="none", folds=None, stratify=None,
+        features=None, fasta=None, inputs=None, min_overlap=float(FEWEST), keep_overlap=True,
     )  # fmt: skip
     try:
         stack.run(alone, progress, page=False)
@@ -152,10 +155,10 @@ def _tested_on(
     outcome = Outcome(settings.transform, settings.residualize)
     mine = labels == other
     covariates = None if cohort.covariates is None else cohort.covariates.values[mine]
-    reached = {}
+    reached, expression = {}, expression_values(settings, cohort)
     for gene, values in zip(found.genes["gene_id"].to_list(), found.values):
         # transformed and residualised within the group tested on: another batch has another scale and other factors
-        y, _ = outcome.split(cohort.expression.values[mine, place[gene]], covariates, np.ones(int(mine.sum()), bool))
+        y, _ = outcome.split(expression[mine, place[gene]], covariates, np.ones(int(mine.sum()), bool))
         reached[gene] = float(scores(gene, y, {LINEAR: values}, resamples=0)["r2"][0])
     promised = dict(found.genes.select("gene_id", "r2").iter_rows())
     weights = models.weights.filter(pl.col("learner") == LINEAR)

@@ -19,7 +19,7 @@ from genopred.files import safe_name, write_files
 from genopred.io.genemodels import FILES, join_models, read_card
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import Outcome, benjamini_hochberg, correlation_pvalue
-from genopred.learning.fitted import LINEAR, Combination, Fitted, collapse, combination, fit_everybody
+from genopred.learning.fitted import LINEAR, Combination, Fitted, collapse, combination, fit_everybody, keepable
 from genopred.learning.pooled import Pooled
 from genopred.pipelines.inputs import expression_values
 from genopred.pipelines.run import Run
@@ -40,6 +40,9 @@ log = logging.getLogger("genopred.stack")
 #: A score that spreads less than this, in standard deviations of expression, is what rounding left of no effect.
 NOTHING = 1e-6
 
+#: Where only the kind of a learner's estimator is asked for.
+ANY_GENE = registry.GeneContext(np.array([1]), 1)
+
 #: What is written below `out`.
 MODELS = (*(f"models/{name}" for name in FILES), "models/parts/*")
 
@@ -54,17 +57,23 @@ def keep_models(
     symbols: dict[str, str],
 ) -> tuple[str, ...]:
     """Fit the learners that the stack gives a weight on everybody, and write the models; returns notes."""
+    folder = job.path("models")
     able = [name for name in pooled.names if registry.is_linear(name)]
     if not able:
+        no_models(folder)
         return ("No models are kept: none of the learners is linear in the dosages of genotypes.",)
     whole = not settings.linear and not any("@" in name for name in pooled.names)
     kept = combination(pooled.names, pooled.last, settings.meta if whole else None)
     if not kept.linear:
+        no_models(folder)
         return ("No models are kept: the stack gives no learner that is linear in dosage a weight.",)
-    folder = job.path("models")
-    about = _about(settings, cohort, kept, scores)
+    lost = [name for name in kept.needed if not keepable(registry.find(name.split("@")[0]), ANY_GENE)]
+    if lost:
+        kept = combination(pooled.names, pooled.last, None)
+    notes = _notes(settings, kept, scores, whole, lost)
+    about = _about(settings, cohort, kept, scores, symbols)
     if read_card(folder) == about:
-        return ()
+        return notes
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     needed = [registry.find(name) for name in kept.needed if "@" not in name]
     values = expression_values(settings, cohort)
@@ -84,7 +93,7 @@ def keep_models(
     rows = dict(job.each(_one_gene, list(done), arguments))
     pieces = [folder / "parts" / safe_name(gene) for gene in done]
     join_models(folder, pieces, _genes(cohort, done, rows, kept, pooled, scores, symbols), about)
-    return _notes(settings, kept, scores, whole)
+    return notes
 
 
 def _one_gene(
@@ -183,11 +192,15 @@ def _genes(
     )
 
 
-def _about(settings: Stack, cohort: Cohort, kept: Combination, scores: pl.DataFrame) -> dict[str, Any]:
+def _about(
+    settings: Stack, cohort: Cohort, kept: Combination, scores: pl.DataFrame, symbols: dict[str, str]
+) -> dict[str, Any]:
     """What the models are, in words and numbers, as JSON."""
     accuracy = scores.group_by("method").agg(pl.col("r2").mean()).filter(pl.col("method").is_in([LINEAR, kept.method]))
     covariates = [] if cohort.covariates is None or settings.residualize == "none" else list(cohort.covariates.names)
     people = "\n".join(cohort.samples.tolist()).encode()
+    genes = cohort.expression.genes["gene_id"].to_list()
+    named = "\n".join(f"{gene} {symbols.get(plain_gene(gene), '')}" for gene in genes).encode()
     about = {
         "made_by": "genopred stack",
         "command": settings.command,
@@ -197,6 +210,8 @@ def _about(settings: Stack, cohort: Cohort, kept: Combination, scores: pl.DataFr
         "expression": cohort.expression.source,
         "people": len(cohort.samples),
         "people_hash": hashlib.sha256(people).hexdigest()[:16],
+        "genes_hash": hashlib.sha256(named).hexdigest()[:16],
+        "each": not settings.linear,
         "transform": settings.transform,
         "residualize": settings.residualize,
         "covariates": covariates,
@@ -215,14 +230,24 @@ def _about(settings: Stack, cohort: Cohort, kept: Combination, scores: pl.DataFr
     return json.loads(json.dumps(about))  # type: ignore[no-any-return]
 
 
-def _notes(settings: Stack, kept: Combination, scores: pl.DataFrame, whole: bool) -> tuple[str, ...]:
+def no_models(folder: Path) -> None:
+    """Take away models that an earlier run left, which are not of this one."""
+    for file in [*(folder / name for name in FILES), *folder.glob("parts/*")]:
+        file.unlink(missing_ok=True)
+
+
+def _notes(
+    settings: Stack, kept: Combination, scores: pl.DataFrame, whole: bool, lost: Sequence[str]
+) -> tuple[str, ...]:
     means = dict(scores.group_by("method").agg(pl.col("r2").mean()).iter_rows())
     words = [f"{weight:.2f} {name}" for name, weight in sorted(kept.linear.items(), key=lambda item: -item[1])]
     cost = f"Models are kept in {settings.out.name}/models. One weight per variant: {', '.join(words)}; mean R2 "
     cost += f"{means[LINEAR]:.4f}, against {means[f'stack-{settings.meta}']:.4f} of stack-{settings.meta}."
     log.info(cost)
     notes = []
-    if not whole and not settings.linear:
+    if lost:
+        notes.append(f"Only the linear stack is kept: {', '.join(lost)} cannot be written down.")
+    elif not whole and not settings.linear:
         notes.append("Models use the genotypes alone: base learners on sequence features are not kept.")
     elif kept.method is None and not settings.linear and settings.meta != "linear":
         notes.append(f"Of stack-{settings.meta}, which is fitted gene by gene, only the linear learners are kept.")

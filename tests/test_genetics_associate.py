@@ -150,3 +150,10 @@ def test_z_and_its_correction():
     assert 0 < two_sided([37.0])[0] < 1e-200
     rng = np.random.default_rng(0)
     assert inflation(two_sided(rng.standard_normal(20_000) * np.sqrt(1.3))) == pytest.approx(1.3, abs=0.1)
+
+
+def test_p_values_too_small_for_a_number_are_strong_and_not_lost():
+    from genopred.genetics.associate import z_scores
+
+    z = z_scores([1.0, -1.0, 1.0], [np.nan] * 3, [5e-324, 1e-310, 1e-300])
+    assert np.isfinite(z).all() and abs(z[0]) > 37 and z[1] == -z[0] and z[2] == z[0]

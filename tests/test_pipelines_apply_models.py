@@ -240,3 +240,39 @@ def test_the_number_of_people_at_a_time_does_not_matter(trained, monkeypatch):
         np.testing.assert_allclose(models.predict(new_people(), method=name).values, values, **CLOSE)
     alone = Genotypes(np.array(["x"]), cohort().variants, InMemory(dosage()[TRAIN : TRAIN + 1]), "memory")
     np.testing.assert_allclose(models.predict(alone).values[:, 0], whole["stack-linear"][:, 0], **CLOSE)
+
+
+def test_one_variant_under_several_names_and_alleles_serves_all_genes(tmp_path):
+    """Databases joined of several sources: the same SNP by its old name, and with its alleles the other way round."""
+    from genopred.io import predictdb
+
+    weights = [
+        ("G1", "rs1", None, "A", "G", 1.0),
+        ("G2", "rs1", None, "G", "A", 1.0),
+        ("G3", "old1", "chr22_100_A_G", "A", "G", 1.0),
+    ]
+    genes = [(gene, gene, None, 1, 0.1, 0.01, None, None) for gene in ("G1", "G2", "G3")]
+    held = predictdb.ModelDatabase(
+        pl.DataFrame(weights, predictdb.WEIGHT_SCHEMA, orient="row"),
+        pl.DataFrame(genes, predictdb.MODEL_GENE_SCHEMA, orient="row"),
+    )
+    predictdb.write_models(tmp_path / "x.db", held)
+    variants = pl.DataFrame({"chrom": ["22"], "pos": [100], "id": ["rs1"], "ref": ["A"], "alt": ["G"]})
+    found = load_models(tmp_path / "x.db").predict(in_memory([[0.0], [1.0], [2.0]], variants))
+    values = dict(zip(found.genes["gene_id"].to_list(), found.values.tolist()))
+    assert values == {"G1": [0, 1, 2], "G2": [2, 1, 0], "G3": [0, 1, 2]}
+    assert found.genes["variance_found"].to_list() == [1, 1, 1]
+
+
+def test_fusion_predictions_are_centred_on_the_people(trained, tmp_path):
+    pytest.importorskip("rdata", reason="no rdata: FUSION's files cannot be written")
+    from plink_data import write_plink
+
+    from genopred.pipelines import export
+    from genopred.settings import Export
+
+    x = cohort().dosage[TRAIN:]
+    write_plink(tmp_path / "new", x, cohort().samples[TRAIN:].tolist(), cohort().variants)
+    export.run(Export(models=trained.run, to="fusion", bfile=tmp_path / "new", out=tmp_path / "fusion", threads=1))
+    found = load_models(tmp_path / "fusion" / "models.pos").predict(in_memory(x, cohort().variants))
+    assert np.allclose(found.values.mean(axis=1), 0)

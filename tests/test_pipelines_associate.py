@@ -181,3 +181,22 @@ def test_models_and_genotypes_in_one_go(trained, tmp_path):
     assert one.table["variance_found"].to_list() == [1.0] * 3 and one.table["r2"].is_not_null().all()
     assert (one.table["used"] == one.table["variants"]).all() and two.table["used"].is_null().all()
     assert (tmp_path / "one" / "figures" / "t.manhattan.svg").is_file()
+
+
+def test_cases_as_plink_writes_them_with_0_for_missing(people, tmp_path):
+    folder, _, _, _, case = people
+    lines = ["FID IID case", *(f"{name} {name} {0 if i < 10 else case[i]}" for i, name in enumerate(SAMPLES))]
+    (tmp_path / "one.txt").write_text("\n".join(lines) + "\n")
+    gaps = [line if i < 1 or i > 10 else line.rsplit(" ", 1)[0] + " NA" for i, line in enumerate(lines)]
+    (tmp_path / "two.txt").write_text("\n".join(gaps) + "\n")
+    one, two = (run(people, tmp_path / f"{name}-out", pheno=tmp_path / f"{name}.txt") for name in ("one", "two"))
+    assert one.table["pval"].to_list() == two.table["pval"].to_list() and one.table["n"].to_list() == [110] * 4
+
+
+def test_every_trait_of_a_file_without_a_header(people, tmp_path):
+    rng = np.random.default_rng(0)
+    lines = [f"{name} {name} {rng.normal():.4f} {rng.normal():.4f}" for name in SAMPLES]
+    (tmp_path / "traits.txt").write_text("\n".join(lines) + "\n")
+    assert set(run(people, tmp_path / "all", pheno=tmp_path / "traits.txt").table["trait"]) == {"P1", "P2"}
+    with pytest.raises(FormatError, match="--pheno-name needs a header line"):
+        run(people, tmp_path / "named", pheno=tmp_path / "traits.txt", pheno_name=("BMI",))

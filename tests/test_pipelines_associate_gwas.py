@@ -15,6 +15,7 @@ from plink_data import write_plink
 
 from genopred.errors import AlignmentError, GenopredError
 from genopred.genetics.associate import linear
+from genopred.io.predictdb import read_covariances, write_covariances
 from genopred.pipelines import associate, export
 from genopred.pipelines.apply_models import load_models
 from genopred.settings import Associate, Export
@@ -62,13 +63,13 @@ def by_hand(trained, gwas, lost=frozenset(), reference=None):
     out = {}
     for (gene,), part in load_models(trained.run).models.weights.filter(learner="stack-linear").group_by("gene_id"):
         rows = [(place[name], weight) for name, weight in part["id", "weight"].iter_rows()]
+        size = {place[name]: 2 * f * (1 - f) * w * w for name, w, f in part["id", "weight", "freq"].iter_rows()}
         c = np.cov(x, rowvar=False)
         used = [(i, w) for i, w in rows if i not in lost]
         variance = sum(w * v * c[i, j] for i, w in used for j, v in used)
-        whole = sum(w * v * c[i, j] for i, w in rows for j, v in rows)
         z = sum(w * np.sqrt(c[i, i]) * each.z[i] for i, w in used) / np.sqrt(variance)
         effect = sum(w * c[i, i] * each.effect[i] for i, w in used) / variance
-        out[gene] = (z, effect, variance / whole)
+        out[gene] = (z, effect, sum(v for i, v in size.items() if i not in lost) / sum(size.values()))
     return out
 
 
@@ -90,7 +91,7 @@ def test_z_is_the_formula_by_genotypes_and_by_covariances(trained, gwas, tmp_pat
     two = run(trained, gwas, tmp_path / "two", covariances=covariances)
     compare(two.table, expected, rel=1e-5)
     three = run(trained, gwas, tmp_path / "three", covariances=covariances, models=gwas[0] / "models" / "models.db")
-    compare(three.table, expected, rel=1e-5)
+    compare(three.table, expected, rel=1e-5)  # everything is found, however variants are weighed
 
 
 def test_z_is_nearly_that_of_the_people_themselves(trained, gwas, tmp_path):
@@ -127,6 +128,30 @@ def test_variants_that_the_gwas_lacks(trained, gwas, tmp_path):
     for item in result.report.table["item"].unique():
         n = {status: result.report.count(item, status) for status in ("in", "used", "dropped")}
         assert n["in"] == n["used"] + n["dropped"], item
+
+
+def test_a_gwas_without_the_other_allele_is_used(trained, gwas, tmp_path):
+    """As plink1.9 --linear writes it: the effect allele alone, whichever of the two it is."""
+    each, turn = gwas[3], np.arange(cohort().variants.height) % 2 == 0
+    lines = [" CHR SNP BP A1 TEST NMISS BETA STAT P"]
+    for i, (chrom, pos, name, ref, alt) in enumerate(cohort().variants.rows()):
+        beta, z = (-each.effect[i], -each.z[i]) if turn[i] else (each.effect[i], each.z[i])
+        lines.append(f" {chrom} {name} {pos} {ref if turn[i] else alt} ADD 160 {float(beta)!r} {float(z)!r} 0.5")
+    (tmp_path / "gwas.assoc.linear").write_text("\n".join(lines) + "\n")
+    one, two = run(trained, gwas, tmp_path / "one"), run(trained, gwas, tmp_path / "two",
+                                                       sumstats=tmp_path / "gwas.assoc.linear")  # fmt: skip
+    assert two.table["z"].to_list() == pytest.approx(one.table["z"].to_list(), rel=1e-6)
+
+
+def test_covariances_of_few_variants_are_refused(trained, gwas, tmp_path):
+    held = read_covariances(gwas[0] / "models" / "covariances.txt.gz")
+    few = [(gene, names[:3], values[:3, :3]) for gene, (names, values) in held.items()]
+    write_covariances(tmp_path / "few.txt.gz", few)
+    with pytest.raises(AlignmentError, match=r"is in both .*gwas.tsv and the LD reference \(the floor is 75%\)"):
+        run(trained, gwas, tmp_path / "out", covariances=tmp_path / "few.txt.gz")
+    assert not (tmp_path / "out").exists()
+    table = run(trained, gwas, tmp_path / "lower", covariances=tmp_path / "few.txt.gz", min_match=0).table
+    assert (table["variance_found"] < 0.75).all() and (table["used"] == 3).all()
 
 
 def test_too_few_variants_of_the_gwas_are_refused(trained, gwas, tmp_path):

@@ -15,7 +15,7 @@ from models_data import TRAIN, cohort, in_memory, new_people
 from plink_data import write_plink, write_vcf
 
 from genopred.cli import main
-from genopred.errors import ModelError
+from genopred.errors import AlignmentError, ModelError
 from genopred.io.predictdb import read_covariances, read_predictdb
 from genopred.pipelines import export, prs
 from genopred.pipelines.apply_models import load_models
@@ -105,7 +105,9 @@ def test_variants_that_the_reference_lacks_are_left_out_and_counted(trained, tmp
     half = np.arange(cohort().variants.height) % 2 == 0
     write_plink(tmp_path / "half", cohort().dosage[TRAIN:][:, half], cohort().samples[TRAIN:].tolist(),
                 cohort().variants.filter(pl.Series(half)))  # fmt: skip
-    done = exported(trained, tmp_path / "out", bfile=tmp_path / "half")
+    with pytest.raises(AlignmentError, match="the floor is 75%"):
+        exported(trained, tmp_path / "out", bfile=tmp_path / "half")
+    done = exported(trained, tmp_path / "out", bfile=tmp_path / "half", min_match=0)
     models = read_predictdb(tmp_path / "out" / "models.db")
     held = read_covariances(tmp_path / "out" / "covariances.txt.gz")
     assert models.weights.height == sum(len(names) for names, _ in held.values())
@@ -266,3 +268,21 @@ def test_make_score_reads_what_was_exported(trained, tmp_path, shared):
         expected = [weight * sd[place[name]] for name, weight in mine["id", "weight"].iter_rows()]
         # the script rounds to three digits of the smallest
         np.testing.assert_allclose([float(row[3]) for row in rows], expected, rtol=6e-3, atol=1e-12)
+
+
+def test_weights_per_standard_deviation_become_per_allele(trained, tmp_path):
+    """FUSION's, written for PredictDB: what they came from; refused without the genotypes that say the deviation."""
+    pytest.importorskip("rdata", reason="no rdata: FUSION's files cannot be written")
+    whole_genotypes(tmp_path)
+    exported(trained, tmp_path / "fusion", to="fusion", bfile=tmp_path / "whole")
+    listed = tmp_path / "fusion" / "models.pos"
+    export.run(Export(models=listed, bfile=tmp_path / "whole", out=tmp_path / "db", threads=1))
+    exported(trained, tmp_path / "direct", bfile=tmp_path / "whole")
+    both = [read_predictdb(tmp_path / name / "models.db").weights.sort("gene_id", "id") for name in ("db", "direct")]
+    # FUSION divides by N - 1, a standard deviation of people by N
+    assert np.allclose(
+        both[0]["weight"],
+        both[1]["weight"] * np.sqrt(len(cohort().samples[TRAIN:]) / (len(cohort().samples[TRAIN:]) - 1)),
+    )
+    with pytest.raises(ModelError, match="per standard deviation of a genotype; give the genotypes"):
+        export.run(Export(models=listed, out=tmp_path / "none", threads=1))

@@ -190,3 +190,36 @@ def test_trees_of_the_stack_are_kept_with_what_they_read(trained):
     assert (rows["summary"].list.len() == 3 * len(LEARNERS)).all()
     for row in models.learners.filter(pl.col("kind") != "linear").iter_rows(named=True):
         assert len(row["variants"]) == len(row["means"]) > 0 and row["payload"]
+
+
+def test_a_learner_that_cannot_be_written_down_leaves_the_linear_stack(trained, tmp_path):
+    """As a user's own: the whole stack would promise what its files cannot keep."""
+    from sklearn.neighbors import KNeighborsRegressor
+
+    from genopred.learning import learners as registry
+
+    registry.register(registry.Learner("knn", lambda gene: KNeighborsRegressor(20), "nearest people"))
+    try:
+        config = quick(trained.inputs, tmp_path / "run", learners=("ridge", "knn"), meta="mean")
+        result = run(config)
+    finally:
+        del registry._REGISTRY["knn"]
+    models = read_models(tmp_path / "run")
+    assert "stack-mean" not in models.methods and models.about["method"] is None
+    assert any("knn cannot be written down" in note for note in result.notes)
+
+
+def test_models_of_an_earlier_run_do_not_stay_beside_other_numbers(trained, whole, tmp_path):
+    import shutil
+
+    shutil.copytree(whole, tmp_path / "run")
+    run(quick(trained.inputs, tmp_path / "run", models=False))
+    assert not list((tmp_path / "run" / "models").glob("*"))
+
+
+def test_other_symbols_are_written(trained, tmp_path):
+    gene = read_models(trained.run).genes["gene_id"][0]
+    for name in ("AAA", "BBB"):
+        (tmp_path / "symbols.tsv").write_text(f"gene_id\tgene_name\n{gene}\t{name}\n")
+        run(quick(trained.inputs, tmp_path / "run", symbols=tmp_path / "symbols.tsv"))
+        assert read_models(tmp_path / "run").genes["gene_name"][0] == name

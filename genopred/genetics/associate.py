@@ -182,7 +182,8 @@ def z_scores(beta: ArrayLike, se: ArrayLike, pval: ArrayLike) -> Floats:
     """
     b, s, p = (np.asarray(values, dtype=np.float64) for values in (beta, se, pval))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(s > 0, b / s, np.sign(b) * norm.isf(p / 2))
+        # a p-value too small to be written as a number is taken as 1e-300: of a z of 37, no smaller effect
+        return np.where(s > 0, b / s, np.sign(b) * norm.isf(np.where(p < 1e-300, 1e-300, p) / 2))
 
 
 def deflated(z: ArrayLike, phi: ArrayLike, n: float, h2: float) -> Floats:

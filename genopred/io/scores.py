@@ -291,4 +291,4 @@ def phenotype_names(path: PathLike) -> list[str]:
     first = read_bytes(path, "phenotypes").partition(b"\n")[0].decode("utf-8", "replace").lstrip("#").split()
     if first[:1] in (["FID"], ["IID"]):
         return first[first.index("IID") + 1 :] if "IID" in first else []
-    return ["P1"]
+    return [f"P{k + 1}" for k in range(max(len(first) - 2, 0))]

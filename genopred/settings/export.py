@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from genopred.settings.declare import Option
-from genopred.settings.parts import MODEL, Genotypes, ListedGenes, Output, People, Variants
+from genopred.settings.parts import MODEL, Genotypes, ListedGenes, Matched, Output, People, Variants
 
 
-class Export(Genotypes, People, Variants, ListedGenes, Output, panel=MODEL, out=Path("genopred-export")):
+class Export(Genotypes, People, Variants, ListedGenes, Matched, Output, panel=MODEL, out=Path("genopred-export")):
     """Write models for other programs: PrediXcan and S-PrediXcan, FUSION, plink2 and the PGS Catalog's.
 
     Only what is linear in dosage leaves: one weight per variant of each gene. Genotypes, where given, are the LD
