@@ -7,7 +7,7 @@ genes/ID.parquet        base predictions of one gene: outer_fold, inner_fold (-1
                         observed, then a column per base learner (out-of-fold for training people)
 genes/ID.json           how many variants the gene had, which were dropped, or why the gene itself was
 predictions.parquet     held-out predictions of every method (`genopred.types.PREDICTION_SCHEMA`)
-scores.parquet, .tsv    accuracy per gene and method (`genopred.types.SCORE_SCHEMA`)
+scores.parquet, .tsv    accuracy per gene and method (`genopred.types.SCORE_SCHEMA`), with gene_name where it is known
 summary.parquet, .tsv   accuracy per method over genes (`genopred.learning.evaluate.summarise`)
 comparisons.parquet     each method against the reference, gene by gene, on the same people: gene_id, method,
 and .tsv                reference, delta_r2, delta_low, delta_high (95 %, bootstrap over people), pval, qval
@@ -25,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ from genopred.pipelines.stack_meta import combine, pool, reference
 from genopred.pipelines.stack_models import MODELS, keep_models, no_models
 from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
 from genopred.settings import Features, Stack
-from genopred.types import Cohort, MatchReport
+from genopred.types import Cohort, MatchReport, plain_gene
 
 log = logging.getLogger("genopred.stack")
 
@@ -142,7 +142,7 @@ def run(
         summary = summarise(table, reference(settings, table["method"].to_list()), seed=settings.seed)
         stack = f"stack-{settings.meta}"
         result = StackResult(summary, table, report, stack, job.path("report.html"), notes, cost, symbols)
-        job.save(scores=table, summary=summary)
+        job.save(scores=_with_names(table, symbols), summary=summary)
         job.matched(report)
         sections: list[Any] = []
         if settings.groups is not None:
@@ -153,6 +153,12 @@ def run(
         if page:
             write_report(settings, result, sections)
     return result
+
+
+def _with_names(table: pl.DataFrame, symbols: Mapping[str, str]) -> pl.DataFrame:
+    """What genes are called beside their ids, for those who read the table."""
+    called = [symbols.get(plain_gene(gene)) for gene in table["gene_id"].to_list()]
+    return table.clone().insert_column(1, pl.Series("gene_name", called, dtype=pl.String)) if any(called) else table
 
 
 # --- settings --------------------------------------------------------------------------------------------------

@@ -62,7 +62,8 @@ def test_files_and_numbers_of_a_run(tmp_path):
     assert dict(predictions.schema) == PREDICTION_SCHEMA and predictions.height == 3 * 358 * len(methods)
     assert not predictions.select(pl.col("predicted").is_nan().any()).item()
     scores = pl.read_parquet(tmp_path / "run" / "scores.parquet")
-    assert dict(scores.schema) == SCORE_SCHEMA and set(scores["method"]) == set(methods)
+    assert dict(scores.drop("gene_name").schema) == SCORE_SCHEMA and set(scores["method"]) == set(methods)
+    assert scores["gene_name"].null_count() < scores.height  # HGNC's
     for row in scores.iter_rows(named=True):
         of = predictions.filter(gene_id=row["gene_id"], method=row["method"])
         assert of["sample"].n_unique() == 358  # each person is predicted once
