@@ -25,9 +25,6 @@ from genopred.types import (
     plain_gene,
 )
 
-#: What tells one variant from another in a table of weights.
-VARIANT = ["chrom", "pos", "id", "ref", "alt"]
-
 
 # Twelve parameters: what plink's filters are called, one each; users call it by these names.
 def match(
@@ -150,6 +147,11 @@ class Tally:
         """What a reader, or `harmonise`, has to say."""
         for status, reason, n, shown in notes:
             self._put(item, status, reason, n, shown)
+
+    def join(self, report: MatchReport, before: str = "") -> None:
+        """Another report's counts, its items named with `before`."""
+        for item, *note in report.table.iter_rows():
+            self._put(f"{before}{item}", *note)
 
     def opened(self, item: str, source: str, left: int, notes: Iterable[Note]) -> None:
         """What a file held: those that its reader left, and those that it dropped according to its notes."""
@@ -417,19 +419,10 @@ def find_genes(
 
     They are named by identifier, with or without version, or by what `symbols` calls an identifier without version.
     """
-    exact = {name: i for i, name in enumerate(genes["gene_id"].to_list())}
-    plain: dict[str, list[int]] = {}
-    for i, name in enumerate(genes["gene"].to_list()):
-        plain.setdefault(name, []).append(i)
-    rows: dict[int, None] = {}
-    absent = []
-    called = {symbol: gene for gene, symbol in (symbols or {}).items() if gene in plain}
-    for name in wanted:
-        found = [exact[name]] if name in exact else plain.get(plain_gene(name), plain.get(called.get(name, ""), []))
-        if not found:
-            absent.append(name)
-        rows.update(dict.fromkeys(found))
+    rows, absent = look_up_genes(genes["gene_id"].to_list(), wanted, symbols)
     if absent:
+        plain = {name: [i] for i, name in reversed(list(enumerate(genes["gene"].to_list())))}
+        called = {symbol: gene for gene, symbol in (symbols or {}).items() if gene in plain}
         nearest = near(plain_gene(absent[0]), plain)
         hint = f"; nearest to {absent[0]} is {genes['gene_id'][plain[nearest][0]]}" if nearest else ""
         if not hint and (nearest := near(absent[0], called)):
@@ -438,7 +431,30 @@ def find_genes(
             f"{len(absent)} of {len(wanted)} genes are not in {source} ({examples(absent)}){hint}. "
             f"Its {genes.height:,} genes look like {examples(genes['gene_id'][:1].to_list())}."
         )
-    return np.array(list(rows), dtype=np.int64)
+    return rows
+
+
+def look_up_genes(
+    ids: Sequence[str], wanted: Sequence[str], symbols: Mapping[str, str] | None = None
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Rows of the genes asked for, each once, and the names that are not there; see `find_genes`.
+
+    >>> look_up_genes(["ENSG01.2", "ENSG02.1"], ["ENSG02", "APOE", "none"], {"ENSG01": "APOE"})
+    (array([1, 0]), ['none'])
+    """
+    exact = {name: i for i, name in enumerate(ids)}
+    plain: dict[str, list[int]] = {}
+    for i, name in enumerate(ids):
+        plain.setdefault(plain_gene(name), []).append(i)
+    called = {symbol: gene for gene, symbol in (symbols or {}).items() if gene in plain}
+    rows: dict[int, None] = {}
+    absent = []
+    for name in wanted:
+        found = [exact[name]] if name in exact else plain.get(plain_gene(name), plain.get(called.get(name, ""), []))
+        if not found:
+            absent.append(name)
+        rows.update(dict.fromkeys(found))
+    return np.array(list(rows), dtype=np.int64), absent
 
 
 #: Covariates from here on are refused: their squares, summed, would be infinite.

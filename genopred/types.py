@@ -19,6 +19,9 @@ from genopred.errors import AlignmentError, GenopredError, examples
 #: Columns of `Genotypes.variants`. `pos` is 1-based.
 VARIANT_SCHEMA = {"chrom": pl.String, "pos": pl.Int64, "id": pl.String, "ref": pl.String, "alt": pl.String}
 
+#: What tells one variant from another in a table.
+VARIANT = list(VARIANT_SCHEMA)
+
 #: Columns of `Expression.genes`. `gene_id` keeps its version, `gene` has none; `tss` is 1-based.
 GENE_SCHEMA = {"gene_id": pl.String, "gene": pl.String, "chrom": pl.String, "tss": pl.Int64, "strand": pl.String}
 

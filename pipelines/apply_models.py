@@ -15,7 +15,6 @@ from genopred import align
 from genopred.errors import AlignmentError, examples
 from genopred.learning.fitted import (
     LINEAR,
-    VARIANT,
     Base,
     Combination,
     coverage,
@@ -24,7 +23,7 @@ from genopred.learning.fitted import (
     stacked_predictions,
 )
 from genopred.pipelines.model_inputs import chosen_models, match_models, method_of, open_models, tree_variants
-from genopred.types import GeneModels, Genotypes, MatchReport
+from genopred.types import VARIANT, GeneModels, Genotypes, MatchReport
 
 log = logging.getLogger("genopred.predict")
 
@@ -252,10 +251,10 @@ def _base(models: GeneModels, gene: tuple[str, int], entries: pl.DataFrame) -> B
     states = models.learners.filter(pl.col("gene_id") == gene_id)
     row = models.genes.filter((pl.col("gene_id") == gene_id) & (pl.col("method") == models.about["method"]))
     with_place = mine.join(variants.select("at", *VARIANT), on=VARIANT, nulls_equal=True, maintain_order="left")
-    parts = {
-        name: (with_place.filter(pl.col("learner") == name)["at"].to_numpy().astype(np.int64), weight.to_numpy())
-        for name, weight in ((n, with_place.filter(pl.col("learner") == n)["weight"]) for n in states["learner"])
-    }
+    parts = {}
+    for name in states["learner"]:
+        own = with_place.filter(pl.col("learner") == name)
+        parts[name] = (own["at"].to_numpy().astype(np.int64), own["weight"].to_numpy())
     summary = row["summary"][0] if "summary" in row.columns else None
     return Base(
         variants["column"].fill_null(-1).to_numpy(),

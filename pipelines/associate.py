@@ -32,7 +32,7 @@ from genopred.io.text import read_bytes, read_table, regular, to_numbers
 from genopred.learning.evaluate import benjamini_hochberg
 from genopred.pipelines.apply_models import predict
 from genopred.pipelines.associate_gwas import FIRST, of_summaries
-from genopred.pipelines.inputs import chosen_genes, open_covariates, open_filtered
+from genopred.pipelines.inputs import chosen_genes, open_filtered, trait_covariates
 from genopred.pipelines.model_inputs import models_files, open_models
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Associate
@@ -132,7 +132,6 @@ def _of_people(settings: Associate, job: Run, genes: Any, tally: align.Tally) ->
     path = settings.pheno
     assert path is not None  # noqa: S101 - the settings hold one
     wanted = settings.pheno_name or phenotype_names(path)
-    covariates = open_covariates(settings, set(samples.tolist()))
     parts = []
     for done, name in enumerate(wanted, start=1):
         who, trait, label = read_phenotype(path, name)
@@ -143,14 +142,9 @@ def _of_people(settings: Associate, job: Run, genes: Any, tally: align.Tally) ->
                 f"nobody has both a predicted expression and {label} ({examples(samples.tolist())} against "
                 f"{examples(who.tolist())}){align.name_hint(samples.tolist(), who.tolist())}; use the same names."
             )
-        x = None
-        if covariates is not None:
-            there = np.isin(samples, covariates.samples)
-            x = np.zeros((len(samples), len(covariates.names)))
-            x[there] = covariates.select(samples[there]).values
-            y = np.where(there, y, np.nan)
-            align.check_covariates(covariates.select(samples[~np.isnan(y)]))
-        parts.append(_one_trait(settings, label, y, x, values, about, tally))
+        covariates, there = trait_covariates(settings, samples, y)
+        y = np.where(there, y, np.nan)
+        parts.append(_one_trait(settings, label, y, covariates, values, about, tally))
         job.step(done, len(wanted), label)
     return pl.concat(parts)
 
@@ -205,18 +199,16 @@ def _expression(
             models, genotypes, counts, method=settings.method, genes=genes, min_match=settings.min_match,
             ambiguous=settings.ambiguous, progress=lambda done, total: job.step(done, total, "predictions"),
         )  # fmt: skip
-        for item, status, reason, n, shown in found.report.table.iter_rows():
-            tally.add(item, [(status, reason, n, shown)])
+        tally.join(found.report)
         about = found.genes.with_columns(pl.col("found").alias("used"))
         return found.samples, found.values, about.select(_known(about))
     assert settings.predicted is not None  # noqa: S101 - the settings hold one of the two
     samples, names, values = _read_predicted(settings.predicted)
     if genes is not None:
-        absent = [gene for gene in genes if gene not in names]
+        rows, absent = align.look_up_genes(names, genes, known_symbols())
         if absent:
             raise AlignmentError(f"{len(absent)} genes are not in {settings.predicted} ({examples(absent)}).")
-        rows = [names.index(gene) for gene in genes]
-        names, values = [names[i] for i in rows], values[rows]
+        names, values = [names[i] for i in rows.tolist()], values[rows]
     tally.come("genes", f"in {settings.predicted}", len(names))
     tally.use("genes", "tested", len(names))
     about, beside = pl.DataFrame({"gene_id": names}), settings.predicted.with_name("genes.parquet")

@@ -13,14 +13,21 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError, examples
 from genopred.genetics import associate as tests
-from genopred.genetics.transform import known_means
 from genopred.io.predictdb import read_covariances
 from genopred.io.sumstats import read_sumstats, sumstats_build
+from genopred.learning.fitted import score_variance
 from genopred.pipelines.inputs import open_filtered
-from genopred.pipelines.model_inputs import chosen_models, linear_method, match_models, open_models
+from genopred.pipelines.model_inputs import (
+    chosen_models,
+    linear_method,
+    match_models,
+    open_models,
+    reference_dosage,
+    weights_of,
+)
 from genopred.pipelines.run import Run
 from genopred.settings import Associate
-from genopred.types import GeneModels
+from genopred.types import VARIANT, GeneModels
 
 log = logging.getLogger("genopred.associate")
 
@@ -37,11 +44,10 @@ def of_summaries(settings: Associate, job: Run, genes: Any, tally: align.Tally) 
     models = open_models(settings.models)
     method = linear_method(models, settings.method)
     about = chosen_models(models, method, genes, tally)
-    mine = pl.col("gene_id").is_in(about["gene_id"].implode())
-    weights = models.weights.filter((pl.col("learner") == method) & (pl.col("weight") != 0) & mine)
+    weights = weights_of(models, method, about)
     gwas = _gwas(settings, models, weights, tally)
-    weights = weights.join(gwas, on=align.VARIANT, how="left", nulls_equal=True, maintain_order="left")
-    whole = dict(weights.group_by("gene_id").agg(_variance().sum()).iter_rows())
+    weights = weights.join(gwas, on=VARIANT, how="left", nulls_equal=True, maintain_order="left")
+    whole = dict(weights.group_by("gene_id").agg(score_variance().sum()).iter_rows())
     rows, seen = [], 0.0
     for done, (gene, part, covariance) in enumerate(_with_ld(settings, models, about, weights, tally), start=1):
         weight = part["weight"].to_numpy()
@@ -50,7 +56,7 @@ def of_summaries(settings: Associate, job: Run, genes: Any, tally: align.Tally) 
             weight = np.where(sd > 0, weight / np.where(sd > 0, sd, 1.0), 0.0)
         found = tests.summary(weight, covariance, part["z_gwas"].to_numpy(), part["beta_gwas"].to_numpy())
         there = part.filter(pl.col("z_gwas").is_finite())
-        of, people = float(there.select(_variance().sum()).item() or 0.0), there["n_gwas"].fill_nan(None).median()
+        of, people = float(there.select(score_variance().sum()).item() or 0.0), there["n_gwas"].fill_nan(None).median()
         share, seen = of / whole[gene] if whole.get(gene) else None, seen + of
         rows.append((gene, people, found.effect, found.z, there.height, share))
         job.step(done, about.height, gene)
@@ -92,12 +98,6 @@ def of_summaries(settings: Associate, job: Run, genes: Any, tally: align.Tally) 
     return table.with_columns(se=se).select(*FIRST, *extra)
 
 
-def _variance() -> pl.Expr:
-    """Of a variant's part in a score, variants taken as independent."""
-    f = pl.col("freq").fill_null(0.5)
-    return 2 * f * (1 - f) * pl.col("weight") ** 2
-
-
 def _gwas(settings: Associate, models: GeneModels, weights: pl.DataFrame, tally: align.Tally) -> pl.DataFrame:
     """z and effect of the models' variants in the GWAS, counted as the models count alleles."""
     path = settings.sumstats
@@ -107,7 +107,7 @@ def _gwas(settings: Associate, models: GeneModels, weights: pl.DataFrame, tally:
     table = table.with_columns(z=pl.Series(tests.z_scores(beta, se, pval))).filter(pl.col("z").is_finite())
     if not table.height:
         raise AlignmentError(f"{path}: no row has an effect and its standard error or p-value.")
-    distinct = weights.group_by(align.VARIANT, maintain_order=True).agg(_variance().sum().alias("size"))
+    distinct = weights.group_by(VARIANT, maintain_order=True).agg(score_variance().sum().alias("size"))
     names, builds = (str(path), models.source), (sumstats_build(path), models.build)
     found = align.match_weights(table, distinct, ambiguous=settings.ambiguous, names=names, builds=builds)
     align.require_match(
@@ -120,7 +120,7 @@ def _gwas(settings: Associate, models: GeneModels, weights: pl.DataFrame, tally:
     for name, out in values.items():
         column = table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[found.a]
         out[found.b] = column if name == "n" else column * found.sign
-    return distinct.select(align.VARIANT).with_columns(
+    return distinct.select(VARIANT).with_columns(
         *(pl.Series(f"{name}_gwas", column) for name, column in values.items())
     )
 
@@ -142,13 +142,10 @@ def _with_ld(
         return
     _, people, counts = open_filtered(settings)
     matched = match_models(models, people, weights, settings.min_match, settings.ambiguous, counts)
-    for item, status, reason, n, shown in counts.report().table.iter_rows():
-        tally.add(f"LD reference: {item}", [(status, reason, n, shown)])
+    tally.join(counts.report(), "LD reference: ")
     parts = matched.partition_by("gene_id", as_dict=True)
     for gene in about["gene_id"].to_list():
         part = parts.get((gene,), matched.clear())
         there = part.filter(pl.col("column").is_not_null())
-        x = people.dosage(there["column"].to_numpy()).astype(np.float64)
-        x = np.where(np.isnan(x), known_means(x), x)
-        x = np.where(there["flipped"].to_numpy(), 2 - x, x)
+        x = reference_dosage(people, there)
         yield gene, there, np.atleast_2d(np.cov(x, rowvar=False)) if there.height else np.zeros((0, 0))

@@ -12,9 +12,10 @@ from genopred import align
 from genopred.errors import GenopredError, examples
 from genopred.genetics.correlation import pearson
 from genopred.genetics.transform import known_means
+from genopred.learning.fitted import score_variance
 from genopred.pipelines.doctor_files import Files, Opened
 from genopred.pipelines.doctor_findings import Finding, amber, green, red, refused
-from genopred.types import Genotypes
+from genopred.types import VARIANT, Genotypes
 
 #: Variants that frequencies are compared at; and the share of variants that must match, of `--min-match`.
 MOST_FREQUENCIES, MATCH = 2000, 0.75
@@ -69,11 +70,10 @@ def _matched(one: Opened, typed: Opened) -> Iterator[Finding]:
     held: Genotypes = typed.content
     table = one.content.weights if one.kind == "models" else one.content
     if one.kind == "models":
-        f = pl.col("freq").fill_null(0.5)
-        table = table.with_columns(size=2 * f * (1 - f) * pl.col("weight") ** 2)
-        table = table.group_by(align.VARIANT, maintain_order=True).agg(pl.col("size").sum(), af=pl.col("freq").first())
+        table = table.with_columns(size=score_variance())
+        table = table.group_by(VARIANT, maintain_order=True).agg(pl.col("size").sum(), af=pl.col("freq").first())
     elif one.kind == "score":
-        table = table.group_by(align.VARIANT, maintain_order=True).agg(size=pl.col("weight").abs().sum())
+        table = table.group_by(VARIANT, maintain_order=True).agg(size=pl.col("weight").abs().sum())
     names = (typed.name, one.name)
     chosen: dict[str, Any] = {"names": names, "builds": (typed.build, one.build)}
     size = table["size"].to_numpy() if "size" in table.columns else None
@@ -109,7 +109,7 @@ def found_by_id(one: Opened, typed: Opened) -> bool:
     """Whether nearly all variants of models have the ids of variants among the genotypes."""
     ids = one.content.weights["id"].drop_nulls().unique()
     met = ids.is_in(typed.content.variants["id"].implode())
-    return bool(ids.len()) and float(met.sum()) >= 0.9 * one.content.weights.n_unique(subset=align.VARIANT)
+    return bool(ids.len()) and float(met.sum()) >= 0.9 * one.content.weights.n_unique(subset=VARIANT)
 
 
 def _frequencies(about: str, held: Genotypes, table: pl.DataFrame, found: align.Harmonised) -> Iterator[Finding]:

@@ -29,13 +29,21 @@ from genopred import align
 from genopred.errors import ModelError, examples
 from genopred.files import atomic, safe_name, write_text
 from genopred.genetics.associate import polygenic_phi
-from genopred.genetics.transform import known_means
+from genopred.genetics.transform import mean_filled
 from genopred.io.fusion import write_weights
 from genopred.io.pgscatalog import write_scoring_file
 from genopred.io.predictdb import var_ids, write_covariances, write_predictdb
 from genopred.learning.fitted import per_allele
 from genopred.pipelines.inputs import chosen_genes, open_filtered
-from genopred.pipelines.model_inputs import chosen_models, linear_method, match_models, models_files, open_models
+from genopred.pipelines.model_inputs import (
+    chosen_models,
+    linear_method,
+    match_models,
+    models_files,
+    open_models,
+    reference_dosage,
+    weights_of,
+)
 from genopred.pipelines.run import Progress, Run, say
 from genopred.settings import Export
 from genopred.types import GeneModels, Genotypes, Interval, MatchReport, plain_chrom
@@ -81,26 +89,19 @@ class _Leaving:
         for gene in self.genes.iter_rows(named=True):
             yield gene, parts[gene["gene_id"],]
 
-    def dosage(self, weights: pl.DataFrame) -> NDArray[np.float64]:
-        """Copies of ALT of the LD reference, shape (N, M), missing ones at the mean."""
-        assert self.people is not None  # noqa: S101 - asked for only where there are some
-        x = self.people.dosage(weights["column"].to_numpy()).astype(np.float64)
-        x = np.where(np.isnan(x), known_means(x), x)
-        return np.where(weights["flipped"].to_numpy(), 2 - x, x)
-
     def with_phi(self) -> pl.DataFrame:
         """The genes with phi by the LD reference, where there is one."""
         if self.people is None:
             return self.genes
         found = []
         for gene, weights in self.each():
-            score = self.dosage(weights) @ weights["weight"].to_numpy()
+            score = reference_dosage(self.people, weights) @ weights["weight"].to_numpy()
             there = self.people.variants[weights["column"].to_numpy()]  # models may have no places of their own
             place = there["pos"].to_numpy()
             near = Interval(str(there["chrom"][0]), max(int(place.min()) - AROUND, 0), int(place.max()) + AROUND)
-            x = self.people.dosage(near).astype(np.float64)
-            phi = polygenic_phi(score, np.where(np.isnan(x), known_means(x), x), self.people.n_variants)
-            found.append((gene["gene_id"], phi))
+            found.append(
+                (gene["gene_id"], polygenic_phi(score, mean_filled(self.people.dosage(near)), self.people.n_variants))
+            )
         table = pl.DataFrame(found, ["gene_id", "phi"], orient="row")
         return self.genes.drop("phi").join(table, on="gene_id", how="left", maintain_order="left")
 
@@ -141,9 +142,7 @@ def run(settings: Export, progress: Progress | None = None) -> Exported:
 
 
 def _leaving(settings: Export, models: GeneModels, method: str, about: pl.DataFrame, tally: align.Tally) -> _Leaving:
-    mine = pl.col("gene_id").is_in(about["gene_id"].implode())
-    weights = models.weights.filter((pl.col("learner") == method) & (pl.col("weight") != 0) & mine)
-    people = None
+    weights, people = weights_of(models, method, about), None
     if settings.genotypes is not None:
         _, people, counts = open_filtered(settings)
         weights = match_models(models, people, weights, settings.min_match, settings.ambiguous, counts)
@@ -183,12 +182,12 @@ def _fidelity(models: GeneModels, method: str) -> str:
 
 def _predictdb(job: Run, leaving: _Leaving) -> list[Path]:
     files = [job.path("models.db")]
-    if leaving.people is not None:
+    if (people := leaving.people) is not None:
         files.append(job.path("covariances.txt.gz"))
 
         def covariances() -> Iterator[tuple[str, list[str], NDArray[np.float64]]]:
             for done, (gene, weights) in enumerate(leaving.each(), start=1):
-                x = leaving.dosage(weights)
+                x = reference_dosage(people, weights)
                 yield gene["gene_id"], weights["id"].to_list(), np.atleast_2d(np.cov(x, rowvar=False))
                 job.step(done, leaving.genes.height, gene["gene_id"])
 
@@ -216,7 +215,7 @@ def _fusion(job: Run, leaving: _Leaving) -> list[Path]:
     folder.mkdir(exist_ok=True)
     for done, (gene, weights) in enumerate(leaving.each(), start=1):
         if leaving.people is not None:
-            sd = leaving.dosage(weights).std(axis=0, ddof=1)
+            sd = reference_dosage(leaving.people, weights).std(axis=0, ddof=1)
         else:
             f = weights["freq"].to_numpy()
             sd = np.sqrt(2 * f * (1 - f))

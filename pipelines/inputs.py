@@ -156,3 +156,20 @@ def open_covariates(chosen: parts.Covariates, samples: set[str]) -> Covariates |
         return None
     names = tuple(covariates.names[i] for i in index.tolist())
     return replace(covariates, values=covariates.values[:, index], names=names)
+
+
+def trait_covariates(
+    settings: parts.Covariates, samples: NDArray[np.str_], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_]]:
+    """Covariates (N, K) of the people with a phenotype, and who has any."""
+    found = open_covariates(settings, set(samples.tolist()))
+    if found is None:
+        return None, np.ones(len(samples), dtype=bool)
+    there = np.isin(samples, found.samples)
+    used = there & ~np.isnan(y)
+    if not used.any():
+        raise AlignmentError(f"{found.source}: none of its samples has genotypes and a phenotype.")
+    align.check_covariates(found.select(samples[used]))
+    values = np.zeros((len(samples), len(found.names)))
+    values[used] = found.select(samples[used]).values
+    return values, there

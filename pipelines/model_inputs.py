@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.builds import lift
 from genopred.errors import AlignmentError, ModelError, did_you_mean, examples
+from genopred.genetics.transform import mean_filled
+from genopred.io.annotation import known_symbols
 from genopred.io.genemodels import read_models
-from genopred.learning.fitted import VARIANT
-from genopred.types import MODEL_WEIGHT_SCHEMA, GeneModels, Genotypes, plain_gene
+from genopred.learning.fitted import score_variance
+from genopred.types import MODEL_WEIGHT_SCHEMA, VARIANT, GeneModels, Genotypes, plain_gene
 
 
 def open_models(path: str | Path) -> GeneModels:
@@ -75,23 +77,15 @@ def method_of(models: GeneModels, method: str | None) -> str:
 
 def _find(about: pl.DataFrame, wanted: Sequence[str], source: str) -> NDArray[np.int64]:
     """Rows of the genes asked for, by id with or without version or by name."""
-    rows: dict[int, None] = {}
-    ids = {name: i for i, name in enumerate(about["gene_id"].to_list())}
-    plain = {plain_gene(name): i for name, i in ids.items()}
-    names = {name: i for i, name in enumerate(about["gene_name"].to_list()) if name}
-    absent = []
-    for name in wanted:
-        found = ids.get(name, plain.get(plain_gene(name), names.get(name)))
-        if found is None:
-            absent.append(name)
-        else:
-            rows[found] = None
+    ids = about["gene_id"].to_list()
+    own = {plain_gene(gene): name for gene, name in zip(ids, about["gene_name"].to_list()) if name}
+    rows, absent = align.look_up_genes(ids, wanted, known_symbols() | own)
     if absent:
         raise AlignmentError(
             f"{len(absent)} of {len(wanted)} genes have no model in {source} ({examples(absent)}); its genes look like "
-            f"{examples(about['gene_id'][:1].to_list())}."
+            f"{examples(ids[:1])}."
         )
-    return np.array(list(rows), dtype=np.int64)
+    return rows
 
 
 def lifted(models: GeneModels, chain: pl.DataFrame, tally: align.Tally) -> GeneModels:
@@ -155,6 +149,18 @@ def tree_variants(models: GeneModels, about: pl.DataFrame) -> pl.DataFrame:
     return table.join(named, on=place, how="left", maintain_order="left").select(list(MODEL_WEIGHT_SCHEMA))
 
 
+def weights_of(models: GeneModels, method: str, about: pl.DataFrame) -> pl.DataFrame:
+    """The weights of some genes that are one per variant, without those of 0."""
+    mine = pl.col("gene_id").is_in(about["gene_id"].implode())
+    return models.weights.filter((pl.col("learner") == method) & (pl.col("weight") != 0) & mine)
+
+
+def reference_dosage(people: Genotypes, matched: pl.DataFrame) -> NDArray[np.float64]:
+    """Copies of the models' ALT in an LD reference, shape (N, M), missing ones at the mean, of matched weights."""
+    x = mean_filled(people.dosage(matched["column"].to_numpy()))
+    return np.where(matched["flipped"].to_numpy(), 2 - x, x)
+
+
 def match_models(
     models: GeneModels,
     genotypes: Genotypes,
@@ -164,8 +170,7 @@ def match_models(
     tally: align.Tally,
 ) -> pl.DataFrame:
     """The weights with `column`, `flipped` and `fate`: where each variant is among the genotypes."""
-    f = pl.col("freq").fill_null(0.5)
-    weights = weights.with_columns(variance=2 * f * (1 - f) * pl.col("weight") ** 2)
+    weights = weights.with_columns(variance=score_variance())
     distinct = weights.group_by(VARIANT, maintain_order=True).agg(pl.col("variance").sum())
     names, builds = (genotypes.source, models.source), (align.known_build(genotypes), models.build)
     found = align.match_weights(genotypes.variants, distinct, ambiguous=ambiguous, names=names, builds=builds)
@@ -176,9 +181,8 @@ def match_models(
     )  # fmt: skip
     tally.opened("models' variants", models.source, distinct.height, models.notes)
     tally.add("models' variants", found.notes)
-    tally.note(
-        "models' variants", f"share of the variance that is found: {found.share(size):.1%}", int(found.met.sum())
-    )
+    share = found.share(size, placeless=True)
+    tally.note("models' variants", f"share of the variance that is found: {share:.1%}", int(found.met.sum()))
     column = np.full(distinct.height, -1)
     column[found.b] = found.a
     flipped = np.zeros(distinct.height, dtype=bool)

@@ -15,7 +15,7 @@ from genopred.genetics.chromosomes import Summing, blocks, clump_chromosomes, sc
 from genopred.genetics.regression import marginal_association
 from genopred.io.scores import ScoreFile, read_phenotype, read_ranges, read_values, read_weights
 from genopred.io.sumstats import read_sumstats, sumstats_build
-from genopred.pipelines.inputs import open_covariates, open_filtered
+from genopred.pipelines.inputs import open_filtered, trait_covariates
 from genopred.pipelines.prs import PrsResult, train_mask
 from genopred.pipelines.run import Run
 from genopred.settings import Prs
@@ -151,7 +151,7 @@ def _phenotype(
     drop(~train_mask(settings, people), "not in --train")
     covariates = None
     if settings.covar is not None:
-        covariates, there = _trait_covariates(settings, people, y)
+        covariates, there = trait_covariates(settings, people, y)
         drop(~there, "no covariates")
     used = ~np.isnan(y)
     tally.use(item, f"with {name}", int(used.sum()))
@@ -171,23 +171,6 @@ def _phenotype(
     if used.all():
         log.warning("weights and scores are of the same people: give --train to score people who had no part in them")
     return y, covariates
-
-
-def _trait_covariates(
-    settings: Prs, samples: NDArray[np.str_], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_]]:
-    """Covariates (N, K) of the people with a phenotype, and who has any."""
-    found = open_covariates(settings, set(samples.tolist()))
-    if found is None:
-        return None, np.ones(len(samples), dtype=bool)
-    there = np.isin(samples, found.samples)
-    used = there & ~np.isnan(y)
-    if not used.any():
-        raise AlignmentError(f"{found.source}: none of its samples has genotypes and a phenotype.")
-    align.check_covariates(found.select(samples[used]))
-    values = np.zeros((len(samples), len(found.names)))
-    values[used] = found.select(samples[used]).values
-    return values, there
 
 
 def _given_effects(settings: Prs, everything: Genotypes, genotypes: Genotypes, tally: align.Tally) -> pl.DataFrame:

@@ -99,8 +99,7 @@ def _one_gene(
         try:
             if settings.seen != "sequence" and not use.any():
                 raise ModelError("no usable variant in the cis window")
-            # the gene's own seed, so that it does not matter which genes run beside it
-            own = int.from_bytes(hashlib.sha256(f"{settings.seed} {gene_id}".encode()).digest()[:4], "little")
+            own = gene_seed(settings.seed, gene_id)
             context = registry.GeneContext(one.genotypes.variants["pos"].to_numpy()[use], one.gene["tss"], own)
             outcome, inner = Outcome(settings.transform, settings.residualize), settings.inner_folds
             result = nested_base(blocks, one.expression, covariates, folds, context, outcome=outcome, inner_folds=inner)
@@ -122,6 +121,11 @@ def _one_gene(
     assert result.seconds is not None  # noqa: S101 - nested_base always measures
     seconds = dict(zip(result.names, result.seconds.tolist()))
     return {**seconds, REST: time.process_time() - started - sum(seconds.values())}
+
+
+def gene_seed(seed: int, gene_id: str) -> int:
+    """A gene's own seed, so that it does not matter which genes run beside it."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {gene_id}".encode()).digest()[:4], "little")
 
 
 def read_base(out: Path, gene_id: str) -> pl.DataFrame:

@@ -29,16 +29,15 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import GenopredError, ModelError
 from genopred.files import safe_name, write_text
-from genopred.genetics.transform import known_means
 from genopred.io.folds import read_labels
 from genopred.io.genemodels import read_card, read_models
 from genopred.learning.evaluate import Outcome, scores
-from genopred.learning.fitted import LINEAR, lost_between
+from genopred.learning.fitted import LINEAR, dosage_moments, lost_between
 from genopred.learning.learners import LEADING, is_linear
 from genopred.pipelines import stack
 from genopred.pipelines.apply_models import predict
 from genopred.pipelines.inputs import expression_values, open_genotypes
-from genopred.pipelines.model_inputs import match_models
+from genopred.pipelines.model_inputs import match_models, weights_of
 from genopred.pipelines.run import Progress, Run
 from genopred.settings import Stack
 from genopred.types import Cohort, GeneModels, Genotypes
@@ -161,9 +160,10 @@ def _tested_on(
         y, _ = outcome.split(expression[mine, place[gene]], covariates, np.ones(int(mine.sum()), bool))
         reached[gene] = float(scores(gene, y, {LINEAR: values}, resamples=0)["r2"][0])
     promised = dict(found.genes.select("gene_id", "r2").iter_rows())
-    weights = models.weights.filter(pl.col("learner") == LINEAR)
-    matched = match_models(models, people, weights, 0.0, "keep", align.Tally())
-    matched = matched.with_columns(here=_frequencies(people, matched))
+    matched = match_models(models, people, weights_of(models, LINEAR, found.genes), 0.0, "keep", align.Tally())
+    matched = matched.join(dosage_moments(people, matched["column"]), on="column", how="left", maintain_order="left")
+    alt = pl.col("mean") / 2
+    matched = matched.with_columns(here=pl.when("flipped").then(1 - alt).otherwise(alt))
     missing, frequency = lost_between(matched, promised)
     genes = list(reached)
     within = float(np.mean([promised[gene] for gene in genes]))
@@ -181,17 +181,3 @@ def _tested_on(
         "lost_frequency": lost[1],
         "lost_rest": within - mean - sum(lost),
     }
-
-
-def _frequencies(people: Genotypes, matched: pl.DataFrame) -> pl.Series:
-    """Of the models' ALT among these people, NaN where a variant is not there."""
-    column = matched["column"].to_numpy()
-    distinct = np.unique(column[~np.isnan(column)]).astype(np.int64)
-    freq = np.empty(len(distinct))
-    for start in range(0, len(distinct), 2_048):
-        block = slice(start, start + 2_048)
-        freq[block] = known_means(people.dosage(distinct[block])) / 2
-    out = np.full(len(column), np.nan)
-    there = ~np.isnan(column)
-    out[there] = freq[np.searchsorted(distinct, column[there])]
-    return pl.Series("here", np.where(matched["flipped"].fill_null(False).to_numpy(), 1 - out, out))

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from genopred import align
-from genopred.files import safe_name, write_files
+from genopred.files import safe_name
 from genopred.io.genemodels import FILES, join_models, read_card
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import Outcome, benjamini_hochberg, correlation_pvalue
 from genopred.learning.fitted import LINEAR, Combination, Fitted, collapse, combination, fit_everybody, keepable
 from genopred.learning.pooled import Pooled
-from genopred.pipelines.inputs import expression_values
-from genopred.pipelines.run import Run
+from genopred.pipelines.inputs import cis_window, expression_values
+from genopred.pipelines.run import Run, write_tables
+from genopred.pipelines.stack_genes import gene_seed
 from genopred.provenance import versions
 from genopred.settings import Stack
 from genopred.types import (
@@ -31,7 +32,6 @@ from genopred.types import (
     MODEL_WEIGHT_SCHEMA,
     Cohort,
     Genotypes,
-    Interval,
     plain_gene,
 )
 
@@ -82,8 +82,7 @@ def keep_models(
     place = {gene: i for i, gene in enumerate(cohort.expression.genes["gene_id"].to_list())}
 
     def arguments(gene_id: str) -> tuple[Any, ...]:
-        gene = cohort.expression.genes.row(place[gene_id], named=True)
-        window = cohort.genotypes.select(variants=Interval.around(gene["chrom"], gene["tss"], settings.window))
+        gene, window = cis_window(cohort, place[gene_id], settings.window)
         part = folder.absolute() / "parts" / safe_name(gene_id)
         known = {"maf": settings.maf, "seed": settings.seed, "kept": kept, "outcome": outcome, "learners": needed}
         known["each"] = not settings.linear
@@ -110,7 +109,7 @@ def _one_gene(
         dosage = window.dosage()
         use, _ = align.usable_variants(dosage, window.variants, maf=known["maf"])
         variants = window.variants.filter(pl.Series(use))
-        seed = int.from_bytes(hashlib.sha256(f"{known['seed']} {gene['gene_id']}".encode()).digest()[:4], "little")
+        seed = gene_seed(known["seed"], gene["gene_id"])
         context = registry.GeneContext(variants["pos"].to_numpy(), gene["tss"], seed)
         x = np.ascontiguousarray(dosage[:, use])
         fitted, freq, z = fit_everybody(x, expression, covariates, context, known["learners"], known["outcome"])
@@ -127,12 +126,8 @@ def _one_gene(
         ]
     ).select(list(MODEL_WEIGHT_SCHEMA))
     learners = _learners(gene["gene_id"], variants, freq, fitted if kept.method is not None else [])
-    write_files(
-        {
-            part.with_name(f"{part.name}.weights.parquet"): lambda path: weights.write_parquet(path),
-            part.with_name(f"{part.name}.learners.parquet"): lambda path: learners.write_parquet(path),
-        }
-    )
+    tables = {"weights": weights, "learners": learners}
+    write_tables({part.with_name(f"{part.name}.{name}.parquet"): table for name, table in tables.items()})
     return gene["gene_id"], {name: (int(np.count_nonzero(values)), start) for name, values, start in linear}
 
 

@@ -23,17 +23,14 @@ from genopred.genetics.transform import known_means
 from genopred.learning.evaluate import Outcome
 from genopred.learning.kernel import PolynomialRegression
 from genopred.learning.learners import GeneContext, Learner
-from genopred.learning.stack import Meta, NNLSMeta, XGBoostMeta, boosted
+from genopred.learning.stack import Meta, NNLSMeta, XGBoostMeta, boosted, load_booster
 from genopred.learning.trees import LightGBMTrees, RandomForest, XGBoostTrees
-from genopred.types import Genotypes
+from genopred.types import VARIANT, Genotypes
 
 Array = NDArray[np.float64]
 
 #: The method that is linear in dosage.
 LINEAR = "stack-linear"
-
-#: What tells one variant from another in a table of weights.
-VARIANT = ["chrom", "pos", "id", "ref", "alt"]
 
 #: Variants whose dosages are in memory at once.
 BLOCK = 512
@@ -103,15 +100,6 @@ def combination(names: Sequence[str], last: Callable[[str], Meta], meta: str | N
     else:
         weights = np.full(len(names), 1 / len(names))
     return Combination(tuple(names), linear, f"stack-{meta}", np.asarray(weights), booster)
-
-
-def load_booster(text: str | bytes) -> Any:
-    """An XGBoost model from its JSON."""
-    import xgboost
-
-    booster = xgboost.Booster({"nthread": 1})
-    booster.load_model(bytearray(text.encode() if isinstance(text, str) else text))
-    return booster
 
 
 # --- fitting one gene --------------------------------------------------------------------------------------------
@@ -257,6 +245,18 @@ def collapse(fitted: Sequence[Fitted], weights: Mapping[str, float]) -> tuple[Ar
     return coef, float(sum(weights[one.name] * one.intercept for one in used))
 
 
+def score_variance(freq: str = "freq") -> pl.Expr:
+    """Variance of each variant's part in a score, variants taken as independent: 2 f (1 - f) w².
+
+    `freq` is the column of f, taken as 0.5 where it is not known; `weight` that of w.
+
+    >>> pl.DataFrame({"freq": [0.5, None], "weight": [1.0, 2.0]}).select(score_variance()).to_series().to_list()
+    [0.5, 2.0]
+    """
+    f = pl.col(freq).fill_null(0.5)
+    return 2 * f * (1 - f) * pl.col("weight") ** 2
+
+
 def coverage(about: pl.DataFrame, matched: pl.DataFrame) -> pl.DataFrame:
     """What was found of each gene's model, and what that leaves of its accuracy.
 
@@ -321,12 +321,11 @@ def lost_between(matched: pl.DataFrame, promised: Mapping[str, float]) -> tuple[
     >>> [round(part["g"], 3) for part in lost_between(table, {"g": 0.2})]
     [0.1, 0.064]
     """
-    f, here, w2 = pl.col("freq"), pl.col("here"), pl.col("weight") ** 2
-    there = (here > 0) & (here < 1)
+    there = (pl.col("here") > 0) & (pl.col("here") < 1)
     table = matched.with_columns(pl.col("here").fill_nan(0.0).fill_null(0.0)).group_by("gene_id").agg(
-        (f * (1 - f) * w2).sum().alias("all"),
-        (f * (1 - f) * w2).filter(there).sum().alias("there"),
-        (here * (1 - here) * w2).filter(there).sum().alias("now"),
+        score_variance().sum().alias("all"),
+        score_variance().filter(there).sum().alias("there"),
+        score_variance("here").filter(there).sum().alias("now"),
     )  # fmt: skip
     missing, frequency = {}, {}
     for gene, whole, left, now in table.iter_rows():
@@ -410,6 +409,18 @@ def linear_predictions(
     return total
 
 
+def dosage_moments(genotypes: Genotypes, columns: pl.Series) -> pl.DataFrame:
+    """Mean and standard deviation of dosages: column, mean, sd; of each distinct variant of `columns` that is known."""
+    distinct = columns.drop_nulls().unique().sort()
+    mean, sd = np.empty(len(distinct)), np.empty(len(distinct))
+    step = max(1, min(BLOCK, int(4e7 // max(genotypes.n_samples, 1))))
+    for start in range(0, len(distinct), step):
+        x = genotypes.dosage(distinct[start : start + step].to_numpy()).astype(np.float64)
+        mean[start : start + step] = known_means(x)
+        sd[start : start + step] = np.nanstd(x, axis=0)
+    return pl.DataFrame({"column": distinct, "mean": mean, "sd": sd})
+
+
 def per_allele(genotypes: Genotypes, entries: pl.DataFrame) -> pl.DataFrame:
     """Weights per standard deviation of a genotype as weights of one allele copy, in these people.
 
@@ -424,15 +435,7 @@ def per_allele(genotypes: Genotypes, entries: pl.DataFrame) -> pl.DataFrame:
     polars.DataFrame
         The same with `weight` divided by the standard deviation, and `freq` that of these people.
     """
-    columns = entries["column"].unique().sort().to_numpy()
-    mean, sd = np.empty(len(columns)), np.empty(len(columns))
-    step = max(1, min(BLOCK, int(4e7 // max(genotypes.n_samples, 1))))
-    for start in range(0, len(columns), step):
-        x = genotypes.dosage(columns[start : start + step]).astype(np.float64)
-        mean[start : start + step] = known_means(x)
-        sd[start : start + step] = np.nanstd(x, axis=0)
-    known = pl.DataFrame({"column": columns, "mean": mean, "sd": sd})
-    out = entries.join(known, on="column", how="left", maintain_order="left")
+    out = entries.join(dosage_moments(genotypes, entries["column"]), on="column", how="left", maintain_order="left")
     freq = pl.when("flipped").then(1 - pl.col("mean") / 2).otherwise(pl.col("mean") / 2)
     weight = pl.when(pl.col("sd") > 0).then(pl.col("weight") / pl.col("sd")).otherwise(0.0)
     return out.with_columns(freq=freq, weight=weight).drop("mean", "sd")

@@ -332,6 +332,15 @@ def _meta_inputs(p: Array, summary: Array, scale: float) -> NDArray[np.float32]:
     return np.hstack([p / scale, np.broadcast_to(summary, (len(p), len(summary)))]).astype(np.float32)
 
 
+def load_booster(text: str | bytes) -> Any:
+    """An XGBoost model from its JSON."""
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1})
+    booster.load_model(bytearray(text.encode() if isinstance(text, str) else text))
+    return booster
+
+
 def boosted(booster: Any, weights: Array, p: Array, summary: Array, scale: float, threads: int = 1) -> Array:
     """What `XGBoostMeta` predicts of a gene, the training mean left out.
 
@@ -395,12 +404,7 @@ def load_weights(text: str, source: str) -> Shipped:
             raise ValueError(f"gram has shape {gram.shape} for {len(names)} learners")
         if not (np.isfinite(cross).all() and np.linalg.eigvalsh(gram).min() > -1e-6):
             raise ValueError("gram is no matrix of sums of products")
-        booster = None
-        if content["booster"] is not None:
-            import xgboost
-
-            booster = xgboost.Booster({"nthread": 1})
-            booster.load_model(bytearray(json.dumps(content["booster"]).encode()))
+        booster = None if content["booster"] is None else load_booster(json.dumps(content["booster"]))
         return Shipped(Moments(names, gram, cross, float(content["rows"])), booster, content["origin"])
     except (ValueError, KeyError, TypeError) as problem:
         raise ModelError(
