@@ -200,3 +200,14 @@ def test_every_trait_of_a_file_without_a_header(people, tmp_path):
     assert set(run(people, tmp_path / "all", pheno=tmp_path / "traits.txt").table["trait"]) == {"P1", "P2"}
     with pytest.raises(FormatError, match="--pheno-name needs a header line"):
         run(people, tmp_path / "named", pheno=tmp_path / "traits.txt", pheno_name=("BMI",))
+
+
+def test_genes_of_a_table_are_found_by_name_and_without_version(people, tmp_path):
+    rng = np.random.default_rng(1)
+    table = pl.DataFrame({"sample": SAMPLES, "ENSG00000130203.9": rng.normal(size=120), "g2.1": rng.normal(size=120)})
+    table.write_parquet(tmp_path / "named.parquet")
+    for gene in ("APOE", "ENSG00000130203", "ENSG00000130203.9"):
+        found = run(people, tmp_path / gene, predicted=tmp_path / "named.parquet", gene=(gene,), pheno_name=("height",))
+        assert found.table.select("gene_id", "gene_name").rows() == [("ENSG00000130203.9", "APOE")]
+    with pytest.raises(AlignmentError, match="1 genes are not in .*none"):
+        run(people, tmp_path / "none", predicted=tmp_path / "named.parquet", gene=("APOE", "none"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from plink_data import write_pgen, write_plink, write_vcf
 
 from genopred.builds import lift, side_by_side
 from genopred.cli import main
-from genopred.errors import GenopredError
+from genopred.errors import AlignmentError, GenopredError
 from genopred.io.expression import read_expression
 from genopred.pipelines import predict
 from genopred.pipelines.apply_models import load_models
@@ -158,6 +159,11 @@ def test_what_a_chain_loses_counts_as_its_mean(trained, tmp_path, method):
         in_memory(x, cohort().variants), method=method, genes=["SIMG000002.1"], min_match=0
     )
     np.testing.assert_allclose(result.values, memory.values, **CLOSE)
+    told = [line for line in result.report.lines() if "share of the variance that is found" in line]
+    assert len(told) == 1 and "100.0%" not in told[0]
+    with pytest.raises(AlignmentError, match="the floor is 99%"):  # what the chain lost counts against the floor
+        predict.run(replace(config, out=tmp_path / "refused", min_match=0.99))
+    assert not (tmp_path / "refused").exists()
 
 
 def test_chain_files_there_and_back(trained, tmp_path, expected, shared):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from models_data import LEARNERS, cohort, stack_settings, write_inputs
 from genopred.errors import GenopredError
 from genopred.learning.fitted import lost_between
 from genopred.pipelines import stack, stack_groups
+from genopred.pipelines.inputs import open_cohort
 
 pytest.importorskip("msprime", reason="no msprime: no cohort can be simulated")
 
@@ -26,7 +28,7 @@ def ran(tmp_path_factory):
     inputs = write_inputs(folder) | {"keep": None}
     settings = stack_settings(
         inputs, folder / "out", learners=("ridge", "susie-tss", "elastic-net-tss"), meta="linear",
-        groups=folder / "groups.tsv", outer_folds=3,
+        groups=folder / "groups.tsv", outer_folds=3, min_overlap=150.0,
     )  # fmt: skip
     stack.run(settings)
     return settings, dict(zip(names, label))
@@ -100,3 +102,31 @@ def test_groups_that_say_nothing(ran, tmp_path, text, said):
 
 def test_constants_fit_the_learners():
     assert stack_groups.TESTED < stack_groups.FEWEST and len(LEARNERS) > 1
+
+
+def test_other_people_in_a_group_train_other_models(ran, tmp_path):
+    """The run itself goes on; a group's own stack is of the people it now has, however many must overlap in the run."""
+    settings, label = ran
+    shutil.copytree(settings.out, tmp_path / "out")
+    moved = dict(list(label.items())[::-1])
+    first = next(name for name, group in moved.items() if group == "a")
+    moved[first] = "b"
+    text = "sample\tgroup\n" + "".join(f"{name}\t{group}\n" for name, group in moved.items())
+    (tmp_path / "groups.tsv").write_text(text)
+    stack.run(replace(settings, out=tmp_path / "out", groups=tmp_path / "groups.tsv"), page=False)
+    for group in "ab":
+        people = (tmp_path / "out" / "groups" / group / "people.txt").read_text().split()
+        assert set(people) == {name for name, of in moved.items() if of == group}
+        held = pl.read_parquet(tmp_path / "out" / "groups" / group / "predictions.parquet")
+        assert set(held["sample"]) == set(people)
+
+
+def test_quantile_normalised_expression_is_what_is_reached_too(ran, tmp_path, monkeypatch):
+    """The outcome of the group tested on is made of the same values as the training's."""
+    settings, _ = ran
+    seen = []
+    plain = stack_groups.expression_values
+    monkeypatch.setattr(stack_groups, "expression_values", lambda *args: seen.append(plain(*args)) or seen[-1])
+    config = replace(settings, out=tmp_path / "out", transform="quantile", residualize="none")
+    stack.run(config, page=False)
+    assert seen and not np.allclose(seen[0], open_cohort(config).expression.values)
