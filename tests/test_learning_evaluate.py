@@ -17,6 +17,7 @@ from genopred.learning import learners as registry
 from genopred.learning import stack
 from genopred.learning.evaluate import (
     Block,
+    GeneResult,
     Outcome,
     add_fdr,
     benjamini_hochberg,
@@ -153,6 +154,27 @@ def test_no_fit_is_shown_its_own_held_out_people():
         for seen in Spy.seen[fold * 6 : fold * 6 + 6]:
             assert set(seen.round(12)) <= set(train.round(12))
         assert len(held - set(train.round(12))) > 10  # so that the line above means something
+
+
+def test_models_of_everybody_are_stacked_on_held_out_predictions():
+    """The meta-learner that leaves a run learns from each person once, as predicted by fits that had not seen them."""
+    people, folds = 12, 3
+    outer = np.arange(people) % folds
+    rng = np.random.default_rng(0)
+    rows = [
+        (fold, -1 if outer[person] == fold else person % 2, person) for fold in range(folds) for person in range(people)
+    ]
+    fold, inner, person = np.array(rows).T
+    observed, base = rng.normal(size=len(rows)), rng.normal(size=(len(rows), 2))
+    learned = GeneResult(("ridge", "xgboost"), fold, inner, person, observed, base).everybody()
+    held = [row for row, (_, inside, _) in enumerate(rows) if inside < 0]
+    assert len(held) == people == len(learned.y)
+    assert sorted(person[held]) == list(range(people))
+    for at, row in enumerate(held):
+        same = [other for other in held if fold[other] == fold[row]]
+        np.testing.assert_allclose(learned.oof[at], base[row] - base[same].mean(0), rtol=1e-12)
+        np.testing.assert_allclose(learned.y[at], observed[row] - observed[same].mean(), rtol=1e-12)
+    assert learned.test.shape == (0, 2)
 
 
 def test_a_variant_that_copies_test_expression_gains_nothing():
