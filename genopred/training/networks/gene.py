@@ -1,0 +1,146 @@
+"""What every network that predicts a gene's expression has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from genopred.errors import ModelError
+from genopred.training.networks.composition import Composition, CompositionLayer
+
+Link = Literal["identity", "softplus"]
+
+
+@dataclass(frozen=True)
+class GeneShape:
+    """What a network reads of a gene, in the gene's direction.
+
+    Parameters
+    ----------
+    before, after : int
+        Bases before the TSS, and from the TSS on, which is the first of them.
+    tracks : int
+        Channels of signal along the window and the segments, behind A, C, G, T.
+    segments, segment : int
+        The most distal segments of a gene, and their length in bp; 0 without contacts.
+    composition : Composition
+        What is counted of the window's sequence and put beside what the network finds.
+
+    Examples
+    --------
+    >>> GeneShape(before=10_000, after=1_000).window
+    11000
+    """
+
+    before: int
+    after: int
+    tracks: int = 0
+    segments: int = 0
+    segment: int = 0
+    composition: Composition = field(default_factory=Composition)
+
+    def __post_init__(self) -> None:
+        if self.before < 0 or self.after < 1:
+            raise ModelError(f"before = {self.before}, after = {self.after}: needed 0 or more, and 1 or more bp.")
+
+    @property
+    def window(self) -> int:
+        """Bases around the TSS."""
+        return self.before + self.after
+
+    @property
+    def channels(self) -> int:
+        """Numbers a base: its one-hot code and the tracks."""
+        return 4 + self.tracks
+
+    @property
+    def sequence_alone(self) -> bool:
+        """Whether the sequence around the TSS is all that is read."""
+        return self.tracks == 0 and self.segments == 0
+
+
+class GeneInputs(NamedTuple):
+    """B genes.
+
+    Attributes
+    ----------
+    window : tensor, shape (B, L, 4 + tracks)
+    segments : tensor, shape (B, D, S, 4 + tracks), optional
+        Distal segments, zero where a gene has fewer.
+    weights : tensor, shape (B, D), optional
+        Of the contacts; 0 where there is no segment.
+    """
+
+    window: torch.Tensor
+    segments: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
+
+
+class GeneNetwork(nn.Module):
+    """Genes (`GeneInputs`) -> a number for each cell type, (B, C).
+
+    A network says how it makes E numbers of a gene (`embed`) and calls `finish(E)` at the end of its `__init__`.
+
+    Parameters
+    ----------
+    n_cells : int
+    shape : GeneShape
+    sizes : dict
+        Every key of `SIZES`.
+    link : {"identity", "softplus"}
+        What the head's output goes through; softplus where expression is never negative.
+
+    Attributes
+    ----------
+    kind : str
+        The name that a configuration has for it.
+    SIZES : dict
+        What can be said of its size, with the defaults.
+    head : torch.nn.Linear
+        The last layer, before the link.
+    """
+
+    kind: ClassVar[str]
+    SIZES: ClassVar[dict[str, Any]]
+    head: nn.Linear
+
+    def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:
+        super().__init__()
+        self.check(shape, sizes)
+        self.n_cells, self.shape, self.sizes, self.link = n_cells, shape, sizes, link
+        self.composition = CompositionLayer(shape.composition)
+
+    @staticmethod
+    def check(shape: GeneShape, sizes: dict[str, Any]) -> None:
+        """Refuse a shape and sizes that do not go together, with a ModelError."""
+
+    @staticmethod
+    def kept(shape: GeneShape, sizes: dict[str, Any]) -> int:
+        """Numbers of a gene that the backward pass needs at the very least, without building anything."""
+        raise NotImplementedError
+
+    def finish(self, width: int) -> None:
+        """Make the head over `width` numbers of `embed` and those of the composition."""
+        self.head = nn.Linear(width + self.composition.width, self.n_cells)
+
+    def embed(self, inputs: GeneInputs) -> torch.Tensor:
+        """What the network finds in genes, (B, E)."""
+        raise NotImplementedError
+
+    def forward(self, inputs: GeneInputs) -> torch.Tensor:
+        found = self.embed(inputs)
+        if self.composition.width:
+            found = torch.cat([found, self.composition(inputs.window[..., :4])], dim=1)
+        out = self.head(found)
+        return nn.functional.softplus(out) if self.link == "softplus" else out
+
+    def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
+        """Named maps (B, heads, positions) or (B, heads, queries, keys) of where the network looks.
+
+        Positions are equal parts of the window (padded at its end where a network pads). A ModelError where it has
+        none.
+        """
+        raise ModelError(f"{self.kind} has no attention; use another network or another method.")
