@@ -1,4 +1,4 @@
-"""A pre-trained DNA language model as encoder: whatever transformers can load from a folder without running its code."""
+"""A pre-trained DNA language model as encoder: any that transformers loads from a folder without running its code."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Embedding(GeneNetwork):
     def check(shape: GeneShape, sizes: dict[str, Any]) -> None:
         if shape.tracks:
             raise ModelError(
-                f"network.kind 'embedding' reads sequence alone, and [[inputs.tracks]] names {shape.tracks} tracks; leave "
-                "them out, or use another network."
+                f"network.kind 'embedding' reads sequence alone, and [[inputs.tracks]] names {shape.tracks} tracks; "
+                "leave them out, or use another network."
             )
         if not sizes["folder"]:
             raise ModelError("network.folder is missing: the folder of a Hugging Face DNA model (config.json).")
@@ -112,15 +112,13 @@ class Embedding(GeneNetwork):
     def _check_length(self) -> None:
         """Refuse a piece of more words than the encoder takes."""
         most = getattr(self.encoder.config, "max_position_embeddings", None)
-        words = len(
-            self.tokenizer(
-                spaced((_PROBE * (self.sizes["piece"] // len(_PROBE) + 1))[: self.sizes["piece"]], self.word)
-            )["input_ids"]
-        )
+        size = self.sizes["piece"]
+        text = (_PROBE * (size // len(_PROBE) + 1))[:size]
+        words = len(self.tokenizer(spaced(text, self.word))["input_ids"])
         if most is not None and words > int(most):
             raise ModelError(
-                f"network.piece = {self.sizes['piece']:,} bp are {words:,} words, and {self.folder} takes {most:,}; lower "
-                "network.piece."
+                f"network.piece = {self.sizes['piece']:,} bp are {words:,} words, and {self.folder} takes {most:,}; "
+                "lower network.piece."
             )
 
 
@@ -157,9 +155,10 @@ def open_encoder(folder: Path) -> tuple[Any, Any, int]:
         else:
             encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, **how))
     except Exception as bad:  # transformers and safetensors have their own errors
+        said = shortened(next(iter(str(bad).splitlines()), type(bad).__name__), 200)
         raise ModelError(
-            f"network.folder {folder}: transformers cannot load it ({shortened(str(bad).splitlines()[0] if str(bad) else bad, 200)}); needed a model of a "
-            "kind that transformers knows, with its tokenizer."
+            f"network.folder {folder}: transformers cannot load it ({said}); needed a model of a kind that transformers "
+            "knows, with its tokenizer."
         ) from None
     if not isinstance(getattr(encoder.config, "hidden_size", None), int):
         raise ModelError(f"network.folder {folder}: its config has no hidden_size; needed an encoder of words.")
@@ -185,8 +184,8 @@ def _check_folder(folder: Path) -> None:
             raise ModelError(f"network.folder {folder}: {name} is not JSON ({shortened(bad)}).") from None
         if isinstance(about, dict) and about.get(_CODE):
             raise ModelError(
-                f"network.folder {folder}: {name} wants to run code of its own ({_CODE}), which genopred does not do; use "
-                "a model of a kind that transformers has itself."
+                f"network.folder {folder}: {name} wants to run code of its own ({_CODE}), which genopred does not do; "
+                "use a model of a kind that transformers has itself."
             )
     pickled = [file.name for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
     if pickled and not (folder / _WEIGHTS).is_file():

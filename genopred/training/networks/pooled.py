@@ -64,10 +64,9 @@ class PooledCnn(Pooled):
 
     def _widen(self) -> None:
         if self.shape.tracks:
-            first = self.network.tower[0]
-            self.network.tower[0] = nn.Conv2d(
-                self.shape.channels, first.out_channels, first.kernel_size, padding=first.padding
-            )
+            tower: Any = self.network.tower
+            old = tower[0]
+            tower[0] = nn.Conv2d(self.shape.channels, old.out_channels, old.kernel_size, padding=old.padding)
 
 
 class PooledEnformer(Pooled):
@@ -81,8 +80,8 @@ class PooledEnformer(Pooled):
     def check(cls, shape: GeneShape, sizes: dict[str, Any]) -> None:  # type: ignore[override]
         if shape.tracks:
             raise ModelError(
-                f"network.kind {cls.kind!r} reads sequence alone, and [[inputs.tracks]] names {shape.tracks} tracks; leave "
-                "them out, or use cnn, hybrid, transformer or dual-path."
+                f"network.kind {cls.kind!r} reads sequence alone, and [[inputs.tracks]] names {shape.tracks} tracks; "
+                "leave them out, or use cnn, hybrid, transformer or dual-path."
             )
         super().check(shape, sizes)
 

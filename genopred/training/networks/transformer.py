@@ -35,7 +35,7 @@ class GeneTransformer(GeneNetwork):
     def check(shape: GeneShape, sizes: dict[str, Any]) -> None:
         if sizes["channels"] % sizes["heads"] or sizes["channels"] % 2:
             raise ModelError(
-                f"network.channels {sizes['channels']} with {sizes['heads']} heads: needed an even multiple of the heads."
+                f"network.channels {sizes['channels']} with {sizes['heads']} heads: needed an even multiple of them."
             )
 
     @staticmethod
