@@ -60,6 +60,8 @@ class CompositionLayer(nn.Module):
     counted softly, over half a nat of log-odds around the score that chance reaches with probability `HIT_P`.
     """
 
+    words: torch.Tensor
+
     def __init__(self, what: Composition) -> None:
         super().__init__()
         self.what, self.width = what, what.width

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,13 @@ class Embedding(GeneNetwork):
         keep = (inner * (1 - special)).to(hidden)[..., None]
         return (hidden * keep).sum(1) / keep.sum(1).clamp(min=1)
 
+    def described(self) -> dict[str, str]:
+        """The files (name: text) that say what the encoder is, without its weights, and its tokenizer's."""
+        with tempfile.TemporaryDirectory() as place:
+            self.encoder.config.save_pretrained(place)
+            self.tokenizer.save_pretrained(place)
+            return {file.name: file.read_text(encoding="utf-8") for file in sorted(Path(place).iterdir())}
+
     def _check_length(self) -> None:
         """Refuse a piece of more words than the encoder takes."""
         most = getattr(self.encoder.config, "max_position_embeddings", None)
@@ -157,8 +165,8 @@ def open_encoder(folder: Path) -> tuple[Any, Any, int]:
     except Exception as bad:  # transformers and safetensors have their own errors
         said = shortened(next(iter(str(bad).splitlines()), type(bad).__name__), 200)
         raise ModelError(
-            f"network.folder {folder}: transformers cannot load it ({said}); needed a model of a kind that transformers "
-            "knows, with its tokenizer."
+            f"network.folder {folder}: transformers cannot load it ({said}); needed a model of a kind that "
+            "transformers knows, with its tokenizer."
         ) from None
     if not isinstance(getattr(encoder.config, "hidden_size", None), int):
         raise ModelError(f"network.folder {folder}: its config has no hidden_size; needed an encoder of words.")
