@@ -151,7 +151,7 @@ def save_gene_network(
     return _write(network, folder, settings, encoder)
 
 
-def _write(network: torch.nn.Module, folder: Path, settings: dict[str, Any], more: dict[Path, str]) -> Path:
+def _write(network: torch.nn.Module, folder: Path, settings: dict[str, Any], more: dict[Path, Any]) -> Path:
     from safetensors.torch import save
 
     state = {key: value.detach().contiguous().clone() for key, value in network.state_dict().items()}
