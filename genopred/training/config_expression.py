@@ -84,6 +84,12 @@ class ExpressionConfig:
         return self.genes.before + self.genes.after
 
     @property
+    def built(self) -> dict[str, Any]:
+        """Sizes of the network, with the path of what an `embedding` begins with."""
+        folder = self.paths.get("network.folder")
+        return self.sizes if folder is None else self.sizes | {"folder": str(folder.absolute())}
+
+    @property
     def folds(self) -> int:
         """Of cross-validation; 0 without."""
         return getattr(self.split, "folds", 0)
@@ -170,6 +176,8 @@ def parse_expression(raw: Mapping[str, Any], folder: str | Path, source: str, **
         raise GenopredError(f"{source}: chromosomes are listed twice: {examples(twice)}; name each once.")
     search = raw.get("search", {})
     paths = _paths(sections, signal, tracks, Path(folder), source)
+    if sizes.get("folder"):
+        paths["network.folder"] = _file(sizes["folder"], Path(folder), f"{source}: network.folder")
     return ExpressionConfig(
         source, sections["genes"], sections["expression"], signal, sections["inputs"], tracks, sections["contacts"],
         split, kind, sizes, training, dict(search) if isinstance(search, Mapping) else {"": search}, paths,
