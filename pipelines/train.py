@@ -163,7 +163,7 @@ def describe_run(out: Path, config: Any, **more: Any) -> None:
 
 def run_task(
     job: Run, task: Task, out: Path, describe: Callable[[], None], save: Callable[[Any, dict[str, Any]], None],
-    **labels: str,
+    **labels: Any,
 ) -> TrainingRun:  # fmt: skip
     """Train in a folder: checkpoints, the best network so far, history and curves.
 

@@ -1,4 +1,4 @@
-"""Genes from files: their windows, expression, signal and contacts, as a configuration with task = "expression" says."""
+"""Genes from files: their windows, expression, signal and contacts, as a configuration of task "expression" says."""
 
 from __future__ import annotations
 
@@ -121,7 +121,10 @@ def gene_shape(config: ExpressionConfig, data: GeneData) -> GeneShape:
 
         found = read_motifs(config.paths["inputs.motifs"])
         # a base that was never seen has a hundredth
-        odds = [np.log((np.clip(one.matrix, 0.01, None) / np.clip(one.matrix, 0.01, None).sum(1, keepdims=True)) / 0.25) for one in found]
+        odds = [
+            np.log((np.clip(one.matrix, 0.01, None) / np.clip(one.matrix, 0.01, None).sum(1, keepdims=True)) / 0.25)
+            for one in found
+        ]
         motifs = tuple(tuple(tuple(float(round(x, 4)) for x in row) for row in one) for one in odds)  # type: ignore[assignment]
         names = tuple(one.id for one in found)  # type: ignore[assignment]
     what = Composition(inputs.gc, inputs.kmers, motifs, names)
@@ -147,7 +150,7 @@ def _open(config: ExpressionConfig) -> Loaded:
     measured, cells, of_table = _measured(config, genes, lengths, tally)
     if config.expression.unit == "counts" and of_table is not None:
         bases = of_table
-    known = np.isfinite(measured).any(axis=1)
+    known: NDArray[np.bool_] = np.isfinite(measured).any(axis=1)  # type: ignore[assignment]
     tally.drop("genes", "no expression", genes["gene_id"].to_numpy()[~known].tolist())
     genes, measured, bases = genes.filter(known), measured[known], None if bases is None else bases[known]
     _some(genes, tally, "has expression")
@@ -156,7 +159,12 @@ def _open(config: ExpressionConfig) -> Loaded:
     codes = _codes(fasta, genes, flank)
     much = (codes[:, flank : codes.shape[1] - flank] == N_CODE).mean(axis=1) > config.genes.max_n
     tally.drop("genes", f"more than {config.genes.max_n:.0%} N", genes["gene_id"].to_numpy()[much].tolist())
-    genes, measured, codes, bases = genes.filter(~much), measured[~much], codes[~much], None if bases is None else bases[~much]
+    genes, measured, codes, bases = (
+        genes.filter(~much),
+        measured[~much],
+        codes[~much],
+        None if bases is None else bases[~much],
+    )
     _some(genes, tally, f"has at most {config.genes.max_n:.0%} N in its window (genes.max_n)")
     unit = config.expression.unit if config.expression.file else "signal"
     data = GeneData(
@@ -277,7 +285,11 @@ def _of_table(
     cells = list(of.cells) or list(table.cells)
     if unknown := [name for name in cells if name not in table.cells]:
         raise AlignmentError(
-            no_choice(f"expression.cells: {len(unknown)} of {len(cells)} are not in {path}: {unknown[0]}", unknown[0], table.cells)
+            no_choice(
+                f"expression.cells: {len(unknown)} of {len(cells)} are not in {path}: {unknown[0]}",
+                unknown[0],
+                table.cells,
+            )
             if len(table.cells) < 20
             else f"expression.cells: {len(unknown)} of {len(cells)} are not in {path} ({examples(unknown)})."
         )
@@ -285,7 +297,9 @@ def _of_table(
     if of.average:
         with np.errstate(invalid="ignore"):
             known = np.isfinite(values).any(axis=1)
-            values = np.where(known, np.nansum(values, axis=1) / np.maximum(1, np.isfinite(values).sum(axis=1)), np.nan)[:, None]
+            values = np.where(
+                known, np.nansum(values, axis=1) / np.maximum(1, np.isfinite(values).sum(axis=1)), np.nan
+            )[:, None]
         log.info("%s: the mean over %d samples is the one cell type", path, len(cells))
         cells = ["mean"]
     at = _matched(table, genes)
@@ -294,7 +308,9 @@ def _of_table(
             f"{path}: none of its {len(table.genes):,} genes ({examples(table.genes)}) is among those with a TSS "
             f"({examples(genes['gene_id'].to_list())}); needed Ensembl ids or unique names of the same annotation."
         )
-    tally.note("genes", f"in {path.name} and not among those with a TSS", int(len(table.genes) - len(np.unique(at[at >= 0]))))
+    tally.note(
+        "genes", f"in {path.name} and not among those with a TSS", int(len(table.genes) - len(np.unique(at[at >= 0])))
+    )
     out = np.where((at >= 0)[:, None], values[at], np.nan)
     bases = None if table.lengths is None else np.where(at >= 0, table.lengths[at], np.nan)
     return out, cells, bases
@@ -307,8 +323,8 @@ def _table(path: Path) -> ExpressionTable:
         if (found.values < 0).any():
             sample, gene = np.argwhere(found.values < 0)[0]
             raise FormatError(
-                f"{path}: gene {found.genes['gene_id'][int(gene)]}, sample {found.samples[sample]}: a value below 0; needed "
-                "counts or abundances, 0 or more."
+                f"{path}: gene {found.genes['gene_id'][int(gene)]}, sample {found.samples[sample]}: a value below 0; "
+                "needed counts or abundances, 0 or more."
             )
         return ExpressionTable(tuple(found.genes["gene_id"]), tuple(found.samples.tolist()), found.values.T)
     return read_expression_table(path)
@@ -380,7 +396,10 @@ def _with_tracks(config: ExpressionConfig, data: GeneData) -> GeneData:
             turned = np.repeat(minus, d)
             flat[turned] = flat[turned, ::-1]
             far.append(_steps(flat, data.step).reshape(g, d, -1))
-    changed: dict[str, Any] = {"tracks": np.stack(tracks, axis=1), "track_names": tuple(one.name for one in config.tracks)}
+    changed: dict[str, Any] = {
+        "tracks": np.stack(tracks, axis=1),
+        "track_names": tuple(one.name for one in config.tracks),
+    }
     if far:
         changed["segment_tracks"] = np.stack(far, axis=2)
     return replace(data, **changed)
@@ -403,20 +422,22 @@ def _with_segments(config: ExpressionConfig, data: GeneData, fasta: Fasta, tally
     genes = data.genes
     tss = {key[0]: part["tss"].to_numpy() - 1 for key, part in genes.group_by("chrom", maintain_order=True)}
     limits: dict[str, Any] = {"nearest": of.nearest, "farthest": of.farthest}
-    where = {"resolution": of.resolution, "inside": _inside(of.file)}
-    contacts = read_contacts(config.paths["contacts.file"], data.lengths, tss, farthest=of.farthest, **where)
+    where: dict[str, Any] = {"farthest": of.farthest, "resolution": of.resolution, "inside": _inside(of.file)}
+    contacts = read_contacts(config.paths["contacts.file"], data.lengths, tss, **where)
     places, weights = choose_segments(genes, contacts, segments=of.segments, segment=of.segment, **limits)
     beyond = places[..., 1] > np.array([data.lengths[chrom] for chrom in genes["chrom"].to_list()])[:, None]
     places[beyond], weights[beyond] = -1, 0
     if not (weights > 0).any():
         raise AlignmentError(
-            f"contacts.file: none of {contacts.height:,} contacts has a TSS of {genes.height:,} genes in one end and the "
-            f"other end {of.nearest:,} to {of.farthest:,} bp away; change contacts.nearest and farthest, or leave it out."
+            f"contacts.file: none of {contacts.height:,} contacts has a TSS of {genes.height:,} genes in one end and "
+            f"the other end {of.nearest:,} to {of.farthest:,} bp away; change contacts.nearest and farthest, or leave "
+            "the file out."
         )
     segments = np.full((genes.height, of.segments, of.segment), N_CODE, dtype=np.uint8)
     for row, (chrom, strand) in enumerate(genes.select("chrom", "strand").iter_rows()):
         for i in np.flatnonzero(places[row, :, 0] >= 0).tolist():
-            segments[row, i] = _stretch(fasta, chrom, *places[row, i].tolist(), strand)
+            start, end = places[row, i].tolist()
+            segments[row, i] = _stretch(fasta, chrom, start, end, strand)
     tally.come("distal segments", f"in {config.paths['contacts.file'].name}", int((weights > 0).sum()))
     tally.note("genes", "without contacts", int((weights == 0).all(axis=1).sum()))
     tally.use("distal segments", "read")
@@ -432,8 +453,8 @@ def _families(config: ExpressionConfig, genes: pl.DataFrame) -> NDArray[np.str_]
     out = np.array([family.get(gene, family.get(name, "")) for gene, name in rows])
     if not (out != "").any():
         raise AlignmentError(
-            f"{path}: none of its {len(family):,} genes ({examples(list(family))}) is used; needed ids or names as in the "
-            "genes' file."
+            f"{path}: none of its {len(family):,} genes ({examples(list(family))}) is used; needed ids or names as in "
+            "the genes' file."
         )
     return out
 

@@ -78,8 +78,8 @@ def search(job: Run, config: ExpressionConfig) -> SearchReport:
     """
     if config.folds or isinstance(config.split, ByRandom):
         raise GenopredError(
-            f"{config.source}: --search needs one split by block or chromosome, whose validation genes judge the trials; "
-            "leave out split.folds, and by = 'random'."
+            f"{config.source}: --search needs one split by block or chromosome, whose validation genes judge the "
+            "trials; leave out split.folds, and by = 'random'."
         )
     space = read_space(config.search, config.source)
     method = job.settings.search
@@ -113,7 +113,9 @@ def _score(row: Mapping[str, Any]) -> float:
 
 def _table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     # a list of choices may hold values of several types
-    plain = [{key: json.dumps(value) if isinstance(value, list) else value for key, value in row.items()} for row in rows]
+    plain = [
+        {key: json.dumps(value) if isinstance(value, list) else value for key, value in row.items()} for row in rows
+    ]
     return pl.DataFrame(plain, infer_schema_length=None, strict=False)
 
 

@@ -102,7 +102,9 @@ def read_stretches(
                 values = np.nan_to_num(_values(path, handle, names[chrom], first, last), nan=0.0, posinf=np.inf)
                 low, high = min(low, float(values.min())), max(high, float(values.max()))
                 if not np.isfinite((low, high)).all():
-                    raise FormatError(f"{path} holds an infinite value in {chrom}:{first + 1}-{last}; needed finite ones.")
+                    raise FormatError(
+                        f"{path} holds an infinite value in {chrom}:{first + 1}-{last}; needed finite ones."
+                    )
                 if low < 0 < high:
                     raise FormatError(
                         f"{path} holds negative and positive values ({low:g} and {high:g}, up to {chrom}:{last}); "

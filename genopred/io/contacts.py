@@ -24,7 +24,7 @@ _WHAT = "contacts in BEDPE: chrom1, start1, end1, chrom2, start2, end2, name, sc
 
 
 def read_contacts(
-    file: PathLike, lengths: Mapping[str, int], places: Mapping[str, NDArray[np.int64]], *, nearest: int,
+    file: PathLike, lengths: Mapping[str, int], places: Mapping[str, NDArray[np.int64]], *,
     farthest: int, resolution: int | None = None, inside: str = "",
 ) -> pl.DataFrame:  # fmt: skip
     """Contacts within chromosomes that touch some places.
@@ -37,8 +37,8 @@ def read_contacts(
         Chromosomes of the reference and their lengths in bp; `chr22` matches `22`.
     places : dict of int array
         0-based positions (TSSs) by chromosome; of a cooler only what touches their bins is read.
-    nearest, farthest : int
-        Distances between which the other end must lie, in bp.
+    farthest : int
+        Of a cooler, how far from a place's bin is read, in bp.
     resolution : int, optional
         Of an .mcool.
     inside : str
@@ -98,7 +98,7 @@ def _bedpe(path: Path, lengths: Mapping[str, int]) -> pl.DataFrame:
                     f"{path} line {row['line']}: {row['chrom']}:{row[f'start{i}']}-{row[f'end{i}']}; {said} "
                     f"({bad.height:,} such lines)."
                 )
-    return table.filter(pl.col("weight") > 0).select(list(CONTACT_SCHEMA)).cast(CONTACT_SCHEMA)
+    return table.filter(pl.col("weight") > 0).select(pl.col(name).cast(kind) for name, kind in CONTACT_SCHEMA.items())
 
 
 def _scores(table: pl.DataFrame, path: Path, first: int) -> pl.Series:
@@ -173,8 +173,8 @@ def _pixels(found: Any, path: Path, chrom: str, length: int, places: NDArray[np.
         part = matrix.fetch((name, start, end), (name, low, high))
         value = part["balanced" if balance else "count"].to_numpy().astype(np.float64)
         columns = {key: part[key].to_numpy().astype(np.int64) for key in ("start1", "end1", "start2", "end2")}
-        rows = pl.DataFrame({"chrom": pl.repeat(chrom, len(part), eager=True), **columns, "weight": value})
-        parts.append(rows.filter(pl.col("weight").is_finite() & (pl.col("weight") > 0)).cast(CONTACT_SCHEMA))
+        rows = pl.DataFrame({"chrom": [chrom] * len(part), **columns, "weight": value}, schema=CONTACT_SCHEMA)
+        parts.append(rows.filter(pl.col("weight").is_finite() & (pl.col("weight") > 0)))
     table = pl.concat(parts)
     turned = {"start1": "start2", "end1": "end2", "start2": "start1", "end2": "end1"}
     # between two bins that both hold a place a contact came twice

@@ -94,5 +94,5 @@ def _check(values: NDArray[np.float64], cells: list[str], path: PathLike, first:
             row, column = np.argwhere(bad)[0]
             raise FormatError(
                 f"{path} line {first + row}, column {cells[column]!r}: {what} ({values[row, column]:g}; {bad.sum():,} "
-                "such cells); needed counts or abundances, 0 or more, neither logs nor z values: genopred transforms them."
+                "such cells); needed counts or abundances, 0 or more, neither logs nor z values: these are made here."
             )

@@ -156,7 +156,9 @@ def folds_of_genes(runs: Sequence[Any]) -> list[str]:
     for name in best[0]:
         if name.startswith("pearson_"):
             values = [row[name] for row in best]
-            out.append(f"  {name[8:]}: Pearson {sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})")
+            out.append(
+                f"  {name[8:]}: Pearson {sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+            )
     return out
 
 

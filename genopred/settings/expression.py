@@ -1,4 +1,4 @@
-"""Genes' expression as a network's target: sections of the file that `genopred train` reads with task = "expression"."""
+"""Genes' expression as a target: sections of the file that `genopred train` reads with task = "expression"."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -58,8 +58,8 @@ class Expression(Settings, section="expression"):
         genes: a column Length of the table, else their exons in genes.gtf).
     average : Take the mean over all columns (samples) as the one cell type.
     cells : Columns to use; all by default. Of `average` the samples whose mean is taken.
-    transform : What is done, in this order: log (of 1 + value), quantile (one distribution for all cell types), z (mean 0,
-        variance 1 over the training genes). All is fitted on training genes.
+    transform : What is done, in this order: log (of 1 + value), quantile (one distribution for all cell types), z (mean
+        0, variance 1 over the training genes). All is fitted on training genes.
     batches : Columns cell and batch, separated by tabs: batches are adjusted by ComBat (inmoose) after the log.
     """
 
@@ -80,8 +80,8 @@ class Expression(Settings, section="expression"):
             )
         if self.batches and self.average:
             raise GenopredError(
-                "expression.batches with average = true: ComBat leaves a gene's mean over all samples as it is, so that "
-                "nothing would come of it; leave batches out."
+                "expression.batches with average = true: ComBat leaves a gene's mean over all samples as it is, so "
+                "that nothing would come of it; leave batches out."
             )
 
 

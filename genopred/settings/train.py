@@ -25,8 +25,8 @@ class Train(Output, panel=RUN, out=Path("trained")):
     threads : Cores, instead of training.threads.
     device : auto, cpu or cuda:0, instead of training.device.
     seed : Instead of training.seed; the split stays.
-    search : Try settings of the section search, judged by validation alone: all of a grid, at random, or as Optuna's tpe
-        proposes. OUT/search.tsv has every trial, OUT/model the best one's network.
+    search : Try settings of the section search, judged by validation alone: all of a grid, at random, or as Optuna's
+        tpe proposes. OUT/search.tsv has every trial, OUT/model the best one's network.
     """
 
     UNIT: ClassVar[str] = "batches"

@@ -154,8 +154,8 @@ def parse_expression(raw: Mapping[str, Any], folder: str | Path, source: str, **
         if "genes" not in raw or not {"expression", "signal"} & set(raw):
             raise GenopredError("needed the sections [genes], and [expression] with a file or at least one [[signal]].")
     sections: dict[str, Any] = {}
-    for name, kind in (("genes", Genes), ("expression", Expression), ("contacts", ContactFile)):
-        sections[name] = from_table(kind, raw.get(name, {}), source, name)
+    for name, of in (("genes", Genes), ("expression", Expression), ("contacts", ContactFile)):
+        sections[name] = from_table(of, raw.get(name, {}), source, name)
     inputs = raw.get("inputs", {})
     plain = {key: value for key, value in inputs.items() if key != "tracks"} if isinstance(inputs, Mapping) else inputs
     sections["inputs"] = from_table(Inputs, plain, source, "inputs")
@@ -191,6 +191,11 @@ def _check(sections: Mapping[str, Any], signal: tuple[Signal, ...], split: Any, 
         raise GenopredError("expression.file is missing, and there is no [[signal]]; needed one of them.")
     if expression.average and not expression.file:
         raise GenopredError("expression.average = true: needed expression.file, whose columns are averaged.")
+    if signal and expression.unit == "counts" and expression.make != "cpm":
+        raise GenopredError(
+            f"expression.make = {expression.make!r} with [[signal]], which has no lengths; use make = 'cpm', or leave one "
+            "of both out."
+        )
     window = genes.before + genes.after
     check_length(window, "genes.before and genes.after together")
     if split.block < window:
@@ -237,7 +242,7 @@ def _rows(kind: type, rows: Any, source: str, name: str, key: str) -> Any:
     """Sections that are a list, none of which has another's name."""
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise GenopredError(f"{source}: {name}: needed sections [[{name}]].")
-    out = tuple(from_table(kind, row, source, f"{name} {i}") for i, row in enumerate(rows, 1))
+    out: tuple[Any, ...] = tuple(from_table(kind, row, source, f"{name} {i}") for i, row in enumerate(rows, 1))
     if twice := repeated(getattr(row, key) for row in out):
         raise GenopredError(f"{source}: {name}: {key} {twice[0]} is listed twice; give each its own.")
     return out

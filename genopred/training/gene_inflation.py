@@ -24,8 +24,8 @@ def gene_inflation(
     Returns
     -------
     polars.DataFrame
-        A row a cell type: cell; random, block (own test genes); random_same, block_same (the same genes, null where there
-        are too few); genes_random, genes_block, genes_same; seen (share of the random split's test genes whose window
+        A row a cell type: cell; random, block (own test genes); random_same, block_same (the same genes, null
+        where there are too few); genes_random, genes_block, genes_same; seen (share of the random split's test genes whose window
         overlaps that of a training gene).
     """
     rows = {"random": random.split.rows("test"), "block": block.split.rows("test")}
@@ -54,7 +54,10 @@ def share_seen(data: GeneData, split: GeneSplit) -> float:
         others = np.sort(starts[training[chroms[training] == chrom]])
         mine = starts[test[chroms[test] == chrom]]
         # all windows are equally wide: they overlap when they start less than that apart
-        low, high = np.searchsorted(others, mine - width, side="right"), np.searchsorted(others, mine + width, side="left")
+        low, high = (
+            np.searchsorted(others, mine - width, side="right"),
+            np.searchsorted(others, mine + width, side="left"),
+        )
         hits += int((high > low).sum())
     return hits / max(1, len(test))
 
@@ -68,8 +71,8 @@ def gene_inflation_lines(table: pl.DataFrame) -> list[str]:
         return f"{values.mean():.3f}" if len(values) else "not known"
 
     out = [
-        f"Scores of a random split are inflated: windows of {first['seen']:.0%} of its {first['genes_random']:,} test genes "
-        "overlap windows of training genes.",
+        f"Scores of a random split are inflated: windows of {first['seen']:.0%} of its {first['genes_random']:,} test "
+        "genes overlap windows of training genes.",
         f"Pearson over genes, mean over cell types: {mean('random')} on the test genes of the random split, "
         f"{mean('block')} with a block split on its {first['genes_block']:,}.",
     ]

@@ -138,7 +138,8 @@ def gene_arrays(
     >>> genes = pl.DataFrame(schema=GENE_SCHEMA)
     >>> codes = np.array([[0, 1, 2, 3, 0]], dtype=np.uint8)
     >>> data = GeneData(genes, ("a",), np.zeros((1, 1), np.float32), "tpm", codes, flank=1)
-    >>> gene_arrays(data, np.array([0]), shift=1)[0].tolist(), gene_arrays(data, np.array([0]), reverse=True)[0].tolist()
+    >>> row = np.array([0])
+    >>> gene_arrays(data, row, shift=1)[0].tolist(), gene_arrays(data, row, reverse=True)[0].tolist()
     ([[2, 3, 0]], [[0, 1, 2]])
     """
     n, length = len(rows), data.window

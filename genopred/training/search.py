@@ -46,9 +46,13 @@ class Range:
             value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
         else:
             value = low + share * (high - low)
+        return self.rounded(value)
+
+    def rounded(self, value: float) -> float | int:
+        """A number as it is tried: whole or of six digits, and within the range."""
         if self.whole:
             return int(min(max(round(value), self.low), self.high))
-        return float(f"{min(max(value, self.low), self.high):.6g}")
+        return min(max(float(f"{value:.6g}"), self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,8 @@ def read_space(section: Mapping[str, Any], source: str) -> Space:
             choices |= {f"{key}.{inner}": _choice(f"{key}.{inner}", one, source) for inner, one in value.items()}
     if not choices:
         raise GenopredError(
-            f'{source}: [search] names no setting; needed such as "training.learning_rate" = {{low = 1e-4, high = 1e-2, log '
-            "= true}, or a list of values."
+            f'{source}: [search] names no setting; needed such as "training.learning_rate" = {{low = 1e-4, high = '
+            "1e-2, log = true}, or a list of values."
         )
     fixed = [key for key in choices if key.split(".")[0] in _FIXED]
     if fixed:
@@ -119,7 +123,8 @@ def grid(space: Space) -> list[dict[str, Any]]:
     ranges = [key for key, of in space.choices.items() if isinstance(of, Range)]
     if ranges:
         raise GenopredError(
-            f"--search grid: {len(ranges)} settings are ranges ({examples(ranges)}); give lists, or use --search random."
+            f"--search grid: {len(ranges)} settings are ranges ({examples(ranges)}); give lists, or use --search "
+            "random."
         )
     lists = [of for of in space.choices.values() if isinstance(of, tuple)]
     n = math.prod(map(len, lists))
@@ -141,8 +146,8 @@ def draw(space: Space, trial: int) -> dict[str, Any]:
 def propose(space: Space, trial: int, before: Sequence[tuple[Mapping[str, Any], float]]) -> dict[str, Any]:
     """What Optuna's tree-structured Parzen estimator proposes after some trials, of which each has its score.
 
-    It follows from the seed, the trial's number and the trials before, so that a search that was killed goes on as if it
-    had not been. Trials without a score are left out.
+    It follows from the seed, the trial's number and the trials before, so that a search that was killed goes on as if
+    it had not been. Trials without a score are left out.
 
     Raises
     ------
@@ -163,13 +168,16 @@ def propose(space: Space, trial: int, before: Sequence[tuple[Mapping[str, Any], 
     for values, score in before:
         if math.isfinite(score):
             # a list is proposed by its position, which any value has
-            params = {key: value if isinstance(of := space.choices[key], Range) else of.index(value) for key, value in values.items()}
+            params = {
+                key: value if isinstance(of := space.choices[key], Range) else of.index(value)
+                for key, value in values.items()
+            }
             study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=score))
     asked = study.ask(kinds).params
     out = {}
     for key, of in space.choices.items():
         value = asked[key]
-        out[key] = of[value] if isinstance(of, tuple) else value if of.whole else float(f"{value:.6g}")
+        out[key] = of[value] if isinstance(of, tuple) else of.rounded(value)
     return out
 
 

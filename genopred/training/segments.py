@@ -20,7 +20,7 @@ def choose_segments(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The segments of each gene that are most in contact with its TSS.
 
-    A contact counts where one of its ends holds the TSS; the segment is `segment` bp around the middle of the other end.
+    A contact counts where one of its ends holds the TSS; the segment is `segment` bp around the middle of the other.
     Contacts with one place add up. The strongest come first; of equal ones the nearer, then those before the TSS.
 
     Parameters

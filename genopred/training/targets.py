@@ -1,4 +1,4 @@
-"""Measured expression -> what a network learns: abundances, logs, quantiles, z values, batches, fitted on training genes."""
+"""Measured expression -> what a network learns: logs, quantiles, z values and batches, fitted on training genes."""
 
 from __future__ import annotations
 
@@ -115,14 +115,16 @@ def make_targets(
     train = split.rows("train")
     of_counts = data.unit == "counts"
     made: dict[str, Any] = {"cells": data.cells, "unit": data.unit, "make": settings.make if of_counts else ""}
-    steps = list(settings.transform)
+    steps: list[str] = list(settings.transform)
     if batches is not None:
         steps.insert(int(steps[:1] == ["log"]), "batch")
     made["steps"] = tuple(steps)
     measured = data.measured.astype(np.float64)
     _check(measured[train], data.cells)
     if of_counts:
-        total = np.nansum(_rate(measured[train], "tpm" if settings.make == "tpm" else "cpm", _of(data.bases, train)), axis=0)
+        total = np.nansum(
+            _rate(measured[train], "tpm" if settings.make == "tpm" else "cpm", _of(data.bases, train)), axis=0
+        )
         made["library"] = tuple((total / 1e6).tolist())
     values = Transform(**made).abundance(measured, data.bases)
     for name in steps:
@@ -153,8 +155,8 @@ def _rate(values: Floats, make: str, bases: ArrayLike | None) -> Floats:
         return values
     if bases is None:
         raise GenopredError(
-            f"expression.make = {make!r} needs the lengths of genes: a column Length in expression.file, or genes.gtf with "
-            "exons; or use make = 'cpm'."
+            f"expression.make = {make!r} needs the lengths of genes: a column Length in expression.file, or genes.gtf "
+            "with exons; or use make = 'cpm'."
         )
     return values / np.asarray(bases, dtype=np.float64)[:, None] * 1e3
 
@@ -182,7 +184,9 @@ def _quantiles(values: Floats) -> tuple[tuple[tuple[float, ...], tuple[float, ..
     reference = np.mean([on_grid(column) for column in columns], axis=0)
     out = []
     for column in columns:
-        mine = reference if len(column) == n else np.interp((np.arange(len(column)) + 0.5) / len(column), grid, reference)
+        mine = (
+            reference if len(column) == n else np.interp((np.arange(len(column)) + 0.5) / len(column), grid, reference)
+        )
         found, which = np.unique(column, return_inverse=True)
         means = np.bincount(which, mine) / np.bincount(which)
         out.append((tuple(found.tolist()), tuple(means.tolist())))
@@ -201,8 +205,8 @@ def _combat(values: Floats, split: GeneSplit, batches: Sequence[str], cells: Seq
         )
     if not np.isfinite(values[split.part != ""]).all():
         raise GenopredError(
-            "expression.batches: there are missing values, which ComBat cannot adjust; fill them in or leave those genes "
-            "out."
+            "expression.batches: there are missing values, which ComBat cannot adjust; fill them in or leave those "
+            "genes out."
         )
     out, train = values.copy(), split.rows("train")
     out[train] = _pycombat(values[train], batches)

@@ -81,7 +81,11 @@ class ExpressionTask:
         out = {"network.kind": self.kind} | {f"network.{key}": repr(value) for key, value in self.sizes.items()}
         out |= {f"genes.{key}": str(getattr(self.shape, key)) for key in ("before", "after")}
         out |= {"inputs": _digest(repr(self.shape.composition).encode()), "inputs.step": str(data.step)}
-        out |= {"split.by": self.split.by, "cells": repr(data.cells), "expression.transform": repr(self.transform.steps)}
+        out |= {
+            "split.by": self.split.by,
+            "cells": repr(data.cells),
+            "expression.transform": repr(self.transform.steps),
+        }
         for name, rows in (("training", self.training), ("validation", self.validation)):
             ids = "\n".join(data.genes["gene_id"].to_numpy()[rows].tolist())
             out[f"{name} genes"] = _digest(ids.encode())
@@ -174,10 +178,10 @@ class ExpressionTask:
         return (
             f"epoch {row['epoch']}, step {row['step']:,}: still on the plateau, with a validation loss of "
             f"{row['validation_loss']:.3f} (predicting each cell type's mean has {flat:.3f}) and a Pearson of "
-            f"{np.mean(found or 0):.2f} on average over {len(self.validation):,} genes. Look whether genes and FASTA are "
-            f"of one build; else try, into another --out, another training.seed (now {settings.seed}), a higher "
-            f"training.learning_rate (now {settings.learning_rate:g}), more steps (training.batch below {settings.batch}, "
-            f"training.epochs above {settings.epochs}), or more genes."
+            f"{np.mean(found or 0):.2f} on average over {len(self.validation):,} genes. Look whether genes and FASTA "
+            f"are of one build; else try, into another --out, another training.seed (now {settings.seed}), a higher "
+            f"training.learning_rate (now {settings.learning_rate:g}), more steps (training.batch below "
+            f"{settings.batch}, training.epochs above {settings.epochs}), or more genes."
         )
 
     def _flat(self, targets: NDArray[np.float32]) -> float:
@@ -185,7 +189,9 @@ class ExpressionTask:
         kind = self.settings.loss
         known = np.isfinite(targets)
         if kind == "poisson":
-            columns = [flat_loss(t[ok][:, None], unit[None]) for t, ok, unit in zip(targets.T, known.T, self.unit) if ok.any()]
+            columns = [
+                flat_loss(t[ok][:, None], unit[None]) for t, ok, unit in zip(targets.T, known.T, self.unit) if ok.any()
+            ]
             return float(np.mean(columns))
         own = float(np.nanmean(np.nanvar(np.where(known, targets, np.nan), axis=0) / self.unit**2))
         return own if kind == "mse" else 1 + _SCALE * own
@@ -267,8 +273,6 @@ def gene_pearson(predicted: NDArray[np.floating], targets: NDArray[np.floating])
     return out
 
 
-def _digest(*parts: Any) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        digest.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)
-    return digest.hexdigest()
+def _digest(part: bytes | NDArray[Any]) -> str:
+    whole = part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes()
+    return hashlib.blake2b(whole, digest_size=8).hexdigest()
