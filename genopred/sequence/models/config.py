@@ -14,6 +14,8 @@ CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 #: `model_type` of a `cnn` of `genopred train`.
 CNN = "genopred-cnn"
+#: How that of a network of genes begins.
+GENE = "genopred-gene-"
 #: Of a `genopred train` run: the folder of its network, and where it was trained, validated and is to be tested.
 NETWORK, REGIONS = "model", "regions.tsv"
 #: The largest settings that a network may ask for: beyond any that was published, and far short of what ends in a lack
@@ -68,6 +70,15 @@ def is_cnn(folder: Path) -> bool:
         return bool(read_settings(folder / CONFIG, (CNN,)))
     except ModelError:
         return False
+
+
+def is_gene_network(folder: Path) -> bool:
+    """Whether a folder holds a network of genes of `genopred train`."""
+    try:
+        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(about, dict) and str(about.get("model_type")).startswith(GENE)
 
 
 def read_settings(file: Path, kinds: Sequence[str] = ("enformer", CNN)) -> dict[str, Any]:
