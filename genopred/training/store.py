@@ -156,7 +156,8 @@ def _write(network: torch.nn.Module, folder: Path, settings: dict[str, Any], mor
 
     state = {key: value.detach().contiguous().clone() for key, value in network.state_dict().items()}
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-    write_files({**more, folder / CONFIG: text, folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
+    contents: dict[Any, Any] = {**more, folder / CONFIG: text}
+    write_files(contents | {folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
     return folder
 
 

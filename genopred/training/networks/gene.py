@@ -112,6 +112,7 @@ class GeneNetwork(nn.Module):
         self.check(shape, sizes)
         self.n_cells, self.shape, self.sizes, self.link = n_cells, shape, sizes, link
         self.composition = CompositionLayer(shape.composition)
+        self.positive = nn.Softplus()
 
     @staticmethod
     def check(shape: GeneShape, sizes: dict[str, Any]) -> None:
@@ -135,7 +136,7 @@ class GeneNetwork(nn.Module):
         if self.composition.width:
             found = torch.cat([found, self.composition(inputs.window[..., :4])], dim=1)
         out = self.head(found)
-        return nn.functional.softplus(out) if self.link == "softplus" else out
+        return self.positive(out) if self.link == "softplus" else out
 
     def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
         """Named maps (B, heads, positions) or (B, heads, queries, keys) of where the network looks.
