@@ -101,13 +101,14 @@ class TrainedGeneModel(SequenceModel):
         """Load the network of a folder to a device; ModelError as `load_network`, or if it reads more than sequence."""
         from genopred.training.store import load_network
 
+        network: Any
         network, config = load_network(folder)
         place = Path(folder)
         if not network.shape.sequence_alone:
             also = "tracks along the window" if network.shape.tracks else "distal segments"
             raise ModelError(
-                f"{folder}: this network reads {also} beside the sequence around the TSS, which a person's sequence alone "
-                "does not have; `genopred evaluate` uses it. Train one without [contacts] and [[inputs.tracks]]."
+                f"{folder}: this network reads {also} beside the sequence around the TSS, which a person's sequence "
+                "alone does not have; `genopred evaluate` uses it. Train one without [contacts] and [[inputs.tracks]]."
             )
         digest = hashlib.sha256((place / WEIGHTS[0]).read_bytes())
         keep = {key: config[key] for key in ("gene", "network", "link", "track_names")}
@@ -119,7 +120,7 @@ class TrainedGeneModel(SequenceModel):
         self._check_windows(onehot)
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(onehot, dtype=np.float32)).to(self.device)
-            return self.torch_forward(x).float().cpu().numpy()
+            return OfSequence(self.network)(x).float().cpu().numpy()
 
     def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `SequenceModel.torch_forward`."""
@@ -127,6 +128,11 @@ class TrainedGeneModel(SequenceModel):
 
     def torch_module(self) -> torch.nn.Module:
         """See `SequenceModel.torch_module`."""
+        if not self.network.differentiable:
+            raise ModelError(
+                f"{self.name} cannot be differentiated: it reads words, which a base cannot be a little of. In-silico "
+                "mutagenesis works."
+            )
         return OfSequence(self.network).eval()
 
 
