@@ -144,15 +144,9 @@ class OfSequence(torch.nn.Module):
         self.network = network
 
     def forward(self, onehot: torch.Tensor) -> torch.Tensor:
-        return self.network(_inputs(onehot))[:, None]  # type: ignore[no-any-return]
+        return self.network(self.network.given(onehot))[:, None]  # type: ignore[no-any-return]
 
     def attention_maps(self, onehot: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
         """Where the network looks."""
-        maps: list[tuple[str, torch.Tensor]] = self.network.attention_maps(_inputs(onehot))
+        maps: list[tuple[str, torch.Tensor]] = self.network.attention_maps(self.network.given(onehot))
         return maps
-
-
-def _inputs(onehot: torch.Tensor) -> Any:
-    from genopred.training.networks.gene import GeneInputs
-
-    return GeneInputs(onehot)

@@ -152,6 +152,11 @@ class GeneNetwork(nn.Module):
         """Make the head over `width` numbers of `embed` and those of the composition."""
         self.head = nn.Linear(width + self.composition.width, self.n_cells)
 
+    @staticmethod
+    def given(onehot: torch.Tensor) -> GeneInputs:
+        """What a network reads that reads the sequence around the TSS alone, (B, L, 4)."""
+        return GeneInputs(onehot)
+
     def embed(self, inputs: GeneInputs) -> torch.Tensor:
         """What the network finds in genes, (B, E)."""
         raise NotImplementedError
