@@ -12,7 +12,7 @@ from scipy.stats import f_oneway, pearsonr, ttest_rel, wilcoxon
 from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
 
-from genopred.training.gene_scores import ALL_CELLS
+from genopred.training.gene_scores import ALL_CELLS, BETWEEN, LEVEL
 from genopred.training.gene_tests import (
     CAUTIONS,
     GENE_TEST_SCHEMA,
@@ -38,8 +38,10 @@ def simulated(seed, n=200, of_block=10, better=0.0, cells=4):
     return y, {"one": one, "two": two}, block
 
 
-def pick(table, test, cell=ALL_CELLS, against="two"):
-    rows = table.filter((pl.col("test") == test) & (pl.col("cell") == cell) & (pl.col("against") == against))
+def pick(table, test, cell=ALL_CELLS, against="two", what=LEVEL):
+    rows = table.filter(
+        (pl.col("what") == what) & (pl.col("test") == test) & (pl.col("cell") == cell) & (pl.col("against") == against)
+    )
     return rows.row(0, named=True)
 
 
@@ -74,6 +76,11 @@ def test_each_test_is_that_of_scipy_or_statsmodels():
     assert pick(table, "blocks-mse")["difference"] == pytest.approx(difference.mean())
     right = pearsonr(one[:, 3], y[:, 3])[0] - pearsonr(two[:, 3], y[:, 3])[0]
     assert pick(table, "blocks-r", "d")["difference"] == pytest.approx(right)
+    apart = [p - p.mean(axis=1, keepdims=True) for p in (y, one, two)]
+    right = pearsonr(apart[1][:, 3], apart[0][:, 3])[0] - pearsonr(apart[2][:, 3], apart[0][:, 3])[0]
+    assert pick(table, "blocks-r", "d", what=BETWEEN)["difference"] == pytest.approx(right)
+    few = gene_tests(y, predicted, block, CELLS, draws=99, level_only=["two"])
+    assert set(few.filter(pl.col("what") == BETWEEN)["against"]) == {"three"}
     # corrected over the eight comparisons in single cell types
     rows = table.filter((pl.col("test") == "blocks-mse") & (pl.col("cell") != ALL_CELLS))
     assert rows.height == 8

@@ -35,7 +35,7 @@ GENE_SCORE_SCHEMA = (
 )
 
 #: Deviations that vary by less than this share of the values are rounding.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 #: Two-sided test at 5 %, power 80 %: so many standard errors.
 _DETECTABLE = 1.96 + 0.842
 
@@ -199,7 +199,7 @@ def _sums(measured: ArrayLike, predicted: ArrayLike, blocks: ArrayLike, cells: S
             if rows.any():
                 values = b[rows, i : i + 1]
                 # whoever predicts the same in all cell types up to a shift knows nothing of what lies between
-                if values.std() <= _ROUNDING * x[rows, i].std():
+                if values.std() <= ROUNDING * x[rows, i].std():
                     values = np.zeros_like(values)
                 sums = block_sums(a[rows, i : i + 1], values, block[rows])
                 yield _Part(what, cells[column], sums, np.searchsorted(ids, np.unique(block[rows])))

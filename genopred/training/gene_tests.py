@@ -11,19 +11,19 @@ better, it is chance which of the two has the lesser error in a block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.genetics.correlation import pearson
-from genopred.training.gene_scores import ALL_CELLS, checked, shared_cells
+from genopred.training.gene_scores import ALL_CELLS, BETWEEN, LEVEL, ROUNDING, checked, deviations, shared_cells
 from genopred.training.scores import Floats
 
 #: Columns of `gene_tests`: `difference` is of `metric`, `model` minus `against`; `n` observations, each a `unit`.
 GENE_TEST_SCHEMA = (
-    dict.fromkeys(("test", "model", "against", "cell", "metric"), pl.String)
+    dict.fromkeys(("test", "model", "against", "what", "cell", "metric"), pl.String)
     | dict.fromkeys(("difference", "statistic", "p", "p_holm"), pl.Float64)
     | {"n": pl.Int64, "unit": pl.String, "respects_genes": pl.Boolean}
 )
@@ -104,7 +104,7 @@ def shares_of_r(measured: Floats, predicted: Floats) -> Floats:
 
 def gene_tests(
     measured: ArrayLike, predicted: Mapping[str, ArrayLike], blocks: ArrayLike, cells: Sequence[str], *,
-    folds: ArrayLike | None = None, draws: int = 9999, seed: int = 1,
+    folds: ArrayLike | None = None, draws: int = 9999, seed: int = 1, level_only: Collection[str] = (),
 ) -> pl.DataFrame:  # fmt: skip
     """Tests of the first of some predictions against each of the others, and of all of them together.
 
@@ -120,13 +120,16 @@ def gene_tests(
         In which fold each gene was held out.
     draws, seed : int
         Of `sign_flips`.
+    level_only : collection of str
+        Names of predictions whose deviations between cell types mean nothing: these are not tested.
 
     Returns
     -------
     polars.DataFrame
-        Columns of `GENE_TEST_SCHEMA`. `p_holm` is corrected (Holm) over the comparisons of the same test: over the
-        others for tests over all cell types, over others and cell types for those of single ones. The ANOVAs have no
-        `against`: their null hypothesis is that no method differs from another. Null where a test is not defined.
+        Columns of `GENE_TEST_SCHEMA`; `blocks-r` is also of the deviations `between` cell types. `p_holm` is corrected
+        (Holm) over the comparisons of the same test: over the others for tests over all cell types, over others and
+        cell types for those of single ones. The ANOVAs have no `against`: their null hypothesis is that no method
+        differs from another. Null where a test is not defined.
 
     Raises
     ------
@@ -141,9 +144,14 @@ def gene_tests(
         _, _, block, columns = checked(y, one, blocks, cells)
         each = [_of_genes(y[:, c], one[:, c], two[:, c]) for c in columns]
         for place, c in enumerate(columns):
-            rows += _block_tests([each[place]], block, (names[0], other, cells[c]), draws, seed)
+            rows += _block_tests([each[place]], block, (names[0], other, LEVEL, cells[c]), draws, seed)
         if len(columns) > 1:
-            rows += _block_tests(each, block, (names[0], other, ALL_CELLS), draws, seed)
+            rows += _block_tests(each, block, (names[0], other, LEVEL, ALL_CELLS), draws, seed)
+        if len(columns) > 1 and other not in level_only:
+            apart = [_between(y, one, two, columns, c) for c in columns]
+            for place, c in enumerate(columns):
+                rows += _block_tests([apart[place]], block, (names[0], other, BETWEEN, cells[c]), draws, seed)
+            rows += _block_tests(apart, block, (names[0], other, BETWEEN, ALL_CELLS), draws, seed)
         rows.append(_t_test(y, one, two, columns, fold, (names[0], other)))
     rows += _anovas(y, predicted, fold)
     table = pl.DataFrame(rows, schema={k: v for k, v in GENE_TEST_SCHEMA.items() if k != "p_holm"}, orient="row")
@@ -151,7 +159,7 @@ def gene_tests(
 
 
 def _of_genes(y: Floats, one: Floats, two: Floats) -> dict[str, Floats]:
-    """By test each gene's difference (N,) between two predictions; NaN where it was not measured."""
+    """Of each test the genes' differences (N,) between two predictions; NaN where a gene was not measured."""
     known = np.isfinite(y)
     out = {name: np.full(len(y), np.nan) for name in ("blocks-mse", "blocks-r", "wilcoxon-genes")}
     y, one, two = y[known], one[known], two[known]
@@ -161,14 +169,31 @@ def _of_genes(y: Floats, one: Floats, two: Floats) -> dict[str, Floats]:
     return out
 
 
+def _between(y: Floats, one: Floats, two: Floats, columns: Sequence[int], c: int) -> dict[str, Floats]:
+    """The same of r of the deviations from each gene's mean over cell types, of one cell type."""
+    known = np.zeros(y.shape, dtype=bool)
+    known[:, columns] = np.isfinite(y[:, columns])
+    known &= (known.sum(axis=1) > 1)[:, None]
+    a, b, d = (deviations(values, known)[:, c] for values in (one, two, y))
+    rows, out = known[:, c], np.full(len(y), np.nan)
+    for whole, part in ((one, a), (two, b)):
+        if rows.any() and part[rows].std() <= ROUNDING * whole[rows, c].std():
+            part[rows] = 0.0
+    if rows.any():
+        out[rows] = shares_of_r(d[rows], a[rows]) - shares_of_r(d[rows], b[rows])
+    return {"blocks-r": out}
+
+
 def _block_tests(
-    parts: Sequence[dict[str, Floats]], block: NDArray[np.int64], labels: tuple[str, str, str], draws: int, seed: int
+    parts: Sequence[dict[str, Floats]], block: NDArray[np.int64], labels: tuple[str, ...], draws: int, seed: int
 ) -> list[tuple[object, ...]]:
     """The tests over genes of one cell type, or of the mean over several."""
     from scipy.stats import wilcoxon
 
     rows: list[tuple[object, ...]] = []
     for test, metric in (("blocks-mse", "mse"), ("blocks-r", "pearson"), ("wilcoxon-genes", "mae")):
+        if test not in parts[0]:
+            continue
         values = np.stack([part[test] for part in parts])
         # each cell type counts alike, however many genes were measured there
         counts = np.isfinite(values).sum(axis=1, keepdims=True)
@@ -212,7 +237,7 @@ def _t_test(
     difference = float((a - b)[use].mean()) if n else None
     found = ttest_rel(a[use], b[use]) if n > 1 and np.ptp((a - b)[use]) > 0 else None
     numbers = (None, None) if found is None else (float(found.statistic), float(found.pvalue))
-    return ("t-cells", *names, ALL_CELLS, "pearson", difference, *numbers, n, "cell types and folds", False)
+    return ("t-cells", *names, LEVEL, ALL_CELLS, "pearson", difference, *numbers, n, "cell types and folds", False)
 
 
 def _anovas(y: Floats, predicted: Mapping[str, ArrayLike], fold: ArrayLike) -> list[tuple[object, ...]]:
@@ -232,7 +257,7 @@ def _anovas(y: Floats, predicted: Mapping[str, ArrayLike], fold: ArrayLike) -> l
 
     plain = f_oneway(*table.T)
     f, p = repeated_measures(table)
-    shown = (next(iter(predicted)), "", ALL_CELLS, "pearson", None)
+    shown = (next(iter(predicted)), "", LEVEL, ALL_CELLS, "pearson", None)
     unit = f"cell types and folds, each of {k} methods"
     return [
         ("anova-cells", *shown, f, p, n, unit, False),
@@ -281,9 +306,10 @@ def _corrected(table: pl.DataFrame) -> pl.DataFrame:
     p = table["p"].to_numpy().astype(np.float64)
     out = np.full(len(p), np.nan)
     single = (table["cell"] != ALL_CELLS).to_numpy()
-    for test in table["test"].unique().to_list():
+    for test, what in table.select("test", "what").unique().iter_rows():
+        same = ((table["test"] == test) & (table["what"] == what)).to_numpy()
         for alone in (False, True):
-            rows = np.flatnonzero((table["test"] == test).to_numpy() & (single == alone) & np.isfinite(p))
+            rows = np.flatnonzero(same & (single == alone) & np.isfinite(p))
             if len(rows):
                 out[rows] = holm(p[rows])
     return table.with_columns(pl.Series("p_holm", out).fill_nan(None))

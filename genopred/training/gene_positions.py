@@ -1,0 +1,90 @@
+"""Where along the sequence around a TSS a network looks, gene by gene."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genopred.errors import ModelError
+from genopred.training.genes import GeneData, gene_arrays, gene_inputs
+from genopred.training.networks.gene import GeneNetwork
+
+Array = NDArray[np.float32]
+
+#: What is measured, by name.
+ATTENTION, GRADIENT = "attention", "gradient × input"
+
+
+def along_sequence(
+    network: GeneNetwork, data: GeneData, rows: NDArray[np.int64], *, device: str = "cpu", batch_size: int = 16
+) -> dict[str, Array]:
+    """How much each base of some genes' windows counts, (n, L), by the ways that the network has.
+
+    Of each gene the values add up to 1, so that genes count alike. `ATTENTION` is the last map of `attention_maps`,
+    mean over heads (and queries), spread evenly over the bases of its parts. `GRADIENT` is the size of gradient times
+    input of the mean over cell types, of the sequence alone.
+
+    Parameters
+    ----------
+    network : GeneNetwork
+    data : GeneData
+    rows : int array (n,)
+    device : str
+    batch_size : int
+
+    Returns
+    -------
+    dict
+        Empty where the network has no attention and no derivative.
+    """
+    place, training = torch.device(device), network.training
+    network.eval()
+    found: dict[str, list[Array]] = {}
+    for i in range(0, len(rows), batch_size):
+        inputs = gene_inputs(gene_arrays(data, rows[i : i + batch_size]), place)
+        try:
+            with torch.no_grad():
+                last = network.attention_maps(inputs)[-1][1].float().cpu().numpy()
+        except ModelError:
+            pass
+        else:
+            found.setdefault(ATTENTION, []).append(_spread(last, data.window))
+        if network.differentiable:
+            window = inputs.window.detach().requires_grad_()
+            # a recurrent network on a GPU has no derivative in evaluation mode
+            with torch.backends.cudnn.flags(enabled=False):
+                network(inputs._replace(window=window)).mean(dim=1).sum().backward()
+            assert window.grad is not None  # noqa: S101 - for type checkers
+            size = (window.grad * window.detach())[..., :4].sum(dim=2).abs()
+            found.setdefault(GRADIENT, []).append(size.float().cpu().numpy())
+    network.zero_grad(set_to_none=True)
+    network.train(training)
+    return {name: _shares(np.concatenate(parts)) for name, parts in found.items()}
+
+
+def _spread(maps: NDArray[np.floating], length: int) -> Array:
+    """Maps (B, heads, [queries,] n) over the bases (B, L) of their parts."""
+    mean = maps.mean(axis=tuple(range(1, maps.ndim - 1)))
+    n = mean.shape[1]
+    # of the widths that give so many parts the one that is most often halved: networks pool by twos and in rounds
+    widths = [w for w in range(-(-length // n), length + 1) if -(-length // w) == n] or [-(-length // n)]
+    width = max(widths, key=lambda w: w & -w)
+    part = np.minimum(np.arange(length) // width, n - 1)
+    return (mean[:, part] / width).astype(np.float32)
+
+
+def _shares(values: Array) -> Array:
+    total = values.sum(axis=1, keepdims=True)
+    return np.where(total > 0, values / np.where(total > 0, total, 1.0), 1.0 / values.shape[1]).astype(np.float32)
+
+
+def binned(values: Array, bins: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sums (n, B) over neighbouring bases of (n, L), and where the bins begin and the last one ends, (B + 1,).
+
+    >>> binned(np.ones((1, 5), np.float32), 2)[0].tolist(), binned(np.ones((1, 5), np.float32), 2)[1].tolist()
+    ([[3.0, 2.0]], [0, 3, 5])
+    """
+    width = -(-values.shape[1] // bins)
+    first = np.arange(0, values.shape[1], width)
+    return np.add.reduceat(values.astype(np.float64), first, axis=1), np.append(first, values.shape[1])
