@@ -6,21 +6,28 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from genopred.errors import GenopredError, ModelError, shortened
+from genopred.errors import GenopredError, ModelError, examples, repeated, shortened
 from genopred.files import atomic, write_files
-from genopred.sequence.models.config import CONFIG, WEIGHTS, read_settings
+from genopred.sequence.models.config import CONFIG, GENE, WEIGHTS, read_settings
 from genopred.sequence.models.enformer.checkpoint import load_enformer, read_weights, save_enformer
 from genopred.training.dataset import SequenceData
 from genopred.training.networks.base import TrackNetwork
+from genopred.training.networks.composition import Composition
+from genopred.training.networks.embedding import Embedding
 from genopred.training.networks.enformer_small import SmallEnformer
-from genopred.training.networks.registry import NETWORKS, build
+from genopred.training.networks.gene import GeneNetwork, GeneShape
+from genopred.training.networks.registry import GENE_NETWORKS, NETWORKS, build, build_gene
 from genopred.training.splits import WindowShape
+
+#: Of an `embedding`: the folder beside its config.json that has what its encoder is and its tokenizer.
+_ENCODER = "encoder"
 
 
 def write_state(file: Path, state: dict[str, Any]) -> None:
@@ -96,13 +103,61 @@ def save_network(
     }
     if isinstance(network, SmallEnformer):
         return save_enformer(network.body, folder, window=network.shape.window, extra=extra)
+    settings = {"model_type": _model_type(network.kind), "sequence_length": network.shape.window} | extra
+    return _write(network, Path(folder), settings, {})
+
+
+def save_gene_network(
+    network: GeneNetwork,
+    folder: str | Path,
+    cells: Sequence[str],
+    *,
+    written: Mapping[str, Any],
+    best: Mapping[str, Any],
+    transform: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a trained network of genes: config.json and model.safetensors, and of an `embedding` what its encoder is.
+
+    `load_network` reads it, and where it reads nothing but the sequence around the TSS it is a `--model`.
+
+    Parameters
+    ----------
+    network : GeneNetwork
+    folder : path
+    cells : sequence of str
+        What it predicts.
+    written, best
+        As of `save_network`.
+    transform : dict, optional
+        What was done to expression before it was learned, as plain values.
+    """
+    shape, folder = network.shape, Path(folder)
+    sizes, encoder = dict(network.sizes), {}
+    if isinstance(network, Embedding):
+        sizes["folder"] = _ENCODER
+        encoder = {folder / _ENCODER / name: text for name, text in network.described().items()}
+    settings = {
+        "model_type": _gene_type(network.kind),
+        "sequence_length": shape.window,
+        "track_names": list(cells),
+        "strand_aware": True,
+        "gene": asdict(shape),
+        "network": sizes,
+        "link": network.link,
+        "training": dict(written),
+        "transform": dict(transform or {}),
+        "validation": dict(best),
+    }
+    return _write(network, folder, settings, encoder)
+
+
+def _write(network: torch.nn.Module, folder: Path, settings: dict[str, Any], more: dict[Path, Any]) -> Path:
     from safetensors.torch import save
 
-    folder = Path(folder)
-    state = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
-    settings = {"model_type": _model_type(network.kind), "sequence_length": network.shape.window} | extra
+    state = {key: value.detach().contiguous().clone() for key, value in network.state_dict().items()}
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-    write_files({folder / CONFIG: text, folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
+    contents: dict[Any, Any] = {**more, folder / CONFIG: text}
+    write_files(contents | {folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
     return folder
 
 
@@ -111,8 +166,13 @@ def _model_type(kind: str) -> str:
     return "enformer" if kind == SmallEnformer.kind else f"genopred-{kind}"
 
 
-def load_network(folder: str | Path) -> tuple[TrackNetwork, dict[str, Any]]:
-    """A network of `genopred train`, in evaluation mode on the CPU, and its config.json.
+def _gene_type(kind: str) -> str:
+    """The same of networks of genes."""
+    return f"{GENE}{kind}"
+
+
+def load_network(folder: str | Path) -> tuple[TrackNetwork | GeneNetwork, dict[str, Any]]:
+    """A network of `genopred train`, of tracks or of genes, in evaluation mode on the CPU, and its config.json.
 
     Parameters
     ----------
@@ -126,7 +186,10 @@ def load_network(folder: str | Path) -> tuple[TrackNetwork, dict[str, Any]]:
     """
     folder = Path(folder)
     try:
-        config = read_settings(folder / CONFIG, [_model_type(kind) for kind in NETWORKS])
+        kinds = [*(_model_type(kind) for kind in NETWORKS), *(_gene_type(kind) for kind in GENE_NETWORKS)]
+        config = read_settings(folder / CONFIG, kinds)
+        if str(config["model_type"]).startswith(GENE):
+            return _load_gene_network(folder, config), config
         training = config["training"]
         data, sizes = training["data"], dict(training["network"])
         shape = WindowShape(data["window"], data["bin"], data["crop"])
@@ -148,8 +211,26 @@ def load_network(folder: str | Path) -> tuple[TrackNetwork, dict[str, Any]]:
     return network.eval(), config
 
 
+def _load_gene_network(folder: Path, config: Mapping[str, Any]) -> GeneNetwork:
+    """See `load_network`, which says what is wrong where a key is missing or of another kind."""
+    about, sizes = dict(config["gene"]), dict(config["network"])
+    kind, cells = str(config["model_type"]).removeprefix(GENE), config["track_names"]
+    if not isinstance(cells, list) or not cells:
+        raise TypeError("track_names is no list of names")
+    if twice := repeated(str(cell) for cell in cells):
+        raise TypeError(f"track_names has {examples(sorted(twice))} twice")
+    what = dict(about.pop("composition"))
+    what["motifs"] = tuple(tuple(tuple(row) for row in motif) for motif in what["motifs"])
+    shape = GeneShape(**about, composition=Composition(**(what | {"names": tuple(what["names"])})))
+    if kind == Embedding.kind:
+        sizes["folder"] = str(folder / _ENCODER)
+    network = build_gene(kind, len(cells), shape, link=config["link"], **sizes)
+    _fill(network, folder / WEIGHTS[0])
+    return network.eval()
+
+
 def _fill(network: torch.nn.Module, file: Path) -> None:
-    """Put the weights of a file into a network that was built without memory for them."""
+    """Put the weights of a file into a network, which may have been built without memory for them."""
     if not file.is_file():
         raise ModelError(f"{file.parent}: no weights; needed {file.name} beside {CONFIG}.")
     state = read_weights(file)

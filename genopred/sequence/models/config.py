@@ -14,8 +14,11 @@ CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 #: `model_type` of a `cnn` of `genopred train`.
 CNN = "genopred-cnn"
-#: Of a `genopred train` run: the folder of its network, and where it was trained, validated and is to be tested.
-NETWORK, REGIONS = "model", "regions.tsv"
+#: How that of a network of genes begins.
+GENE = "genopred-gene-"
+#: Of a `genopred train` run: the folder of its network, and where, or on which genes, it was trained, validated and is
+#: to be tested.
+NETWORK, REGIONS, GENES = "model", "regions.tsv", "genes.tsv"
 #: The largest settings that a network may ask for: beyond any that was published, and far short of what ends in a lack
 #: of memory or in no time. The window is twice the longest one, 1 Mb.
 LIMITS = {
@@ -44,7 +47,8 @@ def check_sizes(sizes: Mapping[str, Any], place: str) -> None:
 
 def is_run(place: str | Path) -> bool:
     """Whether this is the folder of a `genopred train` run."""
-    return all((Path(place) / name).is_file() for name in (CONFIG, REGIONS))
+    folder = Path(place)
+    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in (REGIONS, GENES))
 
 
 def network_folder(place: str | Path) -> Path | None:
@@ -68,6 +72,15 @@ def is_cnn(folder: Path) -> bool:
         return bool(read_settings(folder / CONFIG, (CNN,)))
     except ModelError:
         return False
+
+
+def is_gene_network(folder: Path) -> bool:
+    """Whether a folder holds a network of genes of `genopred train`."""
+    try:
+        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(about, dict) and str(about.get("model_type")).startswith(GENE)
 
 
 def read_settings(file: Path, kinds: Sequence[str] = ("enformer", CNN)) -> dict[str, Any]:

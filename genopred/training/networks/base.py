@@ -49,6 +49,10 @@ class TrackNetwork(nn.Module):
         """Numbers of a window that the backward pass needs at the very least, without building anything."""
         raise NotImplementedError
 
+    def trunk(self, onehot: torch.Tensor) -> torch.Tensor:
+        """What the head reads of each bin, (B, n_bins, channels); as fast as `fast`."""
+        raise NotImplementedError
+
     def fast(self, onehot: torch.Tensor) -> torch.Tensor:
         """Compute what `forward` does from the same weights, where there is a faster way to train with."""
         return self(onehot)

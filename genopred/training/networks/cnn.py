@@ -42,6 +42,7 @@ class DilatedCnn(TrackNetwork):
             for i in range(int(sizes["layers"]))
         )
         self.head = nn.Linear(c, n_tracks)
+        self.positive = nn.Softplus()
 
     @staticmethod
     def check(shape: WindowShape, sizes: dict[str, Any]) -> None:
@@ -54,11 +55,13 @@ class DilatedCnn(TrackNetwork):
     def kept(shape: WindowShape, sizes: dict[str, Any]) -> int:
         return shape.window * sizes["channels"]  # the first layer's output
 
-    def forward(self, onehot: torch.Tensor) -> torch.Tensor:
+    def trunk(self, onehot: torch.Tensor) -> torch.Tensor:
         # (B, L, 4) -> (B, 4, 1, L): two dimensions, because torch keeps channels last only there
         h = self.tower(onehot.transpose(1, 2).unsqueeze(2))
         for layer in self.dilated:
             h = h + layer(h)
         crop = self.shape.crop
-        h = h[:, :, 0, crop : crop + self.shape.n_bins].transpose(1, 2)
-        return nn.functional.softplus(self.head(h))
+        return h[:, :, 0, crop : crop + self.shape.n_bins].transpose(1, 2)
+
+    def forward(self, onehot: torch.Tensor) -> torch.Tensor:
+        return self.positive(self.head(self.trunk(onehot)))

@@ -79,6 +79,10 @@ class SmallEnformer(TrackNetwork):
         axis of length two. With channels last the convolutions are matrix products over rows, and a softmax of two is
         a sigmoid of their difference.
         """
+        return self.body._heads["human"](self.trunk(onehot))
+
+    def trunk(self, onehot: torch.Tensor) -> torch.Tensor:
+        """See `fast`."""
         body, dropout = self.body, float(self.sizes["tower_dropout"])
         # (B, L, 4) -> (B, 4, 1, L): a view whose memory is already channels last
         h = _conv(onehot.transpose(1, 2).unsqueeze(2), body.stem[0])
@@ -91,8 +95,7 @@ class SmallEnformer(TrackNetwork):
             if dropout and body.training:
                 h = torch.nn.functional.dropout2d(h, dropout)
         h = body.transformer(h.squeeze(2).transpose(1, 2))
-        h = body.final_pointwise(body.crop_final(h))
-        return body._heads["human"](h)
+        return body.final_pointwise(body.crop_final(h))
 
 
 def start_sharp(body: Any, factor: float = 4.0) -> None:
