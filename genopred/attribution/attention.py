@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,16 @@ class AttentionMap:
         return mean
 
 
+def check_attention(model: SequenceModel) -> Any:
+    """The `attention_maps` of a model's network; ModelError where it has none."""
+    offered = getattr(model.torch_module(), "attention_maps", None)
+    if offered is None:
+        raise ModelError(
+            f"--method attention: {model.name} has no attention (no method attention_maps of its network); leave it out."
+        )
+    return offered
+
+
 def attention_maps(model: SequenceModel, window: NDArray[np.float32]) -> list[AttentionMap]:
     """The attention of every layer of a model over a window (L, 4).
 
@@ -62,12 +73,7 @@ def attention_maps(model: SequenceModel, window: NDArray[np.float32]) -> list[At
     """
     import torch
 
-    network = model.torch_module()
-    offered = getattr(network, "attention_maps", None)
-    if offered is None:
-        raise ModelError(
-            f"--method attention: {model.name} has no attention (no method attention_maps of its network); leave it out."
-        )
+    offered = check_attention(model)
     x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32)).to(model.device)[None]
     with torch.no_grad():
         found = offered(x)
