@@ -60,9 +60,11 @@ def signal_enrichment(inputs: AttributeInputs, attributions: pl.DataFrame) -> pl
     for method, group, bases in of_reference(attributions):
         several = bases.partition_by("window", as_dict=True, maintain_order=True)
         for elements in inputs.elements:
-            pairs = []
+            pairs: list[tuple[str, Floats, Floats]] = []
             for (window,), table in several.items():
                 at = table["pos"].to_numpy() - 1 - places[window].stretch.start
+                if len(at) < places[window].stretch.length:  # of mutagenesis a part: too little to move signals along
+                    continue
                 size = table["attribution"].to_numpy().astype(np.float64)
                 size = np.where(table["base"].to_numpy() == "N", np.nan, size)
                 pairs.append((window, size, signals[elements.name, window][at]))

@@ -147,7 +147,7 @@ def _complete(
         run: Callable[[int | None], Any] = lambda batch: _boxed(  # noqa: E731
             contributions(values, windows, np.stack(against), method, steps=settings.steps, batch_size=batch)
         )
-        found: Contributions = halving(run, settings.batch_size, inputs.model.default_batch, inputs.model.name)[0].item()
+        found: Contributions = halving(run, settings.batch_size, values.batch, inputs.model.name)[0].item()
         return found
 
     every = attributed(np.stack([subject.window for subject in subjects]), 0)

@@ -37,7 +37,9 @@ class AttentionMap:
     @property
     def received(self) -> Floats:
         """Mean weight (heads, keys) that a position gets from all queries."""
-        return self.weights.astype(np.float64) if self.weights.ndim == 2 else self.weights.mean(axis=1, dtype=np.float64)
+        return (
+            self.weights.astype(np.float64) if self.weights.ndim == 2 else self.weights.mean(axis=1, dtype=np.float64)
+        )
 
     def pooled(self, most: int = 128) -> Floats:
         """Mean over heads (n, n), or (n,), each side added up to at most so many stretches of equal length."""
@@ -58,7 +60,7 @@ def check_attention(model: SequenceModel) -> Any:
     offered = getattr(model.torch_module(), "attention_maps", None)
     if offered is None:
         raise ModelError(
-            f"--method attention: {model.name} has no attention (no method attention_maps of its network); leave it out."
+            f"--method attention: {model.name} has no attention (its network has no attention_maps); leave it out."
         )
     return offered
 

@@ -54,7 +54,12 @@ def highest(contributions: ArrayLike, share: float) -> NDArray[np.bool_]:
 
 
 def enrichment(
-    contributions: Sequence[ArrayLike], signals: Sequence[ArrayLike], share: float, *, draws: int = 10_000, seed: int = 1
+    contributions: Sequence[ArrayLike],
+    signals: Sequence[ArrayLike],
+    share: float,
+    *,
+    draws: int = 10_000,
+    seed: int = 1,
 ) -> Enrichment:
     """Signal at the top bases of one or several windows.
 
@@ -99,5 +104,12 @@ def enrichment(
     low, high = np.quantile(null, [0.025, 0.975]) if len(null) else (observed, observed)
     middle = float(null.mean()) if len(null) else observed
     return Enrichment(
-        many, total, float(observed) / many, max(middle, 0.0) / many, float(low) / many, float(high) / many, p, len(null)
+        many,
+        total,
+        float(observed) / many,
+        max(middle, 0.0) / many,
+        float(low) / many,
+        float(high) / many,
+        p,
+        len(null),
     )

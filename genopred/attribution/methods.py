@@ -114,9 +114,7 @@ def contributions(
 def _gradient_input(values: GroupValues, x: Windows, r: Windows, steps: int, batch: int) -> Floats:
     explain = package("captum.attr").Saliency(values)
     at = values.tensor(x)
-    found = [
-        explain.attribute(at.clone().requires_grad_(True), target=g, abs=False) for g in range(len(values.names))
-    ]
+    found = [explain.attribute(at.clone().requires_grad_(True), target=g, abs=False) for g in range(len(values.names))]
     same = np.stack([one.detach().double().cpu().numpy() for one in found])[:, :, None]
     return np.repeat(same, r.shape[1], axis=2)
 

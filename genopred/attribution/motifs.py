@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from genopred.attribution.target import package
 from genopred.types import Motif
 
-#: Of one seqlet and motif: p for one motif, q over all motifs (Benjamini and Hochberg), where and how they lie together.
+#: Of one seqlet and motif: p for one motif, q over all motifs (Benjamini and Hochberg), how they lie together.
 MATCH_SCHEMA = {
     "seqlet": pl.Int64, "motif": pl.String, "name": pl.String, "p": pl.Float64, "q": pl.Float64,
     "offset": pl.Int64, "overlap": pl.Int64, "strand": pl.String,

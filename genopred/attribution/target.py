@@ -1,4 +1,4 @@
-"""What is attributed: one number a track group, as `genopred effects` adds up bins and tracks, of a differentiable model."""
+"""What is attributed: one number a track group, of a model that can be differentiated, as in `genopred effects`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from genopred.errors import ModelError
 from genopred.sequence.effects import EffectSettings
 from genopred.sequence.models.base import SequenceModel
 
+#: Bases at a time, of all windows of a batch, where the user does not say.
+_BASES = 200_000
+
 
 class GroupValues(nn.Module):
     """One-hot windows (B, L, 4), as the model reads them -> the value (B, G) of each track group.
@@ -23,7 +26,8 @@ class GroupValues(nn.Module):
     model : SequenceModel
         One that has `torch_module`.
     settings : EffectSettings
-        Groups, bins, and how they are put together. `strands="both"` is the mean of a window and its reverse complement.
+        Groups, bins, and how they are put together. `strands="both"` is the mean over a window and its reverse
+        complement.
 
     Raises
     ------
@@ -34,7 +38,9 @@ class GroupValues(nn.Module):
     def __init__(self, model: SequenceModel, settings: EffectSettings) -> None:
         super().__init__()
         self.network, self.device, self.named = model.torch_module(), model.device, model.name
-        self.names, self.batch = settings.names, model.default_batch
+        self.names = settings.names
+        # a backward pass keeps what every layer gave
+        self.batch = min(model.default_batch, max(1, _BASES // model.window))
         self._settings, self._n_bins = settings, model.n_bins
         partners = range(len(model.tracks)) if model.reverse_tracks is None else model.reverse_tracks
         self._partners = list(partners)

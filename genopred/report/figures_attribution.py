@@ -154,8 +154,8 @@ def contribution_logo(
 ) -> Figure:  # fmt: skip
     """Letters as high as what each base contributes, down where it is negative; spans are named above them.
 
-    `contributions` has a value a base of `sequence`, whose first base stands at `start`. What does not fit, with letters
-    wide enough to be read, is left out on both sides.
+    `contributions` has a value a base of `sequence`, whose first base stands at `start`. What does not fit, with
+    letters wide enough to be read, is left out on both sides.
     """
     heights = np.nan_to_num(np.asarray(contributions, dtype=np.float64))
     if len(heights) != len(sequence) or not sequence:
@@ -177,8 +177,9 @@ def contribution_logo(
             per = (end - start + 1) / (width - 70)
             half = 3.6 * len(name) * per
             middle = min(max((a + b) / 2, start + half), end - half)
-            text: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": SMALL, "annotation_clip": False}
-            ax.annotate(name, (middle, high + (0.04 + 0.14 * (i % 2)) * reach), **text)
+            if name:
+                text: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": SMALL, "annotation_clip": False}
+                ax.annotate(name, (middle, high + (0.04 + 0.14 * (i % 2)) * reach), **text)
         _letters(ax, sequence, heights, start)
         ax.axhline(0, color=COLOURS["soft"], linewidth=0.8)
         ax.set_xlim(start - 0.5, end + 0.5)
@@ -270,7 +271,9 @@ def attention_layers(
     return figure
 
 
-def variant_contributions(variants: pl.DataFrame, *, tss: int | None = None, title: str = "", width: float = 1000) -> Figure:
+def variant_contributions(
+    variants: pl.DataFrame, *, tss: int | None = None, title: str = "", width: float = 1000
+) -> Figure:
     """What each variant adds to the difference between two people: along the path (bars), and alone (rings).
 
     `variants` has pos, id, path and alone, a row a site of one difference.
@@ -290,7 +293,10 @@ def variant_contributions(variants: pl.DataFrame, *, tss: int | None = None, tit
         for x, y, name, by_itself in zip(pos, path, variants["id"].to_list(), alone):
             colour = COLOURS["main"] if y >= 0 else COLOURS["worse"]
             (dot,) = ax.plot(x, y, "o", color=colour, markersize=5, markeredgewidth=0, zorder=4)
-            _tip(dot, f"{name}: {number(float(y), 3, sign=True)} on the path, {number(float(by_itself), 3, sign=True)} alone")
+            _tip(
+                dot,
+                f"{name}: {number(float(y), 3, sign=True)} on the path, {number(float(by_itself), 3, sign=True)} alone",
+            )
         ax.axhline(0, color=COLOURS["soft"], linewidth=0.8)
         if tss is not None:
             ax.axvline(tss, color=COLOURS["ink"], linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)

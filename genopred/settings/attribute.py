@@ -7,7 +7,17 @@ from typing import Annotated, Any, ClassVar, Literal
 from genopred.errors import GenopredError, repeated
 from genopred.settings.declare import MOST, MOST_BASES, Option, base_pairs
 from genopred.settings.effects import Region, parse_region
-from genopred.settings.parts import GENES, GENOTYPES, TRACKS, Drawn, Genes, Genotypes, Seeded, SequenceModel, TrackGroups
+from genopred.settings.parts import (
+    GENES,
+    GENOTYPES,
+    TRACKS,
+    Drawn,
+    Genes,
+    Genotypes,
+    Seeded,
+    SequenceModel,
+    TrackGroups,
+)
 
 ATTRIBUTION = "Attribution"
 PEOPLE = "People"
@@ -103,7 +113,9 @@ class Attribute(TrackGroups, SequenceModel, Genotypes, Genes, Drawn, Seeded, pan
         if REFERENCE in self.person:
             raise GenopredError("--person reference: that is attributed anyway; give the id of a person.")
         if self.motifs is not None and not set(self.method) & set(COMPLETE):
-            raise GenopredError(f"--motifs needs seqlets, and so --method {', '.join(COMPLETE[:-1])} or {COMPLETE[-1]}.")
+            raise GenopredError(
+                f"--motifs needs seqlets, and so --method {', '.join(COMPLETE[:-1])} or {COMPLETE[-1]}."
+            )
         if self.flank is not None and self.region:
             raise GenopredError("--flank is for genes; with --region the stretch is as long as it says.")
 
