@@ -1,4 +1,4 @@
-"""Genes or regions, a FASTA and a sequence model -> which bases it goes by; people -> which variants make them differ."""
+"""Genes or regions, a FASTA, a sequence model -> which bases it goes by; people -> which variants make them differ."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def run(settings: Attribute, progress: Progress | None = None) -> AttributeResul
         write_tables({job.path(f"{name}.tsv"): table for name, table in full.items()})
         job.matched(report)
         shown = _shown(inputs, tables)
-        info = {"command": settings.command} if settings.command else {}
+        info: dict[str, Any] = {"command": settings.command} if settings.command else {}
         info |= {
             "fasta": str(settings.fasta),
             "build": inputs.build,
@@ -159,8 +159,8 @@ def _warn(sums: pl.DataFrame) -> None:
         if far:
             how = "more --steps" if method == "integrated-gradients" else "a step of the network has no rule"
             log.warning(
-                "%s: in %d of %d sequences contributions miss the difference of predictions by more than %d %% (%s): see "
-                "delta in sums.tsv",
+                "%s: in %d of %d sequences contributions miss the difference of predictions by more than %d %% (%s): "
+                "see delta in sums.tsv",
                 *(method, far, rows.height, round(100 * _MISSED), how),
             )
 

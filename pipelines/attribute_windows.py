@@ -37,7 +37,8 @@ SCHEMAS: dict[str, dict[str, type[pl.DataType]]] = {
     "seqlets": _WHO | _WHAT
     | {"chrom": pl.String, "start": pl.Int64, "end": pl.Int64, "sequence": pl.String}
     | dict.fromkeys(("attribution", "p", "q"), _NUMBERS),
-    "control_seqlets": {"window": pl.String, **_WHAT, "control": pl.Int64, "sequence": pl.String, "attribution": _NUMBERS},
+    "control_seqlets": {"window": pl.String, **_WHAT, "control": pl.Int64, "sequence": pl.String,
+                        "attribution": _NUMBERS},
     "variants": {"window": pl.String, "person": pl.String, "against": pl.String, "track_group": pl.String,
                  "chrom": pl.String, "pos": pl.Int64, "id": pl.String, "ref": pl.String, "alt": pl.String,
                  "copies": pl.Int64, "path": _NUMBERS, "alone": _NUMBERS},

@@ -80,7 +80,8 @@ def _meme(lines: list[tuple[int, str]], path: PathLike) -> Iterator[Motif]:
             if named is None:
                 raise FormatError(f"{path} line {number}: a matrix before any MOTIF line; needed MOTIF ID NAME first.")
             said = re.search(r"\bw\s*=\s*(\d+)", line)
-            rows, end = [], int(said[1]) if said else _LONGEST + 1
+            rows: list[list[float]] = []
+            end = int(said[1]) if said else _LONGEST + 1
             while at < len(lines) and len(rows) < end and (not lines[at][1] or _is_numbers(lines[at][1])):
                 if lines[at][1]:
                     rows.append(_numbers(lines[at][1], path, lines[at][0], 4))
@@ -111,7 +112,7 @@ def _jaspar(lines: list[tuple[int, str]], path: PathLike) -> Iterator[Motif]:
             raise FormatError(
                 f"{path} line {number}: motif {words[0]} has {len(body)} lines; needed four, of A, C, G and T."
             )
-        rows = {}
+        rows: dict[str, list[float]] = {}
         for base, (where, line) in zip(BASES, body):
             found = re.match(r"([ACGTacgt])\s*[\[|:]?\s*(.*?)\s*\]?$", line)
             letter, numbers = (found[1].upper(), found[2]) if found else (base, line.strip("[] \t"))

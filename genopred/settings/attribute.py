@@ -48,8 +48,8 @@ class Attribute(TrackGroups, SequenceModel, Genotypes, Genes, Drawn, Seeded, pan
         repeatable.
     flank : Keep so many bases on each side of the TSS; the model's whole window by default.
     method : gradient-input, integrated-gradients, deeplift, ism (in-silico mutagenesis) or attention; repeatable.
-    background : What a sequence is compared with: shuffled (its dinucleotides kept), uniform (a quarter of each base) or
-        zero; gradient-input always takes uniform.
+    background : What a sequence is compared with: shuffled (its dinucleotides kept), uniform (a quarter of each base)
+        or zero; gradient-input always takes uniform.
     backgrounds : How many shuffles.
     steps : Points of integrated gradients, between two sequences.
     ism_width : Bases around the TSS that ism changes; all of a --region.
@@ -113,9 +113,7 @@ class Attribute(TrackGroups, SequenceModel, Genotypes, Genes, Drawn, Seeded, pan
         if REFERENCE in self.person:
             raise GenopredError("--person reference: that is attributed anyway; give the id of a person.")
         if self.motifs is not None and not set(self.method) & set(COMPLETE):
-            raise GenopredError(
-                f"--motifs needs seqlets, and so --method {', '.join(COMPLETE[:-1])} or {COMPLETE[-1]}."
-            )
+            raise GenopredError(f"--motifs needs seqlets, and so one --method of {', '.join(COMPLETE)}.")
         if self.flank is not None and self.region:
             raise GenopredError("--flank is for genes; with --region the stretch is as long as it says.")
 

@@ -336,24 +336,21 @@ def _window_tables(shown: Shown, place: Place) -> Iterator[tuple[pl.DataFrame, s
         )
         columns = [*several, "start", "end", "sequence", "attribution", "p", "q"]
         columns += ["motif"] if shown.motifs else []
-        yield (
-            named.select(columns),
-            (
-                f"Seqlets of the reference{_of_all(seqlets)}. p: shuffles of the window with one as strong; q: expected in a "
-                "shuffle over found."
-            ),
+        caption = (
+            f"Seqlets of the reference{_of_all(seqlets)}. p: share of shuffles of the window with one as strong; q: how "
+            "many a shuffle has, over how many there are."
         )
+        yield named.select(columns), caption
     variants = shown.tables["variants"].filter(pl.col("window") == place.name)
     if variants.height:
         top = variants.sort(pl.col("path").abs(), descending=True)
         several = [name for name in ("person", "track_group") if variants[name].n_unique() > 1]
-        yield (
-            top.head(MOST_ROWS).select(*several, "id", "pos", "ref", "alt", "copies", "path", "alone"),
-            (
-                f"Variants between {', '.join(variants['person'].unique(maintain_order=True))} and {variants['against'][0]}"
-                f"{_of_all(variants)}, largest first. Copies: of ALT, more than the other."
-            ),
+        people = ", ".join(variants["person"].unique(maintain_order=True))
+        caption = (
+            f"Variants between {people} and {variants['against'][0]}{_of_all(variants)}, largest first. Copies: of ALT, "
+            "more than the other."
         )
+        yield top.head(MOST_ROWS).select(*several, "id", "pos", "ref", "alt", "copies", "path", "alone"), caption
 
 
 def _said(match: Mapping[str, Any] | None) -> str:
@@ -367,36 +364,38 @@ def _of_all(table: pl.DataFrame) -> str:
 def _sections(shown: Shown) -> Iterator[Any]:
     from genopred.report.page import Section
 
-    tables = shown.tables
-    for name, title, caption in (
-        ("motif_counts", "Known motifs", "Seqlets of the reference that look like a motif, and how many shuffles have on "
-         "average; p and q of as many."),
-        ("enrichment", "Elements", "Mean signal at the top bases; expected, low and high: of all shifts of the signal along "
-         "the window. fold: observed over expected."),
-        ("sums", "Do contributions add up", "Value: of the sequence; background: mean of what it is compared with; delta: "
-         "sum of contributions less the difference of the two."),
-    ):  # fmt: skip
-        table = tables[name]
-        if table.height:
-            alone = [n for n in ("method", "track_group", "person", "haplotype", "signal") if n in table.columns]
-            same = [n for n in alone if table[n].n_unique() == 1 and table.height > 1]
-            if name == "motif_counts" and (table["motif"] == table["name"]).all():
-                same.append("name")
-            yield Section(title, tables=((table.drop(same).head(MOST_ROWS), caption + _of_all(table)),))
-    overlap = tables["overlap"]
-    if overlap.height:
-        columns = [
-            "method",
-            "track_group",
-            "measure",
-            "k",
-            "value",
-            "null",
-            "expected",
-            "null_low",
-            "null_high",
-            "p",
-            "n",
-        ]
-        yield Section("eQTLs", tables=((overlap.select(columns), "SNPs ranked by |contribution| of their base and by eQTL, "
-                                        "within each window; nulls keep LD as docs/overlap.md says."),))  # fmt: skip
+    for name, (title, caption) in _TABLES.items():
+        table = shown.tables[name]
+        if not table.height:
+            continue
+        alone = [n for n in ("method", "track_group", "person", "haplotype", "signal") if n in table.columns]
+        same = [str(n) for n in alone if table[n].n_unique() == 1 and table.height > 1]
+        if name == "motif_counts" and (table["motif"] == table["name"]).all():
+            same.append("name")
+        if name == "overlap":
+            same += [n for n in ("a", "b", "low", "high", "circular", "note") if n in table.columns]
+        yield Section(title, tables=((table.drop(same).head(MOST_ROWS), caption + _of_all(table)),))
+
+
+#: What the tables of all windows are called, and what their columns are.
+_TABLES = {
+    "motif_counts": (
+        "Known motifs",
+        "Seqlets of the reference that are like a motif, and how many shuffles have on average; p and q: of as many.",
+    ),
+    "enrichment": (
+        "Elements",
+        "Mean signal at the top bases; expected, low and high: of all shifts of the signal along the window. Fold: "
+        "observed over expected.",
+    ),
+    "overlap": (
+        "eQTLs",
+        "SNPs of each window ranked by |contribution| of their base and by eQTL. What the nulls keep is said in "
+        "docs/overlap.md.",
+    ),
+    "sums": (
+        "Do contributions add up",
+        "Value: of the sequence; background: mean of what it is compared with; delta: the sum of contributions less the "
+        "difference of the two.",
+    ),
+}
