@@ -35,6 +35,7 @@ def backgrounds(window: NDArray[np.float32], kind: str, n: int, seed: int) -> ND
     for start, end in edges.tolist():
         if end - start >= _SHORTEST:
             piece = torch.from_numpy(np.ascontiguousarray(window[None, start:end].transpose(0, 2, 1)))
-            shuffled = shuffle(piece, n=n, random_state=seed + start)[0]  # (n, 4, l)
+            # one of each of n copies: of one it refuses several that are alike, as those of AAAA are
+            shuffled = shuffle(piece.repeat(n, 1, 1), n=1, random_state=seed + start)[:, 0]  # (n, 4, l)
             out[:, start:end] = shuffled.numpy().transpose(0, 2, 1)
     return out
