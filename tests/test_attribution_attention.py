@@ -39,7 +39,9 @@ def test_pooled_maps_keep_the_sum_of_a_row():
     assert pooled.shape == (4, 4)
     np.testing.assert_allclose(pooled.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(AttentionMap("a", weights).pooled(), weights.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(AttentionMap("a", weights[0]).pooled(5), weights[0].mean(0).reshape(5, 2).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(
+        AttentionMap("a", weights[0]).pooled(5), weights[0].mean(0).reshape(5, 2).sum(1), rtol=1e-5
+    )
 
 
 def test_a_model_without_attention_says_so():

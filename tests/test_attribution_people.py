@@ -83,7 +83,9 @@ def test_exchanging_the_two_changes_the_sign():
 
 def test_who_else_is_there_and_where_changes_nothing():
     values, sequences = values_of(smooth_model()), people(seed=6)
-    turned = replace(sequences, samples=sequences.samples[::-1], alleles=sequences.alleles.reshape(4, 2, -1)[::-1].reshape(8, -1))
+    turned = replace(
+        sequences, samples=sequences.samples[::-1], alleles=sequences.alleles.reshape(4, 2, -1)[::-1].reshape(8, -1)
+    )
     one, other = (explain_difference(values, which, "P3", "P1") for which in (sequences, turned))
     np.testing.assert_allclose(one.path, other.path, atol=1e-7)
     backwards = explain_difference(values, sequences.with_reference(), "P3", "reference")
@@ -99,7 +101,9 @@ def test_the_other_strand_has_the_same_variants():
 
 def test_two_who_are_alike_differ_by_nothing():
     sequences = people()
-    same = replace(sequences, alleles=np.repeat(sequences.alleles[:2], 4, axis=0).reshape(2, 4, -1).swapaxes(0, 1).reshape(8, -1))
+    same = replace(
+        sequences, alleles=np.repeat(sequences.alleles[:2], 4, axis=0).reshape(2, 4, -1).swapaxes(0, 1).reshape(8, -1)
+    )
     found = explain_difference(values_of(smooth_model()), same, "P0", "P1")
     assert not len(found.sites) and not found.residual.any()
 

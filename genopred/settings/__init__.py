@@ -24,8 +24,8 @@ from genopred.settings.train import Train
 
 #: Every workflow, in the order of `genopred --help`.
 WORKFLOWS: tuple[type[Command], ...] = (
-    Demo, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Attribute, Eqtl, Overlap, Train, Evaluate,
-    Doctor,
+    Demo, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Attribute, Eqtl, Overlap, Train,
+    Evaluate, Doctor,
 )  # fmt: skip
 
 __all__ = [

@@ -337,8 +337,8 @@ def _window_tables(shown: Shown, place: Place) -> Iterator[tuple[pl.DataFrame, s
         columns = [*several, "start", "end", "sequence", "attribution", "p", "q"]
         columns += ["motif"] if shown.motifs else []
         caption = (
-            f"Seqlets of the reference{_of_all(seqlets)}. p: share of shuffles of the window with one as strong; q: how "
-            "many a shuffle has, over how many there are."
+            f"Seqlets of the reference{_of_all(seqlets)}. p: share of shuffles of the window with one as strong; q: "
+            "how many a shuffle has, over how many there are."
         )
         yield named.select(columns), caption
     variants = shown.tables["variants"].filter(pl.col("window") == place.name)
@@ -347,8 +347,8 @@ def _window_tables(shown: Shown, place: Place) -> Iterator[tuple[pl.DataFrame, s
         several = [name for name in ("person", "track_group") if variants[name].n_unique() > 1]
         people = ", ".join(variants["person"].unique(maintain_order=True))
         caption = (
-            f"Variants between {people} and {variants['against'][0]}{_of_all(variants)}, largest first. Copies: of ALT, "
-            "more than the other."
+            f"Variants between {people} and {variants['against'][0]}{_of_all(variants)}, largest first. Copies: of "
+            "ALT, more than the other."
         )
         yield top.head(MOST_ROWS).select(*several, "id", "pos", "ref", "alt", "copies", "path", "alone"), caption
 
@@ -395,7 +395,7 @@ _TABLES = {
     ),
     "sums": (
         "Do contributions add up",
-        "Value: of the sequence; background: mean of what it is compared with; delta: the sum of contributions less the "
-        "difference of the two.",
+        "Value: of the sequence; background: mean of what it is compared with; delta: the sum of contributions less "
+        "the difference of the two.",
     ),
 }
