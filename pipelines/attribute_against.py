@@ -171,9 +171,13 @@ def known_motifs(
     matches = found.join(about, on="seqlet", maintain_order="left").select(
         pl.col(name).cast(kind) for name, kind in MOTIF_SCHEMA.items()
     )
+    # as strong as few shuffles have one, in the windows as in the shuffles themselves
+    strong = pl.col("p").is_null() | (pl.col("p") <= settings.alpha + 1e-9)
+    controls = controls.filter(strong)
     other = match_motifs([onehot(encode(text)) for text in controls["sequence"].to_list()], inputs.motifs, nearest=1)
     tables = [pl.DataFrame(schema=MOTIF_COUNT_SCHEMA)]
-    own = about.filter(pl.col("person") == REFERENCE).select("seqlet", "method", "track_group")
+    own = about.filter((pl.col("person") == REFERENCE) & seqlets.select(strong).to_series())
+    own = own.select("seqlet", "method", "track_group")
     of_controls = controls.with_row_index("seqlet").select(pl.col("seqlet").cast(pl.Int64), "method", "track_group")
     for (method, group), rows in own.group_by("method", "track_group", maintain_order=True):
         same = (pl.col("method") == method) & (pl.col("track_group") == group)

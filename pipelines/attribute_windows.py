@@ -38,7 +38,7 @@ SCHEMAS: dict[str, dict[str, type[pl.DataType]]] = {
     | {"chrom": pl.String, "start": pl.Int64, "end": pl.Int64, "sequence": pl.String}
     | dict.fromkeys(("attribution", "p", "q"), _NUMBERS),
     "control_seqlets": {"window": pl.String, **_WHAT, "control": pl.Int64, "sequence": pl.String,
-                        "attribution": _NUMBERS},
+                        "attribution": _NUMBERS, "p": _NUMBERS},
     "variants": {"window": pl.String, "person": pl.String, "against": pl.String, "track_group": pl.String,
                  "chrom": pl.String, "pos": pl.Int64, "id": pl.String, "ref": pl.String, "alt": pl.String,
                  "copies": pl.Int64, "path": _NUMBERS, "alone": _NUMBERS},
@@ -139,12 +139,12 @@ def _complete(
     assert values is not None  # noqa: S101 - made where a method needs them
     first = place.stretch.start - place.window.start
     part = slice(first, first + place.stretch.length)
-    seed = settings.seed + zlib.crc32(place.name.encode()) % 1_000_000
+    seed = (settings.seed, zlib.crc32(place.name.encode()))
 
     def attributed(windows: NDArray[np.float32], shift: int) -> Contributions:
         """Windows (N, L, 4), each against backgrounds of its own."""
         kind = "uniform" if method == "gradient-input" else settings.background
-        against = [backgrounds(x, kind, settings.backgrounds, seed + 1000 * (i + shift)) for i, x in enumerate(windows)]
+        against = [backgrounds(x, kind, settings.backgrounds, (*seed, i + shift)) for i, x in enumerate(windows)]
         run: Callable[[int | None], Any] = lambda batch: _boxed(  # noqa: E731
             contributions(values, windows, np.stack(against), method, steps=settings.steps, batch_size=batch)
         )
@@ -155,7 +155,7 @@ def _complete(
     turn = -1 if reverse else 1
     actual = every.actual[:, :, ::turn][:, :, part]
     other = every.hypothetical[:, :, ::turn, ::turn][:, :, part]
-    shuffles = backgrounds(subjects[0].window, "shuffled", settings.controls, seed + 1) if settings.controls else ()
+    shuffles = backgrounds(subjects[0].window, "shuffled", settings.controls, seed) if settings.controls else ()
     of_controls = [attributed(x[None], 1 + len(subjects) + i).actual[:, 0, ::turn] for i, x in enumerate(shuffles)]
     letters = [_forward(x, reverse)[part] for x in shuffles]
     for g, group in enumerate(inputs.chosen.names):
@@ -172,8 +172,8 @@ def _complete(
             text = subject.letters[part][start:end]
             who = (place.name, subject.person, subject.haplotype, method, group)
             rows["seqlets"].append((*who, place.chrom, at + start + 1, at + end, text, height, p, q))
-        for i, start, end, height in chance.select("example", "start", "end", "attribution").iter_rows():
-            rows["control_seqlets"].append((place.name, method, group, i, letters[i][start:end], height))
+        for i, start, end, height, p in chance.select("example", "start", "end", "attribution", "p").iter_rows():
+            rows["control_seqlets"].append((place.name, method, group, i, letters[i][start:end], height, p))
 
 
 def _boxed(found: Contributions) -> NDArray[Any]:

@@ -43,6 +43,8 @@ def test_p_is_the_share_of_controls_with_one_as_strong():
     for height, p in found.select("attribution", "p").iter_rows():
         assert p == pytest.approx((1 + sum(one >= abs(height) for one in best)) / 10)
     assert found["q"].is_sorted() and found["q"].max() <= 1
+    for i, height, p in of_controls.select("example", "attribution", "p").iter_rows():
+        assert p == pytest.approx((1 + sum(one >= abs(height) for k, one in enumerate(best) if k != i)) / 10)
     alone, nothing = find_seqlets(values, controls[:0])
     assert alone["p"].null_count() == alone.height > 0 and not nothing.height
 

@@ -14,7 +14,7 @@ KINDS = ("shuffled", "uniform", "zero")
 _SHORTEST = 4
 
 
-def backgrounds(window: NDArray[np.float32], kind: str, n: int, seed: int) -> NDArray[np.float32]:
+def backgrounds(window: NDArray[np.float32], kind: str, n: int, seed: int | tuple[int, ...]) -> NDArray[np.float32]:
     """Sequences (K, L, 4) that a window (L, 4) is compared with: `n` shuffles, or one of the other kinds.
 
     Parameters
@@ -22,6 +22,8 @@ def backgrounds(window: NDArray[np.float32], kind: str, n: int, seed: int) -> ND
     kind : {"shuffled", "uniform", "zero"}
         `shuffled`: each stretch between Ns is shuffled by itself, its dinucleotides and both ends kept (tangermeme's
         `dinucleotide_shuffle`). `uniform`: a quarter of each base; N stays N. `zero`: nothing.
+    seed : int or tuple of int
+        Other numbers give shuffles that have nothing to do with each other.
     """
     check_choice("background", kind, KINDS)
     if kind == "zero":
@@ -36,6 +38,7 @@ def backgrounds(window: NDArray[np.float32], kind: str, n: int, seed: int) -> ND
         if end - start >= _SHORTEST:
             piece = torch.from_numpy(np.ascontiguousarray(window[None, start:end].transpose(0, 2, 1)))
             # one of each of n copies: of one it refuses several that are alike, as those of AAAA are
-            shuffled = shuffle(piece.repeat(n, 1, 1), n=1, random_state=seed + start)[:, 0]  # (n, 4, l)
+            state = np.random.SeedSequence([*np.atleast_1d(seed).tolist(), start]).generate_state(1)[0]
+            shuffled = shuffle(piece.repeat(n, 1, 1), n=1, random_state=int(state >> 1))[:, 0]  # (n, 4, l)
             out[:, start:end] = shuffled.numpy().transpose(0, 2, 1)
     return out

@@ -42,7 +42,8 @@ def find_seqlets(
     -------
     seqlets, of_controls : polars.DataFrame
         Columns of `SEQLET_SCHEMA`; strongest first. `p` is (1 + controls with a seqlet as strong) / (1 + C), `q` the
-        expected number of seqlets as strong in a shuffle over the number found (target and decoy).
+        expected number of seqlets as strong in a shuffle over the number found (target and decoy). Those of a control
+        have their p among the other controls.
     """
     n, c = len(contributions), len(controls)
     every = np.concatenate([contributions, controls.reshape(c, -1)]) if c else contributions
@@ -51,7 +52,10 @@ def find_seqlets(
     other = other.with_columns(pl.col("example") - n)
     parts = [_with_chance(own.filter(pl.col("example") == i), other, c) for i in range(n)]
     table = pl.concat(parts) if parts else own
-    return table.select(list(SEQLET_SCHEMA)), _with_chance(other, other, 0).select(list(SEQLET_SCHEMA))
+    best = _strongest(other, c)
+    again = [float((best >= size).sum() / (1 + c)) for size in other["attribution"].abs()]  # itself is one of them
+    other = other.with_columns(p=pl.Series(again, dtype=pl.Float64), q=pl.lit(None, pl.Float64))
+    return table.select(list(SEQLET_SCHEMA)), other.select(list(SEQLET_SCHEMA))
 
 
 def _signed(values: Floats, threshold: float, shortest: int, longest: int) -> pl.DataFrame:
@@ -69,13 +73,19 @@ def _signed(values: Floats, threshold: float, shortest: int, longest: int) -> pl
     return pl.DataFrame(rows, schema=kinds, orient="row").sort(pl.col("attribution").abs(), descending=True)
 
 
+def _strongest(controls: pl.DataFrame, c: int) -> Floats:
+    """The strength of each control's strongest seqlet; 0 where it has none."""
+    best = np.zeros(c)
+    np.maximum.at(best, controls["example"].to_numpy(), controls["attribution"].abs().to_numpy())
+    return best
+
+
 def _with_chance(own: pl.DataFrame, other: pl.DataFrame, c: int) -> pl.DataFrame:
     """p and q of the seqlets of one sequence, from those of so many controls."""
     if not c or not own.height:
         return own.with_columns(p=pl.lit(None, pl.Float64), q=pl.lit(None, pl.Float64))
     strength = own["attribution"].abs().to_numpy()  # strongest first
-    best = np.zeros(c)
-    np.maximum.at(best, other["example"].to_numpy(), other["attribution"].abs().to_numpy())
+    best = _strongest(other, c)
     p = (1 + (best[None] >= strength[:, None]).sum(axis=1)) / (1 + c)
     many = np.sort(other["attribution"].abs().to_numpy())
     expected = (1 + len(many) - np.searchsorted(many, strength)) / c
