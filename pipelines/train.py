@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from genopred import align
+from genopred.errors import GenopredError
 from genopred.files import write_json, write_text
 from genopred.pipelines.run import Progress, Run, say, write_tables
 from genopred.pipelines.train_inputs import load_data, read_config
@@ -30,20 +32,27 @@ from genopred.sequence.models.config import CONFIG, NETWORK, REGIONS
 from genopred.settings import Train
 from genopred.settings.training import ByBlock, ByRandom
 from genopred.training.config import TrainConfig
+from genopred.training.config_expression import ExpressionConfig
 from genopred.training.dataset import SequenceData
 from genopred.training.inflation import inflation, inflation_lines
-from genopred.training.loop import TrainingRun, train
+from genopred.training.loop import Task, TrainingRun, train
 from genopred.training.regions import make_split
 from genopred.training.splits import SPLITS, Split
 from genopred.training.store import save_network
 from genopred.training.tasks.tracks import TrackTask
+
+if TYPE_CHECKING:
+    from genopred.pipelines.train_expression import ExpressionReport
+    from genopred.pipelines.train_search import SearchReport
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT, HISTORY, CURVES, TIMING = "last.pt", "history.tsv", "curves.svg", "timing.tsv"
 INFLATION, BESIDE = "inflation.tsv", "block"
 _OF_EACH = (CHECKPOINT, HISTORY, CURVES, TIMING, REGIONS, CONFIG, f"{NETWORK}/*")
-OUTPUTS = (*_OF_EACH, *(f"{BESIDE}/{name}" for name in _OF_EACH), INFLATION, "inflation.txt", "matched.tsv")
+#: Of tasks of other files.
+_OF_TASKS = ("genes.tsv", "folds.tsv", "search.tsv", "search.json")
+OUTPUTS = (*_OF_EACH, *(f"{BESIDE}/{name}" for name in _OF_EACH), INFLATION, "inflation.txt", "matched.tsv", *_OF_TASKS)
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class TrainReport:
         return out
 
 
-def run(settings: Train, progress: Progress | None = None) -> TrainReport:
+def run(settings: Train, progress: Progress | None = None) -> TrainReport | ExpressionReport | SearchReport:
     """Train as a configuration says; everything lands in one folder.
 
     A run that was killed goes on from its last checkpoint, and on a CPU ends with the weights that it would have had.
@@ -101,6 +110,12 @@ def run(settings: Train, progress: Progress | None = None) -> TrainReport:
     changes = {name: getattr(settings, name) for name in ("epochs", "threads", "device", "seed")}
     config = read_config(settings.config, **changes)
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
+        if isinstance(config, ExpressionConfig):
+            from genopred.pipelines import train_expression
+
+            return train_expression.run(job, config)
+        if settings.search is not None:
+            raise GenopredError(f"--search {settings.search}: settings are searched with task = 'expression' alone.")
         # no `settle`: a checkpoint knows what it depends on more finely than a configuration file does
         job.sweep()
         data = load_data(config)
@@ -128,7 +143,43 @@ def _task(config: TrainConfig, data: SequenceData, split: Split) -> TrackTask:
 
 
 def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> TrainingRun:
+    def describe() -> None:
+        describe_run(out, config)
+        write_tables({out / REGIONS: task.split.regions})
+
+    def save(network: Any, best: dict[str, Any]) -> None:
+        save_network(network, out / NETWORK, task.data, written=config.written, best=best)
+
+    return run_task(job, task, out, describe, save)
+
+
+def describe_run(out: Path, config: Any, **more: Any) -> None:
+    """Write config.json: the configuration with all defaults, versions, and what more there is to say."""
     from genopred.provenance import machine, versions
+
+    about = {"config": config.resolved(), "versions": versions(), "machine": machine(), "source": config.source}
+    write_json(out / CONFIG, about | more)
+
+
+def run_task(
+    job: Run, task: Task, out: Path, describe: Callable[[], None], save: Callable[[Any, dict[str, Any]], None],
+    **labels: Any,
+) -> TrainingRun:  # fmt: skip
+    """Train in a folder: checkpoints, the best network so far, history and curves.
+
+    Parameters
+    ----------
+    job : Run
+        Whose `resume` counts.
+    task : Task
+    out : Path
+    describe : callable
+        Writes what the run is about; at the start of a new one, and again after each epoch.
+    save : callable
+        Writes a network that is the best so far, given its row of the history.
+    **labels
+        Of the curves.
+    """
     from genopred.report.figures import save_figure
     from genopred.report.figures_training import training_curves
 
@@ -136,27 +187,21 @@ def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> Trainin
     checkpoint = out / CHECKPOINT
     resume = job.settings.resume
     fresh = not (resume and checkpoint.exists())
-    clock = _Clock({} if fresh else _read_timing(out / TIMING))
-
-    def describe() -> None:
-        about = {"config": config.resolved(), "versions": versions(), "machine": machine(), "source": config.source}
-        write_json(out / CONFIG, about)
-        write_tables({out / REGIONS: task.split.regions})
+    clock = Clock({} if fresh else read_timing(out / TIMING))
 
     def on_epoch(network: Any, history: pl.DataFrame, best: int) -> None:
         describe()
         write_tables({out / HISTORY: history, out / TIMING: clock.of(history["epoch"].to_list())})
         if network is not None:
-            row = history.row(best, named=True)
-            save_network(network, out / NETWORK, task.data, written=config.written, best=row)
-        save_figure(training_curves(history, best=best), out / CURVES)
+            save(network, history.row(best, named=True))
+        save_figure(training_curves(history, best=best, **labels), out / CURVES)
 
     if fresh:
         describe()
     return train(task, checkpoint=checkpoint, resume=resume, progress=job.step, on_epoch=on_epoch)
 
 
-class _Clock:
+class Clock:
     """Seconds that epochs took; of one that was interrupted those since it was taken up again."""
 
     def __init__(self, known: dict[int, float]) -> None:
@@ -172,7 +217,7 @@ class _Clock:
         return pl.DataFrame(rows, schema={"epoch": pl.Int64, "seconds": pl.Float64}, orient="row")
 
 
-def _read_timing(file: Path) -> dict[int, float]:
+def read_timing(file: Path) -> dict[int, float]:
     """What an earlier run took; where that cannot be read it is not known."""
     try:
         table = pl.read_csv(file, separator="\t", schema={"epoch": pl.Int64, "seconds": pl.Float64})

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genopred.errors import FormatError, GenopredError, examples, shortened
+from genopred.errors import FormatError, GenopredError, examples, no_choice, shortened
 from genopred.io.text import PathLike, read_bytes, read_table, regular
 from genopred.sequence.models.base import devices
 from genopred.sequence.models.config import CONFIG, REGIONS, WEIGHTS, is_run, network_folder
@@ -22,6 +23,7 @@ from genopred.settings import Evaluate
 from genopred.settings.declare import naming
 from genopred.settings.training import Track
 from genopred.training.config import TrainConfig, parse_config
+from genopred.training.config_expression import parse_expression
 from genopred.training.dataset import SequenceData
 from genopred.training.enough_memory import check_memory
 from genopred.training.heldout import Entry, Held
@@ -39,7 +41,11 @@ _MOST_BYTES = 4_000_000
 log = logging.getLogger(__name__)
 
 
-def read_config(file: PathLike, **changes: Any) -> TrainConfig:
+#: What a configuration may be for -> what reads it.
+PARSERS: dict[str, Callable[..., Any]] = {"tracks": parse_config, "expression": parse_expression}
+
+
+def read_config(file: PathLike, **changes: Any) -> Any:
     """Read a configuration file (TOML; or a run's config.json).
 
     Parameters
@@ -50,7 +56,7 @@ def read_config(file: PathLike, **changes: Any) -> TrainConfig:
 
     Returns
     -------
-    TrainConfig
+    TrainConfig, or of another `task` its configuration
 
     Raises
     ------
@@ -72,6 +78,13 @@ def read_config(file: PathLike, **changes: Any) -> TrainConfig:
     except (ValueError, KeyError, TypeError, RecursionError) as bad:
         what = "a config.json of a run" if saved else "TOML"
         raise FormatError(f"{path} is not {what} ({shortened(bad, 200)}).") from None
+    if isinstance(raw, dict) and "task" in raw:
+        task = raw["task"]
+        if not isinstance(task, str) or task not in PARSERS:
+            raise GenopredError(no_choice(f"{path}: task = {shortened(repr(task))}", task, PARSERS))
+        if task != "tracks":
+            return PARSERS[task](raw, path.parent, str(path), **changes)
+        raw = {key: value for key, value in raw.items() if key != "task"}
     config = parse_config(raw, path.parent, str(path), **changes)
     named = ((f"track {track.name}: file", name, "a bigWig") for track, name in zip(config.tracks, config.files))
     for what, name, needed in (("data.fasta", config.fasta, "a reference"), *named):
@@ -128,6 +141,8 @@ def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:
             "`genopred train`, or its TOML file."
         )
     config = read_config(place / CONFIG if run_folder else place, device="cpu")
+    if not isinstance(config, TrainConfig):
+        raise GenopredError(f"{place}: its task is no prediction of tracks; needed a configuration without task.")
     data = load_data(config)
     split = make_split(config, data)
     if run_folder:

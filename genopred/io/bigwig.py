@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, ModelError, examples
 from genopred.io.text import PathLike, regular
-from genopred.types import Interval, plain_chrom
+from genopred.types import plain_chrom
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: Bases read at a time: 16 MB of float32.
 PIECE = 4_000_000
@@ -56,12 +56,7 @@ def read_signal(file: PathLike, lengths: Mapping[str, int], step: int) -> dict[s
     if not lengths:
         raise GenopredError(f"{file}: no chromosome was asked for; name at least one.")
     path = Path(file)
-    _check(path)
-    try:
-        handle = _pybigwig().open(str(path))
-    except RuntimeError as problem:
-        raise FormatError(f"{path} could not be opened as bigWig ({problem}); write or download it again.") from None
-    with handle:
+    with _opened(path) as handle:
         names = _names(path, handle, lengths)
         signs = np.zeros(2, dtype=bool)
         out = {chrom: _sums(path, handle, names[chrom], n, step, signs) for chrom, n in lengths.items()}
@@ -73,36 +68,59 @@ def read_signal(file: PathLike, lengths: Mapping[str, int], step: int) -> dict[s
     return out
 
 
-def read_window(file: PathLike, interval: Interval, length: int) -> NDArray[np.float64]:
-    """Values of a track at each base of an interval; 0 where it has none, and beyond the chromosome's ends.
+def read_stretches(
+    file: PathLike, lengths: Mapping[str, int], chroms: Sequence[str], starts: NDArray[np.int64], width: int
+) -> NDArray[np.float32]:
+    """Absolute values of a track at each base of some stretches, (n, width); 0 beyond a chromosome's ends.
 
     Parameters
     ----------
     file : str
         A bigWig.
-    interval : Interval
-    length : int
-        Of the chromosome in the reference.
+    lengths : dict
+        The chromosomes and their lengths in bp in the reference sequence.
+    chroms : list of str
+        Of each stretch, as in `lengths`.
+    starts : int array
+        0-based; may lie beyond the ends.
+    width : int
+        In bp.
 
     Raises
     ------
     FormatError
-        As `read_signal`, but values may have both signs and be nothing but 0.
+        As `read_signal`, but there may be no signal.
     """
     path = Path(file)
+    out = np.zeros((len(starts), width), dtype=np.float32)
+    with _opened(path) as handle:
+        names = _names(path, handle, {chrom: lengths[chrom] for chrom in dict.fromkeys(chroms)})
+        low = high = 0.0
+        for row, chrom, start in zip(out, chroms, np.asarray(starts).tolist()):
+            first, last = max(start, 0), min(start + width, lengths[chrom])
+            if first < last:
+                values = np.nan_to_num(_values(path, handle, names[chrom], first, last), nan=0.0, posinf=np.inf)
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+                if not np.isfinite((low, high)).all():
+                    raise FormatError(
+                        f"{path} holds an infinite value in {chrom}:{first + 1}-{last}; needed finite ones."
+                    )
+                if low < 0 < high:
+                    raise FormatError(
+                        f"{path} holds negative and positive values ({low:g} and {high:g}, up to {chrom}:{last}); "
+                        "needed counts or coverage: all >= 0, or all <= 0 for a minus strand."
+                    )
+                row[first - start : last - start] = np.abs(values)
+    return out
+
+
+def _opened(path: Path) -> Any:
+    """The file, whose header was looked at."""
     _check(path)
     try:
-        handle = _pybigwig().open(str(path))
+        return _pybigwig().open(str(path))
     except RuntimeError as problem:
         raise FormatError(f"{path} could not be opened as bigWig ({problem}); write or download it again.") from None
-    out = np.zeros(interval.length)
-    start, end = max(interval.start, 0), min(interval.end, length)
-    with handle:
-        name = _names(path, handle, {interval.chrom: length})[interval.chrom]
-        if start < end:
-            values = np.nan_to_num(_values(path, handle, name, start, end), nan=0.0, posinf=0.0, neginf=0.0)
-            out[start - interval.start : end - interval.start] = values
-    return out
 
 
 def _sums(path: Path, handle: Any, name: str, length: int, step: int, signs: NDArray[np.bool_]) -> NDArray[np.float32]:

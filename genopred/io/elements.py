@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.errors import FormatError, examples, shortened
-from genopred.io.bigwig import read_window
+from genopred.io.bigwig import read_stretches
 from genopred.io.text import PathLike, decode, read_bytes
 from genopred.types import Interval, plain_chrom
 
@@ -80,7 +80,8 @@ class Elements:
             If the file is of another genome build or lacks the chromosome.
         """
         if self.signal:
-            return read_window(self.path, interval, length)
+            where = {interval.chrom: length}, [interval.chrom], np.array([interval.start])
+            return read_stretches(self.path, *where, interval.length)[0].astype(np.float64)
         here = self.table.filter(pl.col("chrom") == plain_chrom(interval.chrom))
         if not here.height:
             raise FormatError(

@@ -1,12 +1,12 @@
-"""Lists of samples, variants and genes: --keep, --remove, --extract, --exclude, --genes and --tracks-file."""
+"""Lists of samples, variants and genes: --keep, --remove, --extract, --exclude, --genes and --tracks-file; pairs."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genopred.errors import FormatError, shortened
-from genopred.io.text import PathLike, decode, name_array, read_bytes
+from genopred.errors import FormatError, examples, shortened
+from genopred.io.text import PathLike, decode, name_array, read_bytes, read_table
 
 
 def read_samples(path: PathLike, *, ids: str = "iid") -> NDArray[np.str_]:
@@ -54,3 +54,26 @@ def _unique(names: list[str], path: PathLike, what: str) -> NDArray[np.str_]:
     if not names:
         raise FormatError(f"{path} names nothing; needed {what}.")
     return name_array(list(dict.fromkeys(names)), path)
+
+
+def read_pairs(path: PathLike, key: str, value: str) -> dict[str, str]:
+    """Columns `key` and `value` of a table with a header, separated by tabs, such as gene and family.
+
+    Raises
+    ------
+    FormatError
+        If a column is missing, or a key is there twice with different values.
+    """
+    data = read_bytes(path, f"a table of {key} and {value}")
+    table, first = read_table(data, path, separator="\t" if b"\t" in data.partition(b"\n")[0] else None)
+    names = {name.strip().lower().lstrip("#"): name for name in table.columns}
+    if key not in names or value not in names:
+        raise FormatError(f"{path}: columns are {examples(table.columns)}; needed are '{key}' and '{value}'.")
+    out: dict[str, str] = {}
+    for line, (one, of) in enumerate(table.select(names[key], names[value]).iter_rows(), start=first):
+        if out.setdefault(one.strip(), of.strip()) != of.strip():
+            raise FormatError(
+                f"{path} line {line}: {key} {shortened(one)} is of {value} {shortened(of)} here and of "
+                f"{shortened(out[one.strip()])} before; needed one."
+            )
+    return out

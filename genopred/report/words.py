@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,35 @@ def training(run: Any, windows: Mapping[str, int]) -> list[str]:
             if name.startswith("pearson_")
         ),
     ]
+
+
+def training_of_genes(run: Any, genes: Mapping[str, int]) -> list[str]:
+    """The same with task = "expression", from the numbers of genes by part; those left out have an empty name."""
+    best = run.history.row(run.best_epoch - 1, named=True)
+    return [
+        f"{genes['train']:,} training, {genes['validation']:,} validation and {genes['test']:,} test genes; "
+        f"{genes['']:,} left out by the split",
+        f"best epoch {run.best_epoch} of {run.history.height}{', stopped early' if run.stopped_early else ''}: "
+        f"validation loss {best['validation_loss']:.4f}",
+        *(
+            f"  {name[8:]}: Pearson {value:.3f} over validation genes"
+            for name, value in best.items()
+            if name.startswith("pearson_")
+        ),
+    ]
+
+
+def folds_of_genes(runs: Sequence[Any]) -> list[str]:
+    """Of a cross-validation: each cell type's correlation over validation genes, and how it differs between folds."""
+    best = [run.history.row(run.best_epoch - 1, named=True) for run in runs]
+    out = [f"{len(runs)} folds; over the validation genes of each (the test genes are for `genopred evaluate`):"]
+    for name in best[0]:
+        if name.startswith("pearson_"):
+            values = [row[name] for row in best]
+            out.append(
+                f"  {name[8:]}: Pearson {sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+            )
+    return out
 
 
 def track_scores(scores: pl.DataFrame, differences: pl.DataFrame) -> list[str]:

@@ -1,7 +1,7 @@
 """Settings of `genopred train`."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from genopred.settings.declare import MOST, MOST_SEED, Option
 from genopred.settings.parts import RUN, Output
@@ -25,6 +25,8 @@ class Train(Output, panel=RUN, out=Path("trained")):
     threads : Cores, instead of training.threads.
     device : auto, cpu or cuda:0, instead of training.device.
     seed : Instead of training.seed; the split stays.
+    search : Try settings of the section search, judged by validation alone: all of a grid, at random, or as Optuna's
+        tpe proposes. OUT/search.tsv has every trial, OUT/model the best one's network.
     """
 
     UNIT: ClassVar[str] = "batches"
@@ -33,3 +35,4 @@ class Train(Output, panel=RUN, out=Path("trained")):
     epochs: Annotated[int | None, Option(metavar="N", low=1, high=MOST)] = None
     device: str | None = None
     seed: Annotated[int | None, Option(metavar="N", low=0, high=MOST_SEED)] = None
+    search: Annotated[Literal["grid", "random", "tpe"] | None, Option(matters=False)] = None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from genopred.sequence.onehot import N_CODE, reverse_complement
+from genopred.training.networks.gene import GeneInputs
 
 #: Columns of `GeneData.genes`: tss is 1-based, start and end are the window on the genome, 0-based half-open.
 GENE_SCHEMA: dict[str, Any] = {
@@ -47,6 +51,14 @@ class GeneData:
     segment_tracks : float32 array, shape (G, D, K, n), optional
     weights : float32 array, shape (G, D), optional
         Of the contacts; 0 where there is none.
+    places : int array, shape (G, D, 2), optional
+        Where the segments lie on the gene's chromosome, 0-based half-open; -1 where there is none.
+    families : array of str, shape (G,), optional
+        The family of each gene; empty where it has none.
+    bases : array, shape (G,), optional
+        Of exons, for counts per kilobase.
+    lengths : dict of str to int
+        Of the chromosomes, in bp.
     """
 
     genes: pl.DataFrame
@@ -61,6 +73,15 @@ class GeneData:
     segments: NDArray[np.uint8] | None = None
     segment_tracks: NDArray[np.float32] | None = None
     weights: NDArray[np.float32] | None = None
+    places: NDArray[np.int64] | None = None
+    families: NDArray[np.str_] | None = None
+    bases: NDArray[np.float64] | None = None
+    lengths: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def window(self) -> int:
+        """Bases around a TSS, without the flanks."""
+        return self.codes.shape[1] - 2 * self.flank
 
 
 @dataclass(frozen=True)
@@ -87,3 +108,72 @@ class GeneSplit:
     def rows(self, name: str) -> NDArray[np.int64]:
         """Rows of the genes of one part."""
         return np.flatnonzero(self.part == name)
+
+
+def gene_arrays(
+    data: GeneData, rows: NDArray[np.int64], shift: ArrayLike = 0, reverse: ArrayLike = False
+) -> tuple[NDArray[Any] | None, ...]:
+    """What is read of some genes.
+
+    Parameters
+    ----------
+    data : GeneData
+    rows : int array (B,)
+    shift : int, or int array (B,)
+        Bases by which windows are moved in the gene's direction, at most `data.flank` either way.
+    reverse : bool, or bool array (B,)
+        Genes of which window and segments are given as the other strand reads them.
+
+    Returns
+    -------
+    codes : uint8 array (B, L)
+    tracks : float32 array (B, L, K), or None
+        log(1 + signal) at each base.
+    segments : uint8 array (B, D, S), or None
+    segment_tracks : float32 array (B, D, S, K), or None
+    weights : float32 array (B, D), or None
+
+    Examples
+    --------
+    >>> genes = pl.DataFrame(schema=GENE_SCHEMA)
+    >>> codes = np.array([[0, 1, 2, 3, 0]], dtype=np.uint8)
+    >>> data = GeneData(genes, ("a",), np.zeros((1, 1), np.float32), "tpm", codes, flank=1)
+    >>> row = np.array([0])
+    >>> gene_arrays(data, row, shift=1)[0].tolist(), gene_arrays(data, row, reverse=True)[0].tolist()
+    ([[2, 3, 0]], [[0, 1, 2]])
+    """
+    n, length = len(rows), data.window
+    at = data.flank + np.broadcast_to(np.asarray(shift, dtype=np.int64), n)
+    flip = np.broadcast_to(np.asarray(reverse, dtype=bool), n)
+    where = at[:, None] + np.arange(length)
+    codes = data.codes[rows[:, None], where]
+    codes[flip] = reverse_complement(codes[flip])
+    tracks = segments = segment_tracks = weights = None
+    if data.tracks is not None:
+        tracks = np.log1p(data.tracks[rows[:, None], :, where // data.step])
+        tracks[flip] = tracks[flip, ::-1]
+    if data.segments is not None and data.weights is not None:
+        segments, weights = data.segments[rows], data.weights[rows]
+        segments[flip] = reverse_complement(segments[flip])
+        if data.segment_tracks is not None:
+            step = np.arange(segments.shape[2]) // data.step
+            segment_tracks = np.log1p(data.segment_tracks[rows][..., step].transpose(0, 1, 3, 2))
+            segment_tracks[flip] = segment_tracks[flip, :, ::-1]
+    return codes, tracks, segments, segment_tracks, weights
+
+
+def gene_inputs(arrays: tuple[NDArray[Any] | None, ...], device: torch.device) -> GeneInputs:
+    """`gene_arrays` as a network takes them; a segment that is all N has the weight 0."""
+    codes, tracks, segments, segment_tracks, weights = arrays
+    window = _onehot(codes, tracks, device)
+    if segments is None:
+        return GeneInputs(window)
+    return GeneInputs(window, _onehot(segments, segment_tracks, device), torch.from_numpy(weights).to(device))
+
+
+def _onehot(codes: NDArray[Any] | None, tracks: NDArray[Any] | None, device: torch.device) -> torch.Tensor:
+    """(..., 4 + K) float32; N is zero."""
+    bases = torch.eye(N_CODE + 1, 4, device=device)[torch.from_numpy(np.asarray(codes)).to(device).long()]
+    if tracks is None:
+        return bases
+    return torch.cat([bases, torch.from_numpy(np.ascontiguousarray(tracks)).to(device)], dim=-1)
