@@ -132,12 +132,15 @@ class Method:
         What it is and what it reads, in a sentence.
     between : bool
         Whether what it says of differences between cell types means anything.
+    caution : str
+        What to beware of, after its name.
     """
 
     name: str
     values: Floats = field(repr=False)
     about: str = ""
     between: bool = True
+    caution: str = ""
 
 
 def predict_held(
@@ -165,8 +168,8 @@ def _finite(values: Floats, held: HeldGenes, name: str) -> Floats:
 
 def predict_other(
     held: HeldGenes, name: str, others: Sequence[GeneFold], *, both_strands: bool = False, device: str = "cpu"
-) -> tuple[Floats, int]:
-    """The same genes by the networks of another run (n, C), on the first run's scale, and how many it had seen.
+) -> Method:
+    """The same genes by the networks of another run, on the first run's scale; its caution says how many it had seen.
 
     A gene is predicted by the fold of the other run that held it out, in whatever part was evaluated; where none did,
     by its first network, and it counts as seen if it was among that one's training or validation genes.
@@ -208,7 +211,12 @@ def predict_other(
             for c, d, column in zip(mine, theirs, values.T):
                 out[at[here], c] = _on_scale(column[here], fold, c, other, d, name)
     _finite(out[:, mine], held, name)
-    return out, seen
+    caution = (
+        f"had {seen:,} of these {len(ids):,} genes in its own training or validation: its scores here are too high."
+        if seen
+        else ""
+    )
+    return Method(name, out, "another run", caution=caution)
 
 
 def _on_scale(values: NDArray[np.floating], fold: GeneFold, c: int, other: GeneFold, d: int, name: str) -> Floats:
@@ -343,7 +351,8 @@ def prediction_table(held: HeldGenes, methods: Sequence[Method]) -> pl.DataFrame
         for c, cell in enumerate(held.cells):
             if np.isfinite(method.values[:, c]).any():
                 columns[f"predicted {cell}" + (f" by {method.name}" if i else "")] = method.values[:, c]
-    return held.genes.select("gene_id", "gene", "chrom", "tss", "strand", "block", "fold").with_columns(
+    wanted = ("gene_id", "gene", "gene_name", "chrom", "tss", "strand", "block", "fold")
+    return held.genes.select(name for name in wanted if name in held.genes.columns).with_columns(
         **{name: pl.Series(values).fill_nan(None) for name, values in columns.items()}
     )
 

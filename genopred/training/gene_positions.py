@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
 from genopred.errors import ModelError
 from genopred.training.genes import GeneData, gene_arrays, gene_inputs
 from genopred.training.networks.gene import GeneNetwork
+from genopred.training.scores import block_draws
 
 Array = NDArray[np.float32]
+
+#: Columns of `position_profile`.
+POSITION_SCHEMA = (
+    {"kind": pl.String}
+    | dict.fromkeys(("start", "end"), pl.Int64)
+    | dict.fromkeys(("share", "low", "high"), pl.Float64)
+)
+#: Bins of a profile, at most.
+BINS = 110
 
 #: What is measured, by name.
 ATTENTION, GRADIENT = "attention", "gradient × input"
@@ -77,6 +90,48 @@ def _spread(maps: NDArray[np.floating], length: int) -> Array:
 def _shares(values: Array) -> Array:
     total = values.sum(axis=1, keepdims=True)
     return np.where(total > 0, values / np.where(total > 0, total, 1.0), 1.0 / values.shape[1]).astype(np.float32)
+
+
+def position_profile(
+    values: Mapping[str, Array], blocks: NDArray[np.int64], before: int, *, bins: int = BINS, resamples: int = 1000,
+    seed: int = 1,
+) -> pl.DataFrame:  # fmt: skip
+    """What `along_sequence` gives, averaged over genes that are aligned at their TSS.
+
+    Parameters
+    ----------
+    values : dict of array, shape (n, L)
+    blocks : int array (n,)
+        Genes of one block are drawn together for the intervals.
+    before : int
+        Bases before the TSS.
+    bins : int
+        About how many.
+    resamples, seed : int
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns of `POSITION_SCHEMA`: start and end are bases from the TSS, which is 0, in the genes' direction, half
+        open; `share` is how many times the bases there count as much as the window's on average, with its 95 %
+        interval.
+    """
+    ids, home = np.unique(blocks, return_inverse=True)
+    counts = np.bincount(home).astype(np.float64)
+    draws = block_draws(len(ids), resamples, seed).astype(np.float64) if resamples and len(ids) > 1 else None
+    rows: list[tuple[object, ...]] = []
+    for kind, array in values.items():
+        parts, edges = binned(array, bins)
+        parts = parts * array.shape[1] / np.diff(edges)
+        sums = np.zeros((len(ids), parts.shape[1]))
+        np.add.at(sums, home, parts)
+        low = high = [None] * parts.shape[1]
+        if draws is not None:
+            low, high = np.quantile((draws @ sums) / (draws @ counts)[:, None], [0.025, 0.975], axis=0).tolist()
+        mean = parts.mean(axis=0).tolist()
+        at = (edges - before).tolist()
+        rows += [(kind, *row) for row in zip(at[:-1], at[1:], mean, low, high)]
+    return pl.DataFrame(rows, schema=POSITION_SCHEMA, orient="row")
 
 
 def binned(values: Array, bins: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
