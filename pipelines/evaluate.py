@@ -116,9 +116,9 @@ def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun | G
             from genopred.pipelines import evaluate_genes
 
             return evaluate_genes.run(job)
-        if others := [name for name in settings.baseline if name != "ridge"]:
+        if untold := [name for name in settings.baseline if name != "ridge"]:
             raise GenopredError(
-                f"--baseline {others[0]}: it is of runs that learned expression; of tracks there is ridge."
+                f"--baseline {untold[0]}: it is of runs that learned expression; of tracks there is ridge."
             )
         # what is quick comes first: reading tracks takes a minute
         called = [("MODEL", settings.model), *(("--against", name) for name in settings.against)]

@@ -40,6 +40,7 @@ from genopred.training.gene_heldout import (
     what_can_be_seen,
 )
 from genopred.training.gene_positions import BINS, along_sequence, binned, position_profile
+from genopred.training.gene_tests import CAUTIONS
 from genopred.types import MatchReport
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class GeneEvaluation:
 
     def lines(self) -> list[str]:
         """For the screen: r of each cell type and between them, then what to beware of."""
-        found = words.gene_scores(self.tables["scores"], self.tables["differences"], self.tables["tests"])
+        found = words.expression_scores(self.tables["scores"], self.tables["differences"], self.tables["tests"])
         return [*self.reading, *found, *self.notes, *(f"  {file}" for file in self.files)]
 
 
@@ -165,6 +166,7 @@ def evaluate(
         about={method.name: method.about for method in methods},
         tables=tables,
         along=along,
+        cautions=CAUTIONS,
         info=info,
     )
     files += page.write(job.out, shown, settings.figures)
@@ -248,7 +250,7 @@ def _along(job: Run, held: HeldGenes, first: GeneRun) -> page.Along:
     settings, before = job.settings, held.folds[0].network.shape.before
     device = devices(settings.device)[0]
     parts: dict[str, list[Any]] = {}
-    codes = []
+    codes: list[Any] = []
     for fold, rows in zip(held.folds, held.rows):
         job.step(len(codes), len(held.folds), "along the sequence")
         for kind, values in along_sequence(fold.network.to(device), fold.data, rows, device=device).items():
@@ -270,13 +272,13 @@ def _along(job: Run, held: HeldGenes, first: GeneRun) -> page.Along:
     # the gene with most expression: chosen without looking at predictions
     example = int(np.argmax(np.nan_to_num(np.nanmean(held.measured, axis=1), nan=-np.inf)))
     each = {kind: (binned(v[[example]], BINS)[0][0] * v.shape[1] / np.diff(edges)) for kind, v in whole.items()}
-    row = held.genes.row(example, named=True)
+    about = held.genes.row(example, named=True)
     return page.Along(
         profile=profile,
         edges=edges - before,
         gc=gc.sum(axis=0) / np.maximum(total.sum(axis=0), 1),
         exons=binned(inside, BINS)[0].mean(axis=0) / np.diff(edges) if exons else None,
-        example=row.get("gene_name") or row["gene"] or row["gene_id"],
+        example=about.get("gene_name") or about["gene"] or about["gene_id"],
         of_example=each,
-        exons_of_example=tuple(exons.get(row["gene_id"], ())),
+        exons_of_example=tuple(exons.get(about["gene_id"], ())),
     )

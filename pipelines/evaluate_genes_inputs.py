@@ -135,7 +135,8 @@ def _check_genes(file: Path, made: Prepared) -> None:
     if lacking:
         raise FormatError(f"{file} has no column {examples(lacking)}; it lists the genes of the run. Put it back.")
     now = dict(zip(made.data.genes["gene_id"].to_list(), made.split.part.tolist()))
-    then = dict(zip(table["gene_id"].to_list(), table["split"].fill_null("").to_list()))
+    # a gene of no part has an empty field, in quotes
+    then = dict(zip(table["gene_id"].to_list(), table["split"].fill_null("").str.strip_chars('"').to_list()))
     other = [gene for gene in {**now, **then} if now.get(gene) != then.get(gene)]
     targets = np.array(
         [
@@ -180,7 +181,7 @@ def xpresso(
     windows = []
     for chrom, tss, strand in genes.select("chrom", "tss", "strand").iter_rows():
         start = tss - 1 - TSS_OFFSET if strand == "+" else tss - after
-        codes = encode(fasta.fetch(Interval(chrom, start, start + WINDOW))).astype(np.uint8)
+        codes = encode(fasta.fetch(Interval(chrom, start, start + WINDOW)))
         windows.append(reverse_complement(codes) if strand == "-" else codes)
     for i in range(0, len(windows), _AT_ONCE):
         part = np.stack(windows[i : i + _AT_ONCE])

@@ -247,7 +247,7 @@ def held_out_genes(held: Any, model: str, strands: str) -> list[str]:
     return out
 
 
-def gene_scores(scores: pl.DataFrame, differences: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
+def expression_scores(scores: pl.DataFrame, differences: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
     """Of `genopred evaluate` on genes: r of each cell type and of what lies between them, and how others compare."""
     pick = (pl.col("metric") == "pearson") & (pl.col("model") == pl.col("model").first())
     rows = scores.filter(pick)

@@ -132,6 +132,8 @@ class Method:
         What it is and what it reads, in a sentence.
     between : bool
         Whether what it says of differences between cell types means anything.
+    flat : bool
+        Whether it says the same of all genes, so that no correlation means anything: over folds its numbers differ.
     caution : str
         What to beware of, after its name.
     """
@@ -141,6 +143,7 @@ class Method:
     about: str = ""
     between: bool = True
     caution: str = ""
+    flat: bool = False
 
 
 def predict_held(
@@ -262,7 +265,7 @@ def baseline_methods(name: str, held: HeldGenes, *, seed: int = 1, step: Progres
 def _means(held: HeldGenes) -> list[Method]:
     training = [fold.targets[fold.split.rows("train")] for fold in held.folds]
     flat = [mean_of_training(y, len(rows)) for y, rows in zip(training, held.rows)]
-    out = [Method(TRAINING_MEAN, np.concatenate(flat), "one number a cell type: knows nothing of a gene")]
+    out = [Method(TRAINING_MEAN, np.concatenate(flat), "one number a cell type: knows nothing of a gene", flat=True)]
     if len(held.cells) > 1:
         near = [mean_of_others(fold.targets[rows], y) for fold, rows, y in zip(held.folds, held.rows, training)]
         about = (
@@ -309,18 +312,20 @@ def compare_genes(
     y, blocks, cells = held.measured, held.blocks, held.cells
     how: dict[str, int] = {"resamples": resamples, "seed": seed}
 
-    def labelled(table: pl.DataFrame, keep: bool, **labels: str) -> pl.DataFrame:
-        table = table if keep else table.filter(pl.col("what") != BETWEEN)
+    def labelled(table: pl.DataFrame, of: Method, **labels: str) -> pl.DataFrame:
+        table = table if of.between else table.filter(pl.col("what") != BETWEEN)
+        if of.flat:
+            numbers = [name for name, kind in table.schema.items() if kind == pl.Float64]
+            table = table.with_columns(pl.when(~pl.col("metric").is_in(["pearson", "spearman"])).then(pl.col(numbers)))
         return table.select(*(pl.lit(value).alias(name) for name, value in labels.items()), pl.all())
 
     scores = [
-        labelled(gene_scores(y, m.values, blocks, cells, **how), m.between, model=m.name, split=held.name)
-        for m in methods
+        labelled(gene_scores(y, m.values, blocks, cells, **how), m, model=m.name, split=held.name) for m in methods
     ]
     first = methods[0]
     against = [
         labelled(
-            gene_differences(y, first.values, m.values, blocks, cells, **how), m.between,
+            gene_differences(y, first.values, m.values, blocks, cells, **how), m,
             model=first.name, against=m.name, split=held.name,
         )
         for m in methods[1:]
@@ -333,13 +338,14 @@ def compare_genes(
     out = {"scores": pl.concat(scores), "differences": differences}
     if against:
         values: Mapping[str, Floats] = {m.name: m.values for m in methods}
-        meaningless = [m.name for m in methods if not m.between]
+        only: dict[str, list[str]] = {"level_only": [m.name for m in methods if not m.between]}
+        only["errors_only"] = [m.name for m in methods if m.flat]
         folds = held.fold if len(held.folds) > 1 else None
-        out["tests"] = gene_tests(y, values, blocks, cells, folds=folds, draws=draws, seed=seed, level_only=meaningless)
+        out["tests"] = gene_tests(y, values, blocks, cells, folds=folds, draws=draws, seed=seed, **only)
     else:
         out["tests"] = pl.DataFrame(schema=GENE_TEST_SCHEMA)
     if len(held.folds) > 1:
-        parts = [labelled(fold_scores(y, m.values, held.fold, cells), m.between, model=m.name) for m in methods]
+        parts = [labelled(fold_scores(y, m.values, held.fold, cells), m, model=m.name) for m in methods]
         out["folds"] = pl.concat(parts)
     return out
 
@@ -368,10 +374,17 @@ def what_can_be_seen(held: HeldGenes, tables: Mapping[str, pl.DataFrame]) -> lis
     if row.height and row["low"][0] is not None:
         width = row["high"][0] - row["low"][0]
         out.append(f"With {of} the 95 % interval of Pearson r is {width:.2f} wide.")
-    for _, other, seen in tables["differences"].filter(pick).select("model", "against", "detectable").iter_rows():
-        if seen is not None:
+    if "folds" in tables:
+        each = tables["folds"].filter(pick & (pl.col("model") == pl.col("model").first()))["estimate"].drop_nulls()
+        if each.len() and row["estimate"][0] is not None:
             out.append(
-                f"Against {other}: a true difference of r below {seen:.3f} would be missed in more than one of five "
-                "such sets of genes."
+                f"Over all folds together r is {row['estimate'][0]:.3f}; in single folds {each.min():.3f} to "
+                f"{each.max():.3f}, mean {each.mean():.3f}. Together it is lower where the folds' networks differ in "
+                "level or scale."
             )
+    seen = tables["differences"].filter(pick & pl.col("detectable").is_not_null()).sort("detectable")
+    if seen.height:
+        least, most = (seen.select("detectable", "against").row(i) for i in (0, -1))
+        said = f"{least[0]:.3f} (against {least[1]})" + (f" to {most[0]:.3f} ({most[1]})" if seen.height > 1 else "")
+        out.append(f"A true difference of r below {said} would be missed in more than one of five such sets of genes.")
     return out

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from genopred.errors import ModelError
 from genopred.training.genes import GeneData, gene_arrays, gene_inputs
 from genopred.training.networks.gene import GeneNetwork
+from genopred.training.networks.pooled import BIN
+from genopred.training.networks.stem import TOKEN
 from genopred.training.scores import block_draws
 
 Array = NDArray[np.float32]
@@ -62,7 +64,7 @@ def along_sequence(
         except ModelError:
             pass
         else:
-            found.setdefault(ATTENTION, []).append(_spread(last, data.window))
+            found.setdefault(ATTENTION, []).append(_spread(last, data.window, int(network.sizes.get("piece", 0))))
         if network.differentiable:
             window = inputs.window.detach().requires_grad_()
             # a recurrent network on a GPU has no derivative in evaluation mode
@@ -76,14 +78,13 @@ def along_sequence(
     return {name: _shares(np.concatenate(parts)) for name, parts in found.items()}
 
 
-def _spread(maps: NDArray[np.floating], length: int) -> Array:
-    """Maps (B, heads, [queries,] n) over the bases (B, L) of their parts."""
+def _spread(maps: NDArray[np.floating], length: int, piece: int = 0) -> Array:
+    """Maps (B, heads, [queries,] n) over the bases (B, L) of their parts, of `piece` bases or as networks pool."""
     mean = maps.mean(axis=tuple(range(1, maps.ndim - 1)))
     n = mean.shape[1]
-    # of the widths that give so many parts the one that is most often halved: networks pool by twos and in rounds
-    widths = [w for w in range(-(-length // n), length + 1) if -(-length // w) == n] or [-(-length // n)]
-    width = max(widths, key=lambda w: w & -w)
-    part = np.minimum(np.arange(length) // width, n - 1)
+    # the last part reaches beyond a window that is no multiple of them
+    width = next((w for w in (piece, TOKEN, BIN) if w and -(-length // w) == n), length / n)
+    part = np.minimum((np.arange(length) / width).astype(np.int64), n - 1)
     return (mean[:, part] / width).astype(np.float32)
 
 

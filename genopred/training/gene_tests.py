@@ -105,6 +105,7 @@ def shares_of_r(measured: Floats, predicted: Floats) -> Floats:
 def gene_tests(
     measured: ArrayLike, predicted: Mapping[str, ArrayLike], blocks: ArrayLike, cells: Sequence[str], *,
     folds: ArrayLike | None = None, draws: int = 9999, seed: int = 1, level_only: Collection[str] = (),
+    errors_only: Collection[str] = (),
 ) -> pl.DataFrame:  # fmt: skip
     """Tests of the first of some predictions against each of the others, and of all of them together.
 
@@ -120,8 +121,9 @@ def gene_tests(
         In which fold each gene was held out.
     draws, seed : int
         Of `sign_flips`.
-    level_only : collection of str
-        Names of predictions whose deviations between cell types mean nothing: these are not tested.
+    level_only, errors_only : collection of str
+        Names of predictions of which deviations between cell types mean nothing, or no correlation does, because it is
+        one number for all genes of a fold: these are not tested.
 
     Returns
     -------
@@ -143,11 +145,14 @@ def gene_tests(
         one, two = shared_cells(predicted[names[0]], predicted[other])
         _, _, block, columns = checked(y, one, blocks, cells)
         each = [_of_genes(y[:, c], one[:, c], two[:, c]) for c in columns]
+        if other in errors_only:
+            for part in each:
+                del part["blocks-r"]
         for place, c in enumerate(columns):
             rows += _block_tests([each[place]], block, (names[0], other, LEVEL, cells[c]), draws, seed)
         if len(columns) > 1:
             rows += _block_tests(each, block, (names[0], other, LEVEL, ALL_CELLS), draws, seed)
-        if len(columns) > 1 and other not in level_only:
+        if len(columns) > 1 and other not in (*level_only, *errors_only):
             apart = [_between(y, one, two, columns, c) for c in columns]
             for place, c in enumerate(columns):
                 rows += _block_tests([apart[place]], block, (names[0], other, BETWEEN, cells[c]), draws, seed)
