@@ -90,7 +90,7 @@ def gene_density(
 
     y, x = _checked(measured, predicted)
     narrow, n = width < 600, len(cells)
-    columns = min(n, 1 if width < 400 else 2 if narrow else 3)
+    columns = min(n, 2 if narrow else 3)
     rows = math.ceil(n / columns)
     side = min((width - (40 if narrow else 140)) / columns - 46, 300)
     both = np.concatenate([y[np.isfinite(y)], x[np.isfinite(x)]])
@@ -129,7 +129,14 @@ def gene_density(
         tail = f", {unit}" if unit else ""
         figure.supxlabel(f"measured{tail}", color=COLOURS["soft"], fontsize=12)
         figure.supylabel(f"predicted{tail}", color=COLOURS["soft"], fontsize=12)
-        bar = figure.colorbar(drawn, ax=axes, location="top" if narrow else "right", shrink=0.6, aspect=26)
+        bar = figure.colorbar(
+            drawn,
+            ax=axes,
+            location="top" if narrow else "right",
+            shrink=0.6,
+            aspect=26,
+            pad=0.05 / (rows if narrow else 1),
+        )
         bar.set_label("genes in a hexagon", color=COLOURS["soft"])
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.minorticks_off()
@@ -275,24 +282,21 @@ def methods_compared(
     """Each method's r over genes with its interval, and by how much the main one has more, with p of flipped blocks.
 
     The tables are of `genopred.training.gene_heldout.compare_genes`; `cell` is a cell type, or their mean.
+    A method of a single other cell type is shown with that.
     """
-    pick = (pl.col("cell") == cell) & (pl.col("metric") == "pearson")
-    own = scores.filter(pick)
+    scores, differences, tests = (_of_cell(table, cell) for table in (scores, differences, tests))
     names = list(dict.fromkeys(scores["model"].to_list()))
-    level = own.filter(pl.col("what") == "level")
+    level, between = (scores.filter(pl.col("what") == what) for what in ("level", "between"))
     rank = {name: value for name, value in level.select("model", "estimate").iter_rows() if value is not None}
     order = sorted(names, key=lambda name: rank.get(name, -math.inf))
+    labels = {name: name if at == cell else f"{name}, {at}" for name, at in level.select("model", "cell").iter_rows()}
     panels: list[tuple[str, pl.DataFrame, bool]] = [("r over genes", level, False)]
     if differences.height:
-        panels.append((f"{main} minus the other: r", differences.filter(pick & (pl.col("what") == "level")), True))
-    between = own.filter(pl.col("what") == "between")
+        panels.append((f"{main} minus the other: r", differences.filter(pl.col("what") == "level"), True))
     if between["estimate"].drop_nulls().len():
         panels.append(("r between cell types", between, False))
-    p = dict(
-        tests.filter(pick & (pl.col("what") == "level") & (pl.col("test") == "blocks-r"))
-        .select("against", "p_holm")
-        .iter_rows()
-    )
+    of_r = tests.filter((pl.col("what") == "level") & (pl.col("test") == "blocks-r"))
+    p = dict(of_r.select("against", "p_holm").iter_rows())
     narrow = width < 600
     shape = (len(panels), 1) if narrow else (1, len(panels))
     height = (74 + 26 * len(names)) * (len(panels) if narrow else 1)
@@ -301,9 +305,9 @@ def methods_compared(
         for ax, (title, of, paired) in zip(axes, panels):
             values = {row["against" if paired else "model"]: row for row in of.iter_rows(named=True)}
             blank = {"estimate": None, "low": None, "high": None}
-            rows = [{"method": name} | {k: values.get(name, blank)[k] for k in blank} for name in order]
+            rows = [{"method": labels[name]} | {k: values.get(name, blank)[k] for k in blank} for name in order]
             if paired:
-                rows = [row | {"estimate": 0.0} if row["method"] == main else row for row in rows]
+                rows = [row | {"estimate": 0.0} if row["method"] == labels[main] else row for row in rows]
             schema = {"method": pl.String} | dict.fromkeys(blank, pl.Float64)
             table = pl.DataFrame(rows, schema=schema)
             _intervals(ax, table, "estimate", "low", "high", main, skip=main if paired else None)
@@ -316,6 +320,13 @@ def methods_compared(
                         "\N{EN DASH}", (0.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL
                     )
     return figure
+
+
+def _of_cell(table: pl.DataFrame, cell: str) -> pl.DataFrame:
+    """Rows of r in a cell type (or their mean), or of a method of a single other one those in that."""
+    by = [name for name in ("model", "against", "what", "test") if name in table.columns]
+    alone = pl.col("cell").n_unique().over(by) == 1
+    return table.filter((pl.col("metric") == "pearson") & ((pl.col("cell") == cell) | alone))
 
 
 def _p_values(ax: Axes, values: Sequence[float | None]) -> None:

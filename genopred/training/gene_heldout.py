@@ -377,9 +377,10 @@ def what_can_be_seen(held: HeldGenes, tables: Mapping[str, pl.DataFrame]) -> lis
     if "folds" in tables:
         each = tables["folds"].filter(pick & (pl.col("model") == pl.col("model").first()))["estimate"].drop_nulls()
         if each.len() and row["estimate"][0] is not None:
+            r = each.to_numpy()
             out.append(
-                f"Over all folds together r is {row['estimate'][0]:.3f}; in single folds {each.min():.3f} to "
-                f"{each.max():.3f}, mean {each.mean():.3f}. Together it is lower where the folds' networks differ in "
+                f"Over all folds together r is {row['estimate'][0]:.3f}; in single folds {r.min():.3f} to "
+                f"{r.max():.3f}, mean {r.mean():.3f}. Together it is lower where the folds' networks differ in "
                 "level or scale."
             )
     seen = tables["differences"].filter(pick & pl.col("detectable").is_not_null()).sort("detectable")

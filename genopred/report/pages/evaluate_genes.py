@@ -215,7 +215,8 @@ def _method_table(shown: ShownGenes) -> tuple[Grid, str]:
 def _about_table(shown: ShownGenes) -> tuple[Grid, str]:
     rows = []
     for name, values in shown.predicted.items():
-        cells = [cell for cell, known in zip(shown.cells, np.isfinite(values).any(axis=0)) if known]
+        known = np.atleast_1d(np.isfinite(values).any(axis=0))
+        cells = [cell for cell, one in zip(shown.cells, known) if one]
         alone = "" if len(cells) == len(shown.cells) else f" Predicts {', '.join(cells)} alone."
         rows.append([Cell(name), Cell(shown.about.get(name, "") + "." + alone)])
     return Grid(["Method", "What it is"], rows), "What each method is and reads."
@@ -239,9 +240,9 @@ def _difference_table(shown: ShownGenes) -> tuple[Grid, str]:
     caption = (
         f"{shown.main} minus the other on the same genes, with 95 % intervals from drawing the same blocks for both. "
         "Above 0 it is better, for MSE below 0. Unseen below: a true difference of r smaller than this would be "
-        "missed in more than one of five such sets of genes."
+        "missed in more than one of five such sets of genes. differences.tsv has each cell type."
     )
-    return Grid(["Against", "Of", "Cell type", "Pearson r", "Unseen below", "MSE"], rows), caption
+    return Grid(["Against", "Of", "Pearson r", "Unseen below", "MSE"], rows), caption
 
 
 def _test_tables(shown: ShownGenes) -> tuple[tuple[Grid, str], ...]:
@@ -261,15 +262,8 @@ def _test_tables(shown: ShownGenes) -> tuple[tuple[Grid, str], ...]:
         "Tests over all cell types; tests.tsv has those of each. p (Holm) is corrected over the methods compared by "
         "the same test."
     )
-    headings = [
-        "Against",
-        "Test",
-        "Respects genes",
-        "Difference",
-        "Statistic",
-        "p",
-        "p (Holm)",
-        "Of",
-        "What it ignores",
-    ]
-    return Grid(headings, rows), caption
+    headings = ["Against", "Test", "Respects genes", "Difference", "Statistic", "p", "p (Holm)", "Of"]
+    used = table["test"].unique(maintain_order=True).to_list()
+    about = [[Cell(TEST_NAMES.get(test, test)), Cell(shown.cautions.get(test, ""))] for test in used]
+    explained = Grid(["Test", "What it is, and ignores"], about), "What each test is."
+    return (Grid(headings, rows), caption), explained
