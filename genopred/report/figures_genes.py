@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -290,9 +291,11 @@ def methods_compared(
     rank = {name: value for name, value in level.select("model", "estimate").iter_rows() if value is not None}
     order = sorted(names, key=lambda name: rank.get(name, -math.inf))
     labels = {name: name if at == cell else f"{name}, {at}" for name, at in level.select("model", "cell").iter_rows()}
+    if width < 600:
+        labels = {name: textwrap.fill(label, 17) for name, label in labels.items()}
     panels: list[tuple[str, pl.DataFrame, bool]] = [("r over genes", level, False)]
     if differences.height:
-        panels.append((f"{main} minus the other: r", differences.filter(pl.col("what") == "level"), True))
+        panels.append(("Difference of r", differences.filter(pl.col("what") == "level"), True))
     if between["estimate"].drop_nulls().len():
         panels.append(("r between cell types", between, False))
     of_r = tests.filter((pl.col("what") == "level") & (pl.col("test") == "blocks-r"))
@@ -310,7 +313,7 @@ def methods_compared(
                 rows = [row | {"estimate": 0.0} if row["method"] == labels[main] else row for row in rows]
             schema = {"method": pl.String} | dict.fromkeys(blank, pl.Float64)
             table = pl.DataFrame(rows, schema=schema)
-            _intervals(ax, table, "estimate", "low", "high", main, skip=main if paired else None)
+            _intervals(ax, table, "estimate", "low", "high", labels[main], skip=labels[main] if paired else None)
             ax.set_title(_wrapped(title, (width if narrow else width / len(panels)) - 80))
             if paired:
                 _p_values(ax, [p.get(name) for name in order])

@@ -134,8 +134,8 @@ def _figures(shown: ShownGenes) -> dict[str, tuple[Any, ...]]:
     out["cells"] = (*in_widths(draw.cell_scores, own, of_folds, PANELS), text)
     if len(shown.predicted) > 1:
         text = (
-            "Pearson r of each method with its 95 % interval over blocks of genes, and the differences from the "
-            "first with intervals of the same draws; p of whole blocks flipped, corrected for the number of methods "
+            f"Pearson r of each method with its 95 % interval over blocks of genes, and {shown.main} minus the other "
+            "with intervals of the same draws; p of whole blocks flipped, corrected for the number of methods "
             "(Holm). A dash: not defined, as of a method that predicts the same for all genes or in all cell types."
         )
         arguments = (tables["scores"], tables["differences"], tables["tests"], shown.main, _mean(shown))
