@@ -179,7 +179,7 @@ def _open(config: ExpressionConfig) -> Loaded:
 
 def gene_shape_without_motifs(config: ExpressionConfig) -> GeneShape:
     """As far as memory asks: without reading any file."""
-    far = config.contacts if config.contacts.file else None
+    far = config.contacts if config.distal else None
     what = Composition(config.inputs.gc, config.inputs.kmers)
     segments = (far.segments, far.segment) if far else (0, 0)
     return GeneShape(config.genes.before, config.genes.after, len(config.tracks), *segments, what)
@@ -415,7 +415,9 @@ def _steps(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
 def _with_segments(config: ExpressionConfig, data: GeneData, fasta: Fasta, tally: align.Tally) -> GeneData:
     """Distal segments, where there are contacts."""
     of = config.contacts
-    if "contacts.file" not in config.paths:
+    if not config.distal:
+        if "contacts.file" in config.paths:
+            log.warning("network.kind = %r reads no distal segments: contacts.file is not used", config.kind)
         return data
     from genopred.io.contacts import read_contacts
 

@@ -132,7 +132,7 @@ def _try(
     try:
         mine = with_settings(config, values)
         written = mine.written
-        key = json.dumps([written.get(name) for name in _READ] + [mine.training.shift])
+        key = json.dumps([written.get(name) for name in _READ] + [mine.training.shift, mine.distal])
         if key not in held:
             held.clear()
             held[key] = open_genes(mine)

@@ -90,6 +90,11 @@ class ExpressionConfig:
         return self.sizes if folder is None else self.sizes | {"folder": str(folder.absolute())}
 
     @property
+    def distal(self) -> bool:
+        """Whether distal segments are read: there are contacts, and the network has a path for them."""
+        return "contacts.file" in self.paths and "distal" in self.sizes
+
+    @property
     def folds(self) -> int:
         """Of cross-validation; 0 without."""
         return getattr(self.split, "folds", 0)
