@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 from training_data import CONFIG, simulate, write
 
+from genopred.attribution.gradients import gradients
 from genopred.errors import ModelError
 from genopred.io.features import read_features
 from genopred.pipelines import effects, features, train
-from genopred.sequence.attribution import gradients
 from genopred.sequence.effects import EffectSettings
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.models.registry import is_model, load_model, load_trained
@@ -274,3 +274,52 @@ def test_predictions_do_not_depend_on_how_windows_are_batched(files):
     whole = model.predict_onehot(windows)
     np.testing.assert_allclose(np.concatenate([model.predict_onehot(w[None]) for w in windows]), whole, rtol=1e-5)
     assert pl.Series(whole.ravel()).is_finite().all()
+
+
+def saved_genes(folder, kind="hybrid", **shape):
+    """A network of genes with random weights, in a folder."""
+    from gene_networks import SMALL as SMALL_GENES
+    from gene_networks import dna_model
+
+    from genopred.training.networks.gene import GeneShape
+    from genopred.training.networks.registry import build_gene
+    from genopred.training.store import save_gene_network
+
+    sizes = SMALL_GENES[kind] | ({"folder": str(dna_model(folder / "dna"))} if kind == "embedding" else {})
+    torch.manual_seed(1)
+    network = build_gene(kind, 2, GeneShape(700, 300, **shape), **sizes).eval()
+    return save_gene_network(network, folder / "model", ["a", "b"], written={}, best={}, transform={"steps": ["log"]})
+
+
+def test_a_network_of_genes_is_a_model_like_any_other(tmp_path):
+    folder = saved_genes(tmp_path)
+    model = load_model(str(folder))
+    assert (model.window, model.tss_offset, model.n_bins, model.tracks) == (1000, 700, 1, ("a", "b"))
+    assert model.strand_aware and model.log_scale and not model.reads_either_strand
+    x = np.eye(4, dtype=np.float32)[np.random.default_rng(1).integers(0, 4, (3, 1000))]
+    predicted = model.predict_onehot(x)
+    assert predicted.shape == (3, 1, 2)
+    given = torch.from_numpy(x).requires_grad_(True)
+    out = model.torch_forward(given)
+    torch.testing.assert_close(out.detach(), torch.from_numpy(predicted))
+    out.sum().backward()
+    assert given.grad.abs().sum() > 0
+    assert model.torch_module().attention_maps(given)[0][1].shape == (3, 2, 5)
+    # which way the gene lies
+    forward, reverse = (model.gene_window("1", 5001, strand) for strand in "+-")
+    assert (forward.start, forward.end, reverse.start, reverse.end) == (4300, 5300, 4701, 5701)
+
+
+def test_a_network_that_reads_more_than_sequence_is_no_model(tmp_path):
+    with pytest.raises(ModelError, match="reads distal segments beside the sequence"):
+        load_model(str(saved_genes(tmp_path / "far", "dual-path", segments=2, segment=200)))
+    with pytest.raises(ModelError, match="reads tracks along the window beside"):
+        load_model(str(saved_genes(tmp_path / "tracks", tracks=2)))
+
+
+def test_words_have_no_gradient(tmp_path):
+    model = load_model(str(saved_genes(tmp_path, "embedding")))
+    x = np.eye(4, dtype=np.float32)[np.zeros((2, 1000), dtype=int)]
+    assert model.predict_onehot(x).shape == (2, 1, 2)
+    with pytest.raises(ModelError, match="cannot be differentiated: it reads words"):
+        model.torch_forward(torch.from_numpy(x))

@@ -7,10 +7,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("enformer_pytorch")
 
+from gene_networks import SMALL as SMALL_GENES  # noqa: E402
 from training_data import SHAPE, SMALL, TINY  # noqa: E402
 
-from genopred.training.memory import least_bytes, training_bytes  # noqa: E402
+from genopred.training.memory import (  # noqa: E402
+    gene_training_bytes,
+    least_bytes,
+    least_gene_bytes,
+    training_bytes,
+)
 from genopred.training.networks.base import n_parameters  # noqa: E402
+from genopred.training.networks.gene import GeneShape  # noqa: E402
 from genopred.training.networks.registry import build  # noqa: E402
 
 
@@ -29,3 +36,12 @@ def test_memory_estimate_grows_with_the_batch():
     assert one > 7 * weights
     # of the first convolution alone: input, output, its norm, its rectified values
     assert eight - one > 7 * 4 * SHAPE.window * (4 + 2 * 8)
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "dual-path", "transformer", "cnn", "enformer-small"])
+def test_networks_of_genes(kind):
+    sizes = SMALL_GENES[kind]
+    shape = GeneShape(1000, 100, segments=2 if kind == "dual-path" else 0, segment=200)
+    least = least_gene_bytes(kind, 3, shape, 8, sizes)
+    assert 0 < least < gene_training_bytes(kind, 3, shape, 8, sizes)
+    assert gene_training_bytes(kind, 3, shape, 8, sizes) < gene_training_bytes(kind, 3, shape, 64, sizes)

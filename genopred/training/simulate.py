@@ -88,6 +88,7 @@ def simulate_genes(
     >>> bool(abs(made.share("promoter", "distal")[0] - 0.8) < 1e-6)
     True
     """
+    distal = distal if segments else 0.0
     if not (promoter >= 0 and distal >= 0 and promoter + distal < 1) or n < 3 * _OF_BLOCK:
         raise GenopredError(
             f"promoter = {promoter}, distal = {distal}, n = {n}: needed shares that add up to less than 1, and at "
@@ -106,7 +107,6 @@ def simulate_genes(
             far_count[row, i] = _plant(far[row, i], DISTAL, rng.poisson(0.8), rng, sites, (row, i))
             _plant(far[row, i], DECOY, rng.poisson(0.8), rng, sites, (row, i), taken=DISTAL)
     of_cell = np.r_[1.0, np.full(cells - 1, 0.5)]
-    distal = distal if segments else 0.0
     near, contacts = _unit(near_count)[:, None], _unit((weights * far_count).sum(axis=1))[:, None]
     parts = {"promoter": np.sqrt(promoter) * near * of_cell, "distal": np.sqrt(distal) * contacts * np.ones(cells)}
     parts["noise"] = _left(rng.standard_normal((n, cells)), parts, 1 - promoter - distal)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from genopred.errors import GenopredError, ModelError, shortened
+from genopred.errors import GenopredError, ModelError, examples, repeated, shortened
 from genopred.files import atomic, write_files
 from genopred.sequence.models.config import CONFIG, GENE, WEIGHTS, read_settings
 from genopred.sequence.models.enformer.checkpoint import load_enformer, read_weights, save_enformer
@@ -156,7 +156,8 @@ def _write(network: torch.nn.Module, folder: Path, settings: dict[str, Any], mor
 
     state = {key: value.detach().contiguous().clone() for key, value in network.state_dict().items()}
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-    write_files({**more, folder / CONFIG: text, folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
+    contents: dict[Any, Any] = {**more, folder / CONFIG: text}
+    write_files(contents | {folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
     return folder
 
 
@@ -216,6 +217,8 @@ def _load_gene_network(folder: Path, config: Mapping[str, Any]) -> GeneNetwork:
     kind, cells = str(config["model_type"]).removeprefix(GENE), config["track_names"]
     if not isinstance(cells, list) or not cells:
         raise TypeError("track_names is no list of names")
+    if twice := repeated(str(cell) for cell in cells):
+        raise TypeError(f"track_names has {examples(sorted(twice))} twice")
     what = dict(about.pop("composition"))
     what["motifs"] = tuple(tuple(tuple(row) for row in motif) for motif in what["motifs"])
     shape = GeneShape(**about, composition=Composition(**(what | {"names": tuple(what["names"])})))

@@ -16,8 +16,9 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CNN = "genopred-cnn"
 #: How that of a network of genes begins.
 GENE = "genopred-gene-"
-#: Of a `genopred train` run: the folder of its network, and where it was trained, validated and is to be tested.
-NETWORK, REGIONS = "model", "regions.tsv"
+#: Of a `genopred train` run: the folder of its network, and where, or on which genes, it was trained, validated and is
+#: to be tested.
+NETWORK, REGIONS, GENES = "model", "regions.tsv", "genes.tsv"
 #: The largest settings that a network may ask for: beyond any that was published, and far short of what ends in a lack
 #: of memory or in no time. The window is twice the longest one, 1 Mb.
 LIMITS = {
@@ -46,7 +47,8 @@ def check_sizes(sizes: Mapping[str, Any], place: str) -> None:
 
 def is_run(place: str | Path) -> bool:
     """Whether this is the folder of a `genopred train` run."""
-    return all((Path(place) / name).is_file() for name in (CONFIG, REGIONS))
+    folder = Path(place)
+    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in (REGIONS, GENES))
 
 
 def network_folder(place: str | Path) -> Path | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import ModelError
 from genopred.sequence.models.base import SequenceModel, on_device
-from genopred.sequence.models.config import CONFIG, WEIGHTS, check_partners
+from genopred.sequence.models.config import CONFIG, WEIGHTS, check_partners, is_gene_network
 
 
 class TrainedModel(SequenceModel):
@@ -45,6 +45,8 @@ class TrainedModel(SequenceModel):
 
         network, config = load_network(folder)
         place = Path(folder)
+        if is_gene_network(place):
+            raise ModelError(f"{folder} is a network of genes; name it by its folder alone, {folder}.")
         if kind not in (None, network.kind):
             raise ModelError(f"{folder} is a trained {network.kind}, no {kind}; name it by its folder alone, {folder}.")
         check_partners(config, place / CONFIG)
@@ -64,3 +66,87 @@ class TrainedModel(SequenceModel):
     def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `SequenceModel.torch_forward`."""
         return self.network.fast(x)
+
+    def torch_module(self) -> torch.nn.Module:
+        """See `SequenceModel.torch_module`: the network as its class defines it."""
+        network: torch.nn.Module = self.network
+        return network.eval()
+
+
+class TrainedGeneModel(SequenceModel):
+    """A network of genes of `genopred train` that reads nothing but the sequence around the TSS.
+
+    Made by `TrainedGeneModel.load`. Like Xpresso it reads a gene in its own direction and has one value for each cell
+    type, on the scale that it was trained on, which is called one bin of the whole window.
+    """
+
+    strand_aware = True
+    default_batch = 16
+    n_bins = 1
+
+    def __init__(self, network: Any, config: dict[str, Any], folder: str | Path, digest: str, device: str) -> None:
+        shape = network.shape
+        self.network, self.device = network, device
+        self.name = f"{network.kind}:{folder}"
+        self.window = self.bin_size = shape.window
+        self.tss_offset = shape.before
+        self.tracks = tuple(str(name) for name in config["track_names"])
+        self.log_scale = "log" in str(config.get("transform", "")) or network.link == "identity"
+        self.checkpoint_hash = digest
+        self.origin: dict[str, Any] = {"model": network.kind, "checkpoint": str(folder), "checkpoint_hash": digest}
+        self.origin["transform"] = config.get("transform", {})
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu") -> TrainedGeneModel:
+        """Load the network of a folder to a device; ModelError as `load_network`, or if it reads more than sequence."""
+        from genopred.training.store import load_network
+
+        network: Any
+        network, config = load_network(folder)
+        place = Path(folder)
+        if not network.shape.sequence_alone:
+            also = "tracks along the window" if network.shape.tracks else "distal segments"
+            raise ModelError(
+                f"{folder}: this network reads {also} beside the sequence around the TSS, which a person's sequence "
+                "alone does not have; `genopred evaluate` uses it. Train one without [contacts] and [[inputs.tracks]]."
+            )
+        digest = hashlib.sha256((place / WEIGHTS[0]).read_bytes())
+        keep = {key: config[key] for key in ("gene", "network", "link", "track_names")}
+        digest.update(json.dumps(keep, sort_keys=True).encode())
+        return cls(on_device(network, device), config, folder, digest.hexdigest(), device)
+
+    def predict_onehot(self, onehot: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predictions (B, 1, T) of one-hot windows (B, L, 4)."""
+        self._check_windows(onehot)
+        with torch.inference_mode():
+            x = torch.from_numpy(np.ascontiguousarray(onehot, dtype=np.float32)).to(self.device)
+            return OfSequence(self.network)(x).float().cpu().numpy()
+
+    def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See `SequenceModel.torch_forward`."""
+        return self.torch_module()(x)  # type: ignore[no-any-return]
+
+    def torch_module(self) -> torch.nn.Module:
+        """See `SequenceModel.torch_module`."""
+        if not self.network.differentiable:
+            raise ModelError(
+                f"{self.name} cannot be differentiated: it reads words, which a base cannot be a little of. In-silico "
+                "mutagenesis works."
+            )
+        return OfSequence(self.network).eval()
+
+
+class OfSequence(torch.nn.Module):
+    """A network of genes as one of windows alone: (B, L, 4) -> (B, 1, T)."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, onehot: torch.Tensor) -> torch.Tensor:
+        return self.network(self.network.given(onehot))[:, None]  # type: ignore[no-any-return]
+
+    def attention_maps(self, onehot: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+        """Where the network looks."""
+        maps: list[tuple[str, torch.Tensor]] = self.network.attention_maps(self.network.given(onehot))
+        return maps

@@ -42,6 +42,7 @@ class DilatedCnn(TrackNetwork):
             for i in range(int(sizes["layers"]))
         )
         self.head = nn.Linear(c, n_tracks)
+        self.positive = nn.Softplus()
 
     @staticmethod
     def check(shape: WindowShape, sizes: dict[str, Any]) -> None:
@@ -63,4 +64,4 @@ class DilatedCnn(TrackNetwork):
         return h[:, :, 0, crop : crop + self.shape.n_bins].transpose(1, 2)
 
     def forward(self, onehot: torch.Tensor) -> torch.Tensor:
-        return nn.functional.softplus(self.head(self.trunk(onehot)))
+        return self.positive(self.head(self.trunk(onehot)))

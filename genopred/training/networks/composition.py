@@ -45,6 +45,14 @@ class Composition:
             raise ModelError(f"kmers = {self.kmers}: needed words of 1 to 5 bases, or 0 for none.")
         if any(len(row) != 4 for motif in self.motifs for row in motif) or len(self.names) != len(self.motifs):
             raise ModelError("motifs: needed four log-odds a position (A, C, G, T), and a name for each motif.")
+        odds = [value for motif in self.motifs for row in motif for value in row]
+        if not all(self.motifs) or not np.isfinite(odds).all():
+            raise ModelError("motifs: needed at least one position each, and log-odds that are finite.")
+
+    @property
+    def reach(self) -> int:
+        """Bases of the longest word or motif."""
+        return max(self.kmers, *(len(motif) for motif in self.motifs), 0)
 
     @property
     def width(self) -> int:
@@ -89,7 +97,7 @@ class CompositionLayer(nn.Module):
 
 
 def threshold(motif: NDArray[np.float64], p: float = HIT_P) -> float:
-    """The least score (rounded to 0.01) that a random sequence of equally frequent bases reaches with at most `p`.
+    """The score above which random words of equally frequent bases are with a probability of at most `p`.
 
     Parameters
     ----------
@@ -99,13 +107,13 @@ def threshold(motif: NDArray[np.float64], p: float = HIT_P) -> float:
     Returns
     -------
     float
-        The motif's best score where even that is reached more often.
+        Just below the motif's best score where even that is reached more often.
 
     Examples
     --------
     >>> one = np.log(np.array([[0.97, 0.01, 0.01, 0.01]]) / 0.25)
     >>> round(threshold(one, p=0.3), 2), round(threshold(np.repeat(one, 8, axis=0), p=4**-8), 2)
-    (1.36, 10.85)
+    (-0.93, 8.59)
     """
     steps = np.rint(np.asarray(motif, dtype=np.float64) / _STEP).astype(np.int64)
     low = steps.min(axis=1)
@@ -116,6 +124,7 @@ def threshold(motif: NDArray[np.float64], p: float = HIT_P) -> float:
             new[value : value + len(chance)] += chance / 4
         chance = new
     above = np.cumsum(chance[::-1])[::-1]
-    within = np.flatnonzero(above <= p * (1 + 1e-9))
-    at = within[0] if len(within) else len(chance) - 1
-    return float((at + low.sum()) * _STEP)
+    scores = np.flatnonzero(chance)
+    at = min(int((above[scores] > p * (1 + 1e-9)).sum()), len(scores) - 1)
+    # between that score and the one below it, so that the rounding does not matter
+    return float((scores[max(at - 1, 0) : at + 1].mean() + low.sum()) * _STEP)

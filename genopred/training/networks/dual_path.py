@@ -19,16 +19,17 @@ class DualPath(GeneNetwork):
     """
 
     kind = "dual-path"
+    reads_segments = True
     SIZES = {"channels": 64, "distal": 32, "heads": 2, "dropout": 0.2}
 
     def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:
         super().__init__(n_cells, shape, sizes, link)
         width, distal = sizes["channels"], sizes["distal"] if shape.segments else 0
-        self.stem = ConvolutionStem(shape.channels, width, sizes["dropout"])
+        self.stem = nn.Sequential(ConvolutionStem(shape.channels, width), _dense(width))
         self.pool = AttentionPool(width, sizes["heads"], n_tokens(shape.window), shape.before)
-        self.distal: ConvolutionStem | None = None
+        self.distal: nn.Module | None = None
         if distal:
-            self.distal = ConvolutionStem(shape.channels, distal)
+            self.distal = nn.Sequential(ConvolutionStem(shape.channels, distal), _dense(distal))
             self.distal_pool = AttentionPool(distal, sizes["heads"])
         self.dropout = nn.Dropout(sizes["dropout"])
         self.finish((width + distal) * sizes["heads"])
@@ -57,3 +58,8 @@ class DualPath(GeneNetwork):
 
     def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
         return [("pooling", self.pool.weights(self.stem(inputs.window)).transpose(1, 2))]
+
+
+def _dense(width: int) -> nn.Module:
+    """What is made of a token by itself."""
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())

@@ -35,12 +35,13 @@ class Embedding(GeneNetwork):
     """
 
     kind = "embedding"
+    differentiable = False
     SIZES = {"folder": "", "tune": False, "piece": 1000, "heads": 2, "dropout": 0.2}
 
     def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:
         super().__init__(n_cells, shape, sizes, link)
         self.folder = Path(sizes["folder"])
-        self.tokenizer, self.encoder, self.word = open_encoder(self.folder)
+        self.tokenizer, self.encoder, self.word = open_encoder(self.folder, sizes["piece"])
         self.encoder.requires_grad_(bool(sizes["tune"]))
         self._check_length()
         width = int(self.encoder.config.hidden_size)
@@ -110,6 +111,10 @@ class Embedding(GeneNetwork):
         keep = (inner * (1 - special)).to(hidden)[..., None]
         return (hidden * keep).sum(1) / keep.sum(1).clamp(min=1)
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._kept.clear()  # of other weights
+        super()._load_from_state_dict(*args, **kwargs)
+
     def described(self) -> dict[str, str]:
         """The files (name: text) that say what the encoder is, without its weights, and its tokenizer's."""
         with tempfile.TemporaryDirectory() as place:
@@ -118,16 +123,22 @@ class Embedding(GeneNetwork):
             return {file.name: file.read_text(encoding="utf-8") for file in sorted(Path(place).iterdir())}
 
     def _check_length(self) -> None:
-        """Refuse a piece of more words than the encoder takes."""
-        most = getattr(self.encoder.config, "max_position_embeddings", None)
+        """Refuse a piece of more words than the encoder takes, by giving it one: what it takes is not always said."""
         size = self.sizes["piece"]
-        text = (_PROBE * (size // len(_PROBE) + 1))[:size]
-        words = len(self.tokenizer(spaced(text, self.word))["input_ids"])
-        if most is not None and words > int(most):
+        words = len(self.tokenizer(spaced(_probe(size), self.word))["input_ids"])
+        most = getattr(self.encoder.config, "max_position_embeddings", None)
+        try:
+            with torch.no_grad():
+                self._encoded([_probe(size)])
+        except (IndexError, RuntimeError):
+            said = "fewer" if most is None else f"about {most:,}"
             raise ModelError(
-                f"network.piece = {self.sizes['piece']:,} bp are {words:,} words, and {self.folder} takes {most:,}; "
-                "lower network.piece."
-            )
+                f"network.piece = {size:,} bp are {words:,} words, and {self.folder} takes {said}; lower network.piece."
+            ) from None
+
+
+def _probe(length: int) -> str:
+    return (_PROBE * (length // len(_PROBE) + 1))[:length]
 
 
 def spaced(text: str, word: int) -> str:
@@ -139,8 +150,8 @@ def spaced(text: str, word: int) -> str:
     return text if not word else " ".join(text[i : i + word] for i in range(max(len(text) - word + 1, 1)))
 
 
-def open_encoder(folder: Path) -> tuple[Any, Any, int]:
-    """Tokenizer, encoder and length of the words (0 where the tokenizer cuts them itself) of a model's folder.
+def open_encoder(folder: Path, piece: int) -> tuple[Any, Any, int]:
+    """Tokenizer, encoder and length of the words (0 where the tokenizer cuts pieces itself) of a model's folder.
 
     A folder without weights gives a network that is not filled yet: that of a model that genopred saved.
 
@@ -170,7 +181,7 @@ def open_encoder(folder: Path) -> tuple[Any, Any, int]:
         ) from None
     if not isinstance(getattr(encoder.config, "hidden_size", None), int):
         raise ModelError(f"network.folder {folder}: its config has no hidden_size; needed an encoder of words.")
-    word = _word(tokenizer, folder)
+    word = _word(tokenizer, folder, piece)
     if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
         raise ModelError(
             f"network.folder {folder}: the tokenizer has {len(tokenizer):,} words and the model "
@@ -203,7 +214,7 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _word(tokenizer: Any, folder: Path) -> int:
+def _word(tokenizer: Any, folder: Path, piece: int) -> int:
     """Length of the words that must be cut for the tokenizer, 0 for none; a ModelError where it knows no DNA."""
     special = set(tokenizer.all_special_tokens)
     words = [text.lstrip("#Ġ▁").upper() for text in tokenizer.get_vocab() if text not in special]
@@ -215,8 +226,9 @@ def _word(tokenizer: Any, folder: Path) -> int:
     if len(dna) < max(4, 0.5 * len(words)):
         raise refusal
     unknown = tokenizer.unk_token_id
+    # a tokenizer may know short texts only, and take a longer one for one word that it does not know
     for word in (0, *range(1, 9)):
-        ids = tokenizer(spaced(_PROBE, word), add_special_tokens=False)["input_ids"]
+        ids = tokenizer(spaced(_probe(piece), word), add_special_tokens=False)["input_ids"]
         if len(ids) > 1 and unknown not in ids:
             return word
     raise refusal

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import nn
@@ -43,8 +43,21 @@ class GeneShape:
     composition: Composition = field(default_factory=Composition)
 
     def __post_init__(self) -> None:
+        numbers = (self.before, self.after, self.tracks, self.segments, self.segment)
+        if not all(isinstance(value, int) and not isinstance(value, bool) for value in numbers):
+            raise ModelError(f"shape of a gene: {numbers}; needed whole numbers.")
         if self.before < 0 or self.after < 1:
             raise ModelError(f"before = {self.before}, after = {self.after}: needed 0 or more, and 1 or more bp.")
+        if self.tracks < 0 or self.segments < 0 or self.segments > 0 and self.segment < 1:
+            raise ModelError(
+                f"tracks = {self.tracks}, segments = {self.segments}, segment = {self.segment}: needed 0 or more, and "
+                "segments of 1 bp or more."
+            )
+        if self.window < self.composition.reach:
+            raise ModelError(
+                f"a window of {self.window} bp is shorter than a word or motif of [inputs], "
+                f"{self.composition.reach} bp."
+            )
 
     @property
     def window(self) -> int:
@@ -101,17 +114,30 @@ class GeneNetwork(nn.Module):
         What can be said of its size, with the defaults.
     head : torch.nn.Linear
         The last layer, before the link.
+    reads_segments : bool
+        Whether it has a use for distal segments.
+    differentiable : bool
+        Whether its output has a derivative by the one-hot sequence.
     """
 
     kind: ClassVar[str]
     SIZES: ClassVar[dict[str, Any]]
+    reads_segments: ClassVar[bool] = False
+    differentiable: ClassVar[bool] = True
     head: nn.Linear
 
     def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:
         super().__init__()
         self.check(shape, sizes)
+        if link not in get_args(Link):
+            raise ModelError(f"link {link!r}: needed {' or '.join(get_args(Link))}.")
+        if shape.segments and not self.reads_segments:
+            raise ModelError(
+                f"network.kind {self.kind!r} reads no distal segments; leave [contacts] out, or use dual-path."
+            )
         self.n_cells, self.shape, self.sizes, self.link = n_cells, shape, sizes, link
         self.composition = CompositionLayer(shape.composition)
+        self.positive = nn.Softplus()
 
     @staticmethod
     def check(shape: GeneShape, sizes: dict[str, Any]) -> None:
@@ -126,6 +152,11 @@ class GeneNetwork(nn.Module):
         """Make the head over `width` numbers of `embed` and those of the composition."""
         self.head = nn.Linear(width + self.composition.width, self.n_cells)
 
+    @staticmethod
+    def given(onehot: torch.Tensor) -> GeneInputs:
+        """What a network reads that reads the sequence around the TSS alone, (B, L, 4)."""
+        return GeneInputs(onehot)
+
     def embed(self, inputs: GeneInputs) -> torch.Tensor:
         """What the network finds in genes, (B, E)."""
         raise NotImplementedError
@@ -135,7 +166,7 @@ class GeneNetwork(nn.Module):
         if self.composition.width:
             found = torch.cat([found, self.composition(inputs.window[..., :4])], dim=1)
         out = self.head(found)
-        return nn.functional.softplus(out) if self.link == "softplus" else out
+        return self.positive(out) if self.link == "softplus" else out
 
     def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
         """Named maps (B, heads, positions) or (B, heads, queries, keys) of where the network looks.

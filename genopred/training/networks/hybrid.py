@@ -20,7 +20,7 @@ class Hybrid(GeneNetwork):
     def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:
         super().__init__(n_cells, shape, sizes, link)
         hidden, heads = sizes["hidden"], sizes["heads"]
-        self.stem = ConvolutionStem(shape.channels, sizes["channels"], sizes["dropout"])
+        self.stem = ConvolutionStem(shape.channels, sizes["channels"])
         self.lstm = nn.LSTM(sizes["channels"], hidden, batch_first=True, bidirectional=True)
         self.pool = AttentionPool(2 * hidden, heads, n_tokens(shape.window), shape.before)
         self.dropout = nn.Dropout(sizes["dropout"])

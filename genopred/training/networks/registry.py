@@ -126,7 +126,9 @@ def _check_size(key: str, value: Any, default: Any) -> None:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         right, needed = number and 0 <= value < 1, "a number from 0, below 1"
     else:
-        right, needed = isinstance(value, int) and not isinstance(value, bool) and value > 0, "a whole number from 1"
+        most = LIMITS["sequence_length" if key == "piece" else "channels"]
+        right = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+        needed = f"a whole number from 1 to {most:,}"
     if not right:
         raise ModelError(f"network: {key} is {shortened(repr(value))}; needed {needed}.")
 

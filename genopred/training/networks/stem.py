@@ -22,27 +22,28 @@ class ConvolutionStem(nn.Module):
     channels : int
         Of the input.
     width : int
-    dropout : float
-        Of whole channels.
     """
 
-    def __init__(self, channels: int, width: int, dropout: float = 0.0) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for i, pool in enumerate(POOLS):
-            size = 15 if i == 0 else 7
-            layers += [
-                nn.Conv2d(width if i else channels, width, (1, size), padding=(0, size // 2)),
-                nn.BatchNorm2d(width),
-                nn.ReLU(),
-                nn.MaxPool2d((1, pool), ceil_mode=True),
-                nn.Dropout2d(dropout),
-            ]
-        self.layers = nn.Sequential(*layers)
+        self.first = nn.Sequential(
+            nn.Conv2d(channels, width, (1, 15), padding=(0, 7)), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.MaxPool2d((1, POOLS[0]), ceil_mode=True),
+        )  # fmt: skip
+        self.further = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, (1, 7), padding=(0, 3)), nn.BatchNorm2d(width), nn.ReLU())
+            for _ in POOLS[1:]
+        )
+        self.pools = nn.ModuleList(nn.MaxPool2d((1, pool), ceil_mode=True) for pool in POOLS[1:])
 
     def forward(self, window: torch.Tensor) -> torch.Tensor:
         # (B, L, C) -> (B, C, 1, L): two dimensions, because torch keeps channels last only there
-        return self.layers(window.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+        h = self.first(window.transpose(1, 2).unsqueeze(2))
+        for layer, pool in zip(self.further, self.pools, strict=True):
+            # what the first layer found is passed on beside what is made of it: without that, a filter that begins to
+            # find a motif has no gradient through fresh convolutions, and whether it is learned is chance
+            h = pool(h + layer(h))
+        return h.squeeze(2).transpose(1, 2)
 
 
 class AttentionPool(nn.Module):

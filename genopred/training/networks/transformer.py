@@ -23,7 +23,7 @@ class GeneTransformer(GeneNetwork):
         super().__init__(n_cells, shape, sizes, link)
         width, heads, share = sizes["channels"], sizes["heads"], sizes["dropout"]
         n = n_tokens(shape.window)
-        self.stem = ConvolutionStem(shape.channels, width, share)
+        self.stem = ConvolutionStem(shape.channels, width)
         self.register_buffer("places", distances(n, shape.before, width), persistent=False)
         self.layers = nn.ModuleList(_Layer(width, heads, share) for _ in range(sizes["layers"]))
         self.norm = nn.LayerNorm(width)
