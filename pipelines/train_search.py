@@ -86,6 +86,7 @@ def search(job: Run, config: ExpressionConfig) -> SearchReport:
     planned = grid(space) if method == "grid" else None
     _check_settings(config, space)
     _settle(job, config, method)
+    job.sweep()
     done: list[dict[str, Any]] = []
     held: dict[str, Loaded] = {}
     for trial in range(space.settings.trials if planned is None else len(planned)):

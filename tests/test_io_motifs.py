@@ -7,7 +7,8 @@ import pytest
 from genopred.errors import FormatError
 from genopred.io.motifs import read_motifs
 
-MEME = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF M1 TATA\nletter-probability matrix: alength= 4 w= 2\n0 0 0 1\n1 0 0 0\n"
+MEME = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF M1 TATA\n"
+MEME += "letter-probability matrix: alength= 4 w= 2\n0 0 0 1\n1 0 0 0\n"
 
 
 def test_both_formats(tmp_path):

@@ -1,10 +1,9 @@
-"""From files to genes: windows in their direction, matching, signal, tracks, contacts, and what is left out or refused."""
+"""From files to genes: windows in their direction, signal, tracks, contacts, and what is left out or refused."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -13,14 +12,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pyBigWig")
 
-from gene_data import BEFORE, CONFIG, bedpe, bigwig, simulate, write  # noqa: E402
+from gene_data import BEFORE, CONFIG, bedpe, bigwig, simulate, write
 
-from genopred.errors import GenopredError  # noqa: E402
-from genopred.io.fasta import open_fasta  # noqa: E402
-from genopred.pipelines.train_genes import genes_table, load_genes, open_genes, prepare  # noqa: E402
-from genopred.pipelines.train_inputs import read_config  # noqa: E402
-from genopred.sequence.onehot import encode, reverse_complement  # noqa: E402
-from genopred.types import Interval  # noqa: E402
+from genopred.errors import GenopredError
+from genopred.io.fasta import open_fasta
+from genopred.pipelines.train_genes import genes_table, load_genes, open_genes, prepare
+from genopred.pipelines.train_inputs import read_config
+from genopred.sequence.onehot import encode, reverse_complement
+from genopred.types import Interval
 
 DUAL = CONFIG.replace('kind = "hybrid"\nchannels = 8\nhidden = 4', 'kind = "dual-path"\nchannels = 8\ndistal = 4')
 CONTACTS = '\n[contacts]\nfile = "contacts.bedpe"\nsegments = 3\nsegment = 200\nnearest = 1000\n'
@@ -117,7 +116,9 @@ def test_what_is_left_out_is_counted(tmp_path):
     text = (tmp_path / "ref.fa").read_text()
     (tmp_path / "ref.fa").write_text(text[:8000] + re.sub("[ACGT]", "N", text[8000:8600]) + text[8600:])
     gtf = (tmp_path / "genes.gtf").read_text()
-    (tmp_path / "genes.gtf").write_text(gtf + gtf.splitlines()[3].replace("chr1", "chr9").replace("ENSG", "ENSX") + "\n")
+    (tmp_path / "genes.gtf").write_text(
+        gtf + gtf.splitlines()[3].replace("chr1", "chr9").replace("ENSG", "ENSX") + "\n"
+    )
     table = (tmp_path / "expression.tsv").read_text().splitlines()
     (tmp_path / "expression.tsv").write_text("\n".join(table[:50] + table[53:] + ["OTHER\t1\t2"]) + "\n")
     (tmp_path / "ref.fa.fai").unlink(missing_ok=True)
@@ -241,8 +242,24 @@ def test_a_signal_may_stand_alone(tmp_path):
     write(tmp_path)
     made = simulate()
     bigwig(tmp_path / "a.bw", {c: np.arange(len(v)) % 5 for c, v in made["codes"].items()})
-    text = CONFIG.replace('[expression]\nfile = "expression.tsv"\nunit = "tpm"', '[[signal]]\ncell = "a"\nfile = "a.bw"')
+    text = CONFIG.replace(
+        '[expression]\nfile = "expression.tsv"\nunit = "tpm"', '[[signal]]\ncell = "a"\nfile = "a.bw"'
+    )
     (tmp_path / "train.toml").write_text(text)
     config = read_config(tmp_path / "train.toml")
     data = load_genes(config)
     assert data.cells == ("a",) and data.unit == "signal" and replace(config).expression.transform == ("log", "z")
+
+
+def test_what_is_counted_of_a_window(tmp_path):
+    meme = (
+        "MEME version 4\n\nMOTIF M1 X\nletter-probability matrix: alength= 4 w= 3\n1 0 0 0\n0 0 0 1\n.25 .25 .25 .25\n"
+    )
+    write(tmp_path, CONFIG + '\n[inputs]\ngc = true\nkmers = 2\nmotifs = "m.meme"\n')
+    (tmp_path / "m.meme").write_text(meme)
+    config = read_config(tmp_path / "train.toml")
+    what = prepare(config, open_genes(config)).shape.composition
+    assert what.gc and what.kmers == 2 and what.names == ("M1",) and what.width == 1 + 16 + 1
+    (odds,) = what.motifs
+    np.testing.assert_allclose(odds[0], np.log(np.array([1, 0.01, 0.01, 0.01]) / 1.03 / 0.25), atol=1e-4)
+    np.testing.assert_allclose(odds[2], 0, atol=1e-4)

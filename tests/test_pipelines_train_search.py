@@ -20,7 +20,12 @@ from genopred.pipelines.train_search import with_settings  # noqa: E402
 from genopred.settings import Train  # noqa: E402
 
 ONE = CONFIG.replace("epochs = 2", "epochs = 1")
-SPACE = '\n[search]\ntrials = 4\n"training.learning_rate" = {low = 1e-4, high = 1e-1, log = true}\n"network.hidden" = [2, 4]\n'
+SPACE = """
+[search]
+trials = 4
+"training.learning_rate" = {low = 1e-4, high = 1e-1, log = true}
+"network.hidden" = [2, 4]
+"""
 
 
 def run(folder, method="random", text=ONE + SPACE, out="out", **options):

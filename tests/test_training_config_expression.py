@@ -6,12 +6,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from gene_data import CONFIG, write  # noqa: E402
+from gene_data import CONFIG, write
 
-from genopred.errors import GenopredError  # noqa: E402
-from genopred.pipelines.train_inputs import read_config  # noqa: E402
-from genopred.settings.expression import GenesByBlock  # noqa: E402
-from genopred.training.config_expression import ExpressionConfig, parse_expression  # noqa: E402
+from genopred.errors import GenopredError
+from genopred.pipelines.train_inputs import read_config
+from genopred.settings.expression import GenesByBlock
+from genopred.training.config_expression import ExpressionConfig, parse_expression
 
 MORE = """
 [[signal]]

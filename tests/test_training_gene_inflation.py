@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from genopred.training.gene_inflation import gene_inflation_lines, share_seen  # noqa: E402
-from genopred.training.genes import GENE_SCHEMA, GeneData, GeneSplit  # noqa: E402
+from genopred.training.gene_inflation import gene_inflation_lines, share_seen
+from genopred.training.genes import GENE_SCHEMA, GeneData, GeneSplit
 
 
 def test_windows_that_overlap():

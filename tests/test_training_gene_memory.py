@@ -6,14 +6,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from gene_data import write  # noqa: E402
+from gene_data import write
 
-from genopred.errors import GenopredError  # noqa: E402
-from genopred.pipelines.train_genes import load_genes  # noqa: E402
-from genopred.pipelines.train_inputs import read_config  # noqa: E402
-from genopred.training import gene_memory  # noqa: E402
-from genopred.training.gene_memory import check_gene_memory, gene_bytes  # noqa: E402
-from genopred.training.networks.gene import GeneShape  # noqa: E402
+from genopred.errors import GenopredError
+from genopred.pipelines.train_genes import load_genes
+from genopred.pipelines.train_inputs import read_config
+from genopred.training import gene_memory
+from genopred.training.gene_memory import check_gene_memory, gene_bytes
+from genopred.training.networks.gene import GeneShape
 
 
 def test_what_genes_take(tmp_path):

@@ -10,16 +10,16 @@ import pytest
 
 pytest.importorskip("torch")
 
-from gene_data import CONFIG, write  # noqa: E402
+from gene_data import CONFIG, write
 
-from genopred.errors import GenopredError  # noqa: E402
-from genopred.pipelines.train_genes import load_genes  # noqa: E402
-from genopred.pipelines.train_inputs import read_config  # noqa: E402
-from genopred.settings.expression import GenesByBlock  # noqa: E402
-from genopred.settings.training import ByChromosome, ByRandom  # noqa: E402
-from genopred.training.gene_inflation import share_seen  # noqa: E402
-from genopred.training.gene_split import BORDER, ELSEWHERE, FAMILY, split_genes  # noqa: E402
-from genopred.training.splits import SPLITS  # noqa: E402
+from genopred.errors import GenopredError
+from genopred.pipelines.train_genes import load_genes
+from genopred.pipelines.train_inputs import read_config
+from genopred.settings.expression import GenesByBlock
+from genopred.settings.training import ByChromosome, ByRandom
+from genopred.training.gene_inflation import share_seen
+from genopred.training.gene_split import BORDER, ELSEWHERE, FAMILY, split_genes
+from genopred.training.splits import SPLITS
 
 
 @pytest.fixture(scope="module")

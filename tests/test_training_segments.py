@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from genopred.training.genes import GENE_SCHEMA, GeneData, GeneSplit  # noqa: E402
-from genopred.training.segments import choose_segments, kept_apart  # noqa: E402
+from genopred.training.genes import GENE_SCHEMA, GeneData, GeneSplit
+from genopred.training.segments import choose_segments, kept_apart
 
 LENGTH = 100_000
 

@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from genopred.errors import GenopredError  # noqa: E402
-from genopred.genetics.transform import quantile_normalise, rpkm, tpm, zscore  # noqa: E402
-from genopred.settings.expression import Expression  # noqa: E402
-from genopred.training.genes import GENE_SCHEMA, GeneData, GeneSplit  # noqa: E402
-from genopred.training.targets import Transform, make_targets  # noqa: E402
+from genopred.errors import GenopredError
+from genopred.genetics.transform import quantile_normalise, rpkm, tpm, zscore
+from genopred.settings.expression import Expression
+from genopred.training.genes import GENE_SCHEMA, GeneData, GeneSplit
+from genopred.training.targets import Transform, make_targets
 
 G, C = 90, 4
 

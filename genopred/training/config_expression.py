@@ -198,8 +198,8 @@ def _check(sections: Mapping[str, Any], signal: tuple[Signal, ...], split: Any, 
         raise GenopredError("expression.average = true: needed expression.file, whose columns are averaged.")
     if signal and expression.unit == "counts" and expression.make != "cpm":
         raise GenopredError(
-            f"expression.make = {expression.make!r} with [[signal]], which has no lengths; use make = 'cpm', or leave one "
-            "of both out."
+            f"expression.make = {expression.make!r} with [[signal]], which has no lengths; use make = 'cpm', or leave "
+            "one of both out."
         )
     window = genes.before + genes.after
     check_length(window, "genes.before and genes.after together")
