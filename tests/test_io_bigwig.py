@@ -94,6 +94,21 @@ def refused(file, lengths=SIZES, step=16, kind=FormatError):
     return str(caught.value)
 
 
+def test_a_window_is_its_values_and_nothing_beyond_the_ends(tmp_path):
+    values = signal()
+    write(tmp_path / "t.bw", values)
+    for start, end in ((0, 50), (-7, 12), (990, 1020), (1500, 1510), (-20, -5)):
+        found = read_stretches(tmp_path / "t.bw", {"1": 1003}, ["1"], np.array([start]), end - start)[0]
+        np.testing.assert_allclose(found, [values["chr1"].get(i, 0.0) for i in range(start, end)], rtol=1e-6)
+    with pytest.raises(FormatError, match="another genome build"):
+        read_stretches(tmp_path / "t.bw", {"1": 1004}, ["1"], np.array([0]), 5)
+    with pytest.raises(FormatError, match="not a bigWig"):
+        (tmp_path / "x.bw").write_text(
+            "text that is none, but long enough for a header of a file, which is 64 bytes long"
+        )
+        read_stretches(tmp_path / "x.bw", {"1": 1003}, ["1"], np.array([0]), 5)
+
+
 def test_other_names(tmp_path):
     file = write(tmp_path / "t.bw", {"NC_000001.11": {3: 1.0}}, {"NC_000001.11": 1003, "NC_000002.12": 257})
     message = refused(file)
