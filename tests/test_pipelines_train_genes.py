@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -263,3 +264,39 @@ def test_what_is_counted_of_a_window(tmp_path):
     (odds,) = what.motifs
     np.testing.assert_allclose(odds[0], np.log(np.array([1, 0.01, 0.01, 0.01]) / 1.03 / 0.25), atol=1e-4)
     np.testing.assert_allclose(odds[2], 0, atol=1e-4)
+
+
+@pytest.fixture
+def benchmark(shared, monkeypatch):
+    """The configurations of real genes of chr22."""
+    monkeypatch.setenv("GENOPRED_SHARED", str(shared))
+    return Path(__file__).parents[1] / "benchmarks" / "data"
+
+
+def test_initiation_at_every_gene_of_chr22(benchmark, shared):
+    import pyBigWig
+
+    config = read_config(benchmark / "expression_chr22.toml")
+    data = load_genes(config)
+    assert data.codes.shape == (1364, 11_040) and data.cells == ("GM12878", "K562", "MCF7")
+    folder = config.paths["signal.K562.plus"].parent
+    with pyBigWig.open(str(folder / "K562.ds.chr22.pl.bw")) as plus:
+        with pyBigWig.open(str(folder / "K562.ds.chr22.mn.bw")) as minus:
+            for i in range(3, 1364, 97):
+                tss, strand = data.genes.row(i)[3:5]
+                values = (minus if strand == "-" else plus).values("chr22", tss - 251, tss + 250)
+                np.testing.assert_allclose(data.measured[i, 1], np.abs(np.nan_to_num(values)).sum(), rtol=1e-5)
+    made = prepare(config, open_genes(config))
+    parts = [len(made.split.rows(name)) for name in ("train", "validation", "test")]
+    assert parts == [899, 297, 144]
+
+
+def test_mean_expression_of_geuvadis(benchmark):
+    from genopred.io.expression import read_expression
+
+    config = read_config(benchmark / "expression_geuvadis.toml")
+    data = load_genes(config)
+    found = read_expression(config.paths["expression.file"])
+    expected = dict(zip(found.genes["gene_id"], found.values.mean(axis=0)))
+    np.testing.assert_allclose(data.measured[:, 0], [expected[name] for name in data.genes["gene_id"]], rtol=1e-5)
+    assert len(data.codes) > 550 and set(data.genes["strand"]) == {"+", "-"}

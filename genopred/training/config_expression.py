@@ -92,7 +92,7 @@ class ExpressionConfig:
     @property
     def distal(self) -> bool:
         """Whether distal segments are read: there are contacts, and the network has a path for them."""
-        return "contacts.file" in self.paths and "distal" in self.sizes
+        return "contacts.file" in self.paths and GENE_NETWORKS[self.kind].reads_segments
 
     @property
     def folds(self) -> int:
