@@ -188,7 +188,7 @@ def _figures(shown: Shown, place: Place, names: GeneNames) -> Iterator[Drawn]:
         tss = (place.tss, place.strand) if place.gene else None
         how: dict[str, Any] = {"chrom": place.chrom, "start": place.start, "end": place.end, "tss": tss}
         drawn = in_widths(draw.along_sequence, lanes, genes=genes, marks=marks, **how)
-        marked = "; triangles: seqlets that shuffles have not" if marks else ""
+        marked = "; triangles: seqlets, stronger than those of shuffles where these were made" if marks else ""
         of = f" of {group}" if len(shown.groups) > 1 else ""
         yield "along", drawn, f"{names.full(place.name)}: contributions{of} along the sequence, reference{marked}."
     yield from _logos(shown, place, bases, found)
