@@ -1,11 +1,11 @@
-"""Networks of genes on chr22: initiation at the TSSs of three cell types from the sequence around them, held-out blocks.
+"""Networks of genes on chr22: initiation at the TSSs of three cell types from the sequence around them.
 
     python benchmarks/networks.py --out OUT [--only NAME ...] [--epochs N] [--split validation] [--record]
 
 Each network is trained by `genopred train` from benchmarks/data/expression_chr22.toml, with its own [network] section
 and nothing else changed, and then one `genopred evaluate` holds the one that validates best against the others and
-against baselines on the same genes. With `+ accessibility` GM12878's, K562's and MCF7's accessibility are read along the
-window; with `contacts` the distal segments are the most accessible places around a gene, by accessibility over distance
+against baselines on the same genes of held-out blocks. With `+ accessibility` that of the three cell types is read along
+the window; with `contacts` the distal segments are the most accessible places around a gene, by accessibility over distance
 (as in the activity-by-contact model, doi:10.1038/s41588-019-0538-0, where contact is taken from distance; measured
 contacts of these cells are not at hand).
 
@@ -144,8 +144,6 @@ def contacts(shared: Path) -> str:
 def best(run: Path) -> tuple[float, int]:
     """Mean correlation over cell types of the best epoch on the validation genes, and that epoch."""
     history = pl.read_csv(run / "history.tsv", separator="\t")
-    mean = history.select(pl.mean_horizontal(pl.col("^pearson_.*$")))["pearson_" + CELLS[0]] if False else None
-    del mean
     values = history.select(pl.mean_horizontal("^pearson_.*$").alias("r"))["r"].to_numpy()
     return float(values.max()), int(values.argmax()) + 1
 
