@@ -4,10 +4,10 @@
 
 Each network is trained by `genopred train` from benchmarks/data/expression_chr22.toml, with its own [network] section
 and nothing else changed, and then one `genopred evaluate` holds the one that validates best against the others and
-against baselines on the same genes of held-out blocks. With `+ accessibility` that of the three cell types is read along
-the window; with `contacts` the distal segments are the most accessible places around a gene, by accessibility over distance
-(as in the activity-by-contact model, doi:10.1038/s41588-019-0538-0, where contact is taken from distance; measured
-contacts of these cells are not at hand).
+against baselines, on the same genes of held-out blocks. With `+ accessibility` that of the three cell types is read
+along the window; with `+ contacts` the distal segments are the most accessible places around a gene, by accessibility
+over distance (as in the activity-by-contact model, doi:10.1038/s41588-019-0538-0, where contact is taken from distance;
+measured contacts of these cells are not at hand).
 
 A killed run goes on where it was. Test blocks are looked at with --split test only (the default is validation), and
 every look is counted. --record writes benchmarks/results/networks.md and the figures of docs/networks.md. Needs

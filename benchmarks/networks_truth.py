@@ -1,4 +1,4 @@
-"""Distal segments where the truth is known: the two-path network with contacts, with the contacts of others, and without.
+"""Distal segments where the truth is known: a network of two paths with contacts, those of others, and without.
 
     python benchmarks/networks_truth.py --out OUT [--seeds 3] [--record]
 
