@@ -1,4 +1,7 @@
-"""A trained sequence model and measured tracks -> how well it predicts them on held-out stretches, beside baselines."""
+"""A trained sequence model and measured tracks -> how well it predicts them on held-out stretches, beside baselines.
+
+Of runs that learned genes' expression see `evaluate_genes`, which the same command runs.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from genopred import align
-from genopred.errors import FormatError, examples
+from genopred.errors import FormatError, GenopredError, examples
 from genopred.files import atomic
 from genopred.io.text import read_bytes, read_table
 from genopred.pipelines.run import Progress, Run, write_tables
-from genopred.pipelines.train_inputs import open_held, open_model
+from genopred.pipelines.train_inputs import is_gene_run, open_held, open_model
 from genopred.report import words
 from genopred.report.pages import evaluate as page
 from genopred.resume import sweep
@@ -38,6 +41,9 @@ from genopred.training.heldout import (
     shared_columns,
 )
 
+if TYPE_CHECKING:
+    from genopred.pipelines.evaluate_genes import GeneEvaluation
+
 log = logging.getLogger(__name__)
 
 #: One line for each time a split was predicted, in the training run's folder.
@@ -45,11 +51,11 @@ EVALUATIONS = "evaluations.tsv"
 EVALUATION_SCHEMA = {name: pl.String for name in ("date", "split", "model", "model_hash", "out")}
 
 #: Folder of predictions that a killed run has made.
-_PARTS = ".parts"
+PARTS = ".parts"
 #: All that is written.
 OUTPUTS = (
     "scores.*", "differences.*", "predictions.parquet", "density.*", "browser-*", "evaluate.html", "matched.tsv",
-    f"{_PARTS}/*",
+    "tests.*", "folds.*", "errors.*", "cells.*", "methods.*", "positions.*", f"{PARTS}/*",
 )  # fmt: skip
 
 
@@ -85,7 +91,7 @@ class EvaluateRun:
         return [*self.reading, *tracks, *self.notes, *(f"  {file}" for file in self.files)]
 
 
-def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun:
+def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun | GeneEvaluation:
     """Predict the windows of a split, and write scores, differences, predictions, figures and a page.
 
     Predictions of each model are kept in the folder until all is written: a run that was killed does not make them
@@ -98,7 +104,7 @@ def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun:
 
     Returns
     -------
-    EvaluateRun
+    EvaluateRun, or of a run that learned expression `genopred.pipelines.evaluate_genes.GeneEvaluation`
 
     Raises
     ------
@@ -106,6 +112,14 @@ def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun:
         On bad input of any kind.
     """
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
+        if is_gene_run(settings.model):
+            from genopred.pipelines import evaluate_genes
+
+            return evaluate_genes.run(job)
+        if untold := [name for name in settings.baseline if name != "ridge"]:
+            raise GenopredError(
+                f"--baseline {untold[0]}: it is of runs that learned expression; of tracks there is ridge."
+            )
         # what is quick comes first: reading tracks takes a minute
         called = [("MODEL", settings.model), *(("--against", name) for name in settings.against)]
         models = distinct([open_model(name, settings.device, said) for said, name in called])
@@ -149,12 +163,12 @@ def evaluate(
     if settings.baseline:
         models = [*models, fitted_ridge(held, job.step)]
         columns = [*columns, columns[0]]
-    parts = [job.path(f"{_PARTS}/{i}.npy") for i in range(len(models))]
+    parts = [job.path(f"{PARTS}/{i}.npy") for i in range(len(models))]
     predicted = [_kept(job, held, *one) for one in zip(models, columns, parts, strict=True)]
-    looks = _look(folder, job.out, held, models[0])
+    looks = look(folder, job.out, held.name, models[0].name, models[0].hash)
     for model in models[1:]:
         if model.folder is not None and model.folder.resolve() != folder.resolve():
-            _look(model.folder, job.out, held, model)
+            look(model.folder, job.out, held.name, model.name, model.hash)
     scores, differences = compare(held, models, columns, predicted, resamples=settings.resamples, seed=settings.seed)
     reading = words.held_out(held, models[0].name, settings.strands)
     notes += words.held_out_cautions(held, looks, folder / EVALUATIONS)
@@ -188,7 +202,7 @@ def evaluate(
         info=info,
     )
     files += page.write(job.out, shown, settings.figures)
-    job.drop(_PARTS)
+    job.drop(PARTS)
     return EvaluateRun(scores, differences, looks.height, tuple(reading), tuple(notes), files)
 
 
@@ -222,7 +236,7 @@ def _kept(job: Run, held: Held, model: Entry, which: list[int], file: Path) -> A
     return values
 
 
-def _look(folder: Path, out: Path, held: Held, model: Entry) -> pl.DataFrame:
+def look(folder: Path, out: Path, split: str, model: str, model_hash: str) -> pl.DataFrame:
     """Write down that a split was looked at; the looks at it before."""
     file = folder / EVALUATIONS
     former = pl.DataFrame(schema=EVALUATION_SCHEMA)
@@ -236,7 +250,7 @@ def _look(folder: Path, out: Path, held: Held, model: Entry) -> pl.DataFrame:
             )
         former = table.select(list(EVALUATION_SCHEMA))
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    row = (now, held.name, model.name, model.hash, str(out))
+    row = (now, split, model, model_hash, str(out))
     table = pl.concat([former, pl.DataFrame([row], schema=EVALUATION_SCHEMA, orient="row")])
     write_tables({file: table})
-    return former.filter(pl.col("split") == held.name)
+    return former.filter(pl.col("split") == split)

@@ -23,6 +23,7 @@ from genopred.files import write_text
 from genopred.pipelines.run import Run, say, write_tables
 from genopred.pipelines.train import BESIDE, CHECKPOINT, CURVES, HISTORY, INFLATION, TIMING, describe_run, run_task
 from genopred.pipelines.train_genes import Loaded, Prepared, genes_table, open_genes, prepare
+from genopred.pipelines.train_inputs import FOLD, FOLDS, GENES
 from genopred.report import words
 from genopred.resume import sweep
 from genopred.sequence.models.config import CONFIG, NETWORK
@@ -36,7 +37,7 @@ from genopred.training.tasks.expression import ExpressionTask
 
 log = logging.getLogger(__name__)
 
-GENES, FOLDS, MATCHED = "genes.tsv", "folds.tsv", "matched.tsv"
+MATCHED = "matched.tsv"
 #: What lies in the folder of each run.
 OF_EACH = (CHECKPOINT, HISTORY, CURVES, TIMING, CONFIG, GENES, MATCHED, f"{NETWORK}/*")
 #: What the curves' axes say.
@@ -129,7 +130,7 @@ def _cross_validate(job: Run, config: ExpressionConfig, loaded: Loaded, out: Pat
     runs, rows = [], []
     counts: dict[str, int] = {}
     for fold in range(config.folds):
-        folder = out / f"fold{fold + 1}"
+        folder = out / f"{FOLD}{fold + 1}"
         sweep(folder, OF_EACH)
         made = prepare(config, loaded, fold)
         done = _train(job, config, made, folder, fold=fold + 1)

@@ -35,6 +35,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+#: Of a run that learned expression: its genes and their parts; of a cross-validation the folds, and their folders.
+GENES, FOLDS, FOLD = "genes.tsv", "folds.tsv", "fold"
 #: A configuration file is shorter than that.
 _MOST_BYTES = 4_000_000
 
@@ -118,6 +120,14 @@ def load_data(config: TrainConfig) -> SequenceData:
 def read_regions(file: Path) -> pl.DataFrame:
     """Regions of a training run; see `as_regions`."""
     return as_regions(read_table(read_bytes(file, "the regions of a training run"), file, separator="\t")[0], file)
+
+
+def is_gene_run(place: str | Path) -> bool:
+    """Whether this is the folder of a training that learned expression, of one of its folds or of all of them."""
+    folder = Path(place)
+    if (folder / FOLDS).is_file():
+        folder = folder / f"{FOLD}1"
+    return (folder / GENES).is_file() and (folder / CONFIG).is_file()
 
 
 def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from genopred.errors import examples
-from genopred.report.tables import duration, interval, number
+from genopred.report.tables import duration, interval, number, p_value
 from genopred.types import MatchReport
 
 #: With fewer blocks an interval over blocks is hardly one.
@@ -202,24 +202,82 @@ def held_out(held: Any, model: str, strands: str) -> list[str]:
 
 def held_out_cautions(held: Any, looks: pl.DataFrame, file: Path) -> list[str]:
     """What to beware of in the scores of a `genopred.training.heldout.Held`; `file` lists the `looks` before."""
+    return _cautions("windows", held.name, held.split.by, held.windows.blocks, looks, file)
+
+
+def held_out_gene_cautions(held: Any, looks: pl.DataFrame, file: Path) -> list[str]:
+    """The same of a `genopred.training.gene_heldout.HeldGenes`."""
+    return _cautions("genes", held.name, held.folds[0].split.by, held.blocks, looks, file)
+
+
+def _cautions(unit: str, split: str, by: str, blocks: Any, looks: pl.DataFrame, file: Path) -> list[str]:
     out = []
-    if held.name == "train":
-        out.append("These are training windows: the scores say how well they were learned, not how well others are.")
-    if held.name == "validation":
+    if split == "train":
+        out.append(f"These are training {unit}: the scores say how well they were learned, not how well others are.")
+    if split == "validation":
         out.append("The best epoch was chosen on the validation split: its scores are a little too high.")
-    if held.name == "test" and looks.height:
+    if split == "test" and looks.height:
         times = "once" if looks.height == 1 else f"{looks.height} times"
         out.append(
             f"The test split of this run had been evaluated {times} before, first on {looks['date'][0]} (see "
             f"{file}). Whatever was chosen after a look at it makes these scores too high."
         )
-    elif held.name == "test":
+    elif split == "test":
         out.append("This is the first evaluation of this run's test split.")
-    if held.split.by == "random":
+    if by == "random":
         out.append("The split is random: test windows overlap training windows, and the scores are too high.")
-    blocks = len(np.unique(held.windows.blocks))
-    if blocks < _FEW_BLOCKS:
-        out.append(f"{blocks} block{'s are' if blocks != 1 else ' is'} few: intervals over them mean little.")
+    n = len(np.unique(blocks))
+    if n < _FEW_BLOCKS:
+        out.append(f"{n} block{'s are' if n != 1 else ' is'} few: intervals over them mean little.")
+    return out
+
+
+def held_out_genes(held: Any, model: str, strands: str) -> list[str]:
+    """What `genopred evaluate` scored: networks on a `genopred.training.gene_heldout.HeldGenes`."""
+    n, blocks, cells = len(held.measured), len(np.unique(held.blocks)), len(held.cells)
+    text = (
+        f"{model} on the {held.name} split: {n:,} genes in {blocks:,} block{'s' if blocks != 1 else ''}, "
+        f"{cells:,} cell type{'s' if cells != 1 else ''}"
+    )
+    if len(held.folds) > 1:
+        text += f"; the held-out genes of {len(held.folds)} folds, each predicted by the network that had not seen it"
+    out = [text + "."]
+    if strands == "both":
+        out.append("Predictions are the mean of those from both strands.")
+    return out
+
+
+def expression_scores(scores: pl.DataFrame, differences: pl.DataFrame, tests: pl.DataFrame) -> list[str]:
+    """Of `genopred evaluate` on genes: r of each cell type and of what lies between them, and how others compare."""
+    pick = (pl.col("metric") == "pearson") & (pl.col("model") == pl.col("model").first())
+    rows = scores.filter(pick)
+    width = max(len(name) for name in rows["cell"])
+    said = {"level": "Pearson r over genes", "between": "Pearson r of deviations from each gene's mean over cell types"}
+    out = []
+    for what, label in said.items():
+        of = rows.filter(pl.col("what") == what)
+        if of.height:
+            out.append(f"{label}, with its 95 % interval over blocks of genes:")
+        for row in of.iter_rows(named=True):
+            out.append(f"  {row['cell']:<{width}} {number(row['estimate'], 3)} {interval(row['low'], row['high'], 3)}")
+    last = rows.filter(pl.col("what") == "level")["cell"][-1]
+    pick = (pl.col("cell") == last) & (pl.col("what") == "level") & (pl.col("metric") == "pearson")
+    p = dict(tests.filter(pick & (pl.col("test") == "blocks-r")).select("against", "p_holm").iter_rows())
+    for row in differences.filter(pick).iter_rows(named=True):
+        text = f"{number(row['estimate'], 3, True)} {interval(row['low'], row['high'], 3, True)}"
+        out.append(f"  r {text} over {row['against']}, p {p_value(p.get(row['against']))} (blocks flipped, Holm)")
+    return out
+
+
+def expression_scale(steps: Sequence[str], unit: str) -> str:
+    """The scale on which expression was learned, in words.
+
+    >>> expression_scale(("log", "z"), "tpm"), expression_scale((), "signal")
+    ('z of log(1 + tpm)', 'signal')
+    """
+    out = unit
+    for step in steps:
+        out = {"log": f"log(1 + {out})", "z": f"z of {out}", "quantile": f"quantile-normalised {out}"}.get(step, out)
     return out
 
 

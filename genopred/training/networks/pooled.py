@@ -16,7 +16,7 @@ from genopred.training.networks.stem import AttentionPool
 from genopred.training.splits import WindowShape
 
 #: Width of a bin in bp.
-_BIN = 128
+BIN = 128
 
 
 class Pooled(GeneNetwork):
@@ -31,7 +31,7 @@ class Pooled(GeneNetwork):
         self._widen()
         width = self.network.head.in_features
         self.network.head.requires_grad_(False)  # nothing reads it
-        self.pool = AttentionPool(width, sizes["pool_heads"], _bins(shape).n_bins, shape.before, _BIN)
+        self.pool = AttentionPool(width, sizes["pool_heads"], _bins(shape).n_bins, shape.before, BIN)
         self.finish(width * sizes["pool_heads"])
 
     def _widen(self) -> None:
@@ -88,4 +88,4 @@ class PooledEnformer(Pooled):
 
 def _bins(shape: GeneShape) -> WindowShape:
     """The window, filled up to whole bins."""
-    return WindowShape(-(-shape.window // _BIN) * _BIN, _BIN)
+    return WindowShape(-(-shape.window // BIN) * BIN, BIN)
