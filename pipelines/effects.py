@@ -33,7 +33,7 @@ from genopred.settings.effects import Region
 from genopred.types import Interval, MatchReport, plain_chrom
 
 if TYPE_CHECKING:
-    from genopred.sequence.attribution import Mutagenesis
+    from genopred.attribution.mutagenesis import Mutagenesis
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,8 @@ def _write(job: Run, table: pl.DataFrame, report: MatchReport, manifest: dict[st
 
 def _mutagenesis(job: Run, settings: Effects, region: Region) -> EffectsResult:
     """`--ism`: the table of all changes of a stretch, and a picture of each track group."""
-    from genopred.sequence.attribution import first_order, gradients, in_silico_mutagenesis
+    from genopred.attribution.gradients import first_order, gradients
+    from genopred.attribution.mutagenesis import in_silico_mutagenesis
 
     tally = align.Tally()
     genes = chosen_genes(settings)

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "io": {"io", "types", "files", "errors"},
     "genetics": {"genetics", "types", "errors"},
     "sequence": {"sequence", "types", "files", "errors"},
+    "attribution": {"attribution", "sequence", "types", "files", "errors"},
     "training": {"training", "settings", "types", "files", "errors"},
     "learning": {"learning", "genetics", "types", "errors"},
     "report": {"report", "types", "files", "provenance", "errors"},
@@ -41,6 +42,7 @@ MAY_IMPORT = {
         "align_snps",
         "genetics",
         "sequence",
+        "attribution",
         "training",
         "learning",
         "report",
@@ -92,13 +94,16 @@ HEAVY = {
     "pandas_plink",
     "statsmodels",
     "jinja2",
+    "captum",
+    "tangermeme",
+    "memelite",
 }
 
 #: Where one of them may stand at the top of a file: what has it there is itself imported inside functions.
 AT_TOP = {
     "genopred.training": {"torch"},
     "genopred.sequence.models": {"torch", "enformer_pytorch"},
-    "genopred.sequence.attribution": {"torch"},
+    "genopred.attribution": {"torch"},
 }
 
 #: Source files without a test file of their own, and why.

@@ -101,6 +101,17 @@ class SequenceModel:
             "none."
         )
 
+    def torch_module(self) -> torch.nn.Module:
+        """Its network, which maps windows (B, L, 4) to predictions (B, n_bins, T), in evaluation mode.
+
+        For DeepLIFT its steps that are not linear are modules, not functions. Two things it may have beside `forward`:
+        `attention_maps(x)`, a list of (name, weights (B, heads, queries, keys) or (B, heads, positions)), and
+        `integrated`, types of its modules that DeepLIFT has no rule for and goes through by integrated gradients.
+        """
+        raise ModelError(
+            f"{self.name} cannot be taken apart: it has no method torch_module(). In-silico mutagenesis needs none."
+        )
+
     def predict_haplotypes(
         self, window: VariantWindow, *, bins: Indices | None = None, tracks: Indices | None = None,
         batch_size: int | None = None, dtype: str = "fp32", mode: str = "exact",

@@ -208,7 +208,7 @@ class _Adapted(SequenceModel):
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        for name in (*SequenceModel.__annotations__, "torch_forward"):
+        for name in (*SequenceModel.__annotations__, "torch_forward", "torch_module"):
             if getattr(model, name, None) is not None:
                 setattr(self, name, getattr(model, name))
 

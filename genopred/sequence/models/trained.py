@@ -64,3 +64,8 @@ class TrainedModel(SequenceModel):
     def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `SequenceModel.torch_forward`."""
         return self.network.fast(x)
+
+    def torch_module(self) -> torch.nn.Module:
+        """See `SequenceModel.torch_module`: the network as its class defines it."""
+        network: torch.nn.Module = self.network
+        return network.eval()

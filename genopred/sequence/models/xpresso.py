@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
 
 from genopred.errors import ModelError
@@ -157,6 +158,10 @@ class XpressoModel(SequenceModel):
         pooled = functional.max_pool1d(functional.relu(found), self._pools[0])
         return self._rest(pooled.transpose(1, 2)).view(-1, 1, 1)
 
+    def torch_module(self) -> nn.Module:
+        """See `SequenceModel.torch_module`: the plain network, made of the same weights."""
+        return XpressoNetwork(self._weights, self._pools).eval()
+
     def _first(self, segments: torch.Tensor) -> torch.Tensor:
         """First convolution, ReLU and max pooling of segments (S, width, 4): (S, channels)."""
         w = self._weights
@@ -177,6 +182,38 @@ class XpressoModel(SequenceModel):
         x = torch.addmm(w["dense1.bias"], flat, w["dense1.kernel"][: flat.shape[1]]).relu_()
         x = torch.addmm(w["dense2.bias"], x, w["dense2.kernel"]).relu_()
         return torch.addmm(w["dense3.bias"], x, w["dense3.kernel"])
+
+
+class XpressoNetwork(nn.Module):
+    """Xpresso as a module a step, without half-life features: windows (B, 10500, 4) -> (B, 1, 1)."""
+
+    def __init__(self, weights: dict[str, torch.Tensor], pools: tuple[int, int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for name, pool in zip(("conv1", "conv2"), pools):
+            kernel = weights[f"{name}.kernel"].permute(2, 1, 0)
+            conv = _filled(nn.Conv1d(kernel.shape[1], kernel.shape[0], kernel.shape[2]), kernel, weights[f"{name}.bias"])
+            layers += [nn.ConstantPad1d(_same_padding(kernel.shape[2]), 0.0), conv, nn.ReLU(), nn.MaxPool1d(pool)]
+        self.tower = nn.Sequential(*layers)
+        flat = WINDOW // pools[0] // pools[1] * layers[5].out_channels
+        steps: list[nn.Module] = []
+        for name in ("dense1", "dense2", "dense3"):
+            kernel = weights[f"{name}.kernel"][: flat if name == "dense1" else None].t()
+            steps += [_filled(nn.Linear(kernel.shape[1], kernel.shape[0]), kernel, weights[f"{name}.bias"]), nn.ReLU()]
+        self.dense = nn.Sequential(*steps[:-1])
+
+    def forward(self, onehot: torch.Tensor) -> torch.Tensor:
+        """Predictions (B, 1, 1); channels last before the dense layers, as Keras flattens."""
+        found = self.tower(onehot.transpose(1, 2)).transpose(1, 2).flatten(1)
+        predicted: torch.Tensor = self.dense(found).unsqueeze(1)
+        return predicted
+
+
+def _filled(layer: Any, kernel: torch.Tensor, bias: torch.Tensor) -> nn.Module:
+    """A layer with these weights, at their precision and on their device."""
+    layer.weight, layer.bias = (nn.Parameter(values.clone(), requires_grad=False) for values in (kernel, bias))
+    made: nn.Module = layer
+    return made
 
 
 def _same_padding(size: int) -> tuple[int, int]:

@@ -42,6 +42,7 @@ class DilatedCnn(TrackNetwork):
             for i in range(int(sizes["layers"]))
         )
         self.head = nn.Linear(c, n_tracks)
+        self.positive = nn.Softplus()
 
     @staticmethod
     def check(shape: WindowShape, sizes: dict[str, Any]) -> None:
@@ -61,4 +62,4 @@ class DilatedCnn(TrackNetwork):
             h = h + layer(h)
         crop = self.shape.crop
         h = h[:, :, 0, crop : crop + self.shape.n_bins].transpose(1, 2)
-        return nn.functional.softplus(self.head(h))
+        return self.positive(self.head(h))

@@ -23,6 +23,7 @@ from genopred.sequence.models.base import Indices, SequenceModel, on_device
 from genopred.sequence.models.enformer.checkpoint import load_enformer
 from genopred.sequence.models.enformer.tower import ExactTower, Work, full_precision
 from genopred.sequence.models.enformer.transformer import Transformer, output_bins, predict_exactly, predict_linearly
+from genopred.sequence.models.enformer.whole import WholeEnformer
 from genopred.sequence.tracks import enformer_tracks
 
 MODES = ("exact", "linear")
@@ -106,6 +107,10 @@ class EnformerModel(SequenceModel):
             return predicted
         finally:
             self.module.train(training)
+
+    def torch_module(self) -> torch.nn.Module:
+        """See `SequenceModel.torch_module`."""
+        return WholeEnformer(self.module, self.head).eval()
 
     def predict_haplotypes(self, window: VariantWindow, **options: Any) -> NDArray[np.float32]:
         """See `SequenceModel.predict_haplotypes`, and `run` for the options; what it took is in `last_work`."""
