@@ -14,6 +14,8 @@ CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 #: `model_type` of a `cnn` of `genopred train`.
 CNN = "genopred-cnn"
+#: `model_type` of a model that was tuned on people.
+TUNED = "genopred-tuned"
 #: Of a `genopred train` run: the folder of its network, and where it was trained, validated and is to be tested.
 NETWORK, REGIONS = "model", "regions.tsv"
 #: The largest settings that a network may ask for: beyond any that was published, and far short of what ends in a lack
@@ -66,6 +68,14 @@ def is_cnn(folder: Path) -> bool:
     """Whether a folder holds a `cnn` of `genopred train`."""
     try:
         return bool(read_settings(folder / CONFIG, (CNN,)))
+    except ModelError:
+        return False
+
+
+def is_tuned(folder: Path) -> bool:
+    """Whether a folder holds a model that was tuned on people."""
+    try:
+        return bool(read_settings(folder / CONFIG, (TUNED,)))
     except ModelError:
         return False
 
