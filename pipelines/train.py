@@ -17,7 +17,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -30,6 +30,7 @@ from genopred.sequence.models.config import CONFIG, NETWORK, REGIONS
 from genopred.settings import Train
 from genopred.settings.training import ByBlock, ByRandom
 from genopred.training.config import TrainConfig
+from genopred.training.config_personal import PersonalConfig
 from genopred.training.dataset import SequenceData
 from genopred.training.inflation import inflation, inflation_lines
 from genopred.training.loop import TrainingRun, train
@@ -38,12 +39,17 @@ from genopred.training.splits import SPLITS, Split
 from genopred.training.store import save_network
 from genopred.training.tasks.tracks import TrackTask
 
+if TYPE_CHECKING:
+    from genopred.pipelines.train_personal import PersonalReport
+
 log = logging.getLogger(__name__)
 
 CHECKPOINT, HISTORY, CURVES, TIMING = "last.pt", "history.tsv", "curves.svg", "timing.tsv"
 INFLATION, BESIDE = "inflation.tsv", "block"
 _OF_EACH = (CHECKPOINT, HISTORY, CURVES, TIMING, REGIONS, CONFIG, f"{NETWORK}/*")
-OUTPUTS = (*_OF_EACH, *(f"{BESIDE}/{name}" for name in _OF_EACH), INFLATION, "inflation.txt", "matched.tsv")
+#: Of a task of another file: a row a gene, a person or a cell, predictions, a page.
+_OF_TASKS = ("genes.tsv", "samples.tsv", "people.tsv", "table.tsv", "predictions.parquet", "*.html", "*.svg")
+OUTPUTS = (*_OF_EACH, *(f"{BESIDE}/{name}" for name in _OF_EACH), INFLATION, "inflation.txt", "matched.tsv", *_OF_TASKS)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class TrainReport:
         return out
 
 
-def run(settings: Train, progress: Progress | None = None) -> TrainReport:
+def run(settings: Train, progress: Progress | None = None) -> TrainReport | PersonalReport:
     """Train as a configuration says; everything lands in one folder.
 
     A run that was killed goes on from its last checkpoint, and on a CPU ends with the weights that it would have had.
@@ -101,6 +107,10 @@ def run(settings: Train, progress: Progress | None = None) -> TrainReport:
     changes = {name: getattr(settings, name) for name in ("epochs", "threads", "device", "seed")}
     config = read_config(settings.config, **changes)
     with Run(settings, OUTPUTS, progress, own_threads=True) as job:
+        if isinstance(config, PersonalConfig):
+            from genopred.pipelines import train_personal
+
+            return train_personal.run(job, config)
         # no `settle`: a checkpoint knows what it depends on more finely than a configuration file does
         job.sweep()
         data = load_data(config)
@@ -136,7 +146,7 @@ def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> Trainin
     checkpoint = out / CHECKPOINT
     resume = job.settings.resume
     fresh = not (resume and checkpoint.exists())
-    clock = _Clock({} if fresh else _read_timing(out / TIMING))
+    clock = Clock({} if fresh else read_timing(out / TIMING))
 
     def describe() -> None:
         about = {"config": config.resolved(), "versions": versions(), "machine": machine(), "source": config.source}
@@ -156,7 +166,7 @@ def _train(job: Run, config: TrainConfig, task: TrackTask, out: Path) -> Trainin
     return train(task, checkpoint=checkpoint, resume=resume, progress=job.step, on_epoch=on_epoch)
 
 
-class _Clock:
+class Clock:
     """Seconds that epochs took; of one that was interrupted those since it was taken up again."""
 
     def __init__(self, known: dict[int, float]) -> None:
@@ -172,7 +182,7 @@ class _Clock:
         return pl.DataFrame(rows, schema={"epoch": pl.Int64, "seconds": pl.Float64}, orient="row")
 
 
-def _read_timing(file: Path) -> dict[int, float]:
+def read_timing(file: Path) -> dict[int, float]:
     """What an earlier run took; where that cannot be read it is not known."""
     try:
         table = pl.read_csv(file, separator="\t", schema={"epoch": pl.Int64, "seconds": pl.Float64})

@@ -22,6 +22,7 @@ from genopred.settings import Evaluate
 from genopred.settings.declare import naming
 from genopred.settings.training import Track
 from genopred.training.config import TrainConfig, parse_config
+from genopred.training.config_personal import PersonalConfig, parse_personal
 from genopred.training.dataset import SequenceData
 from genopred.training.enough_memory import check_memory
 from genopred.training.heldout import Entry, Held
@@ -39,7 +40,7 @@ _MOST_BYTES = 4_000_000
 log = logging.getLogger(__name__)
 
 
-def read_config(file: PathLike, **changes: Any) -> TrainConfig:
+def read_config(file: PathLike, **changes: Any) -> TrainConfig | PersonalConfig:
     """Read a configuration file (TOML; or a run's config.json).
 
     Parameters
@@ -50,7 +51,7 @@ def read_config(file: PathLike, **changes: Any) -> TrainConfig:
 
     Returns
     -------
-    TrainConfig
+    TrainConfig, or with task = "personal" PersonalConfig
 
     Raises
     ------
@@ -72,6 +73,9 @@ def read_config(file: PathLike, **changes: Any) -> TrainConfig:
     except (ValueError, KeyError, TypeError, RecursionError) as bad:
         what = "a config.json of a run" if saved else "TOML"
         raise FormatError(f"{path} is not {what} ({shortened(bad, 200)}).") from None
+    if isinstance(raw, dict) and "task" in raw:
+        # the one other task; it says itself what it is if this is none
+        return parse_personal(raw, path.parent, str(path), **changes)
     config = parse_config(raw, path.parent, str(path), **changes)
     named = ((f"track {track.name}: file", name, "a bigWig") for track, name in zip(config.tracks, config.files))
     for what, name, needed in (("data.fasta", config.fasta, "a reference"), *named):
@@ -128,6 +132,8 @@ def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:
             "`genopred train`, or its TOML file."
         )
     config = read_config(place / CONFIG if run_folder else place, device="cpu")
+    if isinstance(config, PersonalConfig):
+        raise GenopredError(f"{place}: task = 'personal' has no tracks to evaluate; its table.tsv says how well it does.")
     data = load_data(config)
     split = make_split(config, data)
     if run_folder:

@@ -22,7 +22,11 @@ _LINES = ("main", "learner", "pt", "worse", "other", "ink", "baseline")
 _NAMED = 12
 
 
-def training_curves(history: pl.DataFrame, *, best: int | None = None, width: float = 900) -> Figure:
+def training_curves(
+    history: pl.DataFrame, *, best: int | None = None, width: float = 900,
+    loss_label: str = "Poisson loss (1: each track's mean)", score_label: str = "Pearson of log(1 + value)",
+    score_title: str = "Correlation on validation windows",
+) -> Figure:  # fmt: skip
     """Training and validation loss, and each track's correlation on validation windows.
 
     `history` has a row an epoch: epoch, train_loss, validation_loss, and `pearson_<track>` of each track. `best` is the
@@ -53,7 +57,7 @@ def training_curves(history: pl.DataFrame, *, best: int | None = None, width: fl
             _tip(line, f"{label}: {number(values[best])} in epoch {epochs[best]}")
         loss.plot(epochs[best], validation[best], "o", color=COLOURS["main"], markersize=8, zorder=4)
         loss.set_title(_wrapped(f"Loss; best network: epoch {epochs[best]}", panel - 70))
-        loss.set_ylabel("Poisson loss (1: each track's mean)")
+        loss.set_ylabel(loss_label)
         loss.legend()
         if tracks:
             score = axes[1]
@@ -65,8 +69,8 @@ def training_curves(history: pl.DataFrame, *, best: int | None = None, width: fl
                 (line,) = score.plot(epochs, values, style, color=colour, label=name, **points)
                 _tip(line, f"{name}: {number(values[best], 3)} in epoch {epochs[best]}")
             score.axvline(epochs[best], color=COLOURS["rule"], linewidth=1, zorder=0)
-            score.set_title(_wrapped("Correlation on validation windows", panel - 70))
-            score.set_ylabel("Pearson of log(1 + value)")
+            score.set_title(_wrapped(score_title, panel - 70))
+            score.set_ylabel(score_label)
             if named:
                 # under the panel, where it covers no line
                 score.legend(fontsize=SMALL, ncols=columns, loc="upper left", bbox_to_anchor=(-0.05, -0.2))
