@@ -133,7 +133,7 @@ class Start(Settings, section="model"):
 
 
 class PersonalTraining(
-    Training, section="training", epochs=8, batch=4, learning_rate=3e-4, warmup=50, weight_decay=0.01, patience=3,
+    Training, section="training", epochs=10, batch=2, learning_rate=2e-3, warmup=50, weight_decay=0.01, patience=3,
     average=0.98, choose="loss",
 ):  # fmt: skip
     """How a network is tuned; `batch` counts genes, with all training people each.

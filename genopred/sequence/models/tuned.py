@@ -50,6 +50,9 @@ class TunedNetwork(nn.Module):
         self.body = body
         # a number that all people have in common says nothing: no intercept
         self.head = nn.Linear(body.width, 1, bias=False)
+        # what the body says is counted in these, so that a step moves all of it alike
+        self.unit: torch.Tensor
+        self.register_buffer("unit", torch.ones(body.width))
         if head is not None:
             with torch.no_grad():
                 self.head.weight.copy_(head[None])
@@ -66,8 +69,33 @@ class TunedNetwork(nn.Module):
 
     def end(self, begun: Begun) -> torch.Tensor:
         """Predictions (D,) of haplotypes whose frozen part is there already."""
-        predicted: torch.Tensor = self.head(self.body.end(begun.rows()))[:, 0]
+        predicted: torch.Tensor = self.head(self.body.end(begun.rows()) / self.unit)[:, 0]
         return predicted
+
+    @torch.no_grad()
+    def calibrate(self, of_genes: Sequence[torch.Tensor], spread: float) -> None:
+        """Count what the body says in units of its spread between people, and begin with so much of it.
+
+        Parameters
+        ----------
+        of_genes : sequence of tensor, shape (N, F)
+            What the body says of the people of some genes.
+        spread : float
+            Standard deviation of the predictions within genes, all those genes together.
+        """
+
+        def within(values: Sequence[torch.Tensor]) -> torch.Tensor:
+            return torch.stack([value.double().var(dim=0, correction=0) for value in values]).mean(dim=0).sqrt()
+
+        unit = within(of_genes)
+        # what hardly differs between any people would be blown up
+        unit = torch.where(unit > 0, unit.clamp(min=1e-2 * float(unit.max())), torch.ones_like(unit))
+        # the same predictions, in those units
+        self.head.weight *= (unit.to(self.unit) / self.unit)[None]
+        self.unit.copy_(unit)
+        said = within([self.head(value / self.unit) for value in of_genes])
+        if float(said) > 0:
+            self.head.weight *= spread / float(said)
 
     def haplotypes(self, window: VariantWindow) -> torch.Tensor:
         """Predictions (H,) of the haplotypes of a window, which should be distinct."""

@@ -24,8 +24,10 @@ log = logging.getLogger(__name__)
 
 #: Training genes whose validation people are looked at after an epoch.
 MOST_VALIDATED = 128
-#: Reference windows that tell a network with fresh weights its batch norms.
+#: Training genes that tell a network its units, and one with fresh weights its batch norms.
 _CALIBRATION = 32
+#: Standard deviation within genes of what is predicted to begin with; expression has one of 1.
+START_SPREAD = 0.1
 #: A run has learned nothing while its validation loss is not by this below that of predicting nothing (1),
 PLATEAU_GAIN = 0.001
 #: and the mean correlation within genes is below this.
@@ -110,12 +112,27 @@ class PersonalTask:
         network = tunable(self.model, self.how.start, fresh=fresh, **options)
         if fresh:
             self._settle(network)
+        self._calibrate(network)
         if self.how.tune == "lora":
             return add_lora(network, self.how.rank)
         if self.how.tune == "head":
             for module in network.body.first_part():
                 module.requires_grad_(False)
         return network
+
+    def _calibrate(self, network: TunedNetwork) -> None:
+        """Let the head begin in units of what differs between the training people of some training genes."""
+        said = []
+        for row in self._some(_CALIBRATION):
+            gene, plan = self._gene((int(row), "train"))
+            with torch.no_grad():
+                haplotypes = network.body.end(network.body.begin(plan).rows())
+            said.append(haplotypes[torch.from_numpy(gene.who)].mean(dim=1))
+        network.calibrate(said, START_SPREAD)
+
+    def _some(self, n: int) -> NDArray[np.int64]:
+        """Some of the training genes, from all along the chromosomes."""
+        return self.training[:: max(1, len(self.training) // n)][:n]
 
     def _settle(self, network: TunedNetwork) -> None:
         """Give fresh weights the small Enformer's start, and the batch norms that reference sequences have there."""
@@ -127,8 +144,7 @@ class PersonalTask:
         norms = [m for m in network.modules() if isinstance(m, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d))]
         if not norms:
             return
-        picked = self.training[:: max(1, len(self.training) // _CALIBRATION)][:_CALIBRATION]
-        x = reference_windows([self.data.of_gene[int(row)].window for row in picked])
+        x = reference_windows([self.data.of_gene[int(row)].window for row in self._some(_CALIBRATION)])
         for norm in norms:
             norm.train()
         momenta = [norm.momentum for norm in norms]
