@@ -3,11 +3,11 @@
     python benchmarks/personal.py --out OUT [--fold 0 ...] [--minutes 40] [--record]
 
 GEUVADIS chr22, all genes with a SNP in the window, outer folds of ../shared/peers/folds.tsv (a fold's people are kept
-aside, the others train and choose the epoch), 20 % of genes kept aside in blocks of 500 kb. Rows are tuned in the order
-of `MODELS`, fold by fold, until the minutes are over: what was reached is in the table, and what was not is named. A
-stopped run goes on where it was. Then `genopred features` of a tuned model on the genes that it never saw, which is free
-of leaks in all folds of people, stacked with genotype learners: what it adds. One process, one thread. Needs ../shared
-(or $GENOPRED_SHARED).
+aside, the others train and choose the epoch), 20 % of genes kept aside in blocks of 500 kb. Models are tuned in the
+order of `MODELS`, fold by fold, until the minutes are over: what was reached is in the table, and what was not is
+named. A stopped run goes on where it was. Then `genopred features` of a tuned model on the genes that it never saw, which is
+free of leaks in all folds of people, stacked with genotype learners: what it adds. One process, one thread. Needs
+../shared (or $GENOPRED_SHARED).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ XPRESSO = ("xpresso:${GENOPRED_SHARED}/data/xpresso/GM12878_trainepoch.06-0.5062
 #: Start and its tracks, weights, tune, epochs, learning rate (of four tried on 60 genes of fold 0, by validation
 #: people), in the order in which they run.
 MODELS: dict[str, tuple[tuple[str, list[str]], str, str, int, float]] = {
-    "xpresso, all": (XPRESSO, "trained", "all", 8, 2e-3),
-    "enformer-small, lora": (SMALL, "trained", "lora", 5, 3e-3),
-    "enformer-small, head": (SMALL, "trained", "head", 6, 5e-3),
-    "xpresso, lora": (XPRESSO, "trained", "lora", 8, 5e-3),
-    "xpresso, head": (XPRESSO, "trained", "head", 10, 2e-3),
-    "enformer-small, all": (SMALL, "trained", "all", 5, 3e-3),
-    "enformer-small, random, all": (SMALL, "random", "all", 5, 3e-3),
-    "xpresso, random, all": (XPRESSO, "random", "all", 8, 2e-3),
+    "xpresso, all": (XPRESSO, "trained", "all", 8, 7e-4),
+    "enformer-small, lora": (SMALL, "trained", "lora", 5, 2e-3),
+    "enformer-small, head": (SMALL, "trained", "head", 6, 2e-3),
+    "xpresso, lora": (XPRESSO, "trained", "lora", 8, 2e-3),
+    "xpresso, head": (XPRESSO, "trained", "head", 8, 1e-3),
+    "enformer-small, all": (SMALL, "trained", "all", 5, 1e-3),
+    "enformer-small, random, all": (SMALL, "random", "all", 5, 1e-3),
+    "xpresso, random, all": (XPRESSO, "random", "all", 8, 7e-4),
 }
 #: The tuned models that are stacked, and with whom.
 STACKED = ("xpresso, all", "enformer-small, lora")
@@ -129,7 +129,9 @@ def add(out: Path, name: str, fold: int) -> pl.DataFrame | None:
     }  # fmt: skip
     fasta = SHARED / "data" / "reference" / "chr22.b37.fa.gz"
     model = str(folder / "model")
-    features.run(Features(**of, fasta=fasta, model=model, genes=place / "genes.txt", out=place / "features", device="cpu"))
+    features.run(
+        Features(**of, fasta=fasta, model=model, genes=place / "genes.txt", out=place / "features", device="cpu")
+    )
     shared: dict[str, Any] = of | {
         "covar": data / "genes.covariates.pc50.txt.gz", "n_covariates": 18, "gene": tuple(genes), "learners": LEARNERS,
         "folds": SHARED / "peers" / "folds.tsv", "residualize": "global", "stack_weights": "none",
@@ -144,7 +146,9 @@ def add(out: Path, name: str, fold: int) -> pl.DataFrame | None:
     base = alone.scores.filter(pl.col("method").str.starts_with("stack-"))
     rows = []
     for stacked in SHOWN:
-        pair = pl.concat([base.filter(pl.col("method") == stacked), with_it.filter(pl.col("method") == f"{stacked} + tuned")])
+        pair = pl.concat(
+            [base.filter(pl.col("method") == stacked), with_it.filter(pl.col("method") == f"{stacked} + tuned")]
+        )
         rows.append(summarise(pair, stacked).with_columns(tuned=pl.lit(name)))
     own = with_it.filter(pl.col("method") == "ridge@sequence")
     if own.height:

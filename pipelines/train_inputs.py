@@ -133,7 +133,9 @@ def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:
         )
     config = read_config(place / CONFIG if run_folder else place, device="cpu")
     if isinstance(config, PersonalConfig):
-        raise GenopredError(f"{place}: task = 'personal' has no tracks to evaluate; its table.tsv says how well it does.")
+        raise GenopredError(
+            f"{place}: task = 'personal' has no tracks to evaluate; its table.tsv says how well it does."
+        )
     data = load_data(config)
     split = make_split(config, data)
     if run_folder:

@@ -27,7 +27,6 @@ from genopred.learning.elasticnet import ElasticNet
 from genopred.pipelines.run import Run, say, write_tables
 from genopred.pipelines.train import CHECKPOINT, CURVES, HISTORY, TIMING, Clock, read_timing
 from genopred.pipelines.train_personal_inputs import PersonalInputs, open_people
-from genopred.report import words
 from genopred.sequence.models.config import CONFIG, NETWORK
 from genopred.sequence.models.tuned import TunedNetwork, save_tuned, tunable
 from genopred.training.config_personal import PersonalConfig
@@ -38,10 +37,16 @@ from genopred.training.two_by_two import by_gene, cells
 
 log = logging.getLogger(__name__)
 
-GENES, SAMPLES, PEOPLE, TABLE, PREDICTIONS = "genes.tsv", "samples.tsv", "people.tsv", "table.tsv", "predictions.parquet"
+GENES, SAMPLES, PEOPLE, TABLE, PREDICTIONS = (
+    "genes.tsv",
+    "samples.tsv",
+    "people.tsv",
+    "table.tsv",
+    "predictions.parquet",
+)
 PAGE, FIGURE = "personal.html", "two_by_two.svg"
 #: What the curves are of.
-LABELS = {
+LABELS: dict[str, Any] = {
     "loss_label": "variance of the error within genes",
     "score_label": "Pearson r within genes",
     "score_title": "Correlation of validation people",
@@ -145,7 +150,11 @@ def _train(job: Run, config: PersonalConfig, task: PersonalTask) -> TrainingRun:
         describe()
         write_tables({job.path(HISTORY): history, job.path(TIMING): clock.of(history["epoch"].to_list())})
         if network is not None:
-            about = {"start": config.model.start, "training": config.written, "validation": history.row(best, named=True)}
+            about = {
+                "start": config.model.start,
+                "training": config.written,
+                "validation": history.row(best, named=True),
+            }
             save_tuned(network, job.path(NETWORK), about=about)
         save_figure(training_curves(history, best=best, **LABELS), job.path(CURVES))
 
@@ -188,11 +197,18 @@ def _long(data: PersonalData, predicted: dict[str, NDArray[np.float64]]) -> pl.D
             "observed": np.concatenate([gene.y for gene in data.of_gene]),
         }
     )
-    return table.with_columns(pl.Series(name.replace(" ", "_"), values.T.reshape(-1)) for name, values in predicted.items())
+    return table.with_columns(
+        pl.Series(name.replace(" ", "_"), values.T.reshape(-1)) for name, values in predicted.items()
+    )
 
 
 def _page(
-    job: Run, config: PersonalConfig, inputs: PersonalInputs, done: TrainingRun, table: pl.DataFrame, of_gene: pl.DataFrame
+    job: Run,
+    config: PersonalConfig,
+    inputs: PersonalInputs,
+    done: TrainingRun,
+    table: pl.DataFrame,
+    of_gene: pl.DataFrame,
 ) -> None:
     from genopred.report.pages.personal import write
 

@@ -100,7 +100,9 @@ def open_people(config: PersonalConfig, step: Progress) -> PersonalInputs:
     chosen = {"block": config.split.block, "fractions": config.split.fractions, "seed": config.split.seed}
     split = split_genes(table, margin=margin, **chosen)  # type: ignore[arg-type]
     for why in sorted({str(why) for why in split.why if why}):
-        tally.note("genes", f"not trained on: {why}", [table["gene_id"][int(i)] for i in np.flatnonzero(split.why == why)])
+        tally.note(
+            "genes", f"not trained on: {why}", [table["gene_id"][int(i)] for i in np.flatnonzero(split.why == why)]
+        )
     data = PersonalData(samples, table, tuple(of_gene), split, people)
     return PersonalInputs(data, model, tracks, tally.report())
 

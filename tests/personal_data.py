@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from training_data import MOTIF
+from training_data import ENFORMER, MOTIF
 
 from genopred.sequence.haplotypes import VariantWindow
+from genopred.sequence.models.enformer.checkpoint import save_enformer
 from genopred.sequence.models.trained import TrainedModel
-from genopred.sequence.onehot import encode, onehot
+from genopred.sequence.onehot import decode, encode, onehot
 from genopred.settings.personal import PersonalTraining, Start
 from genopred.training.genes import GeneSplit
 from genopred.training.networks.registry import build
@@ -80,3 +82,94 @@ def task(data: PersonalData, model: Any = None, *, how: dict[str, Any] | None = 
     """To tune on them."""
     start = Start(**({"start": "cnn", "weights": "random", "bins": 3} | (how or {})))
     return PersonalTask(data, model or cnn(), start, PersonalTraining(**(QUICK | settings)), [0, 1])
+
+
+def enformer(window: int = 1024, seed: int = 1) -> Any:
+    """A tiny Enformer with fresh weights and batch norms that do something: enformer-pytorch's module."""
+    torch.manual_seed(seed)
+    body = build("enformer-small", 2, WindowShape(window, 128, 0), **ENFORMER).body.eval()
+    for norm in (part for part in body.modules() if isinstance(part, torch.nn.BatchNorm1d)):
+        norm.running_mean.normal_(0, 0.1)
+        norm.running_var.uniform_(0.5, 1.5)
+    return body
+
+
+def save_start(folder: Path, window: int = 1024) -> Path:
+    """The tiny Enformer as a folder that `load_model` reads."""
+    extra = {"track_names": ["a", "b"], "strand_aware": True, "reverse_tracks": [0, 1]}
+    return save_enformer(enformer(window), folder, window=window, extra=extra)
+
+
+def random_window(n: int = 12, length: int = 1024, sites: int = 25, halves: bool = False, seed: int = 3) -> VariantWindow:
+    """Haplotypes that differ at random places, some alike."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, 4, length).astype(np.int8)
+    at = np.sort(rng.choice(length, sites, replace=False))
+    alt = ((codes[at] + rng.integers(1, 4, sites)) % 4).astype(np.int8)
+    alleles = rng.integers(0, 3 if halves else 2, (n, sites)).astype(np.int8) * (rng.random((n, sites)) < 0.4)
+    alleles[n // 2 :] = alleles[: n - n // 2]
+    return VariantWindow(onehot(codes), at, codes[at], alt, alleles.astype(np.int8))
+
+
+CONFIG = """task = "personal"
+[data]
+fasta = "ref.fa"
+vcf = "people.vcf"
+expression = "expression.bed"
+covariates = "covariates.txt"
+[people]
+fraction = 0.2
+validation = 0.2
+[split]
+block = 12000
+fractions = [0.5, 0.2, 0.3]
+margin = 1024
+seed = 1
+[model]
+start = "start"
+tune = "all"
+[training]
+epochs = 2
+batch = 4
+warmup = 5
+threads = 1
+device = "cpu"
+checkpoint_minutes = 1e-9
+"""
+
+
+def write(folder: Path, config: str = CONFIG, n: int = 50, n_genes: int = 30, seed: int = 1) -> Path:
+    """Simulated files: genes every 4 kb on both strands, eight SNPs each, one of which has an effect."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    length = 4000 * (n_genes + 1)
+    bases = decode(rng.integers(0, 4, length).astype(np.int8))
+    (folder / "ref.fa").write_text(">chr1\n" + "\n".join(bases[i : i + 60] for i in range(0, length, 60)) + "\n")
+    samples = [f"P{i:02d}" for i in range(n)]
+    lines = ["##fileformat=VCFv4.2", '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">',
+             f"##contig=<ID=chr1,length={length}>"]  # fmt: skip
+    lines.append("\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *samples]))
+    rows = ["\t".join(["#chr", "start", "end", "gene", "length", "strand", *samples])]
+    for g in range(n_genes):
+        tss, strand = 4000 * (g + 1), "+-"[g % 2]
+        dosage = np.zeros(n)
+        for k, at in enumerate(np.sort(rng.choice(np.arange(tss - 400, tss + 400), 8, replace=False))):
+            ref = bases[at - 1]
+            alt = "ACGT"[("ACGT".index(ref) + 1 + k % 3) % 4]
+            alleles = (rng.random((n, 2)) < 0.35).astype(int)
+            dosage += alleles.sum(axis=1) * (k == 3)
+            calls = [f"{a}|{b}" for a, b in alleles]
+            lines.append("\t".join(["chr1", str(at), f"s{g}_{k}", ref, alt, ".", ".", ".", "GT", *calls]))
+        y = dosage + 0.7 * rng.standard_normal(n)
+        name = f"ENSG{g:011d}.1"
+        rows.append("\t".join(["chr1", str(tss - 1), str(tss), name, "100", strand, *[f"{v:.4f}" for v in y]]))
+    (folder / "people.vcf").write_text("\n".join(lines) + "\n")
+    (folder / "expression.bed").write_text("\n".join(rows) + "\n")
+    pcs = [" ".join(["id", *samples])] + [
+        " ".join([f"pc{i}", *[f"{v:.4f}" for v in rng.standard_normal(n)]]) for i in range(2)
+    ]
+    (folder / "covariates.txt").write_text("\n".join(pcs) + "\n")
+    save_start(folder / "start")
+    path = folder / "personal.toml"
+    path.write_text(config)
+    return path

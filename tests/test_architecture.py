@@ -62,6 +62,9 @@ ALSO = {
     "report": {"genopred.genetics.correlation"},
     "training": {
         "genopred.genetics.correlation",
+        "genopred.sequence.haplotypes",
+        "genopred.sequence.models.bodies",
+        "genopred.sequence.models.tuned",
         "genopred.sequence.onehot",
         "genopred.sequence.models.base",
         "genopred.sequence.models.config",
@@ -76,6 +79,10 @@ EXCEPT = {
         "genopred.sequence.models.trained",
         "genopred.training.store",
     ): "opens what was trained: a network's class is needed",
+    (
+        "genopred.sequence.models.bodies",
+        "genopred.training.store",
+    ): "the same, where such a network was tuned",
 }
 
 #: Libraries that are imported inside functions, so that `genopred --help` answers at once.
@@ -92,6 +99,7 @@ HEAVY = {
     "pyBigWig",
     "pandas",
     "pandas_plink",
+    "peft",
     "statsmodels",
     "jinja2",
     "captum",
@@ -265,6 +273,10 @@ def test_heavy_libraries_are_imported_where_they_are_used(name):
     assert not wrong
 
 
+#: Workflows that train or hold trained networks against others.
+TORCH = ("train", "train_inputs", "train_personal", "train_personal_inputs", "evaluate")
+
+
 def test_the_core_does_without_torch():
     """What has torch at its top, itself or through what it imports there, is where `AT_TOP` says, or two workflows."""
     graph = {name: {to for to, _ in imports(name, path, top_only=True)} for name, path in sources().items()}
@@ -273,7 +285,7 @@ def test_the_core_does_without_torch():
         reach |= more
     workflows = {name for name in reach if layer(name) == "pipelines"}
     assert [name for name in reach - workflows if not name.startswith(tuple(AT_TOP))] == []
-    assert workflows == {f"genopred.pipelines.{name}" for name in ("train", "train_inputs", "evaluate")}
+    assert workflows == {f"genopred.pipelines.{name}" for name in TORCH}
 
 
 def test_exceptions_are_imports_inside_functions():

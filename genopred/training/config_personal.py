@@ -106,9 +106,7 @@ def parse_personal(raw: Mapping[str, Any], folder: str | Path, source: str, **ch
     with naming(source):
         training = replace(training, **{key: value for key, value in changes.items() if value is not None})
     place = Path(folder)
-    paths = {
-        key: _file(getattr(data, key), place, f"{source}: data.{key}") for key in _FILES if getattr(data, key)
-    }
+    paths = {key: _file(getattr(data, key), place, f"{source}: data.{key}") for key in _FILES if getattr(data, key)}
     for key, end in _PREFIXES.items():
         if getattr(data, key):
             whole = _file(getattr(data, key) + end, place, f"{source}: data.{key}")

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
+from genopred.genetics.correlation import pearson
 from genopred.sequence.haplotypes import VariantWindow
 from genopred.training.genes import GENE_SCHEMA, GeneSplit
 
@@ -106,9 +107,7 @@ class PersonalData:
         return np.flatnonzero(self.people == name)
 
 
-def split_genes(
-    genes: pl.DataFrame, *, block: int, fractions: Sequence[float], margin: int, seed: int
-) -> GeneSplit:
+def split_genes(genes: pl.DataFrame, *, block: int, fractions: Sequence[float], margin: int, seed: int) -> GeneSplit:
     """Deal genes to training, validation and test by blocks of the chromosomes.
 
     A training gene whose window is less than `margin` bp from that of a validation or test gene is left out, and so is
@@ -188,6 +187,4 @@ def gene_table(genes: pl.DataFrame, starts: ArrayLike, ends: ArrayLike) -> pl.Da
 
 def within(values: Any, target: NDArray[np.float64]) -> float:
     """Pearson's correlation of two vectors; 0 where one does not vary."""
-    from genopred.genetics.correlation import pearson
-
     return float(pearson(np.asarray(values, dtype=np.float64), target, constant=0.0, least=1e-12))

@@ -1,4 +1,4 @@
-"""Seen or unseen genes by seen or unseen people: how well differences between people are predicted, and who does better."""
+"""Seen or unseen genes by seen or unseen people: how well differences between people are predicted, and by whom."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from genopred.training.people import PersonalData, within
 
 #: A row a gene and set of people; `r_` and `r2_` of each method follow.
-OF_GENE = {
+OF_GENE: dict[str, Any] = {
     "gene_id": pl.String,
     "block": pl.Int64,
     "genes": pl.String,
@@ -83,7 +83,7 @@ def by_gene(data: PersonalData, predicted: Mapping[str, NDArray[np.float64]]) ->
                 row[f"r_{name}"] = within(x, y)
                 row[f"r2_{name}"] = 1.0 - float(((y - fit) ** 2).sum() / ((y - y.mean()) ** 2).sum())
             rows.append(row)
-    floats = {f"{what}_{name}": pl.Float64 for name in predicted for what in ("r", "r2")}
+    floats: dict[str, Any] = {f"{what}_{name}": pl.Float64 for name in predicted for what in ("r", "r2")}
     return pl.DataFrame(rows, schema=OF_GENE | floats)
 
 

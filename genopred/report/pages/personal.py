@@ -72,8 +72,8 @@ def grid(cells: pl.DataFrame) -> tuple[Grid, str]:
         )
     headings = ["Cell", "Method", "Genes", "Mean r", "Above 0", "p (signs)", "Mean R²", "r less elastic net's"]
     caption = (
-        "Pearson r within genes, with its sign, averaged over genes; 95 % intervals draw blocks of genes. R² is that of "
-        "predictions scaled by one slope, fitted on training people of training genes. Seen genes with seen people are "
+        "Pearson r within genes, with its sign, averaged over genes; 95 % intervals draw blocks of genes. R² is that "
+        "of predictions scaled by one slope, fitted on training people of training genes. Seen genes with seen people are "
         "what the network was fitted to. The elastic net has the SNPs of the window and the same people; of an unseen "
         "gene it has seen the people's expression, which the network has not: it says what there is, and is no rival."
     )
@@ -106,6 +106,8 @@ def write(
     best = of_gene.filter((pl.col("genes") == "seen") & (pl.col("people") == "unseen"))
     best = best.select("gene_id", "variants", *(name for name in best.columns if name.startswith("r_")))
     best = best.sort("r_tuned", descending=True, nulls_last=True).head(40)
-    genes = Section("Seen genes, unseen people", tables=((best, "Pearson r of each method; the 40 best of the tuned."),))
+    genes = Section(
+        "Seen genes, unseen people", tables=((best, "Pearson r of each method; the 40 best of the tuned."),)
+    )
     title = "A sequence model tuned on people"
     return [file, write_page(page, render_page(title=title, info=info, sections=[told, genes], report=report))]

@@ -1,7 +1,7 @@
 """What of a sequence model is tuned on people: its network without the output, in two parts.
 
-The first part is what `model.tune = "head"` freezes and `plan`, `begin` compute once for all haplotypes of a window; the
-second part and the head follow for each. For every model of the registry there is one: the small and the published
+The first part is what `model.tune = "head"` freezes and `plan`, `begin` compute once for all haplotypes of a window;
+the second part and the head follow for each. For every model of the registry there is one: the small and the published
 Enformer, Xpresso, the `cnn` of `genopred train`, and whatever else gives its network.
 """
 
@@ -93,7 +93,7 @@ class Body(nn.Module):
         raise NotImplementedError
 
     def end(self, rows: torch.Tensor) -> torch.Tensor:
-        """The second part, (D, width): what the model predicts of its tracks, then its last layer's input."""
+        """The second part, (D, width): what the model predicts of its tracks, then a last layer's input."""
         raise NotImplementedError
 
     def first_part(self) -> list[nn.Module]:
@@ -220,8 +220,8 @@ class XpressoBody(Body):
     def __init__(self, network: Any, settings: dict[str, Any], **place: Any) -> None:
         super().__init__(**place)
         self.network, self.settings = network, settings
-        # its one output, and what goes into its last layer
-        self.width = 1 + int(network.dense[-1].in_features)
+        # its one output, and its first dense layer's; the second one has two numbers only, which easily fall silent
+        self.width = 1 + int(network.dense[0].out_features)
 
     @classmethod
     def fits(cls, model: SequenceModel) -> bool:
@@ -266,8 +266,8 @@ class XpressoBody(Body):
         return found
 
     def end(self, rows: torch.Tensor) -> torch.Tensor:
-        hidden = self.network.dense[:-1](rows)
-        return torch.cat([self.network.dense[-1](hidden), hidden], dim=1)
+        hidden = self.network.dense[:2](rows)
+        return torch.cat([self.network.dense[2:](hidden), hidden], dim=1)
 
     def first_part(self) -> list[nn.Module]:
         return [self.network.tower]

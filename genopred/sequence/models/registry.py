@@ -36,7 +36,8 @@ def load_model(spec: str, *, said: str = "--model", **options: Any) -> SequenceM
         `NAME:PATH` (`xpresso:GM12878_trainepoch.06-0.5062.h5`, `enformer:EleutherAI/enformer-official-rough`,
         `enformer:folder`), `NAME` alone where the model needs no path (`enformer-small`), or a path alone when it
         says which model it is: an .h5 file is Xpresso's, a .safetensors file is a trained enformer-small, a folder
-        with a config.json is Enformer's, a trained `cnn` or a model tuned on people; the folder of a `genopred train` run is its network.
+        with a config.json is Enformer's, a trained `cnn` or a model tuned on people; the folder of a `genopred train`
+        run is its network.
     said : str
         What the model was called by, for messages: an option, or an argument's name.
     **options

@@ -165,7 +165,9 @@ class XpressoNetwork(nn.Module):
         layers: list[nn.Module] = []
         for name, pool in zip(("conv1", "conv2"), pools):
             kernel = weights[f"{name}.kernel"].permute(2, 1, 0)
-            conv = _filled(nn.Conv1d(kernel.shape[1], kernel.shape[0], kernel.shape[2]), kernel, weights[f"{name}.bias"])
+            conv = _filled(
+                nn.Conv1d(kernel.shape[1], kernel.shape[0], kernel.shape[2]), kernel, weights[f"{name}.bias"]
+            )
             layers += [nn.ConstantPad1d(_same_padding(kernel.shape[2]), 0.0), conv, nn.ReLU(), nn.MaxPool1d(pool)]
         self.tower = nn.Sequential(*layers)
         flat = WINDOW // pools[0] // pools[1] * layers[5].out_channels
@@ -194,8 +196,8 @@ def distinct_segments(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Distinct segments (S, width, 4) of what a first convolution sees, and which each haplotype has (D, n).
 
-    Of the first `length` bases each `pool` make a place, and a kernel of `size` reaches beyond its ends, where the window
-    is padded with zeros.
+    Of the first `length` bases each `pool` make a place, and a kernel of `size` reaches beyond its ends, where the
+    window is padded with zeros.
     """
     before, after = _same_padding(size)
     n, width = length // pool, pool + before + after

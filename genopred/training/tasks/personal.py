@@ -88,7 +88,8 @@ class PersonalTask:
 
     def identity(self) -> dict[str, str]:
         """What the run depends on beside its settings: values as they are, data as digests."""
-        out = {f"model.{key}": repr(value) for key, value in vars(self.how).items() if key not in ("start", "tracks")}
+        how = {name: getattr(self.how, name) for name in ("weights", "tune", "rank", "bins")}
+        out = {f"model.{key}": repr(value) for key, value in how.items()}
         out |= {"model.start": self.model.checkpoint_hash, "model.tracks": str(self.tracks), "task": "personal"}
         out["data.window"] = str(self.window or self.model.window)
         out["people"] = _digest("\0".join([*self.data.samples, *self.data.people]).encode())
@@ -97,11 +98,12 @@ class PersonalTask:
         # what test people and test genes have is no part of a run
         fit = np.concatenate([self.data.rows("train"), self.data.rows("validation")])
         used = [self.data.of_gene[row].take(fit) for row in np.flatnonzero(self.data.split.part != "test")]
-        for name, arrays in {
+        parts_of: dict[str, list[NDArray[Any]]] = {
             "sequences": [a for g in used for a in (g.window.reference, g.window.sites, g.window.alt_codes)],
             "haplotypes": [a for g in used for a in (g.window.alleles, g.who)],
             "expression": [g.y for g in used],
-        }.items():
+        }
+        for name, arrays in parts_of.items():
             out[name] = _digest(*(np.ascontiguousarray(array) for array in arrays))
         return out
 
@@ -230,12 +232,12 @@ class PersonalTask:
                 losses[kind].append(float(loss))
                 pearson[kind].append(within(people.cpu().numpy(), gene.y))
                 flat.append(float(gene.y.var()))
-        loss = float(np.mean([*losses["seen"], *losses["unseen"]]))
+        mean = float(np.mean([*losses["seen"], *losses["unseen"]]))
         columns = {f"{what}_{kind}": float(np.mean(values[kind])) if values[kind] else math.nan
                    for what, values in (("loss", losses), ("pearson", pearson)) for kind in losses}  # fmt: skip
         score = float(np.mean([*pearson["seen"], *pearson["unseen"]]))
-        plateau = loss > np.mean(flat) - PLATEAU_GAIN and not score >= PLATEAU_PEARSON
-        return Validation(loss, score, columns, bool(plateau))
+        plateau = mean > np.mean(flat) - PLATEAU_GAIN and not score >= PLATEAU_PEARSON
+        return Validation(mean, score, columns, bool(plateau))
 
     def advice(self, row: dict[str, Any]) -> str:
         """What to do about an epoch that is on the plateau."""

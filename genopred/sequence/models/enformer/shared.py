@@ -98,7 +98,7 @@ def _convolved(layer: Any, x: torch.Tensor, n: int, windows: torch.Tensor) -> to
     reference = functional.conv2d(x[:n].t()[None, :, None], weight[:, :, None], bias, padding=(0, half))[0, :, 0].t()
     zero = x.new_zeros(half, x.shape[1])
     padded = torch.cat([zero, x[:n], zero, x[n:]])
-    rows = padded[windows.reshape(-1)].view(len(windows), -1)
+    rows = padded[windows.reshape(-1)].view(len(windows), weight.shape[1] * weight.shape[2])
     variant = functional.linear(rows, weight.permute(0, 2, 1).reshape(len(weight), -1), bias)
     return torch.cat([reference, variant])
 
