@@ -5,9 +5,9 @@
 GEUVADIS chr22, all genes with a SNP in the window, outer folds of ../shared/peers/folds.tsv (a fold's people are kept
 aside, the others train and choose the epoch), 20 % of genes kept aside in blocks of 500 kb. Models are tuned in the
 order of `MODELS`, fold by fold, until the minutes are over: what was reached is in the table, and what was not is
-named. A stopped run goes on where it was. Then `genopred features` of a tuned model on the genes that it never saw, which is
-free of leaks in all folds of people, stacked with genotype learners: what it adds. One process, one thread. Needs
-../shared (or $GENOPRED_SHARED).
+named. A stopped run goes on where it was. Then `genopred features` of a tuned model on the genes that it never saw,
+which is free of leaks in all folds of people, stacked with genotype learners: what it adds. One process, one thread.
+Needs ../shared (or $GENOPRED_SHARED).
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def report(table: pl.DataFrame, added: pl.DataFrame | None, args: argparse.Names
         f"`python benchmarks/personal.py --out OUT --record`: GEUVADIS chr22, 358 people, people of fold "
         f"{', '.join(map(str, folds))} kept aside; mean Pearson r within genes (95 % interval over blocks of genes).",
         "",
-        "| fold | model | cell | genes | tuned | untuned | elastic net | tuned less elastic net | tuned above 0 | p (signs) |",
+        "| fold | model | cell | genes | tuned | untuned | elastic net | tuned less elastic net | tuned above 0 "
+        "| p (signs) |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (fold, model, genes, people), cell in table.group_by("fold", "model", "genes", "people", maintain_order=True):
@@ -187,9 +188,9 @@ def report(table: pl.DataFrame, added: pl.DataFrame | None, args: argparse.Names
         )
     lines += [
         "",
-        "Seen genes with seen people are what was fitted. The elastic net has exactly the SNPs of the window and the same "
-        "people; of unseen genes it has seen the people's expression, which the tuned model has not: there it says what "
-        "the SNPs hold.",
+        "Seen genes with seen people are what was fitted. The elastic net has exactly the SNPs of the window and the "
+        "same people; of unseen genes it has seen the people's expression, which the tuned model has not: there it "
+        "says what the SNPs hold.",
     ]
     missing = [f"{name} (fold {fold})" for fold in args.fold for name in args.model
                if not table.filter((pl.col("fold") == fold) & (pl.col("model") == name)).height]  # fmt: skip
@@ -198,15 +199,16 @@ def report(table: pl.DataFrame, added: pl.DataFrame | None, args: argparse.Names
     if added is not None:
         lines += [
             "",
-            f"What features of the tuned model add to a stack of {', '.join(LEARNERS)} on genes that it never saw, five "
-            "folds of people:",
+            f"What features of the tuned model add to a stack of {', '.join(LEARNERS)} on genes that it never saw, "
+            "five folds of people:",
             "",
             "| tuned model | stack | genes | mean R² | difference | p (Wilcoxon) |",
             "|---|---|---|---|---|---|",
         ]
         for row in added.filter(pl.col("method") != pl.col("reference")).iter_rows(named=True):
             lines.append(
-                f"| {row['tuned']} | {row['reference']} | {row['n_genes']} | {row['mean_r2']:.4f} | {row['delta_r2']:+.5f} "
+                f"| {row['tuned']} | {row['reference']} | {row['n_genes']} | {row['mean_r2']:.4f} "
+                f"| {row['delta_r2']:+.5f} "
                 f"({row['delta_low']:+.5f} to {row['delta_high']:+.5f}) | {row['p_wilcoxon']:.2g} |"
             )
     return "\n".join(lines)

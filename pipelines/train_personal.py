@@ -172,8 +172,8 @@ def _untuned(task: PersonalTask, config: PersonalConfig) -> NDArray[np.float64]:
 def _elastic_net(data: PersonalData, job: Run) -> NDArray[np.float64]:
     """An elastic net of each gene on the SNPs of its window, (N, G), fitted on training and validation people.
 
-    The network sees both as well: these choose its epoch. For a seen gene it is what there is to beat; of an unseen gene
-    it has seen what the network has not.
+    The network sees both as well: these choose its epoch. For a seen gene it is what there is to beat; of an unseen
+    gene it has seen what the network has not.
     """
     out = np.zeros((len(data.samples), len(data.of_gene)))
     fit = np.flatnonzero(data.people != "test")

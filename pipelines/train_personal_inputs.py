@@ -92,8 +92,8 @@ def open_people(config: PersonalConfig, step: Progress) -> PersonalInputs:
     tally.drop("genes", f"fewer than {config.data.min_variants} variants in the window", few)
     if not kept:
         raise AlignmentError(
-            f"{config.source}: none of {genes.height:,} genes has {config.data.min_variants} variants within its window "
-            f"of {body.window:,} bp ({examples(few)}); lower data.min_variants, or give denser genotypes."
+            f"{config.source}: none of {genes.height:,} genes has {config.data.min_variants} variants within its "
+            f"window of {body.window:,} bp ({examples(few)}); lower data.min_variants, or give denser genotypes."
         )
     genes = genes[kept]
     table = gene_table(genes, [intervals[i].start for i in kept], [intervals[i].end for i in kept])
@@ -134,8 +134,8 @@ def _people(config: PersonalConfig, samples: Any) -> Any:
         test = label == str(chosen.test)
         if not test.any():
             raise GenopredError(
-                f"{config.source}: people.test = {chosen.test}: {config.paths['folds']} has no such fold; its folds are "
-                f"{examples(sorted(set(label.tolist())))}."
+                f"{config.source}: people.test = {chosen.test}: {config.paths['folds']} has no such fold; its folds "
+                f"are {examples(sorted(set(label.tolist())))}."
             )
     how = {"fraction": chosen.fraction, "validation": chosen.validation, "seed": chosen.seed}
     return split_people(len(samples), test=test, **how)  # type: ignore[arg-type]

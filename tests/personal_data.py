@@ -100,7 +100,9 @@ def save_start(folder: Path, window: int = 1024) -> Path:
     return save_enformer(enformer(window), folder, window=window, extra=extra)
 
 
-def random_window(n: int = 12, length: int = 1024, sites: int = 25, halves: bool = False, seed: int = 3) -> VariantWindow:
+def random_window(
+    n: int = 12, length: int = 1024, sites: int = 25, halves: bool = False, seed: int = 3
+) -> VariantWindow:
     """Haplotypes that differ at random places, some alike."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, 4, length).astype(np.int8)

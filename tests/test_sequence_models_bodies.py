@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+import torch
 from personal_data import cnn, random_window, save_start
 
 from genopred.errors import GenopredError, ModelError
@@ -110,7 +111,9 @@ def test_another_window_and_bins_that_do_not_fit(tmp_path):
 def test_a_model_without_network_is_refused():
     from test_pipelines_features import Toy
 
-    with pytest.raises(ModelError, match="model.start = 'toy': toy does not give its network .* such as enformer-small"):
+    with pytest.raises(
+        ModelError, match="model.start = 'toy': toy does not give its network .* such as enformer-small"
+    ):
         tunable(Toy(), "toy")
 
 

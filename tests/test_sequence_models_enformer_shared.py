@@ -6,8 +6,9 @@ import copy
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("enformer_pytorch")
+import torch
 from personal_data import enformer, random_window
 
 from genopred.sequence.models.enformer.shared import plan, shared_tokens, weight_of

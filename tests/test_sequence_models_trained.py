@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 from training_data import CONFIG, simulate, write
 
+from genopred.attribution.gradients import gradients
 from genopred.errors import ModelError
 from genopred.io.features import read_features
 from genopred.pipelines import effects, features, train
-from genopred.attribution.gradients import gradients
 from genopred.sequence.effects import EffectSettings
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.models.registry import is_model, load_model, load_trained

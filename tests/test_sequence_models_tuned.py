@@ -8,8 +8,9 @@ import pickle
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("enformer_pytorch")
+import torch
 from personal_data import cnn, random_window, save_start
 from test_sequence_models_bodies import xpresso
 
@@ -127,4 +128,6 @@ def test_the_start_is_calibrated():
     after = [network.head(value / network.unit)[:, 0].detach() for value in said]
     for a, b in zip(before, after):
         assert np.corrcoef(a, b)[0, 1] > 1 - 1e-6
-    assert float(torch.stack([value.var(correction=0) for value in after]).mean().sqrt()) == pytest.approx(0.1, rel=1e-4)
+    assert float(torch.stack([value.var(correction=0) for value in after]).mean().sqrt()) == pytest.approx(
+        0.1, rel=1e-4
+    )

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+import torch
 from personal_data import cnn, people, task
 
 from genopred.errors import GenopredError

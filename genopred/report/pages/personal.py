@@ -73,9 +73,9 @@ def grid(cells: pl.DataFrame) -> tuple[Grid, str]:
     headings = ["Cell", "Method", "Genes", "Mean r", "Above 0", "p (signs)", "Mean R²", "r less elastic net's"]
     caption = (
         "Pearson r within genes, with its sign, averaged over genes; 95 % intervals draw blocks of genes. R² is that "
-        "of predictions scaled by one slope, fitted on training people of training genes. Seen genes with seen people are "
-        "what the network was fitted to. The elastic net has the SNPs of the window and the same people; of an unseen "
-        "gene it has seen the people's expression, which the network has not: it says what there is, and is no rival."
+        "of predictions scaled by one slope, fitted on training people of training genes. Seen genes with seen people "
+        "are what the network was fitted to. The elastic net has the SNPs of the window and the same people; of an "
+        "unseen gene it has seen the people's expression, which the network has not: it says what there is, and is no rival."
     )
     return Grid(headings, rows), caption
 
@@ -100,8 +100,9 @@ def write(
     from genopred.report.figures_personal import two_by_two
     from genopred.report.page import Section, render_page, write_page
 
-    drawn = (*in_widths(two_by_two, cells), "Mean Pearson r within genes, with 95 % intervals over blocks of genes.")
-    file = save_figure(drawn[0], figure)
+    pictures = in_widths(two_by_two, cells)
+    drawn = (*pictures, "Mean Pearson r within genes, with 95 % intervals over blocks of genes.")
+    file = save_figure(pictures[0], figure)
     told = Section("Seen and unseen genes and people", tuple(reading(cells)), (drawn,), (grid(cells),))
     best = of_gene.filter((pl.col("genes") == "seen") & (pl.col("people") == "unseen"))
     best = best.select("gene_id", "variants", *(name for name in best.columns if name.startswith("r_")))

@@ -50,8 +50,11 @@ class TunedNetwork(nn.Module):
         self.body = body
         # a number that all people have in common says nothing: no intercept
         self.head = nn.Linear(body.width, 1, bias=False)
-        # what the body says is counted in these, so that a step moves all of it alike
+        # what the body says is counted from there and in these, so that a step moves all of it alike, and differences
+        # between people are not lost behind what all have in common
+        self.centre: torch.Tensor
         self.unit: torch.Tensor
+        self.register_buffer("centre", torch.zeros(body.width))
         self.register_buffer("unit", torch.ones(body.width))
         if head is not None:
             with torch.no_grad():
@@ -69,7 +72,7 @@ class TunedNetwork(nn.Module):
 
     def end(self, begun: Begun) -> torch.Tensor:
         """Predictions (D,) of haplotypes whose frozen part is there already."""
-        predicted: torch.Tensor = self.head(self.body.end(begun.rows()) / self.unit)[:, 0]
+        predicted: torch.Tensor = self.head((self.body.end(begun.rows()) - self.centre) / self.unit)[:, 0]
         return predicted
 
     @torch.no_grad()
@@ -90,7 +93,8 @@ class TunedNetwork(nn.Module):
         unit = within(of_genes)
         # what hardly differs between any people would be blown up
         unit = torch.where(unit > 0, unit.clamp(min=1e-2 * float(unit.max())), torch.ones_like(unit))
-        # the same predictions, in those units
+        self.centre.copy_(torch.stack([value.mean(dim=0) for value in of_genes]).mean(dim=0))
+        # the same predictions but for a constant, in those units
         self.head.weight *= (unit.to(self.unit) / self.unit)[None]
         self.unit.copy_(unit)
         said = within([self.head(value / self.unit) for value in of_genes])
