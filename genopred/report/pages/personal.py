@@ -75,7 +75,8 @@ def grid(cells: pl.DataFrame) -> tuple[Grid, str]:
         "Pearson r within genes, with its sign, averaged over genes; 95 % intervals draw blocks of genes. R² is that "
         "of predictions scaled by one slope, fitted on training people of training genes. Seen genes with seen people "
         "are what the network was fitted to. The elastic net has the SNPs of the window and the same people; of an "
-        "unseen gene it has seen the people's expression, which the network has not: it says what there is, and is no rival."
+        "unseen gene it has seen the people's expression, which the network has not: it says what there is, and is no "
+        "rival."
     )
     return Grid(headings, rows), caption
 
