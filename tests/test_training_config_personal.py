@@ -38,7 +38,6 @@ def test_defaults_and_back_again(folder):
 
 def test_environment_and_prefixes(folder, monkeypatch):
     monkeypatch.setenv("PLACE", str(folder))
-    assert parse_personal(changed("model", start="xpresso:${PLACE}/w.h5"), ".", "x") if False else True
     (folder / "cohort.bed").write_text("x")
     data = {"fasta": "${PLACE}/ref.fa", "bfile": "cohort", "expression": "expression.bed"}
     config = parse_personal(RAW | {"data": data, "model": {"start": "xpresso:${PLACE}/w.h5"}}, folder, "x")

@@ -87,8 +87,8 @@ def test_what_is_frozen_stays(tune):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_motif_is_found_and_holds_in_genes_never_seen(seed):
     """From random weights; SNPs break the motif in some people, and the truth of unseen genes is known."""
-    data, truth = people(110, 50, seed=seed)
-    what = task(data, epochs=6, learning_rate=5e-3, seed=seed, patience=0, average=0.95, warmup=20)
+    data, truth = people(110, 50, decoys=4, seed=seed)
+    what = task(data, epochs=7, batch=2, learning_rate=5e-3, seed=seed, patience=0, average=0.95, warmup=20)
     predicted = what.predict(train(what).network)
     aside = data.rows("test")
     unseen = np.array([within(predicted[aside, g], truth[aside, g]) for g in data.split.rows("test")])
