@@ -140,6 +140,40 @@ class Interval:
         return cls(chrom, max(0, position - 1 - flank), position + flank)
 
 
+@dataclass(frozen=True)
+class Motif:
+    """What a protein binds: probabilities of A, C, G, T at each of w positions.
+
+    Attributes
+    ----------
+    id, name : str
+        As `MA0139.1` and `CTCF`.
+    matrix : array, shape (w, 4)
+        Each row sums to 1.
+
+    Examples
+    --------
+    >>> Motif("M1", "TATA", np.eye(4)[[3, 0, 3, 0]]).consensus
+    'TATA'
+    """
+
+    id: str
+    name: str
+    matrix: NDArray[np.float64] = field(repr=False)
+
+    @property
+    def consensus(self) -> str:
+        """The likeliest base of each position."""
+        return "".join("ACGT"[i] for i in self.matrix.argmax(axis=1).tolist())
+
+    @property
+    def information(self) -> NDArray[np.float64]:
+        """Bits (w, 4): each base's probability times the position's information, for logos."""
+        p = np.clip(self.matrix, 1e-9, 1.0)
+        bits: NDArray[np.float64] = self.matrix * (2 + (p * np.log2(p)).sum(axis=1))[:, None]
+        return bits
+
+
 class GenotypeReader(Protocol):
     """What an opened genotype file offers. Implementations in `genopred.io` reopen lazily after pickling."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,11 @@ from genopred import align
 from genopred.errors import AlignmentError, GenopredError
 from genopred.files import write_json
 from genopred.io.fasta import Fasta, open_fasta
-from genopred.io.lists import read_patterns
 from genopred.io.variants import read_variants
 from genopred.pipelines.effects_inputs import chosen_genes, inside, lay_out, on_known_chromosomes, open_snps, said
 from genopred.pipelines.inputs import open_genotypes
 from genopred.pipelines.run import Progress, Run, write_tables
-from genopred.pipelines.sequence_inputs import load_models, with_strands
+from genopred.pipelines.sequence_inputs import effect_settings, load_models, with_strands
 from genopred.report import words
 from genopred.resume import identity
 from genopred.sequence.effects import EFFECT_SCHEMA, EffectSettings, effect_rows
@@ -92,7 +90,7 @@ def _snp_effects(job: Run, settings: Effects) -> EffectsResult:
     fasta = open_fasta(settings.fasta)
     snps, genes = on_known_chromosomes(settings, snps, genes, fasta, tally)
     model = load_models(settings)[0]
-    chosen = _settings(settings, model)
+    chosen = effect_settings(settings, model)
     genes = None if genes is None else with_strands(settings, model, genes)
     if settings.centre == "snp" and not model.reads_either_strand:
         log.warning(
@@ -138,15 +136,6 @@ def _rows(
     rows = score(part, windows, model, chosen, batch_size=settings.batch_size)
     write_tables({path: rows})
     return rows
-
-
-def _settings(settings: Effects, model: SequenceModel) -> EffectSettings:
-    """What decides the numbers; a file of tracks is a group called as the file."""
-    files = []
-    if settings.tracks_file is not None:
-        name = re.sub(r"\.(gz|tsv|txt|csv)$", "", re.sub(r"\.gz$", "", settings.tracks_file.name))
-        files.append((name, read_patterns(settings.tracks_file)))
-    return EffectSettings.of(model, tracks=settings.tracks or None, files=files, **settings.shared(EffectSettings))
 
 
 def _manifest(
@@ -224,7 +213,7 @@ def _mutagenesis(job: Run, settings: Effects, region: Region) -> EffectsResult:
         marks = list(zip(here["pos"].to_list(), here["id"].to_list()))
         tally.note("variants", "marked in the picture", here["id"].to_list())
     model = load_models(settings)[0]
-    chosen = _settings(settings, model)
+    chosen = effect_settings(settings, model)
     genes = None if genes is None else with_strands(settings, model, genes)
     place = {"tss": None, "strand": "+"} if gene is None else {"tss": gene["tss"], "strand": gene["strand"]}
     job.step(0, 1, said(region))

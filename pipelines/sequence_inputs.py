@@ -1,7 +1,8 @@
-"""What features and effects open alike: models on their devices, genes and their strands, the build."""
+"""What features, effects and attribute open alike: models on their devices, genes and their strands, the build."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,16 +12,18 @@ from genopred import align
 from genopred.errors import GenopredError, examples
 from genopred.io.annotation import known_symbols, read_gtf, read_symbols
 from genopred.io.expression import read_expression
+from genopred.io.lists import read_patterns
 from genopred.pipelines.inputs import chosen_genes
+from genopred.sequence.effects import EffectSettings
 from genopred.sequence.genes import compare_tss
 from genopred.sequence.models.base import SequenceModel, devices
 from genopred.sequence.models.registry import load_model
-from genopred.settings import Effects, Features
+from genopred.settings import Attribute, Effects, Features
 from genopred.types import Note
 from genopred.workers import cores
 
 
-def load_models(settings: Features | Effects, *, several: bool = False) -> list[SequenceModel]:
+def load_models(settings: Features | Effects | Attribute, *, several: bool = False) -> list[SequenceModel]:
     """The model on each device of `--device`, on one only unless `several`."""
     import torch
 
@@ -30,7 +33,16 @@ def load_models(settings: Features | Effects, *, several: bool = False) -> list[
     return [load_model(settings.model, device=name, **settings.model_options) for name in names]
 
 
-def open_genes(settings: Features | Effects) -> tuple[pl.DataFrame, set[str] | None, Sequence[Note]]:
+def effect_settings(settings: Effects | Attribute, model: SequenceModel) -> EffectSettings:
+    """What decides the numbers; a file of tracks is a group called as the file."""
+    files = []
+    if settings.tracks_file is not None:
+        name = re.sub(r"\.(gz|tsv|txt|csv)$", "", re.sub(r"\.gz$", "", settings.tracks_file.name))
+        files.append((name, read_patterns(settings.tracks_file)))
+    return EffectSettings.of(model, tracks=settings.tracks or None, files=files, **settings.shared(EffectSettings))
+
+
+def open_genes(settings: Features | Effects | Attribute) -> tuple[pl.DataFrame, set[str] | None, Sequence[Note]]:
     """All genes of the expression file, or of the GTF.
 
     Returns
@@ -54,7 +66,7 @@ def open_genes(settings: Features | Effects) -> tuple[pl.DataFrame, set[str] | N
     return read_gtf(settings.gtf).select(*columns, far=far), None, ()
 
 
-def named_genes(settings: Features | Effects, genes: pl.DataFrame) -> pl.DataFrame:
+def named_genes(settings: Features | Effects | Attribute, genes: pl.DataFrame) -> pl.DataFrame:
     """The genes of `--gene` and `--genes`, in the table's order; versions do not matter.
 
     Raises
@@ -69,7 +81,7 @@ def named_genes(settings: Features | Effects, genes: pl.DataFrame) -> pl.DataFra
     return genes[np.sort(align.find_genes(genes, wanted, source, symbols))]
 
 
-def with_strands(settings: Features | Effects, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
+def with_strands(settings: Features | Effects | Attribute, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
     """The genes with their strands, which a model that reads in a gene's direction must know.
 
     Where the expression file has none, those of the GTF are taken.

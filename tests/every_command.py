@@ -79,6 +79,10 @@ def good_runs(folder: Path) -> dict[str, Options]:
     near = [row for row in rows if abs(row[1] - tss) < 3000]
     snps = text("snps.tsv", ["chrom\tpos\tid\tref\talt", *("\t".join(map(str, row)) for row in near)])
 
+    chrom = example.expression.genes["chrom"][0]
+    elements = text("open.bed", [f"{chrom}\t{tss + 100 * i}\t{tss + 100 * i + 50}" for i in range(-5, 6)])
+    pwm = ["0.97 0.01 0.01 0.01", "0.01 0.01 0.97 0.01"] * 4
+    motifs = text("motifs.meme", ["MEME version 4", "MOTIF M1 one", "letter-probability matrix: alength= 4 w= 8", *pwm])
     reference = {"fasta": EXAMPLE / "reference.fa.gz"}
     stack = {
         **cohort, **covar, **genes, **lists, **folds, "window": "100kb", "learners": "ridge,pt-prs", "inner-folds": 3,
@@ -106,6 +110,12 @@ def good_runs(folder: Path) -> dict[str, Options]:
         "effects --bfile": {"bfile": EXAMPLE / "geuvadis", **reference, "expression": cohort["expression"],
                             "gene": gene, "extract": text("some.txt", [row[2] for row in near]), "device": "cpu",
                             "threads": 1},
+        "attribute": {**reference, "gtf": gtf, "gene": gene, "method": "gradient-input", "controls": 2,
+                      "motifs": motifs, "signal": elements, "eqtl": eqtl, "device": "cpu", "threads": 1,
+                      "flank": 500, "draws": 100},
+        "attribute --person": {"pfile": EXAMPLE / "geuvadis", **reference, "expression": cohort["expression"],
+                               "gene": gene, "method": "ism", "ism-width": 10, "person": people[0], "steps": 4,
+                               "device": "cpu", "threads": 1},
         "overlap": {"a": effects, "b": eqtl, "a-score": "abs:effect", "b-score": "p:pval_nominal",
                     "bfile": EXAMPLE / "geuvadis", "draws": 200, "resamples": 100, "figures": "none"},
         "train": {"": config, "device": "cpu"},

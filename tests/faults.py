@@ -43,6 +43,7 @@ FORKS = multiprocessing.get_context("forkserver")
 LOADED = [
     "torch", "sklearn.ensemble", "xgboost", "lightgbm", "matplotlib.pyplot", "genopred.training.loop",
     *(f"genopred.pipelines.{name}" for name in ("stack", "prs", "eqtl", "features", "effects", "overlap", "train")),
+    "genopred.pipelines.attribute",
     *(f"genopred.pipelines.{name}" for name in ("predict", "export", "associate")),
     *(f"genopred.pipelines.{name}" for name in ("evaluate", "benchmark", "demo")), "genopred.cli.commands",
 ]  # fmt: skip
@@ -413,8 +414,9 @@ FAULTS: dict[str, dict[str, tuple[Fault, str]]] = {
     "pfile": _prefixed(_PFILE, ".pgen", BINARY) | _prefixed(_PFILE, ".pvar", TEXT) | _prefixed(_PFILE, ".psam", TEXT),
     "fasta": FASTA,
     "features": FEATURES,
-    **dict.fromkeys(("expression", "covar", "folds", "stratify", "sumstats", "snps", "a", "b"), TEXT | TABLE),
+    **dict.fromkeys(("expression", "covar", "folds", "stratify", "sumstats", "snps", "a", "b", "eqtl"), TEXT | TABLE),
     **dict.fromkeys(("gtf", "keep", "remove", "extract", "exclude", "genes", "score", "pheno", "train"), TEXT),
+    **dict.fromkeys(("signal", "motifs"), TEXT),
     **dict.fromkeys(("q-score-range", "q-score-file"), TEXT),
 }  # fmt: skip
 #: Files of tests/data/bad by the option that takes them.
@@ -434,7 +436,8 @@ NUMBERS = (
     "threads", "seed", "window", "maf", "min-overlap", "outer-folds", "inner-folds", "n-covariates",
     "feature-components", "permute", "fdr", "coverage", "min-abs-corr", "max-effects", "clump-p1", "clump-p2",
     "clump-r2", "clump-kb", "upstream", "downstream", "share", "batch-size", "max-ref-mismatch", "k", "draws",
-    "resamples", "epochs", "bins", "tf-gamma", "min-pip", "pseudocount",
+    "resamples", "epochs", "bins", "tf-gamma", "min-pip", "pseudocount", "steps", "backgrounds", "controls", "flank",
+    "ism-width", "alpha", "top-fraction", "top-snps",
 )  # fmt: skip
 #: Numbers that mean something there, by option.
 ALLOWED = {("outer-folds", "-0.5"), ("tf-gamma", "-1"), ("min-overlap", "1e30")}
@@ -442,7 +445,8 @@ WORDS = {
     "learners": (",", "nobody", "ridge,ridge"), "meta": ("oracle",), "transform": ("cube",), "residualize": ("maybe",),
     "inputs": ("smell",), "compat": ("plink",), "gene": ("ENSG00000000000",), "device": ("tpu",), "ld": ("maybe",),
     "covar-name": ("nobody",), "stack-weights": ("absent.json",), "model": ("nobody", "enformer:absent"),
-    "figures": ("ascii",), "null": ("void",), "split": ("all",), "tracks": ("nothing like it",),
+    "figures": ("ascii",), "null": ("void",), "split": ("all",), "tracks": ("nothing like it",), "method": ("magic",),
+    "person": ("nobody",), "region": ("22:x",), "background": ("noise",),
 }  # fmt: skip
 OUTS = {"": "", "a folder that is a device": "/dev/null", "a full device": "/dev/full", "below a file": "{file}/out",
         "not to be written": "/proc/genopred/out"}  # fmt: skip

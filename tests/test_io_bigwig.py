@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from genopred.errors import FormatError, GenopredError, ModelError
 from genopred.io import bigwig
-from genopred.io.bigwig import read_signal
+from genopred.io.bigwig import read_signal, read_window
+from genopred.types import Interval
 
 pyBigWig = pytest.importorskip("pyBigWig", reason="pyBigWig is not installed")
 
@@ -92,6 +93,21 @@ def refused(file, lengths=SIZES, step=16, kind=FormatError):
     with pytest.raises(kind) as caught:
         read_signal(file, lengths, step)
     return str(caught.value)
+
+
+def test_a_window_is_its_values_and_nothing_beyond_the_ends(tmp_path):
+    values = signal()
+    write(tmp_path / "t.bw", values)
+    for start, end in ((0, 50), (-7, 12), (990, 1020), (1500, 1510), (-20, -5)):
+        found = read_window(tmp_path / "t.bw", Interval("1", start, end), 1003)
+        np.testing.assert_allclose(found, [values["chr1"].get(i, 0.0) for i in range(start, end)], rtol=1e-6)
+    with pytest.raises(FormatError, match="another genome build"):
+        read_window(tmp_path / "t.bw", Interval("1", 0, 5), 1004)
+    with pytest.raises(FormatError, match="not a bigWig"):
+        (tmp_path / "x.bw").write_text(
+            "text that is none, but long enough for a header of a file, which is 64 bytes long"
+        )
+        read_window(tmp_path / "x.bw", Interval("1", 0, 5), 1003)
 
 
 def test_other_names(tmp_path):

@@ -18,6 +18,8 @@ def test_what_a_model_may_leave_unsaid():
     assert model.reverse_tracks is None and model.token_size is None and model.tower_share == 0
     with pytest.raises(ModelError, match="stranded cannot be differentiated.*torch_forward"):
         model.torch_forward(None)
+    with pytest.raises(ModelError, match=r"stranded cannot be taken apart.*torch_module\(\)"):
+        model.torch_module()
 
 
 def test_a_gene_is_read_in_its_own_direction_by_a_strand_aware_model():

@@ -197,6 +197,21 @@ def test_a_trained_cnn_has_gradients(files):
     assert slope[at] == pytest.approx((moved[0] - moved[1]) / (2 * step), rel=1e-3, abs=1e-6)
 
 
+def test_a_trained_cnn_can_be_taken_apart(files):
+    """For DeepLIFT no step of it is a bare function but those that are linear."""
+    pytest.importorskip("tangermeme")
+    from genopred.attribution.backgrounds import backgrounds
+    from genopred.attribution.methods import contributions
+    from genopred.attribution.target import GroupValues
+    from genopred.sequence.effects import EffectSettings
+
+    model = load_model(str(files / "run"))
+    x = np.eye(4, dtype=np.float32)[np.random.default_rng(2).integers(0, 4, (1, model.window))]
+    values = GroupValues(model, EffectSettings.of(model))
+    found = contributions(values, x, backgrounds(x[0], "shuffled", 2, 1)[None], "deeplift")
+    assert found.missed < 1e-3
+
+
 def test_a_run_without_a_network_yet(files, tmp_path):
     shutil.copytree(files / "run", tmp_path / "run", ignore=shutil.ignore_patterns("model"))
     with pytest.raises(ModelError, match=r"run has no network yet .model/config.json.; finish an epoch"):

@@ -156,6 +156,17 @@ def test_shared_segments_equal_whole_windows(model):
     assert model.predict_haplotypes(people, bins=[0], tracks=[0]).shape == (40, 1, 1)
 
 
+def test_the_plain_network_is_the_same(model):
+    """As modules, one a step: the same predictions, whatever way the work is shared."""
+    import torch
+
+    x = random_windows(3, seed=4)
+    with torch.no_grad():
+        plain = model.torch_module()(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(plain, model.predict_onehot(x), atol=1e-5)
+    assert plain.shape == (3, 1, 1) and not model.torch_module().training
+
+
 def test_hash_tells_weights_apart(model, tmp_path):
     same = XpressoModel.load(write(tmp_path / "again.h5", network(), random_weights()))
     another = XpressoModel.load(write(tmp_path / "another.h5", network(), random_weights(1)))

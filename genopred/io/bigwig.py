@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, ModelError, examples
 from genopred.io.text import PathLike, regular
-from genopred.types import plain_chrom
+from genopred.types import Interval, plain_chrom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +70,38 @@ def read_signal(file: PathLike, lengths: Mapping[str, int], step: int) -> dict[s
             f"{path} is a track with no signal on {len(silent)} of {len(lengths)} chromosomes ({examples(silent)}): "
             "nothing can be learned there. Leave out those chromosomes, or give the whole track."
         )
+    return out
+
+
+def read_window(file: PathLike, interval: Interval, length: int) -> NDArray[np.float64]:
+    """Values of a track at each base of an interval; 0 where it has none, and beyond the chromosome's ends.
+
+    Parameters
+    ----------
+    file : str
+        A bigWig.
+    interval : Interval
+    length : int
+        Of the chromosome in the reference.
+
+    Raises
+    ------
+    FormatError
+        As `read_signal`, but values may have both signs and be nothing but 0.
+    """
+    path = Path(file)
+    _check(path)
+    try:
+        handle = _pybigwig().open(str(path))
+    except RuntimeError as problem:
+        raise FormatError(f"{path} could not be opened as bigWig ({problem}); write or download it again.") from None
+    out = np.zeros(interval.length)
+    start, end = max(interval.start, 0), min(interval.end, length)
+    with handle:
+        name = _names(path, handle, {interval.chrom: length})[interval.chrom]
+        if start < end:
+            values = np.nan_to_num(_values(path, handle, name, start, end), nan=0.0, posinf=0.0, neginf=0.0)
+            out[start - interval.start : end - interval.start] = values
     return out
 
 

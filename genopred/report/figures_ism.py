@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,21 +122,39 @@ def _levels(shown: Sequence[tuple[int, str]], start: int, n: int, width: int) ->
     return out
 
 
-def _letters(axes: Axes, sequence: str, heights: NDArray[np.float64], start: int) -> None:
+def _letters(axes: Axes, sequence: str, heights: NDArray[np.float64], start: float) -> None:
     """Each base as a letter that fills its column from 0 to its height, upside down below 0."""
-    from matplotlib.font_manager import FontProperties
+    for i, (base, height) in enumerate(zip(sequence, heights.tolist())):
+        if base in BASES and height != 0:
+            _letter(axes, base, start + i, 0.0, height)
+
+
+def _stacks(axes: Axes, heights: NDArray[np.float64], start: float) -> None:
+    """A logo: at each position the letters of all bases on each other, the highest on top; heights (n, 4) from 0 up."""
+    for i, row in enumerate(heights):
+        bottom = 0.0
+        for at in np.argsort(row, kind="stable").tolist():
+            if row[at] > 0:
+                _letter(axes, BASES[at], start + i, bottom, float(row[at]))
+                bottom += float(row[at])
+
+
+def _letter(axes: Axes, base: str, x: float, bottom: float, height: float) -> None:
+    """One letter, its column's middle at x."""
     from matplotlib.patches import PathPatch
+    from matplotlib.transforms import Affine2D
+
+    to = Affine2D().scale(0.92, height).translate(x - 0.46, bottom)
+    axes.add_patch(PathPatch(to.transform_path(_shape(base)), facecolor=_LETTERS[base], linewidth=0))
+
+
+@cache
+def _shape(base: str) -> Any:
+    """A letter's outline, in the unit square."""
+    from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D
 
-    font = FontProperties(family="DejaVu Sans", weight="bold")
-    shapes: dict[str, Any] = {}
-    for base in BASES:
-        path = TextPath((0, 0), base, size=1, prop=font)
-        box = path.get_extents()
-        # to the unit square
-        shapes[base] = Affine2D().translate(-box.x0, -box.y0).scale(1 / box.width, 1 / box.height).transform_path(path)
-    for i, (base, height) in enumerate(zip(sequence, heights.tolist())):
-        if base in shapes and height != 0:
-            to = Affine2D().scale(0.92, height).translate(start + i - 0.46, 0)
-            axes.add_patch(PathPatch(to.transform_path(shapes[base]), facecolor=_LETTERS[base], linewidth=0))
+    path = TextPath((0, 0), base, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
+    box = path.get_extents()
+    return Affine2D().translate(-box.x0, -box.y0).scale(1 / box.width, 1 / box.height).transform_path(path)

@@ -5,6 +5,7 @@ it to `genopred.pipelines.NAME.run`.
 """
 
 from genopred.settings.associate import Associate
+from genopred.settings.attribute import Attribute
 from genopred.settings.benchmark import Benchmark
 from genopred.settings.declare import Option, Settings, declared
 from genopred.settings.demo import Demo
@@ -23,12 +24,14 @@ from genopred.settings.train import Train
 
 #: Every workflow, in the order of `genopred --help`.
 WORKFLOWS: tuple[type[Command], ...] = (
-    Demo, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Eqtl, Overlap, Train, Evaluate, Doctor,
+    Demo, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Attribute, Eqtl, Overlap, Train,
+    Evaluate, Doctor,
 )  # fmt: skip
 
 __all__ = [
     "WORKFLOWS",
     "Associate",
+    "Attribute",
     "Benchmark",
     "Demo",
     "Doctor",

@@ -6,8 +6,20 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import MOST, MOST_BASES, Option, base_pairs
-from genopred.settings.parts import FILTERS, GENES, GENOTYPES, MODEL, Genes, Genotypes, Output, SequenceModel, Variants
+from genopred.settings.declare import MOST_BASES, Option, base_pairs
+from genopred.settings.parts import (
+    FILTERS,
+    GENES,
+    GENOTYPES,
+    MODEL,
+    TRACKS,
+    Genes,
+    Genotypes,
+    Output,
+    SequenceModel,
+    TrackGroups,
+    Variants,
+)
 
 SNPS = "SNPs (--snps or one of the genotype files)"
 EFFECTS = "Effects"
@@ -37,7 +49,7 @@ def parse_region(text: Any) -> Region:
     raise GenopredError("not a region; needed one such as chr22:20000000-20100000 (1-based, both ends inside).")
 
 
-class Effects(SequenceModel, Genotypes, Variants, Genes, Output, panel=EFFECTS, out=Path("effects")):
+class Effects(TrackGroups, SequenceModel, Genotypes, Variants, Genes, Output, panel=EFFECTS, out=Path("effects")):
     """Score SNPs with a sequence model: prediction with ALT minus prediction with REF.
 
     Writes <out>.parquet and <out>.tsv (chrom, pos, id, ref, alt, gene, track_group, effect, abs_effect, log_fc, ...),
@@ -54,11 +66,6 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output, panel=EFFECTS, 
     downstream : SNPs up to so far after the gene's end (after the TSS where --expression is all that is known).
     center : What is in the middle of the sequence; tss by default with genes.
     share : With --center snp: neighbours share a window in which none is further than this from the middle.
-    tracks : A track group: regular expression on track names, named group (all, CAGE, DNase, ATAC, DNase/ATAC, histone,
-        TF, founding) or index, with NAME= before it to name it; repeatable, all in one pass.
-    bins : Bins around the centre, or all.
-    aggregate : Over those bins.
-    over_tracks : Over a group's tracks; each: for itself.
     pseudocount : Added to both sides of the fold change.
     mode : exact, or linear (first order around the reference).
     ism : In-silico mutagenesis: every change of every base of this stretch, with a picture (SNPs of --snps or a
@@ -66,7 +73,7 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output, panel=EFFECTS, 
     gradients : With --ism: also the first-order effects.
     """
 
-    PANELS: ClassVar[Mapping[str, str]] = {GENOTYPES: SNPS, FILTERS: SNPS}
+    PANELS: ClassVar[Mapping[str, str]] = {GENOTYPES: SNPS, FILTERS: SNPS, TRACKS: EFFECTS}
     FOLDER: ClassVar[bool] = False
     NEEDS_GENOTYPES: ClassVar[bool] = False
 
@@ -80,10 +87,6 @@ class Effects(SequenceModel, Genotypes, Variants, Genes, Output, panel=EFFECTS, 
     )
     center: Literal["tss", "snp"] | None = None
     share: Annotated[int, Option(metavar="BP", low=0, high=MOST_BASES)] = 0
-    tracks: Annotated[tuple[str, ...], Option(metavar="PATTERN", each=True)] = ()
-    bins: Annotated[int | Literal["all"], Option(metavar="N", low=1, high=MOST)] = "all"
-    aggregate: Literal["sum", "mean"] = "sum"
-    over_tracks: Literal["mean", "sum", "each"] = "mean"
     pseudocount: Annotated[float, Option(low=0, high=1e9)] = 1.0
     mode: Annotated[Literal["exact", "linear"], Option(panel=MODEL)] = "exact"
     ism: Annotated[Region | None, Option(metavar="CHROM:A-B", read=parse_region)] = None

@@ -12,6 +12,7 @@ GENES = "Genes"
 FILTERS = "Samples and variants"
 LEARNING = "Learning and evaluation"
 MODEL = "Model"
+TRACKS = "Tracks"
 RUN = "Run and output"
 
 _FILE = Option(metavar="FILE")
@@ -262,6 +263,24 @@ class SequenceModel(Settings, panel=MODEL):
     def model_options(self) -> dict[str, Any]:
         """What the model's loader is told beside its device."""
         return {} if self.tf_gamma is None else {"tf_gamma": self.tf_gamma}
+
+
+class TrackGroups(Settings, panel=TRACKS):
+    """Which tracks and bins, and how they are put together.
+
+    Attributes
+    ----------
+    tracks : A track group: regular expression on track names, named group (all, CAGE, DNase, ATAC, DNase/ATAC, histone,
+        TF, founding) or index, with NAME= before it to name it; repeatable, all in one pass.
+    bins : Bins around the centre, or all.
+    aggregate : Over those bins.
+    over_tracks : Over a group's tracks; each: for itself.
+    """
+
+    tracks: Annotated[tuple[str, ...], Option(metavar="PATTERN", each=True)] = ()
+    bins: Annotated[int | Literal["all"], Option(metavar="N", low=1, high=MOST)] = "all"
+    aggregate: Literal["sum", "mean"] = "sum"
+    over_tracks: Literal["mean", "sum", "each"] = "mean"
 
 
 class Matched(Settings, panel=FILTERS):

@@ -170,7 +170,7 @@ class XpressoNetwork(nn.Module):
             )
             layers += [nn.ConstantPad1d(_same_padding(kernel.shape[2]), 0.0), conv, nn.ReLU(), nn.MaxPool1d(pool)]
         self.tower = nn.Sequential(*layers)
-        flat = WINDOW // pools[0] // pools[1] * layers[5].out_channels
+        flat = WINDOW // pools[0] // pools[1] * len(weights["conv2.bias"])
         steps: list[nn.Module] = []
         for name in ("dense1", "dense2", "dense3"):
             kernel = weights[f"{name}.kernel"][: flat if name == "dense1" else None].t()
