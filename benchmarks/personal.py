@@ -41,9 +41,9 @@ MODELS: dict[str, tuple[tuple[str, list[str]], str, str, int, float]] = {
     "enformer-small, random, all": (SMALL, "random", "all", 5, 1e-3),
     "xpresso, random, all": (XPRESSO, "random", "all", 8, 7e-4),
 }
-#: The tuned models that are stacked, and with whom.
+#: The tuned models that are stacked by default, and with whom.
 STACKED = ("xpresso, all", "enformer-small, lora")
-LEARNERS = ("elastic-net", "susie-tss", "gblup-tss", "ridge")
+LEARNERS = ("elastic-net", "susie-tss", "ridge")
 SHOWN = ("stack-linear", "stack-nnls", "stack-ridge", "stack-xgboost")
 CONFIG = """task = "personal"
 [data]
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, nargs="+", default=[0], help="folds of people, in this order")
     parser.add_argument("--model", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--minutes", type=float, default=1e9, help="no model is begun after so many")
-    parser.add_argument("--no-stack", action="store_true")
+    parser.add_argument("--stacked", nargs="*", default=list(STACKED), choices=list(MODELS))
     parser.add_argument("--record", action="store_true", help="write the tables under benchmarks/results/")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -92,9 +92,9 @@ def main() -> None:
             tables.append(table.with_columns(fold=pl.lit(fold), model=pl.lit(name)))
             record(args, pl.concat(tables, how="vertical_relaxed"), None)
     added = None
-    if not args.no_stack:
-        found = [add(args.out, name, args.fold[0]) for name in STACKED if name in args.model]
-        added = pl.concat([table for table in found if table is not None]) if found else None
+    found = [add(args.out, name, args.fold[0]) for name in args.stacked]
+    if kept := [table for table in found if table is not None]:
+        added = pl.concat(kept)
     print(record(args, pl.concat(tables, how="vertical_relaxed"), added))
 
 
