@@ -36,7 +36,7 @@ MODELS: dict[str, tuple[tuple[str, list[str]], str, str, int, float]] = {
     "enformer-small, lora": (SMALL, "trained", "lora", 5, 2e-3),
     "enformer-small, head": (SMALL, "trained", "head", 6, 2e-3),
     "xpresso, lora": (XPRESSO, "trained", "lora", 8, 2e-3),
-    "xpresso, head": (XPRESSO, "trained", "head", 8, 1e-3),
+    "xpresso, head": (XPRESSO, "trained", "head", 40, 1e-3),
     "enformer-small, all": (SMALL, "trained", "all", 5, 1e-3),
     "enformer-small, random, all": (SMALL, "random", "all", 5, 1e-3),
     "xpresso, random, all": (XPRESSO, "random", "all", 8, 7e-4),
