@@ -62,6 +62,9 @@ ALSO = {
     "report": {"genopred.genetics.correlation"},
     "training": {
         "genopred.genetics.correlation",
+        "genopred.sequence.haplotypes",
+        "genopred.sequence.models.bodies",
+        "genopred.sequence.models.tuned",
         "genopred.sequence.onehot",
         "genopred.sequence.models.base",
         "genopred.sequence.models.config",
@@ -76,6 +79,10 @@ EXCEPT = {
         "genopred.sequence.models.trained",
         "genopred.training.store",
     ): "opens what was trained: a network's class is needed",
+    (
+        "genopred.sequence.models.bodies",
+        "genopred.training.store",
+    ): "the same, where such a network was tuned",
 }
 
 #: Libraries that are imported inside functions, so that `genopred --help` answers at once.
@@ -92,6 +99,7 @@ HEAVY = {
     "pyBigWig",
     "pandas",
     "pandas_plink",
+    "peft",
     "statsmodels",
     "jinja2",
     "cooler",
@@ -112,7 +120,8 @@ AT_TOP = {
 #: Workflows that have torch at their top, in what they import there.
 TORCH_WORKFLOWS = (
     "train", "train_inputs", "evaluate", "train_genes", "train_genes_inputs", "train_expression", "train_search",
-    "attribute", "attribute_inputs", "attribute_windows", "attribute_against",
+    "attribute", "attribute_inputs", "attribute_windows", "attribute_against", "train_personal",
+    "train_personal_inputs",
 )  # fmt: skip
 
 #: Source files without a test file of their own, and why.
@@ -276,7 +285,7 @@ def test_heavy_libraries_are_imported_where_they_are_used(name):
 
 
 def test_the_core_does_without_torch():
-    """What has torch at its top, itself or through its imports there, is where `AT_TOP` says, or of three workflows."""
+    """What has torch at its top, itself or through its imports there, is where `AT_TOP` or `TORCH_WORKFLOWS` says."""
     graph = {name: {to for to, _ in imports(name, path, top_only=True)} for name, path in sources().items()}
     reach = {name for name, to in graph.items() if any(other.partition(".")[0] == "torch" for other in to)}
     while more := {name for name, to in graph.items() if to & reach} - reach:
