@@ -40,7 +40,7 @@ GRIDS: dict[str, tuple[dict[str, Any], ...]] = {
     "ridge": tuple({"alpha": 10.0**i} for i in range(6)),
     "forest": tuple({"max_features": share, "min_samples_leaf": leaf} for share in (0.1, 0.33) for leaf in (2, 8)),
     "svm": tuple({"C": c, "epsilon": 0.1} for c in (0.1, 0.3, 1.0, 3.0, 10.0)),
-    "mlp": tuple({"alpha": alpha, "max_iter": n} for alpha in (1.0, 10.0, 100.0) for n in (20, 100)),
+    "mlp": tuple({"alpha": alpha, "max_iter": n} for alpha in (10.0, 100.0, 1000.0) for n in (20, 100)),
 }
 TREES = 300
 
