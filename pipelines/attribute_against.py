@@ -166,7 +166,7 @@ def known_motifs(
         return pl.DataFrame(schema=MOTIF_SCHEMA), pl.DataFrame(schema=MOTIF_COUNT_SCHEMA)
     pieces = [onehot(encode(text)) for text in seqlets["sequence"].to_list()]
     found = match_motifs(pieces, inputs.motifs)
-    about = seqlets.rename({"p": "seqlet_p"}).drop("q", "attribution").with_row_index("seqlet")
+    about = seqlets.with_columns(seqlet_p="p").drop("p", "q", "attribution").with_row_index("seqlet")
     about = about.with_columns(pl.col("seqlet").cast(pl.Int64))
     matches = found.join(about, on="seqlet", maintain_order="left").select(
         pl.col(name).cast(kind) for name, kind in MOTIF_SCHEMA.items()

@@ -109,6 +109,11 @@ def open_inputs(settings: Attribute) -> AttributeInputs:
         places = [_of_gene(settings, model, fasta, row) for row in with_strands(settings, model, genes).to_dicts()]
     else:
         places = [_of_region(model, fasta, region) for region in dict.fromkeys(settings.region)]
+    if settings.controls and 1 / (1 + settings.controls) > settings.alpha:
+        log.warning(
+            "--controls %d: no seqlet can have p up to --alpha %g; give %d or more",
+            *(settings.controls, settings.alpha, round(1 / settings.alpha) - 1),
+        )
     tally.come("windows", "asked for", len(places))
     tally.use("windows", "attributed", len(places))
     common: dict[str, Any] = {"fasta": fasta, "build": genome_build(lengths), "genotypes": genotypes, "tally": tally}

@@ -33,6 +33,7 @@ from genopred.settings import Train
 from genopred.settings.training import ByBlock, ByRandom
 from genopred.training.config import TrainConfig
 from genopred.training.config_expression import ExpressionConfig
+from genopred.training.config_personal import PersonalConfig
 from genopred.training.dataset import SequenceData
 from genopred.training.inflation import inflation, inflation_lines
 from genopred.training.loop import Task, TrainingRun, train
@@ -43,6 +44,7 @@ from genopred.training.tasks.tracks import TrackTask
 
 if TYPE_CHECKING:
     from genopred.pipelines.train_expression import ExpressionReport
+    from genopred.pipelines.train_personal import PersonalReport
     from genopred.pipelines.train_search import SearchReport
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,11 @@ log = logging.getLogger(__name__)
 CHECKPOINT, HISTORY, CURVES, TIMING = "last.pt", "history.tsv", "curves.svg", "timing.tsv"
 INFLATION, BESIDE = "inflation.tsv", "block"
 _OF_EACH = (CHECKPOINT, HISTORY, CURVES, TIMING, REGIONS, CONFIG, f"{NETWORK}/*")
-#: Of tasks of other files.
-_OF_TASKS = ("genes.tsv", "folds.tsv", "search.tsv", "search.json")
+#: Of tasks of other files: a row a gene, a fold, a trial, a person or a cell, predictions, a page.
+_OF_TASKS = (
+    "genes.tsv", "folds.tsv", "search.tsv", "search.json", "samples.tsv", "people.tsv", "table.tsv",
+    "predictions.parquet", "*.html", "*.svg",
+)  # fmt: skip
 OUTPUTS = (*_OF_EACH, *(f"{BESIDE}/{name}" for name in _OF_EACH), INFLATION, "inflation.txt", "matched.tsv", *_OF_TASKS)
 
 
@@ -86,7 +91,9 @@ class TrainReport:
         return out
 
 
-def run(settings: Train, progress: Progress | None = None) -> TrainReport | ExpressionReport | SearchReport:
+def run(
+    settings: Train, progress: Progress | None = None
+) -> TrainReport | ExpressionReport | SearchReport | PersonalReport:
     """Train as a configuration says; everything lands in one folder.
 
     A run that was killed goes on from its last checkpoint, and on a CPU ends with the weights that it would have had.
@@ -116,6 +123,10 @@ def run(settings: Train, progress: Progress | None = None) -> TrainReport | Expr
             return train_expression.run(job, config)
         if settings.search is not None:
             raise GenopredError(f"--search {settings.search}: settings are searched with task = 'expression' alone.")
+        if isinstance(config, PersonalConfig):
+            from genopred.pipelines import train_personal
+
+            return train_personal.run(job, config)
         # no `settle`: a checkpoint knows what it depends on more finely than a configuration file does
         job.sweep()
         data = load_data(config)

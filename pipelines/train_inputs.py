@@ -24,6 +24,7 @@ from genopred.settings.declare import naming
 from genopred.settings.training import Track
 from genopred.training.config import TrainConfig, parse_config
 from genopred.training.config_expression import parse_expression
+from genopred.training.config_personal import PersonalConfig, parse_personal
 from genopred.training.dataset import SequenceData
 from genopred.training.enough_memory import check_memory
 from genopred.training.heldout import Entry, Held
@@ -44,7 +45,11 @@ log = logging.getLogger(__name__)
 
 
 #: What a configuration may be for -> what reads it.
-PARSERS: dict[str, Callable[..., Any]] = {"tracks": parse_config, "expression": parse_expression}
+PARSERS: dict[str, Callable[..., Any]] = {
+    "tracks": parse_config,
+    "expression": parse_expression,
+    "personal": parse_personal,
+}
 
 
 def read_config(file: PathLike, **changes: Any) -> Any:
@@ -151,6 +156,10 @@ def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:
             "`genopred train`, or its TOML file."
         )
     config = read_config(place / CONFIG if run_folder else place, device="cpu")
+    if isinstance(config, PersonalConfig):
+        raise GenopredError(
+            f"{place}: task = 'personal' has no tracks to evaluate; its table.tsv says how well it does."
+        )
     if not isinstance(config, TrainConfig):
         raise GenopredError(f"{place}: its task is no prediction of tracks; needed a configuration without task.")
     data = load_data(config)

@@ -86,6 +86,7 @@ def search(job: Run, config: ExpressionConfig) -> SearchReport:
     planned = grid(space) if method == "grid" else None
     _check_settings(config, space)
     _settle(job, config, method)
+    job.sweep()
     done: list[dict[str, Any]] = []
     held: dict[str, Loaded] = {}
     for trial in range(space.settings.trials if planned is None else len(planned)):
@@ -97,8 +98,8 @@ def search(job: Run, config: ExpressionConfig) -> SearchReport:
             before = [({key: row[key] for key in space.choices}, _score(row)) for row in done]
             values = propose(space, trial, before)
         done.append(_try(job, config, values, trial, held))
-        write_tables({job.path(TABLE): _table(done)})
-    table = _table(done)
+        write_tables({job.path(TABLE): _table(done, space)})
+    table = _table(done, space)
     scores = [_score(row) for row in done]
     if not any(map(math.isfinite, scores)):
         raise GenopredError(f"all {len(done)} trials failed, the first: {done[0]['why']}")
@@ -111,12 +112,15 @@ def _score(row: Mapping[str, Any]) -> float:
     return math.nan if row["score"] is None else float(row["score"])
 
 
-def _table(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def _table(rows: list[dict[str, Any]], space: Space) -> pl.DataFrame:
+    columns = ("trial", *space.choices, "best_epoch", "validation_loss", "score", "why")
     # a list of choices may hold values of several types
-    plain = [
-        {key: json.dumps(value) if isinstance(value, list) else value for key, value in row.items()} for row in rows
-    ]
+    plain = [{key: _plain(row[key]) for key in columns} for row in rows]
     return pl.DataFrame(plain, infer_schema_length=None, strict=False)
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def _try(
@@ -132,7 +136,7 @@ def _try(
     try:
         mine = with_settings(config, values)
         written = mine.written
-        key = json.dumps([written.get(name) for name in _READ] + [mine.training.shift])
+        key = json.dumps([written.get(name) for name in _READ] + [mine.training.shift, mine.distal])
         if key not in held:
             held.clear()
             held[key] = open_genes(mine)

@@ -42,7 +42,8 @@ HEADING = "## The table\n"
 FORKS = multiprocessing.get_context("forkserver")
 LOADED = [
     "torch", "sklearn.ensemble", "xgboost", "lightgbm", "matplotlib.pyplot", "genopred.training.loop",
-    *(f"genopred.pipelines.{name}" for name in ("stack", "prs", "eqtl", "features", "effects", "attribute", "overlap", "train")),
+    *(f"genopred.pipelines.{name}" for name in ("stack", "prs", "eqtl", "features", "effects", "overlap", "train")),
+    "genopred.pipelines.attribute",
     *(f"genopred.pipelines.{name}" for name in ("predict", "export", "associate")),
     *(f"genopred.pipelines.{name}" for name in ("evaluate", "benchmark", "demo")), "genopred.cli.commands",
 ]  # fmt: skip
@@ -414,7 +415,8 @@ FAULTS: dict[str, dict[str, tuple[Fault, str]]] = {
     "fasta": FASTA,
     "features": FEATURES,
     **dict.fromkeys(("expression", "covar", "folds", "stratify", "sumstats", "snps", "a", "b", "eqtl"), TEXT | TABLE),
-    **dict.fromkeys(("gtf", "keep", "remove", "extract", "exclude", "genes", "score", "pheno", "train", "signal", "motifs"), TEXT),
+    **dict.fromkeys(("gtf", "keep", "remove", "extract", "exclude", "genes", "score", "pheno", "train"), TEXT),
+    **dict.fromkeys(("signal", "motifs"), TEXT),
     **dict.fromkeys(("q-score-range", "q-score-file"), TEXT),
 }  # fmt: skip
 #: Files of tests/data/bad by the option that takes them.
@@ -443,7 +445,8 @@ WORDS = {
     "learners": (",", "nobody", "ridge,ridge"), "meta": ("oracle",), "transform": ("cube",), "residualize": ("maybe",),
     "inputs": ("smell",), "compat": ("plink",), "gene": ("ENSG00000000000",), "device": ("tpu",), "ld": ("maybe",),
     "covar-name": ("nobody",), "stack-weights": ("absent.json",), "model": ("nobody", "enformer:absent"),
-    "figures": ("ascii",), "method": ("magic",), "person": ("nobody",), "region": ("22:x",), "background": ("noise",), "null": ("void",), "split": ("all",), "tracks": ("nothing like it",),
+    "figures": ("ascii",), "null": ("void",), "split": ("all",), "tracks": ("nothing like it",), "method": ("magic",),
+    "person": ("nobody",), "region": ("22:x",), "background": ("noise",),
 }  # fmt: skip
 OUTS = {"": "", "a folder that is a device": "/dev/null", "a full device": "/dev/full", "below a file": "{file}/out",
         "not to be written": "/proc/genopred/out"}  # fmt: skip

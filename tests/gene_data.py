@@ -134,7 +134,7 @@ def start(config: Any, out: Path, sections: dict[str, Any] | None = None, **trai
     raw = config.resolved()
     raw["training"] |= training
     for name, values in (sections or {}).items():
-        raw[name] = raw.get(name, {}) | values if isinstance(values, dict) else values
+        raw[name] = values if "by" in values else raw.get(name, {}) | values
     file = out.with_suffix(".json")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"config": raw}))

@@ -62,6 +62,9 @@ ALSO = {
     "report": {"genopred.genetics.correlation"},
     "training": {
         "genopred.genetics.correlation",
+        "genopred.sequence.haplotypes",
+        "genopred.sequence.models.bodies",
+        "genopred.sequence.models.tuned",
         "genopred.sequence.onehot",
         "genopred.sequence.models.base",
         "genopred.sequence.models.config",
@@ -76,6 +79,10 @@ EXCEPT = {
         "genopred.sequence.models.trained",
         "genopred.training.store",
     ): "opens what was trained: a network's class is needed",
+    (
+        "genopred.sequence.models.bodies",
+        "genopred.training.store",
+    ): "the same, where such a network was tuned",
 }
 
 #: Libraries that are imported inside functions, so that `genopred --help` answers at once.
@@ -92,8 +99,12 @@ HEAVY = {
     "pyBigWig",
     "pandas",
     "pandas_plink",
+    "peft",
     "statsmodels",
     "jinja2",
+    "cooler",
+    "optuna",
+    "inmoose",
     "captum",
     "tangermeme",
     "memelite",
@@ -106,6 +117,13 @@ AT_TOP = {
     "genopred.attribution": {"torch"},
 }
 
+#: Workflows that have torch at their top, in what they import there.
+TORCH_WORKFLOWS = (
+    "train", "train_inputs", "evaluate", "train_genes", "train_genes_inputs", "train_expression", "train_search",
+    "attribute", "attribute_inputs", "attribute_windows", "attribute_against", "train_personal",
+    "train_personal_inputs",
+)  # fmt: skip
+
 #: Source files without a test file of their own, and why.
 WITHOUT_TEST = {
     "genopred/__init__.py": "names only; tests/test_architecture.py resolves them",
@@ -113,6 +131,7 @@ WITHOUT_TEST = {
     "genopred/genetics/ld_kernels.py": "tests/test_genetics_ld.py calls them through ld.py",
     "genopred/genetics/scores_kernels.py": "tests/test_genetics_scores.py calls them through scores.py",
     "genopred/genetics/finemap_kernels.py": "tests/test_genetics_finemap.py calls it through finemap.py",
+    "pipelines/train_genes_inputs.py": "tests/test_pipelines_train_genes.py, which reads all through train_genes.py",
     "genopred/learning/elasticnet_kernels.py": "tests/test_learning_elasticnet.py calls them through elasticnet.py",
 }
 
@@ -266,14 +285,14 @@ def test_heavy_libraries_are_imported_where_they_are_used(name):
 
 
 def test_the_core_does_without_torch():
-    """What has torch at its top, itself or through what it imports there, is where `AT_TOP` says, or two workflows."""
+    """What has torch at its top, itself or through its imports there, is where `AT_TOP` or `TORCH_WORKFLOWS` says."""
     graph = {name: {to for to, _ in imports(name, path, top_only=True)} for name, path in sources().items()}
     reach = {name for name, to in graph.items() if any(other.partition(".")[0] == "torch" for other in to)}
     while more := {name for name, to in graph.items() if to & reach} - reach:
         reach |= more
     workflows = {name for name in reach if layer(name) == "pipelines"}
     assert [name for name in reach - workflows if not name.startswith(tuple(AT_TOP))] == []
-    assert workflows == {f"genopred.pipelines.{name}" for name in ("train", "train_inputs", "evaluate")}
+    assert workflows == {f"genopred.pipelines.{name}" for name in TORCH_WORKFLOWS}
 
 
 def test_exceptions_are_imports_inside_functions():

@@ -199,3 +199,18 @@ def test_public_tracks_sum_to_their_headers(shared, name):
     sums = read_signal(file, {"22": length}, 16)["22"]
     assert len(sums) == -(-length // 16) and (sums >= 0).all()
     np.testing.assert_allclose(sums.sum(dtype=np.float64), abs(total), rtol=1e-7)
+
+
+def test_stretches_are_what_a_whole_chromosome_has_there(tmp_path):
+    values = signal()
+    file = write(tmp_path / "t.bw", values)
+    chrom, length = next(iter(SIZES.items()))
+    whole = read_signal(file, SIZES, 1)
+    starts = np.array([-5, 0, 17, length - 3])
+    found = read_stretches(file, SIZES, [chrom] * 4, starts, 9)
+    for row, start in zip(found, starts.tolist()):
+        at = np.arange(start, start + 9)
+        inside = (at >= 0) & (at < length)
+        np.testing.assert_allclose(row, np.where(inside, whole[chrom][np.clip(at, 0, length - 1)], 0))
+    with pytest.raises(FormatError, match="of another genome build"):
+        read_stretches(file, {chrom: length + 1}, [chrom], starts[:1], 9)

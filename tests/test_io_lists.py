@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genopred.errors import FormatError
-from genopred.io.lists import read_ids, read_patterns, read_samples
+from genopred.io.lists import read_ids, read_pairs, read_patterns, read_samples
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,14 @@ def test_files_of_tracks(tmp_path):
     assert read_patterns(tmp_path / "table.txt") == ["CAGE:z"]
     with pytest.raises(FormatError, match="absent.txt"):
         read_patterns(tmp_path / "absent.txt")
+
+
+def test_pairs(tmp_path):
+    file = tmp_path / "families.tsv"
+    file.write_text("#Gene\tmore\tFamily\nA\t1\tx\nB\t2\ty\nA\t3\tx\n")
+    assert read_pairs(file, "gene", "family") == {"A": "x", "B": "y"}
+    with pytest.raises(FormatError, match="needed are 'gene' and 'clan'"):
+        read_pairs(file, "gene", "clan")
+    file.write_text("gene family\nA x\nA y\n")
+    with pytest.raises(FormatError, match="line 3: gene A is of family y here and of x before"):
+        read_pairs(file, "gene", "family")

@@ -78,6 +78,7 @@ def test_words_of_a_fixed_set_are_choices():
         "--match",
         "--set-id",
         "--features",
+        "--person",
     }
     free |= {f"--{side}-{what}" for side in "ab" for what in ("score", "id", "gene", "effect", "where")}
     words = {f.flag for _, f in OPTIONS if str(f.kinds[0]) in ("<class 'str'>", "tuple[str, ...]")}
@@ -101,6 +102,7 @@ def test_words_of_a_fixed_set_are_choices():
         ("Features", "strands", "sequence.features:STRANDS"),
         ("Effects", "center", "sequence.effects:CENTERS"),
         ("Effects", "mode", "sequence.effects:MODES"),
+        ("Attribute", "background", "attribution.backgrounds:KINDS"),
         ("Effects", "aggregate", "sequence.effects:AGGREGATES"),
         ("Effects", "over_tracks", "sequence.effects:OVER_TRACKS"),
         ("Evaluate", "split", "training.splits:SPLITS"),
@@ -108,7 +110,7 @@ def test_words_of_a_fixed_set_are_choices():
 )
 def test_choices_are_those_of_the_library(workflow, option, where):
     module, name = where.split(":")
-    if module.startswith(("sequence", "training")):
+    if module.startswith(("sequence", "training", "attribution")):
         pytest.importorskip("torch")
     assert declared(getattr(settings, workflow))[option].choices == getattr(
         importlib.import_module(f"genopred.{module}"), name

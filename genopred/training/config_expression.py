@@ -90,6 +90,11 @@ class ExpressionConfig:
         return self.sizes if folder is None else self.sizes | {"folder": str(folder.absolute())}
 
     @property
+    def distal(self) -> bool:
+        """Whether distal segments are read: there are contacts, and the network has a path for them."""
+        return "contacts.file" in self.paths and GENE_NETWORKS[self.kind].reads_segments
+
+    @property
     def folds(self) -> int:
         """Of cross-validation; 0 without."""
         return getattr(self.split, "folds", 0)
@@ -193,8 +198,8 @@ def _check(sections: Mapping[str, Any], signal: tuple[Signal, ...], split: Any, 
         raise GenopredError("expression.average = true: needed expression.file, whose columns are averaged.")
     if signal and expression.unit == "counts" and expression.make != "cpm":
         raise GenopredError(
-            f"expression.make = {expression.make!r} with [[signal]], which has no lengths; use make = 'cpm', or leave one "
-            "of both out."
+            f"expression.make = {expression.make!r} with [[signal]], which has no lengths; use make = 'cpm', or leave "
+            "one of both out."
         )
     window = genes.before + genes.after
     check_length(window, "genes.before and genes.after together")

@@ -25,8 +25,8 @@ def gene_inflation(
     -------
     polars.DataFrame
         A row a cell type: cell; random, block (own test genes); random_same, block_same (the same genes, null
-        where there are too few); genes_random, genes_block, genes_same; seen (share of the random split's test genes whose window
-        overlaps that of a training gene).
+        where there are too few); genes_random, genes_block, genes_same; seen (share of the random
+        split's test genes whose window overlaps that of a training gene).
     """
     rows = {"random": random.split.rows("test"), "block": block.split.rows("test")}
     rows["same"] = np.intersect1d(rows["random"], rows["block"])

@@ -41,7 +41,7 @@ def check_gene_memory(config: ExpressionConfig, n_genes: int, n_cells: int, shap
     if device.type == "cuda":
         free[str(device)] = torch.cuda.mem_get_info(device)[0]
     for count in (least_gene_bytes, gene_training_bytes):
-        work = count(config.kind, n_cells, shape, batch, config.sizes)
+        work = count(config.kind, n_cells, shape, batch, config.built)
         for place, left in free.items():
             needed = work if place != "host" else held if len(free) > 1 else held + work
             if left is not None and needed > left:

@@ -27,7 +27,7 @@ def split_genes(config: ExpressionConfig, data: GeneData, fold: int | None = Non
 
     A gene is of a part where its whole window, with its flanks for shifts, lies within the part's regions; regions of
     different parts are at least `margin` apart. A family is of the part that has most of its genes (of equal ones the
-    first of training, validation, test); those in other parts are left out. Expression has no say in it.
+    first of test, validation, training); those in other parts are left out. Expression has no say in it.
 
     Parameters
     ----------
@@ -133,8 +133,8 @@ def _families_apart(split: GeneSplit, data: GeneData) -> GeneSplit:
     part, why = split.part.copy(), split.why.astype(object)
     for family in np.unique(data.families[data.families != ""]):
         rows = np.flatnonzero((data.families == family) & (part != ""))
-        counts = [int((part[rows] == name).sum()) for name in SPLITS]
-        others = rows[part[rows] != SPLITS[int(np.argmax(counts))]]
+        counts = {name: int((part[rows] == name).sum()) for name in reversed(SPLITS)}
+        others = rows[part[rows] != max(counts, key=counts.__getitem__)]
         part[others], why[others] = "", FAMILY
     return GeneSplit(split.by, part, split.block, why.astype(str))
 

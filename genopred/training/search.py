@@ -158,7 +158,7 @@ def propose(space: Space, trial: int, before: Sequence[tuple[Mapping[str, Any], 
         import optuna
     except ImportError as bad:
         raise ModelError(
-            f"--search tpe needs Optuna, which could not be imported ({bad}): pip install 'genopred[networks]', or use "
+            f"--search tpe needs Optuna, which could not be imported ({bad}): pip install optuna, or use "
             "--search random."
         ) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -58,7 +58,8 @@ def choose_segments(
         if not len(begins):
             continue
         total = np.bincount(group, np.concatenate([weight[first], weight[second]]))
-        away = begins + segment // 2 - (tss - 1)
+        # from the middle of the TSS' base, so that both directions count alike
+        away = begins + segment / 2 - (tss - 0.5)
         far = np.abs(away)
         outside = (begins + segment <= start) | (begins >= end)
         kept = np.flatnonzero((far >= nearest) & (far <= farthest) & outside & (begins >= 0))

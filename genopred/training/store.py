@@ -190,14 +190,9 @@ def load_network(folder: str | Path) -> tuple[TrackNetwork | GeneNetwork, dict[s
         config = read_settings(folder / CONFIG, kinds)
         if str(config["model_type"]).startswith(GENE):
             return _load_gene_network(folder, config), config
-        training = config["training"]
-        data, sizes = training["data"], dict(training["network"])
-        shape = WindowShape(data["window"], data["bin"], data["crop"])
-        names, kind = config["track_names"], sizes.pop("kind")
-        if not isinstance(names, list) or not names:
-            raise TypeError("track_names is no list of names")
+        kind = config["training"]["network"]["kind"]
         with torch.device("cpu" if kind == SmallEnformer.kind else "meta"):
-            network = build(kind, len(names), shape, **sizes)
+            network = unfilled(config)
     except (KeyError, TypeError, ValueError, AttributeError) as bad:
         # a GenopredError says by itself what is wrong with a value
         said = str(bad).rstrip(".") if isinstance(bad, GenopredError) else f"{type(bad).__name__}: {shortened(bad)}"
@@ -227,6 +222,16 @@ def _load_gene_network(folder: Path, config: Mapping[str, Any]) -> GeneNetwork:
     network = build_gene(kind, len(cells), shape, link=config["link"], **sizes)
     _fill(network, folder / WEIGHTS[0])
     return network.eval()
+
+
+def unfilled(config: Mapping[str, Any]) -> TrackNetwork:
+    """The network that a config.json describes, with fresh weights; KeyError or TypeError where it describes none."""
+    training, names = config["training"], config["track_names"]
+    data, sizes = training["data"], dict(training["network"])
+    shape = WindowShape(data["window"], data["bin"], data["crop"])
+    if not isinstance(names, list) or not names:
+        raise TypeError("track_names is no list of names")
+    return build(sizes.pop("kind"), len(names), shape, **sizes)
 
 
 def _fill(network: torch.nn.Module, file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -231,6 +232,11 @@ def _pycombat(values: Floats, batches: Sequence[str]) -> Floats:
     out = values.copy()
     if varies.sum() > 1:
         logging.getLogger(_LOUD).setLevel(logging.ERROR)
-        with contextlib.redirect_stdout(io.StringIO()):
-            out[varies] = np.asarray(pycombat_norm(values[varies], list(batches)))
+        # a batch without an effect in a gene divides by zero on the way
+        with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            adjusted = np.asarray(pycombat_norm(values[varies], list(batches)))
+        if not np.isfinite(adjusted).all():
+            raise GenopredError("expression.batches: ComBat came to no finite values; leave batches out, or log first.")
+        out[varies] = adjusted
     return out

@@ -74,9 +74,12 @@ def write(out: Path, shown: Shown, report: MatchReport, info: Mapping[str, Any])
         if shown.kind != "none":
             for name, (wide, *_), _ in drawn:
                 files.append(save_figure(wide, out / "figures" / f"{safe_name(place.name)}.{name}.{shown.kind}"))
-        figures = tuple((*figures, text) for _, figures, text in drawn)
-        tables = list(_window_tables(shown, place))
-        sections.append(Section(names.full(place.name), figures=figures, tables=tuple(tables)))
+        figures = tuple((*figures, text) for name, figures, text in drawn if not name.startswith("motif"))
+        tables = tuple(_window_tables(shown, place))
+        sections.append(Section(names.full(place.name), figures=figures, tables=tables))
+        pairs = tuple((*figures, text) for name, figures, text in drawn if name.startswith("motif"))
+        if pairs:
+            sections.append(Section(f"Seqlets and motifs at {names.short(place.name)}", figures=pairs, wide=False))
     sections += _sections(shown)
     html = render_page(
         title=f"genopred attribute: {shown.model}", report=report, info=dict(info), first=first, sections=sections,
@@ -174,6 +177,8 @@ def _figures(shown: Shown, place: Place, names: GeneNames) -> Iterator[Drawn]:
     bases = _of(shown.tables["attributions"], place, group)
     lanes = _lanes(shown, place, bases)
     genes = None if shown.annotation is None else shown.annotation.within(place.chrom, place.start - 1, place.end)
+    if genes is not None:  # of an expression BED only TSSs are known
+        genes = GeneTrack(genes.genes.filter(pl.col("end") > pl.col("start")), genes.exons)
     found = _found(shown, place, group)
     if lanes:
         marks = [
@@ -183,7 +188,7 @@ def _figures(shown: Shown, place: Place, names: GeneNames) -> Iterator[Drawn]:
         tss = (place.tss, place.strand) if place.gene else None
         how: dict[str, Any] = {"chrom": place.chrom, "start": place.start, "end": place.end, "tss": tss}
         drawn = in_widths(draw.along_sequence, lanes, genes=genes, marks=marks, **how)
-        marked = "; triangles: seqlets that shuffles have not" if marks else ""
+        marked = "; triangles: seqlets, stronger than those of shuffles where these were made" if marks else ""
         of = f" of {group}" if len(shown.groups) > 1 else ""
         yield "along", drawn, f"{names.full(place.name)}: contributions{of} along the sequence, reference{marked}."
     yield from _logos(shown, place, bases, found)

@@ -14,8 +14,8 @@ CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 #: `model_type` of a `cnn` of `genopred train`.
 CNN = "genopred-cnn"
-#: How that of a network of genes begins.
-GENE = "genopred-gene-"
+#: How that of a network of genes begins, and that of a model that was tuned on people.
+GENE, TUNED = "genopred-gene-", "genopred-tuned"
 #: Of a `genopred train` run: the folder of its network, and where, or on which genes, it was trained, validated and is
 #: to be tested.
 NETWORK, REGIONS, GENES = "model", "regions.tsv", "genes.tsv"
@@ -81,6 +81,14 @@ def is_gene_network(folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(about, dict) and str(about.get("model_type")).startswith(GENE)
+
+
+def is_tuned(folder: Path) -> bool:
+    """Whether a folder holds a model that was tuned on people."""
+    try:
+        return bool(read_settings(folder / CONFIG, (TUNED,)))
+    except ModelError:
+        return False
 
 
 def read_settings(file: Path, kinds: Sequence[str] = ("enformer", CNN)) -> dict[str, Any]:

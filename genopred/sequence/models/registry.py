@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from genopred.errors import GenopredError, ModelError, did_you_mean, examples, repeated, shortened
 from genopred.sequence.haplotypes import VariantWindow
 from genopred.sequence.models.base import SequenceModel
-from genopred.sequence.models.config import is_cnn, is_gene_network, network_folder
+from genopred.sequence.models.config import is_cnn, is_gene_network, is_tuned, network_folder
 
 #: Entry point group in which other packages register `loader(path: str | None, **options) -> SequenceModel`.
 GROUP = "genopred.models"
 
 #: The model whose weights are in the package.
 DEFAULT_MODEL = "enformer-small"
-_CNN, _GENES = "cnn", "genes"
+_CNN, _GENES, _TUNED = "cnn", "genes", "tuned"
 
 
 def load_model(spec: str, *, said: str = "--model", **options: Any) -> SequenceModel:
@@ -36,8 +36,8 @@ def load_model(spec: str, *, said: str = "--model", **options: Any) -> SequenceM
         `NAME:PATH` (`xpresso:GM12878_trainepoch.06-0.5062.h5`, `enformer:EleutherAI/enformer-official-rough`,
         `enformer:folder`), `NAME` alone where the model needs no path (`enformer-small`), or a path alone when it
         says which model it is: an .h5 file is Xpresso's, a .safetensors file is a trained enformer-small, a folder
-        with a config.json is Enformer's, a trained `cnn` or a trained network of genes; the folder of a `genopred
-        train` run is its network.
+        with a config.json is Enformer's, a trained `cnn`, a trained network of genes or a model tuned on people; the
+        folder of a `genopred train` run is its network.
     said : str
         What the model was called by, for messages: an option, or an argument's name.
     **options
@@ -101,7 +101,8 @@ def _split(spec: str, known: Collection[str]) -> tuple[str, str | None]:
         return DEFAULT_MODEL, spec
     folder = network_folder(whole)
     if folder is not None:
-        kind = _CNN if is_cnn(folder) else _GENES if is_gene_network(folder) else "enformer"
+        kinds = {_CNN: is_cnn, _GENES: is_gene_network, _TUNED: is_tuned}
+        kind = next((kind for kind, it_is in kinds.items() if it_is(folder)), "enformer")
         return kind, spec if folder == whole else str(folder)
     return name, path or None
 
@@ -113,6 +114,7 @@ def _loaders() -> dict[str, Callable[..., Any]]:
         DEFAULT_MODEL: _enformer_small,
         _CNN: _cnn,
         _GENES: _genes,
+        _TUNED: _tuned,
     }
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, _from_package(point))
@@ -189,6 +191,16 @@ def _genes(path: str | None, **options: Any) -> Any:
     from genopred.sequence.models.trained import TrainedGeneModel
 
     return TrainedGeneModel.load(network_folder(Path(path)) or path, **options)
+
+
+def _tuned(path: str | None, **options: Any) -> Any:
+    if path is None:
+        raise ModelError("tuned needs a folder: tuned:FOLDER, the `model` in the --out of genopred train.")
+    if options.pop("tf_gamma", None) is not None:
+        raise ModelError("--tf-gamma and --no-tf-gamma are for Enformer; leave them out with a tuned model.")
+    from genopred.sequence.models.tuned import TunedModel
+
+    return TunedModel.load(path, **options)
 
 
 def _adapted(model: Any, named: str) -> SequenceModel:

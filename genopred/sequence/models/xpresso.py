@@ -119,37 +119,10 @@ class XpressoModel(SequenceModel):
     @torch.inference_mode()
     def _batches(self, window: VariantWindow, step: int) -> Iterator[NDArray[np.float32]]:
         """See `SequenceModel._batches`; each distinct segment goes through the first layer once."""
-        segments, row_of = self._segments(window)
+        segments, row_of = distinct_segments(window, self.window, self._pools[0], len(self._weights["conv1.kernel"]))
         table = torch.cat([self._first(part.to(self.device)) for part in torch.from_numpy(segments).split(64 * step)])
         for rows in torch.from_numpy(row_of).split(step):
             yield self._rest(table[rows.to(self.device)]).cpu().numpy()[:, None]
-
-    def _segments(self, window: VariantWindow) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Distinct segments (S, width, 4) and which of them each haplotype (D) has at each place (D, n)."""
-        pool, (before, after) = self._pools[0], self._reach
-        n, width = self.window // pool, pool + before + after
-        reference, sites, alleles = window.reference, window.sites, window.alleles
-        plain = np.pad(reference, ((before, after), (0, 0)))
-        rows = [plain[None, i * pool : i * pool + width] for i in range(n)]
-        row_of = np.tile(np.arange(n), (len(alleles), 1))
-        total = n
-        for i in range(n):
-            seen = np.flatnonzero((sites >= i * pool - before) & (sites < (i + 1) * pool + after))
-            if not len(seen):
-                continue
-            local = alleles[:, seen]
-            head, of = distinct_rows(local)
-            near = slice(max(0, i * pool - before), min(self.window, (i + 1) * pool + after))
-            patches = VariantWindow(
-                reference[near], sites[seen] - near.start, window.ref_codes[seen], window.alt_codes[seen], local[head]
-            ).onehot()
-            off = near.start - (i * pool - before)
-            block = np.zeros((len(head), width, 4), dtype=np.float32)
-            block[:, off : off + patches.shape[1]] = patches
-            rows.append(block)
-            row_of[:, i] = total + of
-            total += len(head)
-        return np.concatenate(rows), row_of
 
     def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `SequenceModel.torch_forward`: the first layer without the in-place steps that do not allow it."""
@@ -216,6 +189,40 @@ def _filled(layer: Any, kernel: torch.Tensor, bias: torch.Tensor) -> nn.Module:
     layer.weight, layer.bias = (nn.Parameter(values.clone(), requires_grad=False) for values in (kernel, bias))
     made: nn.Module = layer
     return made
+
+
+def distinct_segments(
+    window: VariantWindow, length: int, pool: int, size: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Distinct segments (S, width, 4) of what a first convolution sees, and which each haplotype has (D, n).
+
+    Of the first `length` bases each `pool` make a place, and a kernel of `size` reaches beyond its ends, where the
+    window is padded with zeros.
+    """
+    before, after = _same_padding(size)
+    n, width = length // pool, pool + before + after
+    reference, sites, alleles = window.reference, window.sites, window.alleles
+    plain = np.pad(reference, ((before, after), (0, 0)))
+    rows = [plain[None, i * pool : i * pool + width] for i in range(n)]
+    row_of = np.tile(np.arange(n), (len(alleles), 1))
+    total = n
+    for i in range(n):
+        seen = np.flatnonzero((sites >= i * pool - before) & (sites < (i + 1) * pool + after))
+        if not len(seen):
+            continue
+        local = alleles[:, seen]
+        head, of = distinct_rows(local)
+        near = slice(max(0, i * pool - before), min(length, (i + 1) * pool + after))
+        patches = VariantWindow(
+            reference[near], sites[seen] - near.start, window.ref_codes[seen], window.alt_codes[seen], local[head]
+        ).onehot()
+        off = near.start - (i * pool - before)
+        block = np.zeros((len(head), width, 4), dtype=np.float32)
+        block[:, off : off + patches.shape[1]] = patches
+        rows.append(block)
+        row_of[:, i] = total + of
+        total += len(head)
+    return np.concatenate(rows), row_of
 
 
 def _same_padding(size: int) -> tuple[int, int]:

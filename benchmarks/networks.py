@@ -1,0 +1,159 @@
+"""Networks of genes on chr22: initiation at the TSSs of three cell types from the sequence around them.
+
+    python benchmarks/networks.py --out OUT [--only NAME ...] [--epochs N] [--split validation] [--record]
+
+Each network is trained by `genopred train` from benchmarks/data/expression_chr22.toml, with its own [network] section
+and nothing else changed, and then one `genopred evaluate` holds the one that validates best against the others and
+against baselines, on the same genes of held-out blocks. With `+ accessibility` that of the three cell types is read
+along the window; with `+ contacts` the distal segments are the most accessible places around a gene, by accessibility
+over distance (as in the activity-by-contact model, doi:10.1038/s41588-019-0538-0, where contact is taken from distance;
+measured contacts of these cells are not at hand).
+
+A killed run goes on where it was. Test blocks are looked at with --split test only (the default is validation), and
+every look is counted. --record writes benchmarks/results/networks.md and the figures of docs/networks.md. Needs
+../shared (or $GENOPRED_SHARED).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genopred.cli.progress import progress
+from genopred.files import write_files, write_text
+from genopred.io.annotation import read_gtf
+from genopred.io.bigwig import read_signal
+from genopred.io.fasta import open_fasta
+from genopred.pipelines import evaluate, train
+from genopred.provenance import machine
+from genopred.settings import Evaluate, Train
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HERE = Path(__file__).parent
+BASE = HERE / "data" / "expression_chr22.toml"
+CELLS = ("GM12878", "K562", "MCF7")
+TRACKS = [
+    {"name": f"{cell} accessibility", "file": f"${{GENOPRED_SHARED}}/data/tracks/acc.{cell}.chr22.bw"} for cell in CELLS
+]
+#: Name -> sections to change.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "hybrid": {"network": {"kind": "hybrid"}},
+    "transformer": {"network": {"kind": "transformer"}},
+    "cnn": {"network": {"kind": "cnn"}},
+    "enformer-small": {"network": {"kind": "enformer-small"}},
+    "dual-path": {"network": {"kind": "dual-path"}},
+    "dual-path + contacts": {"network": {"kind": "dual-path"}, "contacts": {"segments": 6, "segment": 1000}},
+    "hybrid + accessibility": {"network": {"kind": "hybrid"}, "inputs": {"gc": True, "tracks": TRACKS}},
+}
+BASELINES = ("ridge", "forest", "svm", "mlp", "mean")
+#: Segments of a gene, how far they are looked for, and in what steps.
+MOST, FAR, STEP = 6, 100_000, 500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", choices=list(NETWORKS), help="these networks alone")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--split", choices=["validation", "test"], default="validation")
+    parser.add_argument("--no-evaluation", action="store_true", help="train alone")
+    parser.add_argument("--record", action="store_true")
+    args = parser.parse_args()
+    os.environ.setdefault("GENOPRED_SHARED", str(HERE.parents[1] / "shared"))
+    shared = Path(os.environ["GENOPRED_SHARED"])
+    if not (shared / "data").is_dir():
+        raise SystemExit(f"{shared} is not there; set GENOPRED_SHARED to the folder of the shared data.")
+    args.out.mkdir(parents=True, exist_ok=True)
+    names = args.only or list(NETWORKS)
+    for name in names:
+        config = args.out / f"{folder(name)}.json"
+        write_text(config, json.dumps({"config": sections(name, shared, args.out)}, indent=1) + "\n")
+        with progress("batches") as step:
+            train.run(Train(config=config, out=args.out / folder(name), epochs=args.epochs), step)
+    if args.no_evaluation:
+        return
+    order = sorted(names, key=lambda name: -best(args.out / folder(name))[0])
+    with progress("genes") as step:
+        settings = Evaluate(
+            model=str(args.out / folder(order[0])),
+            against=tuple(str(args.out / folder(name)) for name in order[1:]),
+            baseline=(*BASELINES, f"xpresso:{shared / 'data' / 'xpresso' / 'GM12878_trainepoch.06-0.5062.h5'}"),
+            split=args.split,
+            gtf=shared / "data" / "reference" / "gencode.v24.annotation_chr22.gtf.gz",
+            out=args.out / f"evaluation_{args.split}",
+        )
+        evaluate.run(settings, step)
+    text = page(args.out, order, args.split)
+    write_text(args.out / "networks.md", text)
+    if args.record:
+        write_text(HERE / "results" / "networks.md", text)
+        for file in sorted((args.out / f"evaluation_{args.split}").glob("*.png")):
+            shutil.copy(file, HERE.parent / "docs" / "figures" / f"networks_{file.name}")
+    print(text)
+
+
+def folder(name: str) -> str:
+    """Of a network's run."""
+    return name.replace(" + ", "_with_").replace(" ", "_")
+
+
+def sections(name: str, shared: Path, out: Path) -> dict[str, Any]:
+    """The configuration of a network."""
+    config = tomllib.loads(BASE.read_text(encoding="utf-8"))
+    changes = {key: dict(value) for key, value in NETWORKS[name].items()}
+    if "contacts" in changes:
+        file = out / "contacts.bedpe"
+        write_text(file, contacts(shared))
+        changes["contacts"]["file"] = str(file.resolve())
+    return config | changes
+
+
+def contacts(shared: Path) -> str:
+    """BEDPE: each gene's most accessible places, weighed by accessibility over distance."""
+    fasta = open_fasta(shared / "data" / "reference" / "chr22.hg38.fa.gz")
+    lengths = {"chr22": fasta.length("chr22")}
+    signal = [
+        read_signal(shared / "data" / "tracks" / f"acc.{cell}.chr22.bw", lengths, STEP)["chr22"] for cell in CELLS
+    ]
+    open_ = np.mean([one / one.mean() for one in signal], axis=0)
+    rows = []
+    for tss in read_gtf(shared / "data" / "reference" / "gencode.v24.annotation_chr22.gtf.gz")["tss"].unique().sort():
+        first, last = max(tss - FAR, 0) // STEP, min(tss + FAR, lengths["chr22"]) // STEP
+        at = np.arange(first, last)
+        away = np.abs((at + 0.5) * STEP - tss)
+        weight = np.where(away > 12_000, open_[at] / np.maximum(away, 5000) * 5000, 0)
+        for i in np.argsort(-weight, kind="stable")[: 2 * MOST]:
+            if weight[i] > 0:
+                start = int(at[i]) * STEP
+                rows.append(f"chr22\t{tss - 1}\t{tss}\tchr22\t{start}\t{start + STEP}\t.\t{weight[i]:.5g}")
+    return "\n".join(rows) + "\n"
+
+
+def best(run: Path) -> tuple[float, int]:
+    """Mean correlation over cell types of the best epoch on the validation genes, and that epoch."""
+    history = pl.read_csv(run / "history.tsv", separator="\t")
+    values = history.select(pl.mean_horizontal("^pearson_.*$").alias("r"))["r"].to_numpy()
+    return float(values.max()), int(values.argmax()) + 1
+
+
+def page(out: Path, order: list[str], split: str) -> str:
+    """The tables."""
+    scores = pl.read_csv(out / f"evaluation_{split}" / "scores.tsv", separator="\t")
+    write_files({})
+    return f"{scores}\n{order}\n{machine()}\n"
+
+
+if __name__ == "__main__":
+    main()
