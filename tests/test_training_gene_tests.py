@@ -102,15 +102,24 @@ def test_flips_of_few_blocks_are_all_tried():
     assert sign_flips(np.ones(50), np.arange(50), draws=99) == 0.01
 
 
-def test_shares_of_r_spread_as_r_does():
+def test_shares_of_r_spread_as_r_does_and_are_those_of_a_naive_jackknife():
     rng = np.random.default_rng(4)
     y = rng.normal(size=(2000, 60))
     x = 0.6 * y + rng.normal(size=y.shape)
-    n = 60
     r = np.array([pearsonr(a, b)[0] for a, b in zip(x, y)])
-    said = [shares_of_r(b, a).std() / np.sqrt(n) for a, b in zip(x, y)]
+    said = [shares_of_r(b, a, np.arange(60)).std() / np.sqrt(60) for a, b in zip(x[:300], y)]
     assert np.mean(said) == pytest.approx(r.std(), rel=0.07)
-    assert np.isnan(shares_of_r(np.arange(3.0), np.ones(3))).all()
+    a, b, block = x[0], y[0], np.sort(rng.integers(0, 7, 60))
+    each = {}
+    for k in np.unique(block):
+        share = np.mean(block == k)
+        each[k] = (r[0] - (1 - share) * pearsonr(a[block != k], b[block != k])[0]) / share
+    found = shares_of_r(b, a, block)
+    naive = np.array([each[k] for k in block])
+    np.testing.assert_allclose(found - found.mean(), naive - naive.mean(), atol=1e-10)
+    assert found.mean() == pytest.approx(r[0])
+    assert np.isnan(shares_of_r(np.arange(3.0), np.ones(3), [0, 1, 2])).all()
+    np.testing.assert_allclose(shares_of_r(b, a, np.zeros(60)), r[0])
 
 
 def test_how_often_each_finds_what_is_not_there():

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from genopred.genetics.correlation import pearson
 from genopred.training.gene_scores import ALL_CELLS, BETWEEN, LEVEL, ROUNDING, checked, deviations, shared_cells
-from genopred.training.scores import Floats
+from genopred.training.scores import Floats, block_sums
 
 #: Columns of `gene_tests`: `difference` is of `metric`, `model` minus `against`; `n` observations, each a `unit`.
 GENE_TEST_SCHEMA = (
@@ -31,7 +31,7 @@ GENE_TEST_SCHEMA = (
 #: Of each test what it is, and what it ignores.
 CAUTIONS = {
     "blocks-mse": "squared errors, signs of whole blocks of genes flipped",
-    "blocks-r": "Pearson r through each gene's share in it, signs of whole blocks of genes flipped",
+    "blocks-r": "Pearson r, each block's share in it (a jackknife), signs of whole blocks of genes flipped",
     "wilcoxon-genes": "signed ranks of the genes' absolute errors; takes neighbouring genes as independent",
     "t-cells": "paired t test of r over cell types and folds; ignores that cell types share their genes, and folds "
     "most of what they were trained on",
@@ -85,21 +85,29 @@ def sign_flips(values: ArrayLike, blocks: ArrayLike, *, draws: int = 9999, seed:
     return (more + 1) / (draws + 1)
 
 
-def shares_of_r(measured: Floats, predicted: Floats) -> Floats:
-    """What each gene (N,) has in a Pearson correlation: the mean is r, and their spread over genes is that of r.
+def shares_of_r(measured: Floats, predicted: Floats, blocks: ArrayLike) -> Floats:
+    """What each gene (N,) has in a Pearson correlation: the mean is r, and their spread over blocks is that of r.
 
-    These are r plus the gene's influence, z_x z_y - r (z_x² + z_y²) / 2 with standardised values. NaN where r is not
-    defined.
+    All genes of a block have the same: how r changes without the block (the pseudo-values of a jackknife over blocks of
+    unequal size, Busing et al. 1999, doi:10.1023/A:1008800423698), moved so that their mean is r itself. NaN where r is
+    not defined, with all genes or without a block.
 
-    >>> y, x = np.array([1.0, 2.0, 4.0]), np.array([0.0, 3.0, 1.0])
-    >>> bool(np.isclose(shares_of_r(y, x).mean(), np.corrcoef(x, y)[0, 1]))
+    >>> y, x = np.array([1.0, 2.0, 4.0, 3.0]), np.array([0.0, 3.0, 1.0, 2.0])
+    >>> bool(np.isclose(shares_of_r(y, x, [1, 1, 2, 3]).mean(), np.corrcoef(x, y)[0, 1]))
     True
     """
     r = float(pearson(measured, predicted))
-    if not np.isfinite(r):
-        return np.full(len(measured), np.nan)
-    a, b = ((v - v.mean()) / v.std() for v in (measured, predicted))
-    return r + a * b - r * (a**2 + b**2) / 2
+    sums = block_sums(measured[:, None], predicted[:, None], blocks)
+    n, of = len(sums.bins), np.unique(np.asarray(blocks), return_inverse=True)[1]
+    if n == 1:
+        return np.full(len(measured), r)
+    without = 1 - np.eye(n, dtype=np.int64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = sums.metrics(without)["pearson"][:, 0]
+    share = sums.bins / sums.bins.sum()
+    each = (r - (1 - share) * left) / share
+    # not defined without one of the blocks: not defined
+    return np.full(len(measured), np.nan) if np.isnan(each).any() else (each - share @ each + r)[of]
 
 
 def gene_tests(
@@ -144,7 +152,7 @@ def gene_tests(
     for other in names[1:]:
         one, two = shared_cells(predicted[names[0]], predicted[other])
         _, _, block, columns = checked(y, one, blocks, cells)
-        each = [_of_genes(y[:, c], one[:, c], two[:, c]) for c in columns]
+        each = [_of_genes(y[:, c], one[:, c], two[:, c], block) for c in columns]
         if other in errors_only:
             for part in each:
                 del part["blocks-r"]
@@ -153,7 +161,7 @@ def gene_tests(
         if len(columns) > 1:
             rows += _block_tests(each, block, (names[0], other, LEVEL, ALL_CELLS), draws, seed)
         if len(columns) > 1 and other not in (*level_only, *errors_only):
-            apart = [_between(y, one, two, columns, c) for c in columns]
+            apart = [_between(y, one, two, block, columns, c) for c in columns]
             for place, c in enumerate(columns):
                 rows += _block_tests([apart[place]], block, (names[0], other, BETWEEN, cells[c]), draws, seed)
             rows += _block_tests(apart, block, (names[0], other, BETWEEN, ALL_CELLS), draws, seed)
@@ -163,18 +171,20 @@ def gene_tests(
     return _corrected(table).select(list(GENE_TEST_SCHEMA))
 
 
-def _of_genes(y: Floats, one: Floats, two: Floats) -> dict[str, Floats]:
+def _of_genes(y: Floats, one: Floats, two: Floats, block: NDArray[np.int64]) -> dict[str, Floats]:
     """Of each test the genes' differences (N,) between two predictions; NaN where a gene was not measured."""
     known = np.isfinite(y)
     out = {name: np.full(len(y), np.nan) for name in ("blocks-mse", "blocks-r", "wilcoxon-genes")}
-    y, one, two = y[known], one[known], two[known]
+    y, one, two, block = y[known], one[known], two[known], block[known]
     out["blocks-mse"][known] = (one - y) ** 2 - (two - y) ** 2
-    out["blocks-r"][known] = shares_of_r(y, one) - shares_of_r(y, two)
+    out["blocks-r"][known] = shares_of_r(y, one, block) - shares_of_r(y, two, block)
     out["wilcoxon-genes"][known] = np.abs(one - y) - np.abs(two - y)
     return out
 
 
-def _between(y: Floats, one: Floats, two: Floats, columns: Sequence[int], c: int) -> dict[str, Floats]:
+def _between(
+    y: Floats, one: Floats, two: Floats, block: NDArray[np.int64], columns: Sequence[int], c: int
+) -> dict[str, Floats]:
     """The same of r of the deviations from each gene's mean over cell types, of one cell type."""
     known = np.zeros(y.shape, dtype=bool)
     known[:, columns] = np.isfinite(y[:, columns])
@@ -185,7 +195,7 @@ def _between(y: Floats, one: Floats, two: Floats, columns: Sequence[int], c: int
         if rows.any() and part[rows].std() <= ROUNDING * whole[rows, c].std():
             part[rows] = 0.0
     if rows.any():
-        out[rows] = shares_of_r(d[rows], a[rows]) - shares_of_r(d[rows], b[rows])
+        out[rows] = shares_of_r(d[rows], a[rows], block[rows]) - shares_of_r(d[rows], b[rows], block[rows])
     return {"blocks-r": out}
 
 
