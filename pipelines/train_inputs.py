@@ -132,7 +132,13 @@ def is_gene_run(place: str | Path) -> bool:
     folder = Path(place)
     if (folder / FOLDS).is_file():
         folder = folder / f"{FOLD}1"
-    return (folder / GENES).is_file() and (folder / CONFIG).is_file()
+    if not (folder / GENES).is_file():
+        return False
+    try:
+        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return bool(about["config"]["task"] == "expression")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def open_held(settings: Evaluate) -> tuple[Held, TrainConfig, Path | None]:

@@ -119,7 +119,8 @@ AT_TOP = {
 
 #: Workflows that have torch at their top, in what they import there.
 TORCH_WORKFLOWS = (
-    "train", "train_inputs", "evaluate", "train_genes", "train_genes_inputs", "train_expression", "train_search",
+    "train", "train_inputs", "evaluate", "evaluate_genes", "evaluate_genes_inputs", "train_genes", "train_genes_inputs",
+    "train_expression", "train_search",
     "attribute", "attribute_inputs", "attribute_windows", "attribute_against", "train_personal",
     "train_personal_inputs",
 )  # fmt: skip

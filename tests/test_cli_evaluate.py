@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 pytest.importorskip("pyBigWig")
 
 import test_pipelines_evaluate as shared
+import test_pipelines_evaluate_genes as of_genes
 
 from genopred.cli import main
 
@@ -45,7 +46,12 @@ def test_other_splits_and_models(trained, looks, no_page, tmp_path, capsys):
     ("more", "words_said"),
     [
         (["--split", "tests"], "--split tests: there are train, validation, test."),
-        (["--baseline", "lasso"], "--baseline lasso: there is ridge."),
+        (["--baseline", "lasso"], "--baseline lasso: there are ridge, forest, svm, mlp, mean, xpresso:FILE.h5."),
+        (
+            ["--baseline", "forest"],
+            "--baseline forest: it is of runs that learned expression; of tracks there is ridge.",
+        ),
+        (["--baseline", "ridge", "--baseline", "ridge"], "--baseline ridge is given twice; once is enough."),
         (["--config", "absent.toml"], "absent.toml: no such file"),
         (
             ["--against", "gc", "--strands", "both"],
@@ -64,3 +70,24 @@ def test_bad_input_is_one_line(trained, tmp_path, capsys, more, words_said):
 def test_a_model_without_a_config(trained, tmp_path, capsys):
     assert main(words(trained, tmp_path / "out", model="gc")) == 2
     assert "give --config with the training's TOML file" in capsys.readouterr().err
+
+
+genes, quick = of_genes.trained, of_genes.quick
+
+
+def test_genes(genes, quick, tmp_path, capsys):
+    """A run that learned expression, beside every baseline that needs no file."""
+    out, names = tmp_path / "out", ("ridge", "forest", "svm", "mlp", "mean")
+    given = ["evaluate", str(genes / "run"), "--split", "test", "--resamples", "20", "--device", "cpu", "--quiet"]
+    given += ["--against", str(genes / "cv"), "--out", str(out), "--figures", "none"]
+    assert main([*given, *(word for name in names for word in ("--baseline", name))]) == 0
+    said = capsys.readouterr().out
+    assert "run on the test split:" in said and "over forest, p " in said and "(blocks flipped, Holm)" in said
+    assert "Pearson r of deviations from each gene's mean over cell types" in said
+    table = pl.read_csv(out / "differences.tsv", separator="\t")
+    assert set(table["against"]) == {"cv", *names[:4], "mean of training genes", "mean of other cell types"}
+    assert main([*given, "--baseline", "xpresso:absent.h5"]) == 2
+    assert "other settings (--baseline)" in capsys.readouterr().err
+    given[given.index(str(out))] = str(tmp_path / "other")
+    assert main([*given, "--baseline", "xpresso:absent.h5"]) == 2
+    assert "absent.h5" in capsys.readouterr().err.splitlines()[-1]

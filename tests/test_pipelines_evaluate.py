@@ -329,7 +329,7 @@ def test_a_damaged_part_of_a_killed_run_is_predicted_again(trained, looks, tmp_p
     with pytest.raises(KeyboardInterrupt):
         run(settings(trained, out))
     (out / ".scores.abcd1234.part.tsv").write_text("half")
-    (part,) = (out / evaluate._PARTS).iterdir()
+    (part,) = (out / evaluate.PARTS).iterdir()
     part.write_bytes(part.read_bytes()[:100])
     monkeypatch.setattr(evaluate.page, "write", lambda *_: [])
     done = run(settings(trained, out))
@@ -397,7 +397,7 @@ def test_differences_are_those_of_the_same_bins(trained, looks, no_page, tmp_pat
         ({"split": "tset"}, GenopredError, "--split tset: there are train, validation, test"),
         ({"strands": "reverse"}, GenopredError, "--strands reverse"),
         ({"figures": "pdf"}, GenopredError, "--figures pdf"),
-        ({"baseline": ("lasso",)}, GenopredError, "--baseline lasso: there is ridge."),
+        ({"baseline": ("lasso",)}, GenopredError, "--baseline lasso: there are ridge, forest"),
         ({"model": "gc", "config": None}, GenopredError, "gc is not a training run's folder.*give --config"),
         ({"model": "enformr-small"}, ModelError, "there is no model"),
     ],

@@ -186,6 +186,7 @@ def _fitted(name: str, setting: dict[str, Any], x: Floats, z: Floats, seed: int)
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVR
+    from threadpoolctl import threadpool_limits
 
     makers: dict[str, Callable[[], Any]] = {
         "ridge": lambda: Ridge(**setting),
@@ -193,7 +194,8 @@ def _fitted(name: str, setting: dict[str, Any], x: Floats, z: Floats, seed: int)
         "svm": lambda: MultiOutputRegressor(SVR(**setting)),
         "mlp": lambda: MLPRegressor(hidden_layer_sizes=(64,), random_state=seed, **setting),
     }
-    with warnings.catch_warnings():
+    # many small products: threads of theirs would wait for each other
+    with warnings.catch_warnings(), threadpool_limits(1):
         # the number of rounds is one of its settings
         warnings.simplefilter("ignore", ConvergenceWarning)
         return make_pipeline(StandardScaler(), makers[name]()).fit(x, z if z.shape[1] > 1 or name == "svm" else z[:, 0])
