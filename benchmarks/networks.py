@@ -160,7 +160,8 @@ def page(out: Path, order: list[str], split: str) -> str:
     lines = [
         f"`python benchmarks/networks.py --out OUT --split {split} --record`: initiation at the TSSs of chr22 "
         f"from 10,000 bp before and 1,000 bp behind; Pearson r over {n_genes} genes in {n_blocks} held-out blocks with "
-        f"95 % intervals from drawing blocks; between: r of a gene's deviations from its mean over cell types. {machine()}, one of them.",
+        "95 % intervals from drawing blocks; between: r of a gene's deviations from its mean over cell types. "
+        f"{machine()}, one of them.",
         "",
         f"| method | {' | '.join(CELLS)} | mean | between cell types | best epoch of |",
         f"|{'---|' * (len(CELLS) + 4)}",
