@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 
 from genopred.cli.progress import progress
-from genopred.files import write_files, write_text
+from genopred.files import write_text
 from genopred.io.annotation import read_gtf
 from genopred.io.bigwig import read_signal
 from genopred.io.fasta import open_fasta
@@ -99,7 +99,7 @@ def main() -> None:
     write_text(args.out / "networks.md", text)
     if args.record:
         write_text(HERE / "results" / "networks.md", text)
-        for file in sorted((args.out / f"evaluation_{args.split}").glob("*.png")):
+        for file in sorted((args.out / f"evaluation_{args.split}").glob("*.svg")):
             shutil.copy(file, HERE.parent / "docs" / "figures" / f"networks_{file.name}")
     print(text)
 
@@ -150,9 +150,61 @@ def best(run: Path) -> tuple[float, int]:
 
 def page(out: Path, order: list[str], split: str) -> str:
     """The tables."""
-    scores = pl.read_csv(out / f"evaluation_{split}" / "scores.tsv", separator="\t")
-    write_files({})
-    return f"{scores}\n{order}\n{machine()}\n"
+    place = out / f"evaluation_{split}"
+    scores, differences, tests = (
+        pl.read_csv(place / f"{name}.tsv", separator="\t") for name in ("scores", "differences", "tests")
+    )
+    named = {folder(name): name for name in NETWORKS}
+    first, every = folder(order[0]), scores["model"].unique(maintain_order=True).to_list()
+    n_genes, n_blocks = scores.select("n_genes", "n_blocks").row(0)
+    lines = [
+        f"`python benchmarks/networks.py --out OUT --split {split} --record`: initiation at the TSSs of chr22 "
+        f"from 10,000 bp before and 1,000 bp behind; Pearson r over {n_genes} genes in {n_blocks} held-out blocks with "
+        "95 % intervals from drawing blocks; between: r of a gene's deviations from its mean over cell types. "
+        f"{machine()}, one of them.",
+        "",
+        f"| method | {' | '.join(CELLS)} | mean | between cell types | best epoch of |",
+        f"|{'---|' * (len(CELLS) + 4)}",
+    ]
+
+    def cell(model: str, what: str, name: str) -> str:
+        found = scores.filter(model=model, what=what, cell=name, metric="pearson")
+        value = found["estimate"][0] if found.height else None
+        return "–" if value is None else f"{value:.3f} ({found['low'][0]:.3f} to {found['high'][0]:.3f})"
+
+    for model in every:
+        run = out / model
+        epochs = ""
+        if model in named and (run / "history.tsv").is_file():
+            n = pl.read_csv(run / "history.tsv", separator="\t").height
+            epochs = f"{best(run)[1]} of {n}"
+        values = [cell(model, "level", name) for name in (*CELLS, "mean over cell types")]
+        values.append(cell(model, "between", "mean over cell types"))
+        lines.append(f"| {named.get(model, model)} | {' | '.join(values)} | {epochs} |")
+    lines += [
+        "",
+        f"{named.get(first, first)}, which validates best, less each other one, mean r over cell types; below "
+        "`unseen` a true difference would be missed in more than one of five such sets of genes; p of whole blocks "
+        "flipped (Holm); beside it the paired t test over cell types, which takes them for independent:",
+        "",
+        "| against | difference in r | unseen below | p (blocks) | p (paired t) |",
+        "|---|---|---|---|---|",
+    ]
+    whole = {"what": "level", "cell": "mean over cell types"}
+    for model in every[1:]:
+        row = differences.filter(against=model, metric="pearson", **whole)
+        if not row.height or row["estimate"][0] is None:
+            continue
+        value = f"{row['estimate'][0]:+.3f} ({row['low'][0]:+.3f} to {row['high'][0]:+.3f})"
+        ps = [
+            tests.filter(test=test, against=model, what="level", metric="pearson").filter(
+                pl.col("cell") == "mean over cell types"
+            )
+            for test in ("blocks-r", "t-cells")
+        ]
+        shown = [f"{p['p_holm'][0]:.2g}" if p.height and p["p_holm"][0] is not None else "–" for p in ps]
+        lines.append(f"| {named.get(model, model)} | {value} | {row['detectable'][0]:.3f} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

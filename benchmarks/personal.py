@@ -29,8 +29,8 @@ RESULTS = Path(__file__).parent / "results"
 SHARED = Path(os.environ.get("GENOPRED_SHARED", Path(__file__).parents[2] / "shared"))
 SMALL = ("enformer-small", ["GM12878 accessibility", r"GM12878 initiation \\+"])
 XPRESSO = ("xpresso:${GENOPRED_SHARED}/data/xpresso/GM12878_trainepoch.06-0.5062.h5", [])
-#: Start and its tracks, weights, tune, epochs, learning rate, in the order in which they run. Rates were tried on 60 and
-#: 120 training genes of fold 0 and looked at by its validation people; at 2e-3 Xpresso's two last numbers fell silent
+#: Start and its tracks, weights, tune, epochs, learning rate, in the order in which they run. Rates were tried on 60 or
+#: 120 training genes of fold 0 and judged by its validation people; at 2e-3 Xpresso's last two numbers fell silent
 #: within an epoch of all genes, after which the head got its first dense layer instead.
 MODELS: dict[str, tuple[tuple[str, list[str]], str, str, int, float]] = {
     "xpresso, all": (XPRESSO, "trained", "all", 8, 7e-4),

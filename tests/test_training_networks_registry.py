@@ -14,7 +14,7 @@ from training_data import SHAPE, TINY, onehot  # noqa: E402
 from genopred.errors import ModelError  # noqa: E402
 from genopred.training.networks import registry  # noqa: E402
 from genopred.training.networks.base import n_parameters  # noqa: E402
-from genopred.training.networks.registry import NETWORKS, build, same_size  # noqa: E402
+from genopred.training.networks.registry import GENE_NETWORKS, NETWORKS, build, same_size  # noqa: E402
 from genopred.training.splits import WindowShape  # noqa: E402
 
 
@@ -72,3 +72,74 @@ def test_bins_of_the_enformer_are_128_bp() -> None:
 
 def test_examples():
     assert doctest.testmod(registry).failed == 0
+
+
+EXAMPLE = """
+task = "expression"
+
+[genes]
+fasta = "{folder}/reference.fa.gz"
+table = "{folder}/expression.bed.gz"
+before = 1500
+after = 500
+
+[expression]
+file = "{folder}/expression.bed.gz"
+unit = "rpkm"
+average = true
+
+[split]
+block = 60000
+seed = 2
+fractions = [0.6, 0.2, 0.2]
+
+[network]
+kind = "{kind}"
+{sizes}
+
+[training]
+epochs = 2
+batch = 4
+threads = 1
+device = "cpu"
+{contacts}
+"""
+
+
+@pytest.mark.parametrize("kind", list(GENE_NETWORKS))
+def test_each_network_of_genes_trains_on_the_embedded_slice(tmp_path, kind):
+    """From one TOML, and the same bytes when it is killed after an epoch and goes on."""
+    from gene_networks import SMALL as SMALL_GENES
+    from gene_networks import dna_model
+
+    from genopred.io.example import load_example
+    from genopred.pipelines import train
+    from genopred.settings import Train
+
+    sizes = SMALL_GENES[kind] | ({"folder": str(dna_model(tmp_path / "dna"))} if kind == "embedding" else {})
+    contacts = ""
+    if kind == "dual-path":
+        genes = load_example().expression.genes
+        rows = [f"22\t{tss - 1}\t{tss}\t22\t{tss + 20000}\t{tss + 20500}\t.\t1" for tss in genes["tss"].to_list()]
+        (tmp_path / "contacts.bedpe").write_text("\n".join(rows) + "\n")
+        contacts = f'[contacts]\nfile = "{tmp_path}/contacts.bedpe"\nsegments = 2\nsegment = 500\n'
+    lines = "\n".join(f"{key} = {value!r}" for key, value in sizes.items()).replace("'", '"')
+    text = EXAMPLE.format(folder=load_example().folder, kind=kind, sizes=lines, contacts=contacts)
+    (tmp_path / "genes.toml").write_text(text)
+    train.run(Train(config=tmp_path / "genes.toml", out=tmp_path / "whole"))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    calls = []
+
+    def step(*_):
+        calls.append(1)
+        if len(calls) == 5:
+            killed()
+
+    with pytest.raises(KeyboardInterrupt):
+        train.run(Train(config=tmp_path / "genes.toml", out=tmp_path / "killed"), step)
+    train.run(Train(config=tmp_path / "genes.toml", out=tmp_path / "killed"))
+    for name in ("model/model.safetensors", "history.tsv", "genes.tsv", "last.pt"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name

@@ -62,7 +62,7 @@ def test_the_loss_is_that_of_each_person_alone(tune):
             ]
         )
         losses.append(variance_loss(alone, torch.from_numpy(gene.y[who]).float()))
-    assert float(ours) == pytest.approx(float(torch.stack(losses).mean()), rel=1e-5)
+    assert ours.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("tune", ["head", "lora"])
