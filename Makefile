@@ -51,7 +51,7 @@ test-plain: $(ALL)
 	  NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -c 'from numpy._core._multiarray_umath import __cpu_dispatch__, \
 	  __cpu_features__ as has; print(*(f for f in __cpu_dispatch__ if has.get(f)))' 2>/dev/null)" \
 	  $(BIN)/python -m pytest -n $(JOBS) -rs --durations=5 tests/test_genetics_*.py tests/test_learning_*.py \
-	  tests/test_sequence_*.py
+	  tests/test_sequence_*.py tests/test_training_networks_*.py tests/test_training_tasks_*.py
 
 lint: $(ALL)
 	$(BIN)/ruff check --quiet .
