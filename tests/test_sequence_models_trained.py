@@ -338,3 +338,18 @@ def test_words_have_no_gradient(tmp_path):
     assert model.predict_onehot(x).shape == (2, 1, 2)
     with pytest.raises(ModelError, match="cannot be differentiated: it reads words"):
         model.torch_forward(torch.from_numpy(x))
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "transformer", "dual-path", "cnn", "enformer-small"])
+def test_deeplift_goes_through_every_network_of_genes(tmp_path, kind):
+    """What it has no rule for is said: contributions add up to the difference of predictions."""
+    pytest.importorskip("tangermeme")
+    from genopred.attribution.methods import contributions
+    from genopred.attribution.target import GroupValues
+
+    model = load_model(str(saved_genes(tmp_path, kind)))
+    settings = EffectSettings(groups=(("all", (0, 1)),), bins=(0,), aggregate="mean")
+    rng = np.random.default_rng(3)
+    x, r = (np.eye(4, dtype=np.float32)[rng.integers(0, 4, (2, *shape, 1000))] for shape in ((), (1,)))
+    found = contributions(GroupValues(model, settings), x, r, "deeplift")
+    assert found.missed < 0.1

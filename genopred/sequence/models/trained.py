@@ -141,7 +141,7 @@ class OfSequence(torch.nn.Module):
 
     def __init__(self, network: Any) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.integrated = network, network.integrated
 
     def forward(self, onehot: torch.Tensor) -> torch.Tensor:
         return self.network(self.network.given(onehot))[:, None]  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from torch import nn
 
 from genopred.errors import ModelError
 from genopred.training.networks.composition import Composition, CompositionLayer
+from genopred.training.networks.stem import AttentionPool
 
 Link = Literal["identity", "softplus"]
 
@@ -118,12 +119,15 @@ class GeneNetwork(nn.Module):
         Whether it has a use for distal segments.
     differentiable : bool
         Whether its output has a derivative by the one-hot sequence.
+    integrated : tuple of types
+        Modules that DeepLIFT has no rule for, and goes through by integrated gradients.
     """
 
     kind: ClassVar[str]
     SIZES: ClassVar[dict[str, Any]]
     reads_segments: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
+    integrated: tuple[type[nn.Module], ...] = (AttentionPool, nn.LayerNorm)
     head: nn.Linear
 
     def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:

@@ -11,17 +11,25 @@ from genopred.training.networks.gene import GeneInputs, GeneNetwork, GeneShape, 
 from genopred.training.networks.stem import AttentionPool, ConvolutionStem, n_tokens
 
 
+class _Recurrent(nn.LSTM):
+    """The outputs of an LSTM alone, so that attribution can go through it."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(tokens)[0]  # type: ignore[no-any-return]
+
+
 class Hybrid(GeneNetwork):
     """Motifs by convolution, their order by a bidirectional LSTM over tokens of 200 bp, what counts by attention."""
 
     kind = "hybrid"
+    integrated = (*GeneNetwork.integrated, _Recurrent)
     SIZES = {"channels": 64, "hidden": 32, "heads": 2, "dropout": 0.2}
 
     def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:
         super().__init__(n_cells, shape, sizes, link)
         hidden, heads = sizes["hidden"], sizes["heads"]
         self.stem = ConvolutionStem(shape.channels, sizes["channels"])
-        self.lstm = nn.LSTM(sizes["channels"], hidden, batch_first=True, bidirectional=True)
+        self.lstm = _Recurrent(sizes["channels"], hidden, batch_first=True, bidirectional=True)
         self.pool = AttentionPool(2 * hidden, heads, n_tokens(shape.window), shape.before)
         self.dropout = nn.Dropout(sizes["dropout"])
         self.finish(2 * hidden * heads)
@@ -31,8 +39,8 @@ class Hybrid(GeneNetwork):
         return shape.window * sizes["channels"]
 
     def embed(self, inputs: GeneInputs) -> torch.Tensor:
-        return self.dropout(self.pool(self.lstm(self.stem(inputs.window))[0]))
+        return self.dropout(self.pool(self.lstm(self.stem(inputs.window))))
 
     def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
-        tokens = self.lstm(self.stem(inputs.window))[0]
+        tokens = self.lstm(self.stem(inputs.window))
         return [("pooling", self.pool.weights(tokens).transpose(1, 2))]

@@ -15,6 +15,8 @@ from genopred.training.networks.gene import GeneInputs, GeneNetwork, GeneShape, 
 from genopred.training.networks.stem import AttentionPool
 from genopred.training.splits import WindowShape
 
+#: enformer-pytorch's own kinds of modules that are not linear.
+_OWN = ("AttentionPool", "Attention", "GELU")
 #: Width of a bin in bp.
 BIN = 128
 
@@ -45,8 +47,12 @@ class Pooled(GeneNetwork):
     def kept(cls, shape: GeneShape, sizes: dict[str, Any]) -> int:  # type: ignore[override]
         return cls.trunk_of.kept(_bins(shape), sizes)
 
+    def _filled(self, window: torch.Tensor) -> torch.Tensor:
+        """The window with N behind it, up to whole bins."""
+        return nn.functional.pad(window, (0, 0, 0, _bins(self.shape).window - window.shape[1]))
+
     def _trunk(self, window: torch.Tensor) -> torch.Tensor:
-        return self.network.trunk(nn.functional.pad(window, (0, 0, 0, _bins(self.shape).window - window.shape[1])))
+        return self.network.trunk(self._filled(window))
 
     def embed(self, inputs: GeneInputs) -> torch.Tensor:
         return self.pool(self._trunk(inputs.window))
@@ -84,6 +90,19 @@ class PooledEnformer(Pooled):
                 "leave them out, or use cnn, hybrid, transformer or dual-path."
             )
         super().check(shape, sizes)
+
+    def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:
+        super().__init__(n_cells, shape, sizes, link)
+        body: Any = self.network.body
+        own = {type(module) for module in body.modules() if type(module).__name__ in _OWN}
+        self.integrated = (*self.integrated, *sorted(own, key=lambda kind: kind.__name__))
+
+    def _trunk(self, window: torch.Tensor) -> torch.Tensor:
+        if self.training or not torch.is_grad_enabled():
+            return super()._trunk(window)
+        # where it is attributed: module by module, each of which can be gone through
+        body: Any = self.network.body
+        return body(self._filled(window), return_only_embeddings=True)  # type: ignore[no-any-return]
 
 
 def _bins(shape: GeneShape) -> WindowShape:

@@ -13,10 +13,37 @@ from genopred.training.networks.gene import GeneInputs, GeneNetwork, GeneShape, 
 from genopred.training.networks.stem import TOKEN, AttentionPool, ConvolutionStem, n_tokens
 
 
+class _Layer(nn.Module):
+    """Self-attention and two dense layers, each beside what came in."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+        self.dense = nn.Sequential(
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        x = self.norm(h)
+        h = h + self.attention(x, x, x, need_weights=False)[0]
+        return h + self.dense(self.norm2(h))  # type: ignore[no-any-return]
+
+    def weights(self, h: torch.Tensor) -> torch.Tensor:
+        """Where each head looks, (B, heads, queries, keys)."""
+        x = self.norm(h)
+        return self.attention(x, x, x, average_attn_weights=False)[1]  # type: ignore[no-any-return]
+
+
 class GeneTransformer(GeneNetwork):
     """Tokens of 200 bp by convolution, each with its distance from the TSS, then layers of self-attention."""
 
     kind = "transformer"
+    integrated = (*GeneNetwork.integrated, _Layer)
     SIZES = {"channels": 64, "layers": 2, "heads": 4, "dropout": 0.2}
 
     def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:
@@ -45,37 +72,15 @@ class GeneTransformer(GeneNetwork):
     def embed(self, inputs: GeneInputs) -> torch.Tensor:
         h = self.stem(inputs.window) + self.places
         for layer in self.layers:
-            h, _ = layer(h)
+            h = layer(h)
         return self.dropout(self.pool(self.norm(h)))
 
     def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
         h, maps = self.stem(inputs.window) + self.places, []
         for i, layer in enumerate(self.layers, 1):
-            h, weights = layer(h, maps=True)
-            maps.append((f"layer {i}", weights))
+            maps.append((f"layer {i}", layer.weights(h)))  # type: ignore[operator]
+            h = layer(h)
         return [*maps, ("pooling", self.pool.weights(self.norm(h)).transpose(1, 2))]
-
-
-class _Layer(nn.Module):
-    """Self-attention and two dense layers, each beside what came in."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.norm, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
-        self.dense = nn.Sequential(
-            nn.Linear(width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-            nn.Dropout(dropout),
-        )
-
-    def forward(self, h: torch.Tensor, maps: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
-        x = self.norm(h)
-        found, weights = self.attention(x, x, x, need_weights=maps, average_attn_weights=False)
-        h = h + found
-        return h + self.dense(self.norm2(h)), weights
 
 
 def distances(n: int, before: int, width: int) -> torch.Tensor:
