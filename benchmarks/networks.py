@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=list(NETWORKS), help="these networks alone")
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--split", choices=["validation", "test"], default="validation")
     parser.add_argument("--no-evaluation", action="store_true", help="train alone")
     parser.add_argument("--record", action="store_true")
@@ -84,24 +84,35 @@ def main() -> None:
             train.run(Train(config=config, out=args.out / folder(name), epochs=args.epochs), step)
     if args.no_evaluation:
         return
-    order = sorted(names, key=lambda name: -best(args.out / folder(name))[0])
-    with progress("genes") as step:
-        settings = Evaluate(
-            model=str(args.out / folder(order[0])),
-            against=tuple(str(args.out / folder(name)) for name in order[1:]),
-            baseline=(*BASELINES, f"xpresso:{shared / 'data' / 'xpresso' / 'GM12878_trainepoch.06-0.5062.h5'}"),
-            split=args.split,
-            gtf=shared / "data" / "reference" / "gencode.v24.annotation_chr22.gtf.gz",
-            out=args.out / f"evaluation_{args.split}",
-        )
-        evaluate.run(settings, step)
-    text = page(args.out, order, args.split)
+    # baselines have what the first network reads, so that there is a table for either kind of input
+    sequence = [name for name in names if "accessibility" not in name]
+    texts = [f"`python benchmarks/networks.py --out OUT --split {args.split} --record`. {machine()}, one of them.\n"]
+    for kind, chosen in {"sequence": sequence, "all": names if len(names) > len(sequence) else []}.items():
+        if chosen:
+            texts.append(evaluated(args.out, args.out / f"evaluation_{args.split}_{kind}", chosen, args.split, shared))
+    text = "\n".join(texts)
     write_text(args.out / "networks.md", text)
     if args.record:
         write_text(HERE / "results" / "networks.md", text)
-        for file in sorted((args.out / f"evaluation_{args.split}").glob("*.svg")):
+        for file in sorted((args.out / f"evaluation_{args.split}_sequence").glob("*.svg")):
             shutil.copy(file, HERE.parent / "docs" / "figures" / f"networks_{file.name}")
     print(text)
+
+
+def evaluated(out: Path, place: Path, names: list[str], split: str, shared: Path) -> str:
+    """The tables of some networks, the one that validates best against the others and the baselines."""
+    first, *others = sorted(names, key=lambda name: -best(out / folder(name))[0])
+    with progress("genes") as step:
+        settings = Evaluate(
+            model=str(out / folder(first)),
+            against=tuple(str(out / folder(name)) for name in others),
+            baseline=(*BASELINES, f"xpresso:{shared / 'data' / 'xpresso' / 'GM12878_trainepoch.06-0.5062.h5'}"),
+            split=split,
+            gtf=shared / "data" / "reference" / "gencode.v24.annotation_chr22.gtf.gz",
+            out=place,
+        )
+        evaluate.run(settings, step)
+    return page(out, place, first)
 
 
 def folder(name: str) -> str:
@@ -148,20 +159,20 @@ def best(run: Path) -> tuple[float, int]:
     return float(values.max()), int(values.argmax()) + 1
 
 
-def page(out: Path, order: list[str], split: str) -> str:
+def page(out: Path, place: Path, name_of_first: str) -> str:
     """The tables."""
-    place = out / f"evaluation_{split}"
     scores, differences, tests = (
         pl.read_csv(place / f"{name}.tsv", separator="\t") for name in ("scores", "differences", "tests")
     )
     named = {folder(name): name for name in NETWORKS}
-    first, every = folder(order[0]), scores["model"].unique(maintain_order=True).to_list()
+    first, every = folder(name_of_first), scores["model"].unique(maintain_order=True).to_list()
     n_genes, n_blocks = scores.select("n_genes", "n_blocks").row(0)
     lines = [
-        f"`python benchmarks/networks.py --out OUT --split {split} --record`: initiation at the TSSs of chr22 "
-        f"from 10,000 bp before and 1,000 bp behind; Pearson r over {n_genes} genes in {n_blocks} held-out blocks with "
-        "95 % intervals from drawing blocks; between: r of a gene's deviations from its mean over cell types. "
-        f"{machine()}, one of them.",
+        f"## {name_of_first} and what reads no more\n",
+        "Initiation at the TSSs of chr22 from 10,000 bp before and 1,000 bp behind; Pearson r over "
+        f"{n_genes} genes in {n_blocks} held-out blocks with 95 % intervals from drawing blocks; between: r of a "
+        "gene's deviations from its mean over cell types. Ridge, forest, svm and mlp have k-mers and GC content, and "
+        f"what {name_of_first} reads beside the sequence.",
         "",
         f"| method | {' | '.join(CELLS)} | mean | between cell types | best epoch of |",
         f"|{'---|' * (len(CELLS) + 4)}",
