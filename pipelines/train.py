@@ -28,15 +28,17 @@ from genopred.files import write_json, write_text
 from genopred.pipelines.run import Progress, Run, say, write_tables
 from genopred.pipelines.train_inputs import load_data, read_config
 from genopred.report import words
+from genopred.resume import sweep
 from genopred.sequence.models.config import CONFIG, NETWORK, REGIONS
 from genopred.settings import Train
 from genopred.settings.training import ByBlock, ByRandom
-from genopred.training.config import TrainConfig
+from genopred.training.config import TrainConfig, parse_config
 from genopred.training.config_expression import ExpressionConfig
 from genopred.training.config_personal import PersonalConfig
 from genopred.training.dataset import SequenceData
 from genopred.training.inflation import inflation, inflation_lines
 from genopred.training.loop import Task, TrainingRun, train
+from genopred.training.networks.registry import NETWORKS
 from genopred.training.regions import make_split
 from genopred.training.splits import SPLITS, Split
 from genopred.training.store import save_network
@@ -121,12 +123,16 @@ def run(
             from genopred.pipelines import train_expression
 
             return train_expression.run(job, config)
-        if settings.search is not None:
-            raise GenopredError(f"--search {settings.search}: settings are searched with task = 'expression' alone.")
         if isinstance(config, PersonalConfig):
+            if settings.search is not None:
+                raise GenopredError(f"--search {settings.search}: with task = 'personal' nothing is searched.")
             from genopred.pipelines import train_personal
 
             return train_personal.run(job, config)
+        if settings.search is not None:
+            from genopred.pipelines.train_search import search
+
+            return search(job, config, searched())
         # no `settle`: a checkpoint knows what it depends on more finely than a configuration file does
         job.sweep()
         data = load_data(config)
@@ -134,6 +140,26 @@ def run(
         done = _train(job, config, task, job.out)
         _count(job, config, task)
         return TrainReport(job.out, done, task.windows, _compare(job, config, task, done))
+
+
+def searched() -> Any:
+    """What a search is told of this task."""
+    from genopred.pipelines.train_search import Searched
+
+    def train_windows(job: Run, config: TrainConfig, data: SequenceData, folder: Path) -> TrainingRun:
+        sweep(folder, _OF_EACH)
+        return _train(job, config, _task(config, data, make_split(config, data)), folder)
+
+    return Searched(
+        of="windows",
+        parse=parse_config,
+        networks=NETWORKS,
+        margin=lambda config: config.data.window,
+        depends=lambda config: [config.written["data"], config.written["tracks"]],
+        read=load_data,
+        train=train_windows,
+        leaves=_OF_EACH,
+    )
 
 
 def _count(job: Run, config: TrainConfig, task: TrackTask) -> None:

@@ -29,9 +29,10 @@ from genopred.resume import sweep
 from genopred.sequence.models.config import CONFIG, NETWORK
 from genopred.settings.expression import GenesByBlock
 from genopred.settings.training import ByRandom
-from genopred.training.config_expression import ExpressionConfig
+from genopred.training.config_expression import ExpressionConfig, parse_expression
 from genopred.training.gene_inflation import gene_inflation, gene_inflation_lines
 from genopred.training.loop import TrainingRun
+from genopred.training.networks.registry import GENE_NETWORKS
 from genopred.training.store import save_gene_network
 from genopred.training.tasks.expression import ExpressionTask
 
@@ -110,8 +111,28 @@ def run(job: Run, config: ExpressionConfig) -> ExpressionReport | Any:
     if job.settings.search is not None:
         from genopred.pipelines.train_search import search
 
-        return search(job, config)
+        return search(job, config, searched())
     return train_genes(job, config, open_genes(config), job.out)
+
+
+def searched() -> Any:
+    """What a search is told of this task."""
+    from genopred.pipelines.train_search import Searched
+
+    def depends(config: ExpressionConfig) -> list[Any]:
+        parts = [config.written.get(name) for name in ("genes", "expression", "signal", "inputs", "contacts")]
+        return [*parts, config.training.shift, config.distal]
+
+    return Searched(
+        of="genes",
+        parse=parse_expression,
+        networks=GENE_NETWORKS,
+        margin=lambda config: config.window + 2 * config.training.shift,
+        depends=depends,
+        read=open_genes,
+        train=lambda job, config, loaded, folder: train_genes(job, config, loaded, folder).run,
+        leaves=OF_EACH,
+    )
 
 
 def train_genes(job: Run, config: ExpressionConfig, loaded: Loaded, out: Path) -> ExpressionReport:

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,47 @@ from genopred.errors import GenopredError
 from genopred.files import atomic, write_json
 from genopred.io.text import read_bytes
 from genopred.pipelines.run import Run, write_tables
-from genopred.pipelines.train_expression import OF_EACH, train_genes
-from genopred.pipelines.train_genes import Loaded, open_genes
 from genopred.report.tables import number
 from genopred.sequence.models.config import NETWORK
 from genopred.settings.training import ByRandom
-from genopred.training.config_expression import ExpressionConfig, parse_expression
-from genopred.training.networks.registry import GENE_NETWORKS
+from genopred.training.loop import TrainingRun
 from genopred.training.search import Space, draw, grid, propose, read_space
 
 log = logging.getLogger(__name__)
 
 TABLE, RECORD, TRIALS = "search.tsv", "search.json", "trials"
-#: What reading genes depends on; trials that have all of it alike share what was read.
-_READ = ("genes", "expression", "signal", "inputs", "contacts")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search asks of a task.
+
+    Attributes
+    ----------
+    of : str
+        What validation looks at: genes, or windows.
+    parse : function
+        Of a configuration's sections.
+    networks : dict
+        By kind.
+    margin : function of a configuration
+        That of a split by block which names none.
+    depends : function of a configuration
+        What reading depends on; trials that have it alike share what was read.
+    read : function of a configuration
+    train : function of (job, configuration, what was read, folder)
+    leaves : tuple of str
+        The files of a run; patterns end in *.
+    """
+
+    of: str
+    parse: Callable[..., Any]
+    networks: Mapping[str, Any]
+    margin: Callable[[Any], int]
+    depends: Callable[[Any], list[Any]]
+    read: Callable[[Any], Any]
+    train: Callable[[Run, Any, Any, Path], TrainingRun]
+    leaves: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,11 +77,14 @@ class SearchReport:
         As search.tsv.
     best : int
         Number of the best trial, from 1.
+    of : str
+        What validation looked at.
     """
 
     out: Path
     trials: pl.DataFrame
     best: int
+    of: str
 
     def lines(self) -> list[str]:
         """For the screen."""
@@ -63,12 +93,12 @@ class SearchReport:
         failed = self.trials["score"].null_count()
         return [
             f"{self.trials.height} trials{f', {failed} of them failed' if failed else ''}, in {self.out / TABLE}",
-            f"best: trial {self.best} ({settings}), Pearson over validation genes {number(row['score'], 3)}",
-            f"its network in {self.out / NETWORK}; test genes were not looked at",
+            f"best: trial {self.best} ({settings}), Pearson over validation {self.of} {number(row['score'], 3)}",
+            f"its network in {self.out / NETWORK}; test {self.of} were not looked at",
         ]
 
 
-def search(job: Run, config: ExpressionConfig) -> SearchReport:
+def search(job: Run, config: Any, task: Searched) -> SearchReport:
     """Try settings as `--search` says.
 
     Raises
@@ -76,19 +106,19 @@ def search(job: Run, config: ExpressionConfig) -> SearchReport:
     GenopredError
         If [search] is none, the folder holds another search, or all trials fail.
     """
-    if config.folds or isinstance(config.split, ByRandom):
+    if getattr(config, "folds", 0) or isinstance(config.split, ByRandom):
         raise GenopredError(
-            f"{config.source}: --search needs one split by block or chromosome, whose validation genes judge the "
+            f"{config.source}: --search needs one split by block or chromosome, whose validation {task.of} judge the "
             "trials; leave out split.folds, and by = 'random'."
         )
     space = read_space(config.search, config.source)
     method = job.settings.search
     planned = grid(space) if method == "grid" else None
-    _check_settings(config, space)
+    _check_settings(config, space, task)
     _settle(job, config, method)
     job.sweep()
     done: list[dict[str, Any]] = []
-    held: dict[str, Loaded] = {}
+    held: dict[str, Any] = {}
     for trial in range(space.settings.trials if planned is None else len(planned)):
         if planned is not None:
             values = planned[trial]
@@ -97,15 +127,15 @@ def search(job: Run, config: ExpressionConfig) -> SearchReport:
         else:
             before = [({key: row[key] for key in space.choices}, _score(row)) for row in done]
             values = propose(space, trial, before)
-        done.append(_try(job, config, values, trial, held))
+        done.append(_try(job, config, task, values, trial, held))
         write_tables({job.path(TABLE): _table(done, space)})
     table = _table(done, space)
     scores = [_score(row) for row in done]
     if not any(map(math.isfinite, scores)):
         raise GenopredError(f"all {len(done)} trials failed, the first: {done[0]['why']}")
     best = max(range(len(done)), key=lambda i: scores[i] if math.isfinite(scores[i]) else -math.inf)
-    _keep(job.path(f"{TRIALS}/{best + 1:03d}"), job.out)
-    return SearchReport(job.out, table, best + 1)
+    _keep(job.path(f"{TRIALS}/{best + 1:03d}"), job.out, task.leaves)
+    return SearchReport(job.out, table, best + 1, task.of)
 
 
 def _score(row: Mapping[str, Any]) -> float:
@@ -124,7 +154,7 @@ def _plain(value: Any) -> Any:
 
 
 def _try(
-    job: Run, config: ExpressionConfig, values: dict[str, Any], trial: int, held: dict[str, Loaded]
+    job: Run, config: Any, task: Searched, values: dict[str, Any], trial: int, held: dict[str, Any]
 ) -> dict[str, Any]:
     """Train a trial, or read what it came to; it says itself why it failed."""
     folder = job.path(f"{TRIALS}/{trial + 1:03d}")
@@ -134,13 +164,12 @@ def _try(
     row: dict[str, Any] = {"trial": trial + 1} | values
     log.info("trial %d: %s", trial + 1, ", ".join(f"{key} = {value}" for key, value in values.items()))
     try:
-        mine = with_settings(config, values)
-        written = mine.written
-        key = json.dumps([written.get(name) for name in _READ] + [mine.training.shift, mine.distal])
+        mine = with_settings(config, values, task)
+        key = json.dumps(task.depends(mine))
         if key not in held:
             held.clear()
-            held[key] = open_genes(mine)
-        run = train_genes(job, mine, held[key], folder).run
+            held[key] = task.read(mine)
+        run = task.train(job, mine, held[key], folder)
     except GenopredError as bad:
         log.warning("trial %d failed: %s", trial + 1, bad)
         row |= {"best_epoch": None, "validation_loss": None, "score": None, "why": str(bad)}
@@ -154,7 +183,7 @@ def _try(
     return row
 
 
-def with_settings(config: ExpressionConfig, values: Mapping[str, Any]) -> ExpressionConfig:
+def with_settings(config: Any, values: Mapping[str, Any], task: Searched) -> Any:
     """A configuration with some settings changed, by `section.key`.
 
     Raises
@@ -165,17 +194,17 @@ def with_settings(config: ExpressionConfig, values: Mapping[str, Any]) -> Expres
     raw = config.resolved()
     raw.pop("search", None)
     if kind := values.get("network.kind"):
-        known = GENE_NETWORKS[kind].SIZES if kind in GENE_NETWORKS else {}
+        known = task.networks[kind].SIZES if kind in task.networks else {}
         raw["network"] = {key: value for key, value in raw["network"].items() if key in known}
-    if raw["split"].get("margin") == config.window + 2 * config.training.shift:
+    if raw["split"].get("margin") == task.margin(config):
         del raw["split"]["margin"]  # it follows from the window
     for where, value in values.items():
         section, _, key = where.partition(".")
         raw.setdefault(section, {})[key] = value
-    return parse_expression(raw, Path(config.source).parent, config.source)
+    return task.parse(raw, Path(config.source).parent, config.source)
 
 
-def _check_settings(config: ExpressionConfig, space: Space) -> None:
+def _check_settings(config: Any, space: Space, task: Searched) -> None:
     """Refuse a setting that there is not, before anything is trained."""
     for key, of in space.choices.items():
         if not isinstance(config.written.get(key.partition(".")[0]), dict):
@@ -183,13 +212,13 @@ def _check_settings(config: ExpressionConfig, space: Space) -> None:
         if key.startswith("network.") and "network.kind" in space.choices:
             continue  # sizes of another kind
         first = of[0] if isinstance(of, tuple) else of.low
-        with_settings(config, {key: first})
+        with_settings(config, {key: first}, task)
 
 
-def _settle(job: Run, config: ExpressionConfig, method: str) -> None:
+def _settle(job: Run, config: Any, method: str) -> None:
     """Go on with a search that was begun, refuse another one, or start over."""
     written = config.written
-    written["search"].pop("trials", None)  # more of them go on
+    written.get("search", {}).pop("trials", None)  # more of them go on
     now = {"search": method, "config": written}
     record, there = job.path(RECORD), job.path(TRIALS)
     if job.settings.resume and record.is_file():
@@ -209,9 +238,9 @@ def _settle(job: Run, config: ExpressionConfig, method: str) -> None:
     write_json(record, now)
 
 
-def _keep(trial: Path, out: Path) -> None:
+def _keep(trial: Path, out: Path, leaves: tuple[str, ...]) -> None:
     """Copy what the best trial left into the folder of the search, each file whole or not at all."""
-    names = [name for name in OF_EACH if not name.endswith("*")]
+    names = [name for name in leaves if not name.endswith("*")]
     files = [trial / name for name in names if (trial / name).is_file()]
     files += [file for file in sorted((trial / NETWORK).rglob("*")) if file.is_file()]
     for file in files:

@@ -14,7 +14,7 @@ pytest.importorskip("safetensors")
 from gene_data import CONFIG, write  # noqa: E402
 
 from genopred.errors import GenopredError  # noqa: E402
-from genopred.pipelines import train, train_search  # noqa: E402
+from genopred.pipelines import train, train_expression  # noqa: E402
 from genopred.pipelines.train_inputs import read_config  # noqa: E402
 from genopred.pipelines.train_search import with_settings  # noqa: E402
 from genopred.settings import Train  # noqa: E402
@@ -56,7 +56,7 @@ def test_a_killed_search_goes_on_to_the_same_end(tmp_path, monkeypatch, method):
     settings = read_config(tmp_path / "out" / "config.json")
     assert settings.training.learning_rate == table["training.learning_rate"][report.best - 1]
     # stopped in the third trial
-    real, calls = train_search.train_genes, []
+    real, calls = train_expression.train_genes, []
 
     def stop(*arguments):
         calls.append(arguments)
@@ -64,11 +64,11 @@ def test_a_killed_search_goes_on_to_the_same_end(tmp_path, monkeypatch, method):
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(train_search, "train_genes", stop)
+    monkeypatch.setattr(train_expression, "train_genes", stop)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, method, out="killed")
     assert pl.read_csv(tmp_path / "killed" / "search.tsv", separator="\t").height == 2
-    monkeypatch.setattr(train_search, "train_genes", real)
+    monkeypatch.setattr(train_expression, "train_genes", real)
     run(tmp_path, method, out="killed")
     assert files_of(tmp_path / "out") == files_of(tmp_path / "killed")
     # more trials go on; another space is refused
@@ -106,17 +106,46 @@ def test_bad_searches(tmp_path, text, said):
 
 def test_settings_of_a_trial(tmp_path):
     config = read_config(write(tmp_path, ONE))
-    wide = with_settings(config, {"genes.before": 720, "training.shift": 9})
+    task = train_expression.searched()
+    wide = with_settings(config, {"genes.before": 720, "training.shift": 9}, task)
     assert wide.split.margin == 800 + 18 and wide.training.shift == 9 and wide.genes.before == 720
-    other = with_settings(config, {"network.kind": "dual-path", "network.distal": 8})
+    other = with_settings(config, {"network.kind": "dual-path", "network.distal": 8}, task)
     assert other.sizes == {"channels": 8, "distal": 8, "heads": 1, "dropout": 0.0}
-    kept = with_settings(replace(config, split=replace(config.split, margin=900)), {"genes.after": 90})
+    kept = with_settings(replace(config, split=replace(config.split, margin=900)), {"genes.after": 90}, task)
     assert kept.split.margin == 900
 
 
-def test_tracks_are_not_searched(tmp_path):
+def test_tracks_are_searched_alike(tmp_path):
+    from training_data import CONFIG as TRACKS
     from training_data import write as write_tracks
 
     pytest.importorskip("pyBigWig")
-    with pytest.raises(GenopredError, match="--search grid: settings are searched with task = 'expression' alone"):
-        train.run(Train(config=write_tracks(tmp_path), out=tmp_path / "out", search="grid"))
+    file = write_tracks(tmp_path)
+    space = '\n[search]\n"network.channels" = [4, 8]\n"data.window" = [2048, 1536]\n'
+    file.write_text(TRACKS.replace("epochs = 2", "epochs = 1") + space)
+    report = train.run(Train(config=file, out=tmp_path / "out", search="grid"))
+    assert report.trials.height == 4 and report.trials["score"].null_count() == 0
+    assert "test windows were not looked at" in report.lines()[2]
+    best = tmp_path / "out" / "trials" / f"{report.best:03d}"
+    for name in ("model/model.safetensors", "history.tsv", "regions.tsv", "config.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (best / name).read_bytes()
+    config = read_config(tmp_path / "out" / "config.json")
+    row = report.trials.row(report.best - 1, named=True)
+    assert (config.data.window, config.sizes["channels"]) == (row["data.window"], row["network.channels"])
+    assert config.split.margin == config.data.window
+    # the same command goes on where it is: nothing is trained again
+    again = train.run(Train(config=file, out=tmp_path / "out", search="grid"))
+    assert again.trials.equals(report.trials)
+    # without --search the section says nothing
+    plain = train.run(Train(config=file, out=tmp_path / "plain"))
+    assert plain.run.best_epoch == 1
+
+
+def test_people_are_not_searched(tmp_path):
+    from genopred.training.config_personal import PersonalConfig
+
+    config = object.__new__(PersonalConfig)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "read_config", lambda *_, **__: config)
+        with pytest.raises(GenopredError, match="--search grid: with task = 'personal' nothing is searched"):
+            train.run(Train(config=tmp_path / "x.toml", out=tmp_path / "out", search="grid"))

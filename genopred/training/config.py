@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from genopred.training.networks.registry import all_sizes, check_window
 from genopred.training.splits import WindowShape
 from genopred.types import plain_chrom
 
-SECTIONS = ("data", "tracks", "split", "network", "training")
+SECTIONS = ("data", "tracks", "split", "network", "training", "search")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class TrainConfig:
     fasta : Path
     files : tuple of Path
         Of the tracks.
+    search : dict
+        The section of that name, which a search reads.
     """
 
     source: str
@@ -54,6 +56,7 @@ class TrainConfig:
     training: Training
     fasta: Path
     files: tuple[Path, ...]
+    search: dict[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> WindowShape:
@@ -80,6 +83,8 @@ class TrainConfig:
             "network": {"kind": self.kind} | self.sizes,
             "training": given(self.training),
         }
+        if self.search:
+            sections["search"] = dict(self.search)
         return json.loads(json.dumps(sections))  # type: ignore[no-any-return]
 
     def resolved(self) -> dict[str, Any]:
@@ -143,7 +148,10 @@ def parse_config(raw: Mapping[str, Any], folder: str | Path, source: str, **chan
                 f"{source}: {len(twice)} track {what}s are listed twice ({examples(twice)}); list each once."
             )
     paired = [replace(track, partner=name) for track, name in zip(tracks, _partners(tracks, source))]
-    return TrainConfig(source, data, tuple(paired), split, kind, sizes, training, fasta, tuple(files))
+    search = raw.get("search", {})
+    if not isinstance(search, Mapping):
+        raise GenopredError(f"{source}: search = {shortened(repr(search))}; needed a section [search].")
+    return TrainConfig(source, data, tuple(paired), split, kind, sizes, training, fasta, tuple(files), dict(search))
 
 
 def _check_window(data: Data, split: ByBlock | ByChromosome | ByRandom, training: Training) -> None:
