@@ -125,7 +125,10 @@ def page(out: Path, names: list[str], compared: list[str]) -> str:
         pl.col("metric") == "pearson_log"
     )
     models = table["against"].unique(maintain_order=True).to_list()
-    called = {folder(name): name for name in SETTINGS} | {PACKAGE: "the weights in the package"}
+    called = {folder(name): name for name in SETTINGS} | {
+        PACKAGE: "the weights in the package",
+        f"{PACKAGE} #2": "the weights in the package",
+    }
     lines += [
         "",
         f"The best small Enformer ({compared[0]}) less the best plain network and less the package's weights, "
