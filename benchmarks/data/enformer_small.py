@@ -317,10 +317,11 @@ def page(card: dict[str, Any]) -> str:
         "",
         "## Tried again",
         "Trained anew with the start that `genopred train` has today (docs/training.md), the same settings come on the "
-        "validation blocks to the same as a plain network of its size: better beyond the interval in 0 of 9 tracks, worse in "
-        "0. They are better than these weights in 2 of 9 (K562 and MCF7 initiation on the - strand), worse in 0. That is no "
-        "reason to change what other measurements of this project were made with, so these weights stay; the test blocks "
-        "were not looked at again ([embedded_search](../benchmarks/results/embedded_search.md)).",
+        "validation blocks to the same as a plain network of its size: better beyond the interval in 0 of 9 tracks, "
+        "worse in 0. They are better than these weights in 2 of 9 (K562 and MCF7 initiation on the - strand), worse in "
+        "0. That is no reason to change what other measurements of this project were made with, so these weights stay; "
+        "the test blocks were not looked at again "
+        "([embedded_search](../benchmarks/results/embedded_search.md)).",
         "",
         "## Limits",
         *(f"- {text}" for text in card["limits"]),
