@@ -25,6 +25,7 @@ from genopred.io.text import read_bytes
 from genopred.pipelines.run import Run, write_tables
 from genopred.report.tables import number
 from genopred.sequence.models.config import NETWORK
+from genopred.settings.declare import known_keys
 from genopred.settings.training import ByRandom
 from genopred.training.loop import TrainingRun
 from genopred.training.search import Space, draw, grid, propose, read_space
@@ -194,7 +195,7 @@ def with_settings(config: Any, values: Mapping[str, Any], task: Searched) -> Any
     raw = config.resolved()
     raw.pop("search", None)
     if kind := values.get("network.kind"):
-        known = task.networks[kind].SIZES if kind in task.networks else {}
+        known = task.networks[kind].SIZES if isinstance(kind, str) and kind in task.networks else {}
         raw["network"] = {key: value for key, value in raw["network"].items() if key in known}
     if raw["split"].get("margin") == task.margin(config):
         del raw["split"]["margin"]  # it follows from the window
@@ -209,8 +210,11 @@ def _check_settings(config: Any, space: Space, task: Searched) -> None:
     for key, of in space.choices.items():
         if not isinstance(config.written.get(key.partition(".")[0]), dict):
             raise GenopredError(f"{config.source}: search.{key}: needed section.key of a section of this file.")
-        if key.startswith("network.") and "network.kind" in space.choices:
-            continue  # sizes of another kind
+        if key.startswith("network.") and key != "network.kind" and "network.kind" in space.choices:
+            # a size of any of the kinds; whether it suits each of them a trial says
+            known = {name for network in task.networks.values() for name in network.SIZES}
+            known_keys({key.partition(".")[2]: None}, known, f"{config.source}: search: network")
+            continue
         first = of[0] if isinstance(of, tuple) else of.low
         with_settings(config, {key: first}, task)
 

@@ -118,3 +118,10 @@ def test_more_words_than_the_model_has(folder):
         file.write("ACGT\nAACC\n")
     (folder / "tokenizer.json").unlink(missing_ok=True)
     refused(folder, "they are of different models")
+
+
+def test_weights_that_are_not_there(folder):
+    (folder / "model.safetensors").unlink()
+    refused(folder, "no model.safetensors there")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"x": "model-00001-of-00002.safetensors"}}')
+    refused(folder, "transformers cannot load it")

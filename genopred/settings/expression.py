@@ -26,7 +26,8 @@ class Genes(Settings, section="genes"):
     before : Bases before the TSS, in the gene's direction.
     after : Bases from the TSS on.
     max_n : Genes with a larger share of N in their window are left out.
-    families : Columns gene and family, separated by tabs: genes of one family are never in two parts of a split.
+    families : Columns gene and family, separated by tabs: genes of one family are never in two parts of a split
+        (but by random they are).
     types : Only genes of these types (gene_type of the GTF), such as protein_coding.
     chromosomes : All of the FASTA by default.
     """

@@ -20,7 +20,7 @@ from genopred.sequence.models.enformer.checkpoint import load_enformer, read_wei
 from genopred.training.dataset import SequenceData
 from genopred.training.networks.base import TrackNetwork
 from genopred.training.networks.composition import Composition
-from genopred.training.networks.embedding import Embedding
+from genopred.training.networks.embedding import Embedding, filled_later
 from genopred.training.networks.enformer_small import SmallEnformer
 from genopred.training.networks.gene import GeneNetwork, GeneShape
 from genopred.training.networks.registry import GENE_NETWORKS, NETWORKS, build, build_gene
@@ -219,7 +219,8 @@ def _load_gene_network(folder: Path, config: Mapping[str, Any]) -> GeneNetwork:
     shape = GeneShape(**about, composition=Composition(**(what | {"names": tuple(what["names"])})))
     if kind == Embedding.kind:
         sizes["folder"] = str(folder / _ENCODER)
-    network = build_gene(kind, len(cells), shape, link=config["link"], **sizes)
+    with filled_later():
+        network = build_gene(kind, len(cells), shape, link=config["link"], **sizes)
     _fill(network, folder / WEIGHTS[0])
     return network.eval()
 

@@ -300,7 +300,9 @@ class CnnBody(_WindowBody):
 
     @classmethod
     def fits(cls, model: SequenceModel) -> bool:
-        return getattr(getattr(model, "network", None), "kind", None) == "cnn"
+        network: Any = getattr(model, "network", None)
+        # one of genes has the same name, and no bins
+        return getattr(network, "kind", None) == "cnn" and hasattr(network.shape, "bin")
 
     @classmethod
     def of(cls, model: Any, spec: str, *, bins: int, window: int) -> CnnBody:

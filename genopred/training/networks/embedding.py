@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ _CONFIG, _WEIGHTS, _CODE = "config.json", "model.safetensors", "auto_map"
 _LETTERS = set("ACGTNU")
 #: What a vocabulary is tried on: all words of up to three bases are in it.
 _PROBE = "AAACAAGAATACCACGACTAGCAGGAGTATCATGATTCCCGCCTCGGCGTCTGCTTGGGTGTTTAACCGGTT"
+#: Whether a folder may lack its weights.
+_LATER: ContextVar[bool] = ContextVar("filled later", default=False)
 #: Sequences whose embedding is kept, of a frozen encoder.
 _KEPT = 50_000
 
@@ -137,6 +142,16 @@ class Embedding(GeneNetwork):
             ) from None
 
 
+@contextmanager
+def filled_later() -> Iterator[None]:
+    """Networks that are built here get their weights from what genopred saved, their encoders' included."""
+    token = _LATER.set(True)
+    try:
+        yield
+    finally:
+        _LATER.reset(token)
+
+
 def _probe(length: int) -> str:
     return (_PROBE * (length // len(_PROBE) + 1))[:length]
 
@@ -153,13 +168,13 @@ def spaced(text: str, word: int) -> str:
 def open_encoder(folder: Path, piece: int) -> tuple[Any, Any, int]:
     """Tokenizer, encoder and length of the words (0 where the tokenizer cuts pieces itself) of a model's folder.
 
-    A folder without weights gives a network that is not filled yet: that of a model that genopred saved.
+    Within `filled_later` a folder without weights gives a network that is not filled yet.
 
     Raises
     ------
     ModelError
-        If there is no such folder, it wants to run code of its own, has pickled weights alone, or a vocabulary that is
-        none of DNA.
+        If there is no such folder, it wants to run code of its own, has no weights or pickled ones alone, or a
+        vocabulary that is none of DNA.
     """
     _check_folder(folder)
     from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -169,7 +184,7 @@ def open_encoder(folder: Path, piece: int) -> tuple[Any, Any, int]:
     how: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **how)
-        if (folder / _WEIGHTS).is_file():
+        if _has_weights(folder):
             encoder = AutoModel.from_pretrained(folder, use_safetensors=True, **how)
         else:
             encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, **how))
@@ -207,11 +222,19 @@ def _check_folder(folder: Path) -> None:
                 "use a model of a kind that transformers has itself."
             )
     pickled = [file.name for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
-    if pickled and not (folder / _WEIGHTS).is_file():
+    if pickled and not _has_weights(folder):
         raise ModelError(
             f"network.folder {folder}: its weights are pickled ({examples(pickled)}), and reading them could run code; "
             f"convert them to {_WEIGHTS}."
         )
+
+    if not _has_weights(folder) and not _LATER.get():
+        raise ModelError(f"network.folder {folder}: no {_WEIGHTS} there; needed the model's weights, copied whole.")
+
+
+def _has_weights(folder: Path) -> bool:
+    """In one file or in shards."""
+    return any((folder / name).is_file() for name in (_WEIGHTS, f"{_WEIGHTS}.index.json"))
 
 
 def _word(tokenizer: Any, folder: Path, piece: int) -> int:

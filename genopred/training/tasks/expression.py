@@ -219,7 +219,7 @@ def expression_loss(
     1.0
     """
     known = torch.isfinite(targets)
-    # filled with what is predicted, so that nothing is not a number in the backward pass either
+    # filled with the mean, so that nothing is not a number in the backward pass either
     t = torch.where(known, targets, mean) / unit
     p = predicted / unit
     count = known.sum().clamp(min=1)
