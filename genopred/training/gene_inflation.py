@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from genopred.training.gene_scores import gene_pearson
 from genopred.training.genes import GeneData, GeneSplit
 from genopred.training.inflation import inflation_table, lines_of, share_seen
 from genopred.training.networks.gene import GeneNetwork
-from genopred.training.tasks.expression import ExpressionTask, gene_pearson
+from genopred.training.tasks.expression import ExpressionTask
 
 
 def gene_inflation(

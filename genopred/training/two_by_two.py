@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.training.people import PersonalData, within
+from genopred.training.scores import block_draws
 
 #: A row a gene and set of people; `r_` and `r2_` of each method follow.
 OF_GENE: dict[str, Any] = {
@@ -116,7 +117,9 @@ def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0)
             cell = table.filter((pl.col("genes") == genes) & (pl.col("people") == people))
             if not cell.height:
                 continue
-            draws = _drawn(cell["block"].to_numpy(), seed)
+            names, of = np.unique(cell["block"].to_numpy(), return_inverse=True)
+            # how often each gene is in each draw of blocks, (draws, genes)
+            draws = block_draws(len(names), _RESAMPLES, seed)[:, of].astype(np.float64)
             for method in methods:
                 r, r2 = (cell[f"{what}_{method}"].to_numpy() for what in ("r", "r2"))
                 mean = _mean(r, draws)
@@ -132,14 +135,6 @@ def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0)
                     row |= dict(zip(("delta", "delta_low", "delta_high"), gap))
                 rows.append(row)
     return pl.DataFrame(rows, schema=CELL_SCHEMA)
-
-
-def _drawn(block: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """How often each gene is in each draw of blocks, (draws, genes)."""
-    names, of = np.unique(block, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_RESAMPLES)
-    return times[:, of].astype(np.float64)
 
 
 def _mean(values: NDArray[np.float64], draws: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
-from genopred.genetics.correlation import pearson
 from genopred.settings.expression import ExpressionTraining
 from genopred.training.bases import mutated
+from genopred.training.gene_scores import gene_pearson
 from genopred.training.genes import GeneData, GeneSplit, gene_arrays, gene_inputs
 from genopred.training.loop import Validation, digest
 from genopred.training.networks.gene import GeneInputs, GeneNetwork, GeneShape
@@ -258,14 +258,4 @@ def predict_genes(
             if both_strands:
                 out[i : i + batch_size] = (out[i : i + batch_size] + predicted(part, True)) / 2
     network.train(training)
-    return out
-
-
-def gene_pearson(predicted: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Pearson's correlation over genes in each cell type (C,), of what is known; NaN where one side does not vary."""
-    out = np.full(targets.shape[1], np.nan)
-    for c, (p, t) in enumerate(zip(predicted.T.astype(np.float64), targets.T.astype(np.float64))):
-        ok = np.isfinite(t)
-        if ok.sum() > 2:
-            out[c] = pearson(p[ok], t[ok])
     return out
