@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from genopred.training.gene_tests import sign_flips
 from genopred.training.people import PersonalData, within
 from genopred.training.scores import block_draws
 
@@ -29,11 +30,12 @@ CELL_SCHEMA: dict[str, Any] = {
     "n_genes": pl.Int64,
     "n_blocks": pl.Int64,
     "n_people": pl.Float64,
-    **dict.fromkeys(("mean_r", "low", "high", "positive", "p_sign", "mean_r2"), pl.Float64),
+    **dict.fromkeys(("mean_r", "low", "high", "positive", "p_sign", "p_blocks", "mean_r2"), pl.Float64),
     **dict.fromkeys(("delta", "delta_low", "delta_high"), pl.Float64),
 }
 SEEN = {"train": "seen", "test": "unseen"}
 _RESAMPLES = 2_000
+_SEED = 0
 
 
 def pooled_slope(predicted: NDArray[np.float64], data: PersonalData) -> float:
@@ -88,12 +90,13 @@ def by_gene(data: PersonalData, predicted: Mapping[str, NDArray[np.float64]]) ->
     return pl.DataFrame(rows, schema=OF_GENE | floats)
 
 
-def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0) -> pl.DataFrame:
+def cells(table: pl.DataFrame, reference: str = "elastic net") -> pl.DataFrame:
     """The 2 x 2 table: of each cell and method the mean correlation over genes, and how it differs from a reference's.
 
     Intervals (95 %) draw blocks of genes, the same for all methods, so that the difference is paired. `positive` is the
     share of genes whose correlation is above zero, `p_sign` the two-sided sign test of one half (genes without any
-    variation are left out of it).
+    variation are left out of it). It takes genes of one block as independent, which they are not; `p_blocks` does not:
+    of a mean correlation of zero, signs of whole blocks flipped (`genopred.training.gene_tests.sign_flips`).
 
     Parameters
     ----------
@@ -101,7 +104,6 @@ def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0)
         Of `by_gene`.
     reference : str
         A method of it.
-    seed : int
 
     Returns
     -------
@@ -119,7 +121,7 @@ def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0)
                 continue
             names, of = np.unique(cell["block"].to_numpy(), return_inverse=True)
             # how often each gene is in each draw of blocks, (draws, genes)
-            draws = block_draws(len(names), _RESAMPLES, seed)[:, of].astype(np.float64)
+            draws = block_draws(len(names), _RESAMPLES, _SEED)[:, of].astype(np.float64)
             for method in methods:
                 r, r2 = (cell[f"{what}_{method}"].to_numpy() for what in ("r", "r2"))
                 mean = _mean(r, draws)
@@ -129,6 +131,8 @@ def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0)
                 row |= dict(zip(("mean_r", "low", "high"), mean))
                 row["positive"] = float((some > 0).mean()) if len(some) else None
                 row["p_sign"] = binomtest(int((some > 0).sum()), len(some)).pvalue if len(some) else None
+                known = np.isfinite(r)
+                row["p_blocks"] = sign_flips(r[known], of[known], seed=_SEED) if known.any() else None
                 row["mean_r2"] = float(np.nanmean(r2)) if np.isfinite(r2).any() else None
                 if reference in methods and method != reference:
                     gap = _mean(r - cell[f"r_{reference}"].to_numpy(), draws)
