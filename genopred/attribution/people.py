@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genopred.attribution.methods import _integrated_gradients
+from genopred.attribution.methods import integrated_gradients
 from genopred.attribution.target import GroupValues
 from genopred.errors import GenopredError
 from genopred.sequence.haplotypes import PersonalSequences
@@ -78,7 +78,7 @@ def explain_difference(
     more = (mine - theirs)[:, differ]  # (2, V): 1, 0, -1
     path, alone = np.zeros((2, len(differ), len(values.names)))
     if len(differ):
-        m = _integrated_gradients(values, ends, starts[:, None], steps, batch_size or values.batch)[:, :, 0]
+        m = integrated_gradients(values, ends, starts[:, None], steps, batch_size or values.batch)[:, :, 0]
         slope = m[:, :, at[0], at[2]] - m[:, :, at[0], at[1]]  # (G, 2, V)
         path = (slope * more).mean(axis=1).T
         for h in range(2):
