@@ -75,7 +75,7 @@ def main() -> None:
         "gene": tuple(GENES.values()),
     }
     with progress("genes") as step:
-        covariates = {"covar": people / "genes.covariates.pc50.txt.gz", "n_covar": 18}
+        covariates = {"covar": people / "genes.covariates.pc50.txt.gz", "n_covariates": 18}
         eqtl.run(Eqtl(**cohort, **covariates, permute=0, out=args.out / "eqtl"), step)
     (pairs,) = args.out.glob("eqtl.cis_qtl_pairs.*.parquet")
     with progress("windows") as step:
