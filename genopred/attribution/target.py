@@ -12,7 +12,7 @@ from torch import nn
 
 from genopred.errors import ModelError
 from genopred.sequence.effects import EffectSettings
-from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.base import SequenceModel, as_tensor
 
 #: Bases at a time, of all windows of a batch, where the user does not say.
 _BASES = 200_000
@@ -73,7 +73,7 @@ class GroupValues(nn.Module):
 
     def tensor(self, windows: NDArray[np.float32]) -> torch.Tensor:
         """Windows on the model's device."""
-        return torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32)).to(self.device)
+        return as_tensor(windows, self.device)
 
 
 def package(name: str) -> Any:
