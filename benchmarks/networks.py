@@ -4,7 +4,8 @@
 
 Each network is trained by `genopred train` from benchmarks/data/expression_chr22.toml, with its own [network] section
 and nothing else changed, and then one `genopred evaluate` holds the one that validates best against the others and
-against baselines, on the same genes of held-out blocks. With `+ accessibility` that of the three cell types is read
+against baselines, on the same genes of held-out blocks; then a random split beside the block split, and GEUVADIS' mean
+expression (benchmarks/data/expression_geuvadis.toml). With `+ accessibility` that of the three cell types is read
 along the window; with `+ contacts` the distal segments are the most accessible places around a gene, by accessibility
 over distance (as in the activity-by-contact model, doi:10.1038/s41588-019-0538-0, where contact is taken from distance;
 measured contacts of these cells are not at hand).
@@ -90,6 +91,8 @@ def main() -> None:
     for kind, chosen in {"sequence": sequence, "all": names if len(names) > len(sequence) else []}.items():
         if chosen:
             texts.append(evaluated(args.out, args.out / f"evaluation_{args.split}_{kind}", chosen, args.split, shared))
+    if not args.only:
+        texts += [random_split(args.out), people(args.out, shared)]
     text = "\n".join(texts)
     write_text(args.out / "networks.md", text)
     if args.record:
@@ -113,6 +116,38 @@ def evaluated(out: Path, place: Path, names: list[str], split: str, shared: Path
         )
         evaluate.run(settings, step)
     return page(out, place, first)
+
+
+def random_split(out: Path) -> str:
+    """How much a random split promises beyond a block split: what the training itself says of it."""
+    config = tomllib.loads(BASE.read_text(encoding="utf-8"))
+    config |= {"network": {"kind": "cnn"}, "split": {"by": "random", "seed": 1}}
+    file = out / "random.json"
+    write_text(file, json.dumps({"config": config}, indent=1) + "\n")
+    with progress("batches") as step:
+        train.run(Train(config=file, out=out / "random", epochs=8), step)
+    said = (out / "random" / "inflation.txt").read_text(encoding="utf-8").strip().splitlines()
+    return "## A random split (cnn, 8 epochs)\n\n" + "\n".join(f"- {line}" for line in said) + "\n"
+
+
+def people(out: Path, shared: Path) -> str:
+    """GEUVADIS' mean expression, on validation genes."""
+    with progress("batches") as step:
+        train.run(Train(config=HERE / "data" / "expression_geuvadis.toml", out=out / "geuvadis"), step)
+    with progress("genes") as step:
+        place = out / "evaluation_geuvadis"
+        evaluate.run(Evaluate(model=str(out / "geuvadis"), baseline=("ridge",), split="validation", out=place), step)
+    table = pl.read_csv(place / "scores.tsv", separator="\t").filter(metric="pearson", what="level")
+    table = table.unique("model", keep="first", maintain_order=True)
+    lines = [
+        "## GEUVADIS' mean expression (expression_geuvadis.toml), validation genes\n",
+        "| method | r | genes |",
+        "|---|---|---|",
+    ]
+    for row in table.drop_nulls("estimate").iter_rows(named=True):
+        r = f"{row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        lines.append(f"| {row['model']} | {r} | {row['n_genes']} |")
+    return "\n".join(lines) + "\n"
 
 
 def folder(name: str) -> str:

@@ -120,7 +120,7 @@ def _gradient_input(values: GroupValues, x: Windows, r: Windows, steps: int, bat
 
 
 def integrated_gradients(values: GroupValues, x: Windows, r: Windows, steps: int, batch: int) -> Floats:
-    """Multipliers (G, N, K, L, 4) of windows (N, L, 4) against backgrounds (N, K, L, 4)."""
+    """Multipliers (G, N, K, L, 4): gradients averaged over the way from each background to the window."""
     explain = package("captum.attr").IntegratedGradients(values, multiply_by_inputs=False)
     k = r.shape[1]
     ends, starts = values.tensor(np.repeat(x, k, axis=0)), values.tensor(r.reshape(-1, *r.shape[2:]))
