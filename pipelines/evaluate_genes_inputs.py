@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +26,6 @@ from genopred.training.gene_heldout import GeneFold
 from genopred.training.networks.gene import GeneNetwork
 from genopred.training.store import load_network
 from genopred.types import Interval
-
-log = logging.getLogger(__name__)
 
 #: Windows that Xpresso is given at a time.
 _AT_ONCE = 64

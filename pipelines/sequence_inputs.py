@@ -1,4 +1,4 @@
-"""What features, effects and attribute open alike: models on their devices, genes and their strands, the build."""
+"""What features, effects and attribute open alike: models on their devices and threads, genes and their strands."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ from genopred.sequence.effects import EffectSettings
 from genopred.sequence.genes import compare_tss
 from genopred.sequence.models.base import SequenceModel, devices
 from genopred.sequence.models.registry import load_model
-from genopred.settings import Attribute, Effects, Features
+from genopred.settings import Attribute, Effects, Evaluate, Features
 from genopred.types import Note
 from genopred.workers import cores
 
 
 def load_models(settings: Features | Effects | Attribute, *, several: bool = False) -> list[SequenceModel]:
     """The model on each device of `--device`, on one only unless `several`."""
+    names = devices(settings.device, several=several)
+    use_threads(settings)
+    return [load_model(settings.model, device=name, **settings.model_options) for name in names]
+
+
+def use_threads(settings: Features | Effects | Attribute | Evaluate) -> None:
+    """Have torch compute on as many cores as `--threads` says, if it says."""
     import torch
 
-    names = devices(settings.device, several=several)
     if settings.threads is not None:
         torch.set_num_threads(cores(settings.threads))
-    return [load_model(settings.model, device=name, **settings.model_options) for name in names]
 
 
 def effect_settings(settings: Effects | Attribute, model: SequenceModel) -> EffectSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,8 +28,6 @@ from genopred.settings import Features, parts
 from genopred.training.config_personal import PersonalConfig
 from genopred.training.people import PersonalData, PersonalGene, gene_table, split_genes, split_people
 from genopred.types import Cohort, Interval, MatchReport
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
