@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -86,7 +88,16 @@ def named_genes(settings: Features | Effects | Attribute, genes: pl.DataFrame) -
     return genes[np.sort(align.find_genes(genes, wanted, source, symbols))]
 
 
-def with_strands(settings: Features | Effects | Attribute, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
+class GeneFiles(NamedTuple):
+    """Where genes come from."""
+
+    expression: Path | None
+    gtf: Path | None
+
+
+def with_strands(
+    settings: Features | Effects | Attribute | GeneFiles, model: SequenceModel, genes: pl.DataFrame
+) -> pl.DataFrame:
     """The genes with their strands, which a model that reads in a gene's direction must know.
 
     Where the expression file has none, those of the GTF are taken.
