@@ -1,4 +1,4 @@
-"""What features, effects and attribute open alike: models on their devices and threads, genes and their strands."""
+"""What features, effects and attribute open alike: models on their devices, genes and their strands, stretches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from genopred.sequence.genes import compare_tss
 from genopred.sequence.models.base import SequenceModel, devices
 from genopred.sequence.models.registry import load_model
 from genopred.settings import Attribute, Effects, Evaluate, Features
-from genopred.types import Note
+from genopred.settings.effects import Region
+from genopred.types import Interval, Note, plain_chrom
 from genopred.workers import cores
 
 
@@ -38,6 +39,18 @@ def use_threads(settings: Features | Effects | Attribute | Evaluate) -> None:
 
     if settings.threads is not None:
         torch.set_num_threads(cores(settings.threads))
+
+
+def inside(table: pl.DataFrame, region: Region | Interval) -> pl.Expr:
+    """Rows of a table of variants in a stretch, however either calls the chromosome."""
+    names = table["chrom"].drop_nulls().unique().to_list()
+    here = [name for name in names if plain_chrom(name) == plain_chrom(region.chrom)]
+    return pl.col("chrom").is_in(here) & (pl.col("pos") > region.start) & (pl.col("pos") <= region.end)
+
+
+def said(region: Region) -> str:
+    """A stretch as people write it."""
+    return f"{region.chrom}:{region.start + 1:,}-{region.end:,}"
 
 
 def effect_settings(settings: Effects | Attribute, model: SequenceModel) -> EffectSettings:
