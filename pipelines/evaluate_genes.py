@@ -40,6 +40,7 @@ from genopred.training.gene_heldout import (
 )
 from genopred.training.gene_positions import BINS, along_sequence, binned, position_profile
 from genopred.training.gene_tests import CAUTIONS
+from genopred.training.heldout import distinct
 from genopred.types import MatchReport
 
 
@@ -189,7 +190,7 @@ def _methods(
         methods += _kept(job, f"against{i}", partial(other, one))
     for i, name in enumerate(settings.baseline):
         methods += _kept(job, f"baseline{i}", partial(baseline, name))
-    methods = _distinct(methods)
+    methods = distinct(methods)
     return methods, [f"{method.name} {method.caution}" for method in methods if method.caution]
 
 
@@ -200,13 +201,6 @@ def _xpresso(held: HeldGenes, run: GeneRun, file: str, device: str) -> list[Meth
         "was trained by its authors on most human genes, and these may be among them: its scores here may be too high."
     )
     return [replace(calibrated_method(f"xpresso {name}", held, cells, values, what), caution=caution)]
-
-
-def _distinct(methods: list[Method]) -> list[Method]:
-    """Methods of different names: those that share one get their number."""
-    names = [method.name for method in methods]
-    ranks = [names[: i + 1].count(name) for i, name in enumerate(names)]
-    return [m if rank == 1 else replace(m, name=f"{m.name} #{rank}") for m, rank in zip(methods, ranks)]
 
 
 def _kept(job: Run, name: str, make: Callable[[], list[Method]]) -> list[Method]:

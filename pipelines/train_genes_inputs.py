@@ -20,7 +20,7 @@ from genopred.io.expressiontable import ExpressionTable, read_expression_table
 from genopred.io.fasta import Fasta
 from genopred.io.lists import read_pairs
 from genopred.sequence.onehot import N_CODE, encode, reverse_complement
-from genopred.training.config_expression import ExpressionConfig, _inside
+from genopred.training.config_expression import ExpressionConfig, inside_cooler
 from genopred.training.genes import GENE_SCHEMA, GeneData
 from genopred.training.segments import choose_segments
 from genopred.types import Interval, plain_chrom, plain_gene
@@ -267,7 +267,7 @@ def with_segments(config: ExpressionConfig, data: GeneData, fasta: Fasta, tally:
     genes = data.genes
     tss = {key[0]: part["tss"].to_numpy() - 1 for key, part in genes.group_by("chrom", maintain_order=True)}
     limits: dict[str, Any] = {"nearest": of.nearest, "farthest": of.farthest}
-    where: dict[str, Any] = {"farthest": of.farthest, "resolution": of.resolution, "inside": _inside(of.file)}
+    where: dict[str, Any] = {"farthest": of.farthest, "resolution": of.resolution, "inside": inside_cooler(of.file)}
     contacts = read_contacts(config.paths["contacts.file"], data.lengths, tss, **where)
     places, weights = choose_segments(genes, contacts, segments=of.segments, segment=of.segment, **limits)
     beyond = places[..., 1] > np.array([data.lengths[chrom] for chrom in genes["chrom"].to_list()])[:, None]

@@ -101,7 +101,7 @@ def test_xpresso_has_its_own_gradient():
         value = run(torch.from_numpy(x)[None]).numpy()
         np.testing.assert_allclose(value, model.predict_onehot(x[None]), rtol=1e-5)
         # in double precision a small step crosses no kink of ReLU or max pooling
-        model._weights = {name: weight.double() for name, weight in model._weights.items()}
+        model.weights = {name: weight.double() for name, weight in model.weights.items()}
         step = torch.from_numpy(rng.normal(size=x.shape))
         base = torch.from_numpy(x).double()
         moved = [run((base + sign * 1e-7 * step)[None]).item() for sign in (1, -1)]

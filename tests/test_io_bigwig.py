@@ -214,3 +214,20 @@ def test_stretches_are_what_a_whole_chromosome_has_there(tmp_path):
         np.testing.assert_allclose(row, np.where(inside, whole[chrom][np.clip(at, 0, length - 1)], 0))
     with pytest.raises(FormatError, match="of another genome build"):
         read_stretches(file, {chrom: length + 1}, [chrom], starts[:1], 9)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_value_in_a_stretch(tmp_path, value):
+    file = tmp_path / "t.bw"
+    with pyBigWig.open(str(file), "w") as out:
+        out.addHeader([("chr1", 1003)], maxZooms=0)
+        out.addEntries(["chr1"], [500], ends=[501], values=[value])
+    with pytest.raises(FormatError, match="infinite value at chr1:501; needed finite"):
+        read_stretches(file, {"chr1": 1003}, ["chr1"], np.array([400]), 200)
+
+
+def test_both_signs_in_two_stretches(tmp_path):
+    file = write(tmp_path / "t.bw", {"chr1": {10: 3.0, 500: -2.0}})
+    assert read_stretches(file, SIZES, ["chr1"], np.array([490]), 20)[0, 10] == 2.0
+    with pytest.raises(FormatError, match=r"negative and positive values \(from -2 to 3, up to chr1:510\)"):
+        read_stretches(file, SIZES, ["chr1"] * 2, np.array([0, 490]), 20)

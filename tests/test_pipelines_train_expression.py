@@ -24,10 +24,11 @@ from genopred.pipelines import train  # noqa: E402
 from genopred.pipelines.train_genes import open_genes, prepare  # noqa: E402
 from genopred.pipelines.train_inputs import read_config  # noqa: E402
 from genopred.settings import Train  # noqa: E402
+from genopred.training.gene_scores import gene_pearson  # noqa: E402
 from genopred.training.networks.gene import GeneNetwork  # noqa: E402
 from genopred.training.store import load_network  # noqa: E402
 from genopred.training.targets import Transform  # noqa: E402
-from genopred.training.tasks.expression import gene_pearson, predict_genes  # noqa: E402
+from genopred.training.tasks.expression import predict_genes  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ def table() -> pl.DataFrame:
                     "high": r + 0.04,
                     "positive": 0.7,
                     "p_sign": 0.01,
+                    "p_blocks": 0.02,
                     "mean_r2": r * r,
                 }
                 gap = (None, None, None) if method == "elastic net" else (r - 0.2, r - 0.24, r - 0.16)

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from genopred.training.gene_inflation import gene_inflation_lines, share_seen
+from genopred.training.gene_inflation import gene_inflation_lines, share_of_genes_seen
 from genopred.training.genes import GENE_SCHEMA, GeneData, GeneSplit
 
 
@@ -19,7 +19,7 @@ def test_windows_that_overlap():
     data = GeneData(genes, ("x",), np.zeros((4, 1), np.float32), "tpm", np.zeros((4, 100), np.uint8))
 
     def seen(*parts):
-        return share_seen(data, GeneSplit("random", np.array(parts), np.zeros(4, np.int64), np.full(4, "")))
+        return share_of_genes_seen(data, GeneSplit("random", np.array(parts), np.zeros(4, np.int64), np.full(4, "")))
 
     assert seen("train", "test", "", "") == 1 and seen("train", "", "test", "") == 0
     assert seen("train", "test", "test", "test") == pytest.approx(1 / 3)

@@ -17,7 +17,7 @@ from genopred.pipelines.train_genes import load_genes
 from genopred.pipelines.train_inputs import read_config
 from genopred.settings.expression import GenesByBlock
 from genopred.settings.training import ByChromosome, ByRandom
-from genopred.training.gene_inflation import share_seen
+from genopred.training.gene_inflation import share_of_genes_seen
 from genopred.training.gene_split import BORDER, ELSEWHERE, FAMILY, split_genes
 from genopred.training.splits import SPLITS
 
@@ -94,8 +94,8 @@ def test_random_is_what_it_says(config, data):
     split = split_genes(replace(config, split=ByRandom(seed=1)), data)
     assert (split.part != "").all() and len(split.rows("train")) == round(0.7 * len(data.codes))
     # genes 1 kb apart share no base of 400; 1 kb windows do
-    assert share_seen(data, split) == 0
-    assert share_seen(replace(data, codes=np.zeros((len(data.codes), 2080), np.uint8)), split) > 0.8
+    assert share_of_genes_seen(data, split) == 0
+    assert share_of_genes_seen(replace(data, codes=np.zeros((len(data.codes), 2080), np.uint8)), split) > 0.8
 
 
 def test_expression_has_no_say(config, data):

@@ -35,4 +35,6 @@ def test_seen_and_common_windows_as_in_plain_loops():
         for c, s in zip(test.chroms, test.starts)
     ]
     assert 0 < sum(hits) < len(hits)
-    assert inflation._seen(test, few, SHAPE) == pytest.approx(np.mean(hits))
+    assert inflation.share_seen((test.chroms, test.starts), (few.chroms, few.starts), SHAPE.target) == pytest.approx(
+        np.mean(hits)
+    )

@@ -78,9 +78,11 @@ def test_a_folder_that_is_none(tmp_path):
 def test_another_vocabulary(folder):
     english = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "of", "and", "gene", "a", "c", "g", "t"]
     (folder / "vocab.txt").write_text("\n".join(english) + "\n")
-    for name in ("tokenizer.json",):
-        (folder / name).unlink(missing_ok=True)
+    (folder / "tokenizer.json").unlink(missing_ok=True)
     refused(folder, "words of its vocabulary are made of A, C, G, T and N .*needed a model of DNA")
+    # its tokenizer knows every base, but half of what it knows is none
+    (folder / "vocab.txt").write_text("\n".join([*english[:9], "A", "C", "G", "T"]) + "\n")
+    refused(folder, "4 of 8 words of its vocabulary are made of A, C, G, T and N")
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])

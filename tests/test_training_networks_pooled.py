@@ -33,5 +33,5 @@ def test_a_window_is_filled_up_with_n(kind):
     assert network.network.shape.window == 1152
     with torch.no_grad():
         whole = torch.nn.functional.pad(x, (0, 0, 0, 52))
-        torch.testing.assert_close(network.network.trunk(whole), network._trunk(x))
+        torch.testing.assert_close(network.network.trunk(whole), network.tokens(GeneInputs(x)))
         assert network(GeneInputs(x)).shape == (2, 2)

@@ -179,7 +179,7 @@ def test_blocks_too_many_are_refused_at_once():
 
 @pytest.mark.parametrize("margin", [0, 7, 100, 1000])
 def test_many_narrow_blocks_give_way_as_in_a_plain_loop(margin):
-    from genopred.training.splits import _apart
+    from genopred.training.splits import set_apart
 
     rng = np.random.default_rng(margin)
     edges = np.unique(rng.integers(0, 5000, 200))
@@ -196,7 +196,7 @@ def test_many_narrow_blocks_give_way_as_in_a_plain_loop(margin):
                 if j > i and label[j] == label[i + 1]:
                     start[j] = max(start[j], a[i + 1] + lacking - lacking // 2)
     want = [(s, e, n) for s, e, n in zip(start, end, label) if e > s]
-    assert _apart(table, margin).rows() == want and (margin == 0) == (len(want) == len(a))
+    assert set_apart(table, margin).rows() == want and (margin == 0) == (len(want) == len(a))
 
 
 def test_by_chromosome():

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from genopred.settings.expression import Expression, ExpressionTraining  # noqa: E402
+from genopred.training.gene_scores import gene_pearson  # noqa: E402
 from genopred.training.genes import GeneData, gene_arrays, gene_inputs  # noqa: E402
 from genopred.training.loop import fingerprint, train  # noqa: E402
 from genopred.training.networks.composition import Composition  # noqa: E402
@@ -20,7 +21,6 @@ from genopred.training.targets import make_targets  # noqa: E402
 from genopred.training.tasks.expression import (  # noqa: E402
     ExpressionTask,
     expression_loss,
-    gene_pearson,
     predict_genes,
 )
 

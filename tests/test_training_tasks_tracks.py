@@ -189,17 +189,6 @@ def test_both_strands_are_averaged_on_the_windows_own(data, split):
     assert not network.training
 
 
-def test_mutations_are_as_many_as_asked_and_of_single_bases():
-    torch.manual_seed(1)
-    bases = torch.nn.functional.one_hot(torch.randint(4, (400, 500)), 4).float()
-    mutated = tracks._mutated(bases, 0.4)
-    assert bool((mutated.sum(dim=2) == 1).all())
-    share = (mutated != bases).any(dim=2).float().mean(dim=1)
-    # uniform between 0 and 0.4 in each window, and a quarter of the drawn bases is the base that was there
-    assert abs(float(share.mean()) - 0.15) < 0.01 and float(share.max()) < 0.36 and float(share.min()) < 0.02
-    assert tracks._mutated(bases, 0.0) is bases
-
-
 def test_a_track_without_signal_in_training_is_named(data, split):
     sums = {"chr1": data.sums["chr1"].copy()}
     for row in split.regions.filter(split.regions["split"] == "train").iter_rows(named=True):

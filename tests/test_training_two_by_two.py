@@ -41,6 +41,9 @@ def test_cells(made):
     untuned = table.filter(method="untuned", genes="seen", people="unseen").row(0, named=True)
     assert tuned["mean_r"] == pytest.approx(-untuned["mean_r"]) and tuned["low"] < tuned["mean_r"] < tuned["high"]
     assert tuned["positive"] == 1 and tuned["p_sign"] == pytest.approx(2 * 0.5 ** tuned["n_genes"])
+    assert tuned["n_blocks"] == untuned["n_blocks"]
+    assert tuned["p_blocks"] == untuned["p_blocks"] <= max(1e-4, 2 * 0.5 ** tuned["n_blocks"])
+    assert table.filter(method="elastic net")["p_blocks"].null_count() == 0
     assert untuned["positive"] == 0 and untuned["delta_high"] < 0
     assert (tuned["delta"], tuned["delta_low"], tuned["delta_high"]) == (0, 0, 0)
     assert table.filter(method="elastic net")["delta"].null_count() == 4

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genopred.errors import ModelError
-from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.base import SequenceModel, as_tensor
 
 Floats = NDArray[np.float64]
 
@@ -76,9 +76,8 @@ def attention_maps(model: SequenceModel, window: NDArray[np.float32]) -> list[At
     import torch
 
     offered = check_attention(model)
-    x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32)).to(model.device)[None]
     with torch.no_grad():
-        found = offered(x)
+        found = offered(as_tensor(window, model.device)[None])
     if not found:
         raise ModelError(f"--method attention: {model.name} has no layer with attention; leave it out.")
     maps = [AttentionMap(str(name), weights[0].float().cpu().numpy()) for name, weights in found]

@@ -9,6 +9,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from genopred.attribution.target import group_values
 from genopred.errors import ModelError
 from genopred.sequence.effects import EffectSettings
 from genopred.sequence.haplotypes import Reference
@@ -64,11 +65,7 @@ def _gradient(model: SequenceModel, window: NDArray[np.float32], settings: Effec
     out = np.empty((len(settings.groups), *window.shape))
     with torch.enable_grad():
         x = torch.tensor(window, device=model.device)[None].requires_grad_(True)
-        predicted = model.torch_forward(x)[0][list(settings.bins)]
-        along = predicted.sum(0) if settings.aggregate == "sum" else predicted.mean(0)
-        for g, (_, tracks) in enumerate(settings.groups):
-            picked = along[list(tracks)]
-            value = picked.sum() if settings.over_tracks == "sum" else picked.mean()
+        for g, value in enumerate(group_values(model.torch_forward(x), settings)):
             (found,) = torch.autograd.grad(value, x, retain_graph=g + 1 < len(settings.groups))
             out[g] = found[0].cpu().numpy()
     return out

@@ -119,7 +119,8 @@ def _gradient_input(values: GroupValues, x: Windows, r: Windows, steps: int, bat
     return np.repeat(same, r.shape[1], axis=2)
 
 
-def _integrated_gradients(values: GroupValues, x: Windows, r: Windows, steps: int, batch: int) -> Floats:
+def integrated_gradients(values: GroupValues, x: Windows, r: Windows, steps: int, batch: int) -> Floats:
+    """Multipliers (G, N, K, L, 4): gradients averaged over the way from each background to the window."""
     explain = package("captum.attr").IntegratedGradients(values, multiply_by_inputs=False)
     k = r.shape[1]
     ends, starts = values.tensor(np.repeat(x, k, axis=0)), values.tensor(r.reshape(-1, *r.shape[2:]))
@@ -164,6 +165,6 @@ class _Channels(torch.nn.Module):
 #: By name: multipliers (G, N, K, L, 4) of windows (N, L, 4) against backgrounds (N, K, L, 4).
 METHODS: dict[str, Callable[[GroupValues, Windows, Windows, int, int], Floats]] = {
     "gradient-input": _gradient_input,
-    "integrated-gradients": _integrated_gradients,
+    "integrated-gradients": integrated_gradients,
     "deeplift": _deeplift,
 }

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genopred.attribution.methods import _integrated_gradients
+from genopred.attribution.methods import integrated_gradients
 from genopred.attribution.target import GroupValues
 from genopred.errors import GenopredError
-from genopred.sequence.haplotypes import PersonalSequences
+from genopred.sequence.haplotypes import PersonalSequences, VariantWindow
 
 Floats = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ def explain_difference(
     more = (mine - theirs)[:, differ]  # (2, V): 1, 0, -1
     path, alone = np.zeros((2, len(differ), len(values.names)))
     if len(differ):
-        m = _integrated_gradients(values, ends, starts[:, None], steps, batch_size or values.batch)[:, :, 0]
+        m = integrated_gradients(values, ends, starts[:, None], steps, batch_size or values.batch)[:, :, 0]
         slope = m[:, :, at[0], at[2]] - m[:, :, at[0], at[1]]  # (G, 2, V)
         path = (slope * more).mean(axis=1).T
         for h in range(2):
@@ -101,9 +101,7 @@ def _rows(sequences: PersonalSequences, person: str) -> NDArray[np.int64]:
     return 2 * found[0] + np.arange(2)
 
 
-def _in_parts(values: GroupValues, window: object, batch_size: int | None) -> Floats:
+def _in_parts(values: GroupValues, window: VariantWindow, batch_size: int | None) -> Floats:
     """Values (H, G) of all sequences of a window, some at a time."""
-    step, n = batch_size or values.batch, len(window.alleles)  # type: ignore[attr-defined]
-    return np.concatenate(
-        [values.of(window.onehot(np.arange(i, min(i + step, n))), step) for i in range(0, n, step)]  # type: ignore[attr-defined]
-    )
+    step, n = batch_size or values.batch, len(window.alleles)
+    return np.concatenate([values.of(window.onehot(np.arange(i, min(i + step, n))), step) for i in range(0, n, step)])

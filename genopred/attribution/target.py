@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 
 from genopred.errors import ModelError
 from genopred.sequence.effects import EffectSettings
-from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.base import SequenceModel, as_tensor
 
 #: Bases at a time, of all windows of a batch, where the user does not say.
 _BASES = 200_000
@@ -57,11 +58,10 @@ class GroupValues(nn.Module):
 
     def _of(self, windows: torch.Tensor, other: bool) -> torch.Tensor:
         s = self._settings
-        bins = [self._n_bins - 1 - i if other else i for i in s.bins]
-        predicted = self.network(windows)[:, bins]
-        along = predicted.sum(1) if s.aggregate == "sum" else predicted.mean(1)
-        groups = [along[:, [self._partners[i] if other else i for i in tracks]] for _, tracks in s.groups]
-        return torch.stack([part.sum(1) if s.over_tracks == "sum" else part.mean(1) for part in groups], dim=1)
+        if other:
+            groups = tuple((name, tuple(self._partners[i] for i in tracks)) for name, tracks in s.groups)
+            s = replace(s, groups=groups, bins=tuple(self._n_bins - 1 - i for i in s.bins))
+        return torch.stack(group_values(self.network(windows), s), dim=1)
 
     def of(self, windows: NDArray[np.float32], batch_size: int | None = None) -> NDArray[np.float64]:
         """Values (N, G) of windows (N, L, 4)."""
@@ -73,7 +73,15 @@ class GroupValues(nn.Module):
 
     def tensor(self, windows: NDArray[np.float32]) -> torch.Tensor:
         """Windows on the model's device."""
-        return torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32)).to(self.device)
+        return as_tensor(windows, self.device)
+
+
+def group_values(predicted: torch.Tensor, settings: EffectSettings) -> list[torch.Tensor]:
+    """The values (B,) of each track group of predictions (B, n_bins, T)."""
+    asked = predicted[:, list(settings.bins)]
+    along = asked.sum(1) if settings.aggregate == "sum" else asked.mean(1)
+    groups = [along[:, list(tracks)] for _, tracks in settings.groups]
+    return [part.sum(1) if settings.over_tracks == "sum" else part.mean(1) for part in groups]
 
 
 def package(name: str) -> Any:

@@ -58,8 +58,8 @@ def read_signal(file: PathLike, lengths: Mapping[str, int], step: int) -> dict[s
     path = Path(file)
     with _opened(path) as handle:
         names = _names(path, handle, lengths)
-        signs = np.zeros(2, dtype=bool)
-        out = {chrom: _sums(path, handle, names[chrom], n, step, signs) for chrom, n in lengths.items()}
+        seen = np.zeros(2)
+        out = {chrom: _sums(path, handle, names[chrom], n, step, seen) for chrom, n in lengths.items()}
     if silent := [chrom for chrom, sums in out.items() if not sums.any()]:
         raise FormatError(
             f"{path} is a track with no signal on {len(silent)} of {len(lengths)} chromosomes ({examples(silent)}): "
@@ -95,22 +95,11 @@ def read_stretches(
     out = np.zeros((len(starts), width), dtype=np.float32)
     with _opened(path) as handle:
         names = _names(path, handle, {chrom: lengths[chrom] for chrom in dict.fromkeys(chroms)})
-        low = high = 0.0
+        seen = np.zeros(2)
         for row, chrom, start in zip(out, chroms, np.asarray(starts).tolist()):
             first, last = max(start, 0), min(start + width, lengths[chrom])
             if first < last:
-                values = np.nan_to_num(_values(path, handle, names[chrom], first, last), nan=0.0, posinf=np.inf)
-                low, high = min(low, float(values.min())), max(high, float(values.max()))
-                if not np.isfinite((low, high)).all():
-                    raise FormatError(
-                        f"{path} holds an infinite value in {chrom}:{first + 1}-{last}; needed finite ones."
-                    )
-                if low < 0 < high:
-                    raise FormatError(
-                        f"{path} holds negative and positive values ({low:g} and {high:g}, up to {chrom}:{last}); "
-                        "needed counts or coverage: all >= 0, or all <= 0 for a minus strand."
-                    )
-                row[first - start : last - start] = np.abs(values)
+                row[first - start : last - start] = _heights(path, handle, names[chrom], first, last, seen)
     return out
 
 
@@ -123,31 +112,39 @@ def _opened(path: Path) -> Any:
         raise FormatError(f"{path} could not be opened as bigWig ({problem}); write or download it again.") from None
 
 
-def _sums(path: Path, handle: Any, name: str, length: int, step: int, signs: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Sums of one chromosome; `signs` remembers whether values below and above 0 were met so far in the file."""
+def _sums(path: Path, handle: Any, name: str, length: int, step: int, seen: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Sums of one chromosome; `seen` as of `_heights`."""
     out = np.zeros(-(-length // step), dtype=np.float32)
     piece = max(PIECE // step, 1) * step
     for start in range(0, length, piece):
         end = min(start + piece, length)
-        values = _values(path, handle, name, start, end)
-        np.nan_to_num(values, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
-        low, high = float(values.min()), float(values.max())
-        if not np.isfinite((low, high)).all():
-            at = start + int(np.flatnonzero(~np.isfinite(values))[0]) + 1
-            raise FormatError(f"{path} holds an infinite value at {name}:{at}; needed finite ones or none.")
-        signs |= (low < 0, high > 0)
-        if signs.all():
-            raise FormatError(
-                f"{path} holds negative and positive values (from {low:g} to {high:g} in {name}:{start + 1}-{end}); "
-                "needed counts or coverage: all >= 0, or all <= 0 for a minus strand. A track of log ratios or "
-                "differences cannot be used; give one file a strand."
-            )
-        np.abs(values, out=values)
+        values = _heights(path, handle, name, start, end, seen)
         whole, first = len(values) // step, start // step
         out[first : first + whole] = values[: whole * step].reshape(-1, step).sum(axis=1, dtype=np.float64)
         if whole * step < len(values):
             out[first + whole] = values[whole * step :].sum(dtype=np.float64)
     return out
+
+
+def _heights(
+    path: Path, handle: Any, name: str, start: int, end: int, seen: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Absolute values of a stretch; `seen` remembers the lowest and the highest met so far in the file, and 0."""
+    values = _values(path, handle, name, start, end)
+    np.nan_to_num(values, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    infinite = np.flatnonzero(~np.isfinite(values))
+    if len(infinite):
+        raise FormatError(
+            f"{path} holds an infinite value at {name}:{start + int(infinite[0]) + 1}; needed finite ones or none."
+        )
+    seen[:] = min(seen[0], float(values.min())), max(seen[1], float(values.max()))
+    if seen[0] < 0 < seen[1]:
+        raise FormatError(
+            f"{path} holds negative and positive values (from {seen[0]:g} to {seen[1]:g}, up to {name}:{end}); needed "
+            "counts or coverage: all >= 0, or all <= 0 for a minus strand. A track of log ratios or differences cannot "
+            "be used; give one file a strand."
+        )
+    return np.abs(values, out=values)
 
 
 def _values(path: Path, handle: Any, name: str, start: int, end: int) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Genes' expression as a target: sections of the file that `genopred train` reads with task = "expression"."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from genopred.errors import GenopredError, repeated
 from genopred.settings.declare import MOST_BASES, MOST_SEED, Option, Settings
@@ -214,8 +214,3 @@ class Search(Settings, section="search"):
 
     trials: Annotated[int, Option(low=1, high=10_000)] = 20
     seed: Annotated[int, Option(low=0, high=MOST_SEED)] = 1
-
-
-def shown(section: Any) -> dict[str, Any]:
-    """A section's values as in a file; what says nothing is left out."""
-    return {key: value for key, value in vars(section).items() if value is not None and value != ""}

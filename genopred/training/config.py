@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from genopred.errors import FormatError, GenopredError, examples, no_choice, shortened
-from genopred.settings.declare import declared, from_table, known_keys, naming
+from genopred.errors import GenopredError, examples, repeated, shortened
+from genopred.settings.declare import from_table, naming
 from genopred.settings.training import SPLIT_KINDS, ByBlock, ByChromosome, ByRandom, Data, TrackFile, Training
 from genopred.training.networks.enformer_small import SmallEnformer
-from genopred.training.networks.registry import all_sizes, check_window
+from genopred.training.networks.registry import NETWORKS, check_window
+from genopred.training.sections import (
+    changed,
+    existing_file,
+    known_sections,
+    network_section,
+    shown,
+    split_section,
+    with_chromosomes,
+)
 from genopred.training.splits import WindowShape
-from genopred.types import plain_chrom
 
 SECTIONS = ("data", "tracks", "split", "network", "training", "search")
 
@@ -71,17 +76,12 @@ class TrainConfig:
     @property
     def written(self) -> dict[str, Any]:
         """The same as sections and keys, paths as they were written."""
-
-        def given(section: Any) -> dict[str, Any]:
-            values = asdict(section).items()
-            return {key: value for key, value in values if value is not None and key != "partner"}
-
         sections = {
             "data": asdict(self.data),
-            "tracks": [given(track) for track in self.tracks],
+            "tracks": [shown(track, (None,)) for track in self.tracks],
             "split": self.split.written,
             "network": {"kind": self.kind} | self.sizes,
-            "training": given(self.training),
+            "training": shown(self.training, (None,)),
         }
         if self.search:
             sections["search"] = dict(self.search)
@@ -116,34 +116,26 @@ def parse_config(raw: Mapping[str, Any], folder: str | Path, source: str, **chan
         If a key is unknown, missing, of another type or out of range; a track is listed twice, its file is missing, or
         its other strand is.
     """
-    if not isinstance(raw, Mapping):
-        raise GenopredError(f"{source}: {shortened(repr(raw))}; needed sections with keys.")
-    with naming(source):
-        known_keys(raw, SECTIONS)
+    known_sections(raw, SECTIONS, source)
     for name in ("data", "tracks"):
         if name not in raw:
             kind = "[[tracks]]" if name == "tracks" else f"[{name}]"
             raise GenopredError(f"{source}: section {kind} is missing; needed at least [data] and one [[tracks]].")
     data = from_table(Data, raw["data"], source, "data")
-    split = _split(raw.get("split", {}), source)
-    kind, sizes = _network(raw.get("network", {}), source)
+    split = split_section(raw.get("split", {}), SPLIT_KINDS, source)
+    kind, sizes = network_section(raw.get("network", {}), SmallEnformer.kind, NETWORKS, source)
     training = from_table(Training, raw.get("training", {}), source, "training")
     tracks = _tracks(raw["tracks"], source)
     with naming(source):
-        training = replace(training, **{key: value for key, value in changes.items() if value is not None})
+        training = changed(training, changes)
         _check_window(data, split, training)
     if isinstance(split, ByBlock) and split.margin is None:
         split = replace(split, margin=data.window)
-    if isinstance(split, ByChromosome) and not data.chromosomes:
-        data = replace(data, chromosomes=(*split.train, *split.validation, *split.test))
-    twice = [name for name, n in Counter(plain_chrom(c) for c in data.chromosomes).items() if n > 1]
-    if twice:
-        raise GenopredError(f"{source}: chromosomes are listed twice: {examples(twice)}; name each once.")
-    fasta = _file(data.fasta, Path(folder), f"{source}: data.fasta")
-    files = [_file(track.file, Path(folder), f"{source}: track {track.name}: file") for track in tracks]
+    data = with_chromosomes(data, split, source)
+    fasta = existing_file(data.fasta, Path(folder), f"{source}: data.fasta")
+    files = [existing_file(track.file, Path(folder), f"{source}: track {track.name}: file") for track in tracks]
     for what, values in (("name", [track.name for track in tracks]), ("file", [str(f.resolve()) for f in files])):
-        twice = [value for value, n in Counter(values).items() if n > 1]
-        if twice:
+        if twice := repeated(values):
             raise GenopredError(
                 f"{source}: {len(twice)} track {what}s are listed twice ({examples(twice)}); list each once."
             )
@@ -169,50 +161,12 @@ def _check_window(data: Data, split: ByBlock | ByChromosome | ByRandom, training
         )
 
 
-def _split(table: Any, source: str) -> Any:
-    """[split]: its keys depend on what it is by."""
-    by, keys = ByBlock.BY, table
-    if isinstance(table, Mapping):
-        by, keys = table.get("by", by), {key: value for key, value in table.items() if key != "by"}
-        if not isinstance(by, str) or by not in SPLIT_KINDS:
-            raise GenopredError(no_choice(f"{source}: split.by = {shortened(repr(by))}", by, SPLIT_KINDS))
-        with naming(source):
-            known_keys(keys, declared(SPLIT_KINDS[by]), f"split (by = {by!r})")
-    return from_table(SPLIT_KINDS[by], keys, source, "split")
-
-
-def _network(table: Any, source: str) -> tuple[str, dict[str, Any]]:
-    """[network]: kind and sizes, with the defaults of that kind."""
-    if not isinstance(table, Mapping):
-        raise FormatError(f"{source}: network = {shortened(repr(table))}; needed a section [network].")
-    kind = str(table.get("kind", SmallEnformer.kind))
-    with naming(source):
-        return kind, all_sizes(kind, {key: value for key, value in table.items() if key != "kind"})
-
-
 def _tracks(rows: Any, source: str) -> list[TrackFile]:
     """[[tracks]], without their partners."""
     if not isinstance(rows, list) or not rows or not all(isinstance(row, Mapping) for row in rows):
         raise GenopredError(f"{source}: tracks: needed at least one section [[tracks]].")
     named = ((i, f" ({row['name']})" if isinstance(row.get("name"), str) else "", row) for i, row in enumerate(rows, 1))
     return [from_table(TrackFile, row, source, f"tracks {i}{name}") for i, name, row in named]
-
-
-def _file(text: str, folder: Path, said: str) -> Path:
-    """An existing file; `${NAME}` is the environment's, and relative paths start at the configuration's folder."""
-
-    def of_environment(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise GenopredError(
-                f"{said} = {text!r}: the environment has no {match[1]}; set it (export {match[1]}=FOLDER) or write the "
-                "path out."
-            )
-        return os.environ[match[1]]
-
-    path = folder / Path(re.sub(r"\$\{(\w+)\}", of_environment, text)).expanduser()
-    if not path.exists():
-        raise GenopredError(f"{said} = {text!r}: there is no file {path}; check the path.")
-    return path
 
 
 def _partners(rows: Sequence[TrackFile], source: str) -> list[str]:

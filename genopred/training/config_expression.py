@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genopred.errors import FormatError, GenopredError, examples, no_choice, repeated, shortened
-from genopred.settings.declare import declared, from_table, known_keys, naming
+from genopred.errors import GenopredError, repeated
+from genopred.settings.declare import from_table, naming
 from genopred.settings.expression import (
     GENE_SPLITS,
     ContactFile,
@@ -20,13 +20,19 @@ from genopred.settings.expression import (
     Inputs,
     InputTrack,
     Signal,
-    shown,
 )
 from genopred.settings.training import ByChromosome, ByRandom
-from genopred.training.config import _file
 from genopred.training.networks.gene import Link
-from genopred.training.networks.registry import GENE_NETWORKS, all_sizes, check_length
-from genopred.types import plain_chrom
+from genopred.training.networks.registry import GENE_NETWORKS, check_length
+from genopred.training.sections import (
+    changed,
+    existing_file,
+    known_sections,
+    network_section,
+    shown,
+    split_section,
+    with_chromosomes,
+)
 
 #: What a configuration says it is for.
 TASK = "expression"
@@ -131,31 +137,22 @@ class ExpressionConfig:
                 row = next(row for row in out["inputs"]["tracks"] if row["name"] == ".".join(inner[1:-1]))
             else:
                 row = out[section]
-            row[inner[-1]] = f"{path.absolute()}{_inside(str(row[inner[-1]]))}"
+            row[inner[-1]] = f"{path.absolute()}{inside_cooler(str(row[inner[-1]]))}"
         return out
 
 
 def parse_expression(raw: Mapping[str, Any], folder: str | Path, source: str, **changes: Any) -> ExpressionConfig:
     """Check sections and keys, and fill in the defaults.
 
-    Parameters
-    ----------
-    raw : dict
-        As in TOML.
-    folder : path
-        Where relative paths start.
-    source : str
-        The file, for messages.
-    **changes
-        Values of [training] to replace; None leaves the file's.
+    Parameters are those of `genopred.training.config.parse_config`.
 
     Raises
     ------
     GenopredError
         If a key is unknown, missing, of another type or out of range, or a file is not there.
     """
+    known_sections(raw, SECTIONS, source)
     with naming(source):
-        known_keys(raw, SECTIONS)
         if "genes" not in raw or not {"expression", "signal"} & set(raw):
             raise GenopredError("needed the sections [genes], and [expression] with a file or at least one [[signal]].")
     sections: dict[str, Any] = {}
@@ -166,25 +163,21 @@ def parse_expression(raw: Mapping[str, Any], folder: str | Path, source: str, **
     sections["inputs"] = from_table(Inputs, plain, source, "inputs")
     signal = _rows(Signal, raw.get("signal", []), source, "signal", "cell")
     tracks = _rows(InputTrack, inputs.get("tracks", []), source, "inputs.tracks", "name")
-    split = _split(raw.get("split", {}), source)
+    split = split_section(raw.get("split", {}), GENE_SPLITS, source)
     training = from_table(ExpressionTraining, raw.get("training", {}), source, "training")
-    kind, sizes = _network(raw.get("network", {}), source)
+    kind, sizes = network_section(raw.get("network", {}), KIND, GENE_NETWORKS, source)
     with naming(source):
-        training = replace(training, **{key: value for key, value in changes.items() if value is not None})
+        training = changed(training, changes)
         _check(sections, signal, split, training)
-    genes = sections["genes"]
-    if isinstance(split, ByChromosome) and not genes.chromosomes:
-        sections["genes"] = replace(genes, chromosomes=(*split.train, *split.validation, *split.test))
+    genes = sections["genes"] = with_chromosomes(sections["genes"], split, source)
     if isinstance(split, GenesByBlock) and split.margin is None:
         split = replace(split, margin=genes.before + genes.after + 2 * training.shift)
-    if twice := repeated(plain_chrom(name) for name in sections["genes"].chromosomes):
-        raise GenopredError(f"{source}: chromosomes are listed twice: {examples(twice)}; name each once.")
     search = raw.get("search", {})
     paths = _paths(sections, signal, tracks, Path(folder), source)
     if sizes.get("folder"):
-        paths["network.folder"] = _file(sizes["folder"], Path(folder), f"{source}: network.folder")
+        paths["network.folder"] = existing_file(sizes["folder"], Path(folder), f"{source}: network.folder")
     return ExpressionConfig(
-        source, sections["genes"], sections["expression"], signal, sections["inputs"], tracks, sections["contacts"],
+        source, genes, sections["expression"], signal, sections["inputs"], tracks, sections["contacts"],
         split, kind, sizes, training, dict(search) if isinstance(search, Mapping) else {"": search}, paths,
     )  # fmt: skip
 
@@ -222,27 +215,6 @@ def _check(sections: Mapping[str, Any], signal: tuple[Signal, ...], split: Any, 
         raise GenopredError(f"training.batch = {training.batch}: a correlation needed 3 genes or more.")
 
 
-def _split(table: Any, source: str) -> Any:
-    """[split]: its keys depend on what it is by."""
-    by, keys = GenesByBlock.BY, table
-    if isinstance(table, Mapping):
-        by, keys = table.get("by", by), {key: value for key, value in table.items() if key != "by"}
-        if not isinstance(by, str) or by not in GENE_SPLITS:
-            raise GenopredError(no_choice(f"{source}: split.by = {shortened(repr(by))}", by, GENE_SPLITS))
-        with naming(source):
-            known_keys(keys, declared(GENE_SPLITS[by]), f"split (by = {by!r})")
-    return from_table(GENE_SPLITS[by], keys, source, "split")
-
-
-def _network(table: Any, source: str) -> tuple[str, dict[str, Any]]:
-    """[network]: kind and sizes, with the defaults of that kind."""
-    if not isinstance(table, Mapping):
-        raise FormatError(f"{source}: network = {shortened(repr(table))}; needed a section [network].")
-    kind = str(table.get("kind", KIND))
-    with naming(source):
-        return kind, all_sizes(kind, {key: value for key, value in table.items() if key != "kind"}, GENE_NETWORKS)
-
-
 def _rows(kind: type, rows: Any, source: str, name: str, key: str) -> Any:
     """Sections that are a list, none of which has another's name."""
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
@@ -259,17 +231,17 @@ def _paths(
     named = {f"{name}.{key}": getattr(sections[name], key) for name, keys in _FILES.items() for key in keys}
     named |= {f"signal.{one.cell}.{key}": getattr(one, key) for one in signal for key in ("plus", "minus", "file")}
     named |= {f"inputs.tracks.{one.name}.file": one.file for one in tracks}
-    paths = {key: _file(text, folder, f"{source}: {key}") for key, text in named.items() if text}
+    paths = {key: existing_file(text, folder, f"{source}: {key}") for key, text in named.items() if text}
     if contacts := sections["contacts"].file:
-        inner = _inside(contacts)
-        paths["contacts.file"] = _file(contacts.removesuffix(inner), folder, f"{source}: contacts.file")
+        inner = inside_cooler(contacts)
+        paths["contacts.file"] = existing_file(contacts.removesuffix(inner), folder, f"{source}: contacts.file")
     return paths
 
 
-def _inside(text: str) -> str:
+def inside_cooler(text: str) -> str:
     """What follows the file's name in a cooler's address.
 
-    >>> _inside("x.mcool::resolutions/5000"), _inside("x.bedpe")
+    >>> inside_cooler("x.mcool::resolutions/5000"), inside_cooler("x.bedpe")
     ('::resolutions/5000', '')
     """
     _, mark, rest = text.partition("::")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genopred.errors import GenopredError, shortened
-from genopred.settings.declare import declared, from_table, known_keys, naming
+from genopred.settings.declare import from_table, naming
 from genopred.settings.personal import GeneBlocks, PeopleSplit, PersonalData, PersonalTraining, Start
-from genopred.training.config import _file
+from genopred.training.sections import changed, existing_file, known_sections, shown
 
 #: What a configuration says it is for.
 TASK = "personal"
@@ -53,8 +53,8 @@ class PersonalConfig:
     @property
     def written(self) -> dict[str, Any]:
         """As sections and keys, paths as they were written."""
-        shown = {name: _shown(getattr(self, name)) for name in SECTIONS[1:]}
-        return json.loads(json.dumps({"task": TASK} | shown))  # type: ignore[no-any-return]
+        sections = {name: shown(getattr(self, name), (None, "", ())) for name in SECTIONS[1:]}
+        return json.loads(json.dumps({"task": TASK} | sections))  # type: ignore[no-any-return]
 
     def resolved(self) -> dict[str, Any]:
         """As `written`, with absolute paths: `parse_personal` reads it from any folder."""
@@ -65,35 +65,17 @@ class PersonalConfig:
         return out
 
 
-def _shown(section: Any) -> dict[str, Any]:
-    fields = declared(type(section))
-    values = {key: value for key, value in asdict(section).items() if not fields[key].option.hidden}
-    return {key: value for key, value in values.items() if value not in (None, "", ())}
-
-
 def parse_personal(raw: Mapping[str, Any], folder: str | Path, source: str, **changes: Any) -> PersonalConfig:
     """Check sections and keys, and fill in the defaults.
 
-    Parameters
-    ----------
-    raw : dict
-        As in TOML.
-    folder : path
-        Where relative paths start.
-    source : str
-        The file, for messages.
-    **changes
-        Values of [training] to replace; None leaves the file's.
+    Parameters are those of `genopred.training.config.parse_config`.
 
     Raises
     ------
     GenopredError
         If a key is unknown, missing, of another type or out of range, or a file is not there.
     """
-    if not isinstance(raw, Mapping):
-        raise GenopredError(f"{source}: {shortened(repr(raw))}; needed sections with keys.")
-    with naming(source):
-        known_keys(raw, SECTIONS)
+    known_sections(raw, SECTIONS, source)
     if raw.get("task") != TASK:
         raise GenopredError(f"{source}: task = {shortened(repr(raw.get('task')))}; needed task = {TASK!r}.")
     if "data" not in raw:
@@ -104,15 +86,17 @@ def parse_personal(raw: Mapping[str, Any], folder: str | Path, source: str, **ch
     model = from_table(Start, raw.get("model", {}), source, "model")
     training = from_table(PersonalTraining, raw.get("training", {}), source, "training")
     with naming(source):
-        training = replace(training, **{key: value for key, value in changes.items() if value is not None})
+        training = changed(training, changes)
     place = Path(folder)
-    paths = {key: _file(getattr(data, key), place, f"{source}: data.{key}") for key in _FILES if getattr(data, key)}
+    paths = {
+        key: existing_file(getattr(data, key), place, f"{source}: data.{key}") for key in _FILES if getattr(data, key)
+    }
     for key, end in _PREFIXES.items():
         if getattr(data, key):
-            whole = _file(getattr(data, key) + end, place, f"{source}: data.{key}")
+            whole = existing_file(getattr(data, key) + end, place, f"{source}: data.{key}")
             paths[key] = whole.with_name(whole.name[: -len(end)])
     if people.folds:
-        paths["folds"] = _file(people.folds, place, f"{source}: people.folds")
+        paths["folds"] = existing_file(people.folds, place, f"{source}: people.folds")
     return PersonalConfig(source, data, people, split, model, training, paths, _start(model.start, place, source))
 
 
@@ -121,5 +105,5 @@ def _start(spec: str, folder: Path, source: str) -> str:
     name, colon, path = spec.partition(":")
     for before, text in ((f"{name}:", path), ("", spec)):
         if text and (colon or not before) and ("${" in text or (folder / text).exists()):
-            return before + str(_file(text, folder, f"{source}: model.start").absolute())
+            return before + str(existing_file(text, folder, f"{source}: model.start").absolute())
     return spec

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
-from genopred.errors import GenopredError
 from genopred.training.config_expression import ExpressionConfig
-from genopred.training.enough_memory import _gb
-from genopred.training.loop import find_device
+from genopred.training.enough_memory import check_free
 from genopred.training.memory import gene_training_bytes, least_gene_bytes
 from genopred.training.networks.gene import GeneShape
-from genopred.workers import free_memory
 
 
 def gene_bytes(n_genes: int, n_cells: int, shape: GeneShape, flank: int, step: int) -> int:
@@ -37,16 +32,8 @@ def check_gene_memory(config: ExpressionConfig, n_genes: int, n_cells: int, shap
     held = gene_bytes(n_genes, n_cells, shape, flank, config.inputs.step)
     # while it is read, a track is there base by base
     held += 4 * n_genes * (shape.window + 2 * flank) if shape.tracks else n_genes * shape.window
-    device, free = find_device(config.training.device), {"host": free_memory()}
-    if device.type == "cuda":
-        free[str(device)] = torch.cuda.mem_get_info(device)[0]
-    for count in (least_gene_bytes, gene_training_bytes):
-        work = count(config.kind, n_cells, shape, batch, config.built)
-        for place, left in free.items():
-            needed = work if place != "host" else held if len(free) > 1 else held + work
-            if left is not None and needed > left:
-                raise GenopredError(
-                    f"too little memory on {place}: about {_gb(needed)} are needed ({_gb(held)} for {n_genes:,} genes, "
-                    f"{_gb(work)} for training with batches of {batch}), {_gb(left)} are free. Use fewer genes "
-                    "(genes.types, genes.chromosomes), a smaller window, training.batch or network."
-                )
+    works = (
+        count(config.kind, n_cells, shape, batch, config.built) for count in (least_gene_bytes, gene_training_bytes)
+    )
+    remedy = "Use fewer genes (genes.types, genes.chromosomes), a smaller window, training.batch or network."
+    check_free(config.training, held, works, f"{n_genes:,} genes", remedy)

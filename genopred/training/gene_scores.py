@@ -18,7 +18,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError, examples
-from genopred.training.scores import BlockSums, Floats, _percentiles, block_draws, block_sums
+from genopred.genetics.correlation import pearson
+from genopred.training.scores import BlockSums, Floats, block_draws, block_sums, percentiles
 
 #: In the order of the tables.
 GENE_METRICS = ("pearson", "spearman", "r2", "mse", "mae")
@@ -251,7 +252,17 @@ def _numbers(value: float, drawn: Floats | None) -> list[float | None]:
         return [None] * 4
     if drawn is None or not np.isfinite(drawn).any():
         return [value, None, None, None]
-    return [value, *_percentiles(drawn), float(np.std(drawn[np.isfinite(drawn)]))]
+    return [value, *percentiles(drawn), float(np.std(drawn[np.isfinite(drawn)]))]
+
+
+def gene_pearson(predicted: NDArray[np.floating], targets: NDArray[np.floating]) -> Floats:
+    """Pearson's correlation over genes in each cell type (C,), of what is known; NaN where one side does not vary."""
+    out = np.full(targets.shape[1], np.nan)
+    for c, (p, t) in enumerate(zip(predicted.T.astype(np.float64), targets.T.astype(np.float64))):
+        ok = np.isfinite(t)
+        if ok.sum() > 2:
+            out[c] = pearson(p[ok], t[ok])
+    return out
 
 
 def fold_scores(measured: ArrayLike, predicted: ArrayLike, folds: ArrayLike, cells: Sequence[str]) -> pl.DataFrame:

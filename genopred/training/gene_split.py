@@ -14,7 +14,7 @@ from genopred.settings.expression import GenesByBlock
 from genopred.settings.training import ByChromosome, ByRandom
 from genopred.training.config_expression import ExpressionConfig
 from genopred.training.genes import GeneData, GeneSplit
-from genopred.training.splits import SPLITS, _apart, _blocks, _dealt, _fractions, split_chromosomes
+from genopred.training.splits import SPLITS, blocks_along, dealt, holding, set_apart, shares_of, split_chromosomes
 
 #: Fewer genes do not tell whether a network predicts anything.
 LEAST = 3
@@ -49,9 +49,9 @@ def split_genes(config: ExpressionConfig, data: GeneData, fold: int | None = Non
     block, lengths = of.block, data.lengths
     with naming(config.source):
         if isinstance(of, ByRandom):
-            shares = _fractions(of.fractions)
+            shares = shares_of(of.fractions)
             rows = pl.DataFrame({"chrom": "", "start": np.arange(len(data.codes)), "end": 0, "block": 0})
-            part = _dealt(rows, shares, of.seed)["split"].to_numpy().astype(str)
+            part = dealt(rows, shares, of.seed)["split"].to_numpy().astype(str)
             made = GeneSplit("random", part, _block_of(data, block), np.full(len(part), "", dtype=object).astype(str))
             return _checked(made, shares)
         if isinstance(of, ByChromosome):
@@ -72,7 +72,7 @@ def _block_regions(
 ) -> tuple[pl.DataFrame, NDArray[np.float64]]:
     """Regions of blocks dealt to parts, and the share of each part; only blocks that hold a TSS are dealt."""
     margin = window if of.margin is None else of.margin
-    table = _blocks(data.lengths, of.block, None)
+    table = blocks_along(data.lengths, of.block, None)
     held = table.filter(pl.col("block").is_in(np.unique(_block_of(data, of.block)).tolist()))
     if of.folds:
         if fold is None or not 0 <= fold < of.folds:
@@ -83,16 +83,16 @@ def _block_regions(
             )
         numbers = np.random.default_rng(of.seed).permutation(np.arange(held.height) % of.folds)
         parts = np.where(numbers == fold, "test", np.where(numbers == (fold + 1) % of.folds, "validation", "train"))
-        dealt = held.with_columns(pl.Series("split", parts, dtype=pl.String))
+        parted = held.with_columns(pl.Series("split", parts, dtype=pl.String))
         shares = np.ones(3)
     else:
-        shares = _fractions(of.fractions)
-        dealt = _dealt(held, shares, of.seed)
+        shares = shares_of(of.fractions)
+        parted = dealt(held, shares, of.seed)
     # a block without genes is part of the one before it, so that no gene is lost at a border with nothing
-    whole = table.join(dealt.select("block", "split"), on="block", how="left", maintain_order="left")
+    whole = table.join(parted.select("block", "split"), on="block", how="left", maintain_order="left")
     filled = pl.col("split").forward_fill().backward_fill()
     whole = whole.with_columns(filled).select("chrom", "start", "end", "split", "block")
-    pieces = [_apart(part, margin) for part in whole.partition_by("chrom", maintain_order=True)]
+    pieces = [set_apart(part, margin) for part in whole.partition_by("chrom", maintain_order=True)]
     return pl.concat([whole[:0], *pieces]), shares
 
 
@@ -100,7 +100,7 @@ def _block_of(data: GeneData, block: int) -> NDArray[np.int64]:
     """The block that holds each TSS, as `splits` numbers them."""
     out = np.zeros(len(data.codes), dtype=np.int64)
     chroms, at = data.genes["chrom"].to_numpy(), data.genes["tss"].to_numpy() - 1
-    for part in _blocks(data.lengths, block, None).partition_by("chrom", maintain_order=True):
+    for part in blocks_along(data.lengths, block, None).partition_by("chrom", maintain_order=True):
         here = chroms == part["chrom"][0]
         inside = np.searchsorted(part["start"].to_numpy(), at[here], side="right") - 1
         out[here] = part["block"].to_numpy()[inside]
@@ -109,21 +109,10 @@ def _block_of(data: GeneData, block: int) -> NDArray[np.int64]:
 
 def _within(data: GeneData, regions: pl.DataFrame) -> NDArray[np.str_]:
     """The part in whose regions each gene's window lies wholly, flanks included; empty where it lies in none's."""
-    out = np.full(len(data.codes), "", dtype="<U10")
     chroms = data.genes["chrom"].to_numpy()
-    for part in regions.partition_by("chrom", maintain_order=True):
-        chrom = part["chrom"][0]
-        a, b, label = (part[name].to_numpy() for name in ("start", "end", "split"))
-        # neighbours of one part that adjoin are one region
-        first = np.r_[True, (a[1:] != b[:-1]) | (label[1:] != label[:-1])]
-        a, b, label = a[first], b[np.r_[first[1:], True]], label[first]
-        here = np.flatnonzero(chroms == chrom)
-        low = np.maximum(data.genes["start"].to_numpy()[here] - data.flank, 0)
-        high = np.minimum(data.genes["end"].to_numpy()[here] + data.flank, data.lengths[chrom])
-        at = np.searchsorted(a, low, side="right") - 1
-        inside = (at >= 0) & (high <= b[np.maximum(at, 0)])
-        out[here[inside]] = label[at[inside]]
-    return out
+    ends = np.array([data.lengths.get(chrom, 0) for chrom in chroms.tolist()], dtype=np.int64)
+    low = np.maximum(data.genes["start"].to_numpy() - data.flank, 0)
+    return holding(regions, chroms, low, np.minimum(data.genes["end"].to_numpy() + data.flank, ends))
 
 
 def _families_apart(split: GeneSplit, data: GeneData) -> GeneSplit:

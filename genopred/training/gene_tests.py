@@ -18,7 +18,16 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.genetics.correlation import pearson
-from genopred.training.gene_scores import ALL_CELLS, BETWEEN, LEVEL, ROUNDING, checked, deviations, shared_cells
+from genopred.training.gene_scores import (
+    ALL_CELLS,
+    BETWEEN,
+    LEVEL,
+    ROUNDING,
+    checked,
+    deviations,
+    gene_pearson,
+    shared_cells,
+)
 from genopred.training.scores import Floats, block_sums
 
 #: Columns of `gene_tests`: `difference` is of `metric`, `model` minus `against`; `n` observations, each a `unit`.
@@ -232,13 +241,7 @@ def _block_tests(
 def cell_correlations(measured: Floats, predicted: Floats, folds: ArrayLike) -> Floats:
     """Pearson r in each fold and cell type, (folds, C), of values (N, C); NaN where it is not defined."""
     fold = np.asarray(folds)
-    out = np.full((len(np.unique(fold)), measured.shape[1]), np.nan)
-    for k, name in enumerate(np.unique(fold)):
-        for c in range(measured.shape[1]):
-            rows = (fold == name) & np.isfinite(measured[:, c])
-            if rows.sum() > 2 and np.isfinite(predicted[rows, c]).all():
-                out[k, c] = pearson(predicted[rows, c], measured[rows, c])
-    return out
+    return np.stack([gene_pearson(predicted[fold == name], measured[fold == name]) for name in np.unique(fold)])
 
 
 def _t_test(

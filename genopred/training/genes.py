@@ -10,7 +10,8 @@ import polars as pl
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from genopred.sequence.onehot import N_CODE, reverse_complement
+from genopred.sequence.onehot import reverse_complement
+from genopred.training.bases import onehot_on
 from genopred.training.networks.gene import GeneInputs
 
 #: Columns of `GeneData.genes`: tss is 1-based, start and end are the window on the genome, 0-based half-open.
@@ -173,7 +174,7 @@ def gene_inputs(arrays: tuple[NDArray[Any] | None, ...], device: torch.device) -
 
 def _onehot(codes: NDArray[Any] | None, tracks: NDArray[Any] | None, device: torch.device) -> torch.Tensor:
     """(..., 4 + K) float32; N is zero."""
-    bases = torch.eye(N_CODE + 1, 4, device=device)[torch.from_numpy(np.asarray(codes)).to(device).long()]
+    bases = onehot_on(codes, device)  # type: ignore[arg-type]
     if tracks is None:
         return bases
     return torch.cat([bases, torch.from_numpy(np.ascontiguousarray(tracks)).to(device)], dim=-1)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -25,6 +25,8 @@ from genopred.training.splits import SPLITS, Split, Windows, WindowShape, tile
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
+#: What has a `name`.
+Named = TypeVar("Named", bound=Any)
 
 #: Inputs that are made at a time.
 _AT_ONCE = 16
@@ -149,8 +151,8 @@ def _partners(held: Held, entry: Entry) -> list[int]:
     return [tracks.index(wanted.get(name, name)) for name in tracks]
 
 
-def distinct(models: list[Entry]) -> list[Entry]:
-    """Models of different names: those that share one get their number."""
+def distinct(models: list[Named]) -> list[Named]:
+    """Models, or what is predicted, of different names: those that share one get their number."""
     names = [model.name for model in models]
     ranks = (names[: i + 1].count(name) for i, name in enumerate(names))
     return [m if rank == 1 else replace(m, name=f"{m.name} #{rank}") for m, rank in zip(models, ranks)]

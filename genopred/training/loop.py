@@ -9,6 +9,7 @@ computes what it would have computed.
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import math
 import time
@@ -23,6 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, examples
 from genopred.sequence.models.base import devices
@@ -173,6 +175,18 @@ def fingerprint(task: Task) -> dict[str, str]:
     """What a run depends on, by name: genopred's version, settings as they are, and the task's identity."""
     settings = {f"training.{key}": repr(value) for key, value in asdict(task.settings).items() if key not in _FREE}
     return {"genopred": version("genopred")} | settings | task.identity()
+
+
+def digest(*parts: bytes | NDArray[Any]) -> str:
+    """Of data, for a task's identity: what it is in memory, not of which shape or type.
+
+    >>> digest(b"ab") == digest(b"a", np.frombuffer(b"b", np.uint8)) != digest(b"ba")
+    True
+    """
+    whole = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        whole.update(part if isinstance(part, bytes) else np.ascontiguousarray(part))  # type: ignore[arg-type]
+    return whole.hexdigest()
 
 
 def find_device(name: str) -> torch.device:

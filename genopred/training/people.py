@@ -14,8 +14,7 @@ from genopred.errors import GenopredError
 from genopred.genetics.correlation import pearson
 from genopred.sequence.haplotypes import VariantWindow
 from genopred.training.genes import GENE_SCHEMA, GeneSplit
-
-PARTS = ("train", "validation", "test")
+from genopred.training.splits import SPLITS
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,12 @@ class PersonalData:
     people: NDArray[np.str_]
 
     def __post_init__(self) -> None:
-        for name in PARTS[:2]:
+        for name in SPLITS[:2]:
             if not len(self.split.rows(name)):
                 raise GenopredError(
                     f"no gene is for {name}; change split.seed, split.block or split.fractions, or give more genes."
                 )
-        for name in PARTS:
+        for name in SPLITS:
             n = int((self.people == name).sum())
             if n < 3:
                 raise GenopredError(
@@ -140,7 +139,7 @@ def split_genes(genes: pl.DataFrame, *, block: int, fractions: Sequence[float], 
     ends = np.cumsum(fractions)[:-1]
     of_block = np.empty(len(names), dtype=np.int64)
     of_block[order] = np.searchsorted(ends, middle, side="right")
-    part = np.array(PARTS, dtype="U10")[of_block[of]]
+    part = np.array(SPLITS, dtype="U10")[of_block[of]]
     why = np.full(len(part), "", dtype="U60")
     chrom = np.array(genes["chrom"].to_list())
     start, end = genes["start"].to_numpy(), genes["end"].to_numpy()

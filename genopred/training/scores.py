@@ -231,13 +231,13 @@ def _table(
     for i, track in enumerate(tracks):
         for metric in METRICS:
             value = float(estimate[metric][i])
-            low, high = (np.nan, np.nan) if drawn is None else _percentiles(drawn[metric][:, i])
+            low, high = (np.nan, np.nan) if drawn is None else percentiles(drawn[metric][:, i])
             numbers = [None if np.isnan(x) or np.isnan(value) else float(x) for x in (value, low, high)]
             rows.append((track.name, track.assay, track.cell, metric, *numbers, n_bins, n_blocks))
     return pl.DataFrame(rows, schema=TRACK_SCORE_SCHEMA, orient="row")
 
 
-def _percentiles(values: Floats) -> tuple[float, float]:
+def percentiles(values: Floats) -> tuple[float, float]:
     """The interval; resamples in which the metric is not defined (a block without signal drawn alone) do not count."""
     values = values[np.isfinite(values)]
     if not len(values):

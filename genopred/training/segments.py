@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from genopred.sequence.onehot import N_CODE
 from genopred.training.genes import GeneData, GeneSplit
+from genopred.training.splits import SPLITS
 
 #: A base that two parts would read is taken from the earlier one here, so that what is tested is read in full.
-_GIVES_WAY = ("train", "validation", "test")
+_GIVES_WAY = SPLITS
 
 
 def choose_segments(

@@ -131,12 +131,12 @@ def simulate_genes(
     return SimulatedGenes(data, split, parts, table)
 
 
-def shuffled_contacts(made: SimulatedGenes, seed: int = 1) -> GeneData:
+def shuffled_contacts(made: SimulatedGenes) -> GeneData:
     """The same genes, each with the distal segments and weights of another."""
     data = made.data
     if data.segments is None or data.weights is None:
         raise GenopredError("these genes have no distal segments to shuffle; simulate some.")
-    order = np.random.default_rng(seed).permutation(len(data.codes))
+    order = np.random.default_rng(1).permutation(len(data.codes))
     return replace(data, segments=data.segments[order], weights=data.weights[order])
 
 

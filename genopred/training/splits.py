@@ -152,15 +152,15 @@ def split_blocks(
     GenopredError
         If a split gets nothing, or the margin is smaller than the window.
     """
-    shares = _fractions(fractions)
+    shares = shares_of(fractions)
     if block < 1 or margin < 0:
         raise GenopredError(
             f"block = {block}, margin = {margin}: needed a block of 1 bp or more, a margin of 0 or more."
         )
     if shape is not None:
         _check_margin(margin, shape)
-    table = _dealt(_blocks(lengths, block, usable), shares, seed)
-    pieces = [_apart(part, margin) for part in table.partition_by("chrom", maintain_order=True)]
+    table = dealt(blocks_along(lengths, block, usable), shares, seed)
+    pieces = [set_apart(part, margin) for part in table.partition_by("chrom", maintain_order=True)]
     split = Split("block", pl.concat([table[:0], *pieces]), margin, seed)
     remedy = f"lower the block (now {block:,} bp) or the margin (now {margin:,} bp), or give more chromosomes"
     return _checked(split, shares, shape, remedy)
@@ -213,7 +213,7 @@ def split_chromosomes(
                 raise GenopredError(
                     f"split by chromosome: {chrom} is in {label[known[plain]]} and in {name}; needed in one of them."
                 )
-    table = _blocks({chrom: n for chrom, n in lengths.items() if chrom in label}, block, usable)
+    table = blocks_along({chrom: n for chrom, n in lengths.items() if chrom in label}, block, usable)
     regions = table.with_columns(pl.col("chrom").replace_strict(label, return_dtype=pl.String).alias("split"))
     split = Split("chromosome", regions.select(list(REGION_SCHEMA)), 0, 0)
     return _checked(split, (1, 1, 1), shape, "give each split a chromosome that is not mostly N")
@@ -252,17 +252,17 @@ def split_random(
     GenopredError
         If a split gets no window.
     """
-    shares = _fractions(fractions)
+    shares = shares_of(fractions)
     stride = -(-(shape.window // 2) // shape.bin) * shape.bin if stride is None else stride
     if stride < 1 or stride % shape.bin:
         raise GenopredError(f"stride = {stride}: needed a multiple of the bin, {shape.bin} bp.")
     tables = [pl.DataFrame(schema=REGION_SCHEMA).drop("split")]
-    for chrom, low, high, number in _blocks(lengths, block, usable).iter_rows():
+    for chrom, low, high, number in blocks_along(lengths, block, usable).iter_rows():
         first, last = -(-low // stride) * stride, min(high, lengths[chrom] - shape.window + 1)
         starts = np.arange(first, last, stride, dtype=np.int64)
         columns = {"chrom": chrom, "start": starts, "end": starts + shape.window, "block": number}
         tables.append(pl.DataFrame(columns, tables[0].schema))
-    split = Split("random", _dealt(pl.concat(tables), shares, seed), 0, seed)
+    split = Split("random", dealt(pl.concat(tables), shares, seed), 0, seed)
     return _checked(split, shares, shape, f"lower the stride (now {stride:,} bp) or give more chromosomes")
 
 
@@ -331,7 +331,38 @@ def _tile(split: Split, name: str, shape: WindowShape, offset: int) -> Windows:
     return Windows(*map(np.concatenate, zip(*found)))
 
 
-def _fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
+def holding(
+    regions: pl.DataFrame, chroms: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.str_]:
+    """The split in whose regions each stretch (N,) lies wholly; empty where it lies in none's.
+
+    Parameters
+    ----------
+    regions : polars.DataFrame
+        As `Split.regions`, of which none overlap; neighbours of one split that adjoin are one region.
+    chroms, starts, ends : array, shape (N,)
+        0-based half-open.
+
+    Examples
+    --------
+    >>> table = pl.DataFrame({"chrom": "1", "start": [0, 10, 20], "end": [10, 20, 30], "split": ["a", "a", "b"]})
+    >>> holding(table, np.array(["1"] * 3), np.array([5, 15, 20]), np.array([15, 25, 30])).tolist()
+    ['a', '', 'b']
+    """
+    out = np.full(len(chroms), "", dtype="<U10")
+    for part in regions.sort("chrom", "start").partition_by("chrom", maintain_order=True):
+        a, b, label = (part[name].to_numpy() for name in ("start", "end", "split"))
+        first = np.r_[True, (a[1:] != b[:-1]) | (label[1:] != label[:-1])]
+        a, b, label = a[first], b[np.r_[first[1:], True]], label[first]
+        here = np.flatnonzero(chroms == part["chrom"][0])
+        at = np.searchsorted(a, starts[here], side="right") - 1
+        inside = (at >= 0) & (ends[here] <= b[np.maximum(at, 0)])
+        out[here[inside]] = label[at[inside]]
+    return out
+
+
+def shares_of(fractions: Sequence[float]) -> NDArray[np.float64]:
+    """Shares of training, validation and test as an array; refused if they are none."""
     shares = np.asarray(fractions, dtype=np.float64)
     if shares.shape != (3,) or not (shares >= 0).all() or not np.isclose(shares.sum(), 1) or shares[0] == 0:
         raise GenopredError(
@@ -341,7 +372,9 @@ def _fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
     return shares
 
 
-def _blocks(lengths: Mapping[str, int], block: int, usable: Mapping[str, NDArray[np.uint8]] | None) -> pl.DataFrame:
+def blocks_along(
+    lengths: Mapping[str, int], block: int, usable: Mapping[str, NDArray[np.uint8]] | None
+) -> pl.DataFrame:
     """Blocks that are not mostly N: chrom, start, end, block; ids count all blocks, those of N too."""
     total = sum(lengths.values())
     if total // block > MOST_BLOCKS:
@@ -362,7 +395,7 @@ def _blocks(lengths: Mapping[str, int], block: int, usable: Mapping[str, NDArray
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _dealt(table: pl.DataFrame, shares: NDArray[np.float64], seed: int) -> pl.DataFrame:
+def dealt(table: pl.DataFrame, shares: NDArray[np.float64], seed: int) -> pl.DataFrame:
     """Rows dealt to splits at random: as near to the shares as whole numbers are, no split empty if it can."""
     exact = shares * table.height
     counts = np.floor(exact).astype(np.int64)
@@ -375,7 +408,7 @@ def _dealt(table: pl.DataFrame, shares: NDArray[np.float64], seed: int) -> pl.Da
     return table.with_columns(pl.Series("split", labels, dtype=pl.String)).select(list(REGION_SCHEMA))
 
 
-def _apart(table: pl.DataFrame, margin: int) -> pl.DataFrame:
+def set_apart(table: pl.DataFrame, margin: int) -> pl.DataFrame:
     """Blocks of one chromosome with neighbours of different splits at least `margin` apart."""
     first, last = table["start"].to_numpy(), table["end"].to_numpy()
     start, end = first.copy(), last.copy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,9 @@ from typing import Any
 import torch
 
 from genopred.errors import GenopredError, ModelError, examples, repeated, shortened
-from genopred.files import atomic, write_files
-from genopred.sequence.models.config import CONFIG, GENE, WEIGHTS, read_settings
-from genopred.sequence.models.enformer.checkpoint import load_enformer, read_weights, save_enformer
+from genopred.files import atomic
+from genopred.sequence.models.config import CONFIG, GENE, WEIGHTS, read_settings, why
+from genopred.sequence.models.enformer.checkpoint import load_enformer, own_weights, save_enformer, write_network
 from genopred.training.dataset import SequenceData
 from genopred.training.networks.base import TrackNetwork
 from genopred.training.networks.composition import Composition
@@ -104,7 +103,7 @@ def save_network(
     if isinstance(network, SmallEnformer):
         return save_enformer(network.body, folder, window=network.shape.window, extra=extra)
     settings = {"model_type": _model_type(network.kind), "sequence_length": network.shape.window} | extra
-    return _write(network, Path(folder), settings, {})
+    return write_network(folder, settings, network.state_dict())
 
 
 def save_gene_network(
@@ -148,17 +147,7 @@ def save_gene_network(
         "transform": dict(transform or {}),
         "validation": dict(best),
     }
-    return _write(network, folder, settings, encoder)
-
-
-def _write(network: torch.nn.Module, folder: Path, settings: dict[str, Any], more: dict[Path, Any]) -> Path:
-    from safetensors.torch import save
-
-    state = {key: value.detach().contiguous().clone() for key, value in network.state_dict().items()}
-    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-    contents: dict[Any, Any] = {**more, folder / CONFIG: text}
-    write_files(contents | {folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
-    return folder
+    return write_network(folder, settings, network.state_dict(), encoder)
 
 
 def _model_type(kind: str) -> str:
@@ -194,15 +183,13 @@ def load_network(folder: str | Path) -> tuple[TrackNetwork | GeneNetwork, dict[s
         with torch.device("cpu" if kind == SmallEnformer.kind else "meta"):
             network = unfilled(config)
     except (KeyError, TypeError, ValueError, AttributeError) as bad:
-        # a GenopredError says by itself what is wrong with a value
-        said = str(bad).rstrip(".") if isinstance(bad, GenopredError) else f"{type(bad).__name__}: {shortened(bad)}"
         raise ModelError(
-            f"{folder}: no network of `genopred train` ({said}); give the folder `model` in its --out."
+            f"{folder}: no network of `genopred train` ({why(bad)}); give the folder `model` in its --out."
         ) from None
     if isinstance(network, SmallEnformer):
         network.body.load_state_dict(load_enformer(folder)[0].state_dict())
     else:
-        _fill(network, folder / WEIGHTS[0])
+        _fill(network, folder)
     return network.eval(), config
 
 
@@ -221,7 +208,7 @@ def _load_gene_network(folder: Path, config: Mapping[str, Any]) -> GeneNetwork:
         sizes["folder"] = str(folder / _ENCODER)
     with filled_later():
         network = build_gene(kind, len(cells), shape, link=config["link"], **sizes)
-    _fill(network, folder / WEIGHTS[0])
+    _fill(network, folder)
     return network.eval()
 
 
@@ -235,19 +222,15 @@ def unfilled(config: Mapping[str, Any]) -> TrackNetwork:
     return build(sizes.pop("kind"), len(names), shape, **sizes)
 
 
-def _fill(network: torch.nn.Module, file: Path) -> None:
-    """Put the weights of a file into a network, which may have been built without memory for them."""
-    if not file.is_file():
-        raise ModelError(f"{file.parent}: no weights; needed {file.name} beside {CONFIG}.")
-    state = read_weights(file)
-    damaged = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
-    if damaged:
-        raise ModelError(f"{file}: {len(damaged)} weights hold values that are not finite; train or copy it again.")
+def _fill(network: torch.nn.Module, folder: Path) -> None:
+    """Put the weights of a folder into a network, which may have been built without memory for them."""
+    state = own_weights(folder, "train")
     try:
         network.load_state_dict(state, assign=True)
     except RuntimeError as bad:
         # torch lists each weight on a line of its own
         said = [line.strip() for line in str(bad).splitlines() if line.strip()]
         raise ModelError(
-            f"{file} does not fit its settings ({shortened(said[min(1, len(said) - 1)], 200)}); train or copy it again."
+            f"{folder / WEIGHTS[0]} does not fit its settings ({shortened(said[min(1, len(said) - 1)], 200)}); train "
+            "or copy it again."
         ) from None

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from genopred.training.gene_tests import sign_flips
 from genopred.training.people import PersonalData, within
+from genopred.training.scores import block_draws
 
 #: A row a gene and set of people; `r_` and `r2_` of each method follow.
 OF_GENE: dict[str, Any] = {
@@ -28,11 +30,12 @@ CELL_SCHEMA: dict[str, Any] = {
     "n_genes": pl.Int64,
     "n_blocks": pl.Int64,
     "n_people": pl.Float64,
-    **dict.fromkeys(("mean_r", "low", "high", "positive", "p_sign", "mean_r2"), pl.Float64),
+    **dict.fromkeys(("mean_r", "low", "high", "positive", "p_sign", "p_blocks", "mean_r2"), pl.Float64),
     **dict.fromkeys(("delta", "delta_low", "delta_high"), pl.Float64),
 }
 SEEN = {"train": "seen", "test": "unseen"}
 _RESAMPLES = 2_000
+_SEED = 0
 
 
 def pooled_slope(predicted: NDArray[np.float64], data: PersonalData) -> float:
@@ -87,12 +90,13 @@ def by_gene(data: PersonalData, predicted: Mapping[str, NDArray[np.float64]]) ->
     return pl.DataFrame(rows, schema=OF_GENE | floats)
 
 
-def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0) -> pl.DataFrame:
+def cells(table: pl.DataFrame, reference: str = "elastic net") -> pl.DataFrame:
     """The 2 x 2 table: of each cell and method the mean correlation over genes, and how it differs from a reference's.
 
     Intervals (95 %) draw blocks of genes, the same for all methods, so that the difference is paired. `positive` is the
     share of genes whose correlation is above zero, `p_sign` the two-sided sign test of one half (genes without any
-    variation are left out of it).
+    variation are left out of it). It takes genes of one block as independent, which they are not; `p_blocks` does not:
+    of a mean correlation of zero, signs of whole blocks flipped (`genopred.training.gene_tests.sign_flips`).
 
     Parameters
     ----------
@@ -100,7 +104,6 @@ def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0)
         Of `by_gene`.
     reference : str
         A method of it.
-    seed : int
 
     Returns
     -------
@@ -116,7 +119,9 @@ def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0)
             cell = table.filter((pl.col("genes") == genes) & (pl.col("people") == people))
             if not cell.height:
                 continue
-            draws = _drawn(cell["block"].to_numpy(), seed)
+            names, of = np.unique(cell["block"].to_numpy(), return_inverse=True)
+            # how often each gene is in each draw of blocks, (draws, genes)
+            draws = block_draws(len(names), _RESAMPLES, _SEED)[:, of].astype(np.float64)
             for method in methods:
                 r, r2 = (cell[f"{what}_{method}"].to_numpy() for what in ("r", "r2"))
                 mean = _mean(r, draws)
@@ -126,20 +131,14 @@ def cells(table: pl.DataFrame, reference: str = "elastic net", *, seed: int = 0)
                 row |= dict(zip(("mean_r", "low", "high"), mean))
                 row["positive"] = float((some > 0).mean()) if len(some) else None
                 row["p_sign"] = binomtest(int((some > 0).sum()), len(some)).pvalue if len(some) else None
+                known = np.isfinite(r)
+                row["p_blocks"] = sign_flips(r[known], of[known], seed=_SEED) if known.any() else None
                 row["mean_r2"] = float(np.nanmean(r2)) if np.isfinite(r2).any() else None
                 if reference in methods and method != reference:
                     gap = _mean(r - cell[f"r_{reference}"].to_numpy(), draws)
                     row |= dict(zip(("delta", "delta_low", "delta_high"), gap))
                 rows.append(row)
     return pl.DataFrame(rows, schema=CELL_SCHEMA)
-
-
-def _drawn(block: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """How often each gene is in each draw of blocks, (draws, genes)."""
-    names, of = np.unique(block, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_RESAMPLES)
-    return times[:, of].astype(np.float64)
 
 
 def _mean(values: NDArray[np.float64], draws: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:

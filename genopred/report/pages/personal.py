@@ -66,11 +66,22 @@ def grid(cells: pl.DataFrame) -> tuple[Grid, str]:
                 estimate(row["mean_r"], row["low"], row["high"], digits=3, sign=True),
                 Cell("\N{EN DASH}" if row["positive"] is None else f"{row['positive']:.0%}", value=row["positive"]),
                 Cell(p_value(row["p_sign"]), value=row["p_sign"]),
+                Cell(p_value(row["p_blocks"]), value=row["p_blocks"]),
                 Cell(number(row["mean_r2"], 4, sign=True), value=row["mean_r2"]),
                 delta,
             ]
         )
-    headings = ["Cell", "Method", "Genes", "Mean r", "Above 0", "p (signs)", "Mean R²", "r less elastic net's"]
+    headings = [
+        "Cell",
+        "Method",
+        "Genes",
+        "Mean r",
+        "Above 0",
+        "p (signs)",
+        "p (blocks)",
+        "Mean R²",
+        "r less elastic net's",
+    ]
     caption = (
         "Pearson r within genes, with its sign, averaged over genes; 95 % intervals draw blocks of genes. R² is that "
         "of predictions scaled by one slope, fitted on training people of training genes. Seen genes with seen people "

@@ -133,7 +133,7 @@ class SequenceModel:
         """
         for name, asked, only in (("mode", mode, "exact"), ("dtype", dtype, "fp32")):
             if asked != only:
-                raise ModelError(f"--{name} {asked}: {type(self).__name__} has only {only}; use --{name} {only}.")
+                raise ModelError(f"--{name} {asked}: {self.name} has only {only}; use --{name} {only}.")
         which_bins, which_tracks = self.picked(bins, tracks)
         first, inverse = window.distinct
         out = np.empty((len(first), len(which_bins), len(which_tracks)), dtype=np.float32)
@@ -245,6 +245,13 @@ def devices(device: str, *, several: bool = False) -> list[str]:
                 "torch with CUDA."
             )
     return names or ["cpu"]
+
+
+def as_tensor(onehot: NDArray[np.float32], device: Any) -> torch.Tensor:
+    """One-hot sequences on a device."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(onehot, dtype=np.float32)).to(device)
 
 
 def on_device(module: Module, device: str) -> Module:

@@ -7,6 +7,7 @@ Enformer, Xpresso, the `cnn` of `genopred train`, and whatever else gives its ne
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,13 +120,13 @@ class Body(nn.Module):
                 reset()
 
 
-def _own_window(model: SequenceModel, window: int) -> tuple[int, int, bool]:
+def _own_window(model: SequenceModel, window: int) -> dict[str, Any]:
     """Window, TSS and strands of a model whose window is what it is."""
     if window != model.window:
         raise ModelError(
             f"data.window = {window:,}: {model.name} reads {model.window:,} bp and no other window; leave it out."
         )
-    return window, model.tss_offset, model.strand_aware
+    return {"window": window, "tss_offset": model.tss_offset, "strand_aware": model.strand_aware}
 
 
 def _middle(tss_offset: int, size: int, bins: int, most: int, said: str) -> list[int]:
@@ -207,8 +208,6 @@ _HPARAMS = (
 
 def _copied(module: Any) -> Any:
     """A module of one's own, all of whose weights can be learned."""
-    import copy
-
     return copy.deepcopy(module).requires_grad_(True)
 
 
@@ -229,9 +228,9 @@ class XpressoBody(Body):
 
     @classmethod
     def of(cls, model: Any, spec: str, *, bins: int, window: int) -> XpressoBody:
-        place = dict(zip(("window", "tss_offset", "strand_aware"), _own_window(model, window)))
-        shapes = {key: list(value.shape) for key, value in model._weights.items()}
-        settings = {"pools": list(model._pools), "shapes": shapes}
+        place = _own_window(model, window)
+        shapes = {key: list(value.shape) for key, value in model.weights.items()}
+        settings = {"pools": list(model.pools), "shapes": shapes}
         return cls(_copied(model.torch_module()), settings, **place)
 
     @classmethod
@@ -306,7 +305,7 @@ class CnnBody(_WindowBody):
 
     @classmethod
     def of(cls, model: Any, spec: str, *, bins: int, window: int) -> CnnBody:
-        place = dict(zip(("window", "tss_offset", "strand_aware"), _own_window(model, window)))
+        place = _own_window(model, window)
         network = model.network
         whole = network.shape.window // network.shape.bin
         picked = _middle(model.tss_offset, network.shape.bin, bins, whole, f"the window has {whole} bins")
@@ -357,7 +356,7 @@ class OtherBody(_WindowBody):
     def of(cls, model: SequenceModel, spec: str, *, bins: int, window: int) -> OtherBody:
         from genopred.sequence.features import central_bins
 
-        place = dict(zip(("window", "tss_offset", "strand_aware"), _own_window(model, window)))
+        place = _own_window(model, window)
         picked = central_bins(model, bins if model.n_bins > 1 else 1).tolist()
         settings = {"start": spec, "bins": picked, "tracks": len(model.tracks), "logs": bool(model.log_scale)}
         return cls(_copied(model.torch_module()), picked, settings, **place)

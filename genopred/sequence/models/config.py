@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genopred.errors import ModelError, shortened
+from genopred.errors import GenopredError, ModelError, shortened
 
 CONFIG = "config.json"
 #: Looked for in this order.
@@ -68,31 +68,40 @@ def network_folder(place: str | Path) -> Path | None:
 
 def is_cnn(folder: Path) -> bool:
     """Whether a folder holds a `cnn` of `genopred train`."""
-    try:
-        return bool(read_settings(folder / CONFIG, (CNN,)))
-    except ModelError:
-        return False
+    return _kind_of(folder) == CNN
 
 
 def is_gene_network(folder: Path) -> bool:
     """Whether a folder holds a network of genes of `genopred train`."""
-    try:
-        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(about, dict) and str(about.get("model_type")).startswith(GENE)
+    return _kind_of(folder).startswith(GENE)
 
 
 def is_tuned(folder: Path) -> bool:
     """Whether a folder holds a model that was tuned on people."""
+    return _kind_of(folder) == TUNED
+
+
+def _kind_of(folder: Path) -> str:
+    """`model_type` of a folder; nothing where its config.json is none."""
     try:
-        return bool(read_settings(folder / CONFIG, (TUNED,)))
+        return str(_settings(folder / CONFIG).get("model_type"))
     except ModelError:
-        return False
+        return ""
 
 
 def read_settings(file: Path, kinds: Sequence[str] = ("enformer", CNN)) -> dict[str, Any]:
     """What a config.json says; ModelError if it is missing, no JSON object, or not of one of these kinds of network."""
+    config = _settings(file)
+    kind = config.get("model_type", "enformer")
+    if kind not in kinds:
+        raise ModelError(
+            f"{file} is of model_type {shortened(repr(kind))}; needed 'enformer'. (A network of genopred train is "
+            f"named by its folder alone: {file.parent}.)"
+        )
+    return config
+
+
+def _settings(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ModelError(f"{file} is missing; a checkpoint needs {CONFIG} beside its weights.")
     size = file.stat().st_size
@@ -104,13 +113,12 @@ def read_settings(file: Path, kinds: Sequence[str] = ("enformer", CNN)) -> dict[
         raise ModelError(f"{file} is not JSON ({shortened(bad)}).") from bad
     if not isinstance(config, dict):
         raise ModelError(f"{file} holds a {type(config).__name__}; needed an object of settings.")
-    kind = config.get("model_type", "enformer")
-    if kind not in kinds:
-        raise ModelError(
-            f"{file} is of model_type {shortened(repr(kind))}; needed 'enformer'. (A network of genopred train is "
-            f"named by its folder alone: {file.parent}.)"
-        )
     return config
+
+
+def why(bad: Exception) -> str:
+    """What was wrong with settings: a GenopredError says it by itself, of others the kind is named."""
+    return str(bad).rstrip(".") if isinstance(bad, GenopredError) else f"{type(bad).__name__}: {shortened(bad)}"
 
 
 def check_partners(config: dict[str, Any], place: Path) -> None:

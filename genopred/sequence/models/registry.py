@@ -141,24 +141,36 @@ def _from_package(point: EntryPoint) -> Callable[..., Any]:
     return load
 
 
-def _xpresso(path: str | None, **options: Any) -> Any:
+#: What stands behind the name of a model that needs it, and how one is called that has no gamma features.
+_NEEDED = {
+    "xpresso": ("its weights: xpresso:PATH.h5 (github.com/vagarwal87/Xpresso)", "--model xpresso"),
+    "enformer": ("a checkpoint: enformer:FOLDER, or a hub id such as enformer:EleutherAI/enformer-official-rough", ""),
+    _CNN: ("the folder of its network: cnn:FOLDER, the --out of genopred train", "a cnn"),
+    _GENES: ("the folder of its network: genes:FOLDER, the --out of genopred train", "a network of genes"),
+    _TUNED: ("a folder: tuned:FOLDER, the `model` in the --out of genopred train", "a tuned model"),
+}
+
+
+def _given(name: str, path: str | None, options: dict[str, Any]) -> str:
+    """The path, if there is one; `tf_gamma` is taken from the options of what is no Enformer, where it is refused."""
+    needed, called = _NEEDED[name]
     if path is None:
-        raise ModelError("xpresso needs its weights: xpresso:PATH.h5 (github.com/vagarwal87/Xpresso).")
-    if options.get("tf_gamma") is not None:
-        raise ModelError("--tf-gamma and --no-tf-gamma are for Enformer; leave them out with --model xpresso.")
+        raise ModelError(f"{name} needs {needed}.")
+    if called and options.pop("tf_gamma", None) is not None:
+        raise ModelError(f"--tf-gamma and --no-tf-gamma are for Enformer; leave them out with {called}.")
+    return path
+
+
+def _xpresso(path: str | None, **options: Any) -> Any:
     from genopred.sequence.models.xpresso import XpressoModel
 
-    return XpressoModel.load(path, device=options.get("device") or "cpu")
+    return XpressoModel.load(_given("xpresso", path, options), device=options.get("device") or "cpu")
 
 
 def _enformer(path: str | None, **options: Any) -> Any:
-    if path is None:
-        raise ModelError(
-            "enformer needs a checkpoint: enformer:FOLDER, or a hub id such as "
-            "enformer:EleutherAI/enformer-official-rough."
-        )
     from genopred.sequence.models.enformer.model import EnformerModel
 
+    path = _given("enformer", path, options)
     return EnformerModel.load(network_folder(Path(path)) or path, **options)
 
 
@@ -174,33 +186,23 @@ def _enformer_small(path: str | None, **options: Any) -> Any:
 
 
 def _cnn(path: str | None, **options: Any) -> Any:
-    if path is None:
-        raise ModelError("cnn needs the folder of its network: cnn:FOLDER, the --out of genopred train.")
-    if options.pop("tf_gamma", None) is not None:
-        raise ModelError("--tf-gamma and --no-tf-gamma are for Enformer; leave them out with a cnn.")
     from genopred.sequence.models.trained import TrainedModel
 
+    path = _given(_CNN, path, options)
     return TrainedModel.load(network_folder(Path(path)) or path, kind=_CNN, **options)
 
 
 def _genes(path: str | None, **options: Any) -> Any:
-    if path is None:
-        raise ModelError("genes needs the folder of its network: genes:FOLDER, the --out of genopred train.")
-    if options.pop("tf_gamma", None) is not None:
-        raise ModelError("--tf-gamma and --no-tf-gamma are for Enformer; leave them out with a network of genes.")
     from genopred.sequence.models.trained import TrainedGeneModel
 
+    path = _given(_GENES, path, options)
     return TrainedGeneModel.load(network_folder(Path(path)) or path, **options)
 
 
 def _tuned(path: str | None, **options: Any) -> Any:
-    if path is None:
-        raise ModelError("tuned needs a folder: tuned:FOLDER, the `model` in the --out of genopred train.")
-    if options.pop("tf_gamma", None) is not None:
-        raise ModelError("--tf-gamma and --no-tf-gamma are for Enformer; leave them out with a tuned model.")
     from genopred.sequence.models.tuned import TunedModel
 
-    return TunedModel.load(path, **options)
+    return TunedModel.load(_given(_TUNED, path, options), **options)
 
 
 def _adapted(model: Any, named: str) -> SequenceModel:

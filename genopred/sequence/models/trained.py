@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +10,45 @@ import torch
 from numpy.typing import NDArray
 
 from genopred.errors import ModelError
-from genopred.sequence.models.base import SequenceModel, on_device
-from genopred.sequence.models.config import CONFIG, WEIGHTS, check_partners, is_gene_network
+from genopred.sequence.models.base import SequenceModel, as_tensor, on_device
+from genopred.sequence.models.config import CONFIG, check_partners, is_gene_network
+from genopred.sequence.models.enformer.checkpoint import folder_hash
 
 
-class TrainedModel(SequenceModel):
-    """A network of `genopred train`; made by `TrainedModel.load`.
-
-    It reads a gene in its own direction, the TSS in the middle of its window.
-    """
+class _Trained(SequenceModel):
+    """What both kinds have in common: each reads a gene in its own direction."""
 
     strand_aware = True
     default_batch = 16
 
     def __init__(self, network: Any, config: dict[str, Any], folder: str | Path, digest: str, device: str) -> None:
-        shape = network.shape
         self.network, self.device = network, device
         self.name = f"{network.kind}:{folder}"
-        self.window, self.tss_offset = shape.window, shape.window // 2
-        self.bin_size, self.n_bins = shape.bin, shape.n_bins
+        self.window = network.shape.window
         self.tracks = tuple(str(name) for name in config["track_names"])
+        self.checkpoint_hash = digest
+        self.origin = {"model": network.kind, "checkpoint": str(folder), "checkpoint_hash": digest}
+
+    def predict_onehot(self, onehot: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predictions (B, n_bins, T) of one-hot windows (B, L, 4)."""
+        self._check_windows(onehot)
+        with torch.inference_mode():
+            return self._predicted(as_tensor(onehot, self.device)).float().cpu().numpy()
+
+    def _predicted(self, x: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class TrainedModel(_Trained):
+    """A network of `genopred train`, the TSS in the middle of its window; made by `TrainedModel.load`."""
+
+    def __init__(self, network: Any, config: dict[str, Any], folder: str | Path, digest: str, device: str) -> None:
+        super().__init__(network, config, folder, digest, device)
+        shape = network.shape
+        self.tss_offset = shape.window // 2
+        self.bin_size, self.n_bins = shape.bin, shape.n_bins
         if config.get("reverse_tracks") is not None:
             self.reverse_tracks = tuple(config["reverse_tracks"])
-        self.checkpoint_hash = digest
-        self.origin: dict[str, Any] = {"model": network.kind, "checkpoint": str(folder), "checkpoint_hash": digest}
 
     @classmethod
     def load(cls, folder: str | Path, *, kind: str | None = None, device: str = "cpu") -> TrainedModel:
@@ -50,22 +63,16 @@ class TrainedModel(SequenceModel):
         if kind not in (None, network.kind):
             raise ModelError(f"{folder} is a trained {network.kind}, no {kind}; name it by its folder alone, {folder}.")
         check_partners(config, place / CONFIG)
-        digest = hashlib.sha256((place / WEIGHTS[0]).read_bytes())
         keep = {key: config["training"][key] for key in ("data", "network")} | {"tracks": config["track_names"]}
         keep["data"] = {key: keep["data"][key] for key in ("window", "bin", "crop")}
-        digest.update(json.dumps(keep, sort_keys=True).encode())
-        return cls(on_device(network, device), config, folder, digest.hexdigest(), device)
+        return cls(on_device(network, device), config, folder, folder_hash(folder, keep), device)
 
-    def predict_onehot(self, onehot: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predictions (B, n_bins, T) of one-hot windows (B, L, 4)."""
-        self._check_windows(onehot)
-        with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(onehot, dtype=np.float32)).to(self.device)
-            return self.network.fast(x).float().cpu().numpy()
+    def _predicted(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network.fast(x)  # type: ignore[no-any-return]
 
     def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `SequenceModel.torch_forward`."""
-        return self.network.fast(x)
+        return self._predicted(x)
 
     def torch_module(self) -> torch.nn.Module:
         """See `SequenceModel.torch_module`: the network as its class defines it."""
@@ -73,27 +80,19 @@ class TrainedModel(SequenceModel):
         return network.eval()
 
 
-class TrainedGeneModel(SequenceModel):
+class TrainedGeneModel(_Trained):
     """A network of genes of `genopred train` that reads nothing but the sequence around the TSS.
 
-    Made by `TrainedGeneModel.load`. Like Xpresso it reads a gene in its own direction and has one value for each cell
-    type, on the scale that it was trained on, which is called one bin of the whole window.
+    Made by `TrainedGeneModel.load`. Like Xpresso it has one value for each cell type, on the scale that it was trained
+    on, which is called one bin of the whole window.
     """
 
-    strand_aware = True
-    default_batch = 16
     n_bins = 1
 
     def __init__(self, network: Any, config: dict[str, Any], folder: str | Path, digest: str, device: str) -> None:
-        shape = network.shape
-        self.network, self.device = network, device
-        self.name = f"{network.kind}:{folder}"
-        self.window = self.bin_size = shape.window
-        self.tss_offset = shape.before
-        self.tracks = tuple(str(name) for name in config["track_names"])
+        super().__init__(network, config, folder, digest, device)
+        self.bin_size, self.tss_offset = self.window, network.shape.before
         self.log_scale = "log" in str(config.get("transform", "")) or network.link == "identity"
-        self.checkpoint_hash = digest
-        self.origin: dict[str, Any] = {"model": network.kind, "checkpoint": str(folder), "checkpoint_hash": digest}
         self.origin["transform"] = config.get("transform", {})
 
     @classmethod
@@ -103,24 +102,17 @@ class TrainedGeneModel(SequenceModel):
 
         network: Any
         network, config = load_network(folder)
-        place = Path(folder)
         if not network.shape.sequence_alone:
             also = "tracks along the window" if network.shape.tracks else "distal segments"
             raise ModelError(
                 f"{folder}: this network reads {also} beside the sequence around the TSS, which a person's sequence "
                 "alone does not have; `genopred evaluate` uses it. Train one without [contacts] and [[inputs.tracks]]."
             )
-        digest = hashlib.sha256((place / WEIGHTS[0]).read_bytes())
-        keep = {key: config[key] for key in ("gene", "network", "link", "track_names")}
-        digest.update(json.dumps(keep, sort_keys=True).encode())
-        return cls(on_device(network, device), config, folder, digest.hexdigest(), device)
+        digest = folder_hash(folder, {key: config[key] for key in ("gene", "network", "link", "track_names")})
+        return cls(on_device(network, device), config, folder, digest, device)
 
-    def predict_onehot(self, onehot: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predictions (B, 1, T) of one-hot windows (B, L, 4)."""
-        self._check_windows(onehot)
-        with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(onehot, dtype=np.float32)).to(self.device)
-            return OfSequence(self.network)(x).float().cpu().numpy()
+    def _predicted(self, x: torch.Tensor) -> torch.Tensor:
+        return OfSequence(self.network)(x)  # type: ignore[no-any-return]
 
     def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `SequenceModel.torch_forward`."""

@@ -8,9 +8,7 @@ and `TunedModel` runs them as any other model.
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from genopred.errors import GenopredError, ModelError, shortened
-from genopred.files import write_files
+from genopred.errors import ModelError, shortened
 from genopred.sequence.haplotypes import VariantWindow
-from genopred.sequence.models.base import Indices, SequenceModel, on_device
+from genopred.sequence.models.base import SequenceModel, as_tensor, on_device
 from genopred.sequence.models.bodies import BODIES, Begun, Body
-from genopred.sequence.models.config import CONFIG, TUNED, WEIGHTS, read_settings
+from genopred.sequence.models.config import CONFIG, TUNED, WEIGHTS, read_settings, why
+from genopred.sequence.models.enformer.checkpoint import folder_hash, own_weights, write_network
 
 #: What its only track is called.
 TRACK = "tuned"
@@ -148,9 +146,7 @@ def save_tuned(network: TunedNetwork, folder: str | Path, *, about: Mapping[str,
     about : dict
         More for config.json: `training`, `validation`, `start`.
     """
-    from safetensors.torch import save
-
-    folder, plain = Path(folder), merged(network)
+    plain = merged(network)
     body = plain.body
     settings = {
         "model_type": TUNED,
@@ -160,10 +156,7 @@ def save_tuned(network: TunedNetwork, folder: str | Path, *, about: Mapping[str,
         "track_names": [TRACK],
         "body": {"kind": body.kind} | body.settings,
     }
-    text = json.dumps(settings | dict(about), indent=2, sort_keys=True, default=str) + "\n"
-    weights = {key: value.detach().cpu().contiguous() for key, value in _state(plain).items()}
-    write_files({folder / CONFIG: text, folder / WEIGHTS[0]: save(weights, metadata={"format": "pt"})})
-    return folder
+    return write_network(folder, settings | dict(about), _state(plain))
 
 
 def _state(network: TunedNetwork) -> dict[str, torch.Tensor]:
@@ -179,14 +172,8 @@ def load_tuned(folder: str | Path) -> tuple[TunedNetwork, dict[str, Any]]:
     ModelError
         If the folder holds none, or its parts do not fit each other. Weights are tensors; nothing in them is run.
     """
-    from genopred.sequence.models.enformer.checkpoint import read_weights
-
     folder = Path(folder)
-    config = read_settings(folder / CONFIG, (TUNED,))
-    file = folder / WEIGHTS[0]
-    if not file.is_file():
-        raise ModelError(f"{folder}: no weights; needed {file.name} beside {CONFIG}.")
-    weights = read_weights(file)
+    config, weights = read_settings(folder / CONFIG, (TUNED,)), own_weights(folder, "tune")
     try:
         settings = dict(config["body"])
         place = {name: config[key] for name, key in _PLACE.items()}
@@ -195,22 +182,18 @@ def load_tuned(folder: str | Path) -> tuple[TunedNetwork, dict[str, Any]]:
             raise ValueError(f"body.kind is {shortened(repr(kind))}; known are {', '.join(BODIES)}")
         network = TunedNetwork(BODIES[kind].rebuilt(settings, **place))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as bad:
-        said = str(bad).rstrip(".") if isinstance(bad, GenopredError) else f"{type(bad).__name__}: {shortened(bad)}"
         raise ModelError(
-            f"{folder / CONFIG}: these settings make no tuned network ({said}); give the folder `model` of a run of "
-            "`genopred train` with task = 'personal'."
+            f"{folder / CONFIG}: these settings make no tuned network ({why(bad)}); give the folder `model` of a run "
+            "of `genopred train` with task = 'personal'."
         ) from None
     needed = _state(network)
     wrong = [key for key in {*needed, *weights} if key not in needed or key not in weights]
     wrong += [key for key in needed if key in weights and needed[key].shape != weights[key].shape]
     if wrong:
         raise ModelError(
-            f"{file} does not fit its settings: {len(wrong)} weights are missing, unknown or of another shape "
-            f"({', '.join(sorted(wrong)[:3])}); tune or copy it again."
+            f"{folder / WEIGHTS[0]} does not fit its settings: {len(wrong)} weights are missing, unknown or of another "
+            f"shape ({', '.join(sorted(wrong)[:3])}); tune or copy it again."
         )
-    damaged = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
-    if damaged:
-        raise ModelError(f"{file}: {len(damaged)} weights hold values that are not finite; tune or copy it again.")
     network.load_state_dict(weights, strict=False)
     return network, config
 
@@ -239,30 +222,18 @@ class TunedModel(SequenceModel):
     def load(cls, folder: str | Path, *, device: str = "cpu") -> TunedModel:
         """Load the network of a folder to a device; ModelError as `load_tuned`."""
         network, config = load_tuned(folder)
-        digest = hashlib.sha256((Path(folder) / WEIGHTS[0]).read_bytes())
-        keep = {key: config[key] for key in (*_PLACE.values(), "body")}
-        digest.update(json.dumps(keep, sort_keys=True).encode())
-        return cls(on_device(network, device), f"{TRACK}:{folder}", digest.hexdigest(), device)
+        digest = folder_hash(folder, {key: config[key] for key in (*_PLACE.values(), "body")})
+        return cls(on_device(network, device), f"{TRACK}:{folder}", digest, device)
 
     def predict_onehot(self, onehot: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predictions (B, 1, 1) of one-hot windows (B, L, 4)."""
         self._check_windows(onehot)
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(onehot, dtype=np.float32)).to(self.device)
-            return self.network(x).cpu().numpy()
+            return self.network(as_tensor(onehot, self.device)).cpu().numpy()
 
-    def predict_haplotypes(
-        self, window: VariantWindow, *, bins: Indices | None = None, tracks: Indices | None = None,
-        batch_size: int | None = None, dtype: str = "fp32", mode: str = "exact",
-    ) -> NDArray[np.float32]:  # fmt: skip
-        """See `SequenceModel.predict_haplotypes`; what haplotypes share is computed once."""
-        for name, asked, only in (("mode", mode, "exact"), ("dtype", dtype, "fp32")):
-            if asked != only:
-                raise ModelError(f"--{name} {asked}: {self.name} has only {only}; use --{name} {only}.")
-        self.picked(bins, tracks)
-        first, inverse = window.distinct
-        found = predict_window(self.network, window.take(first), batch_size or self.default_batch)
-        return found[inverse][:, None, None]
+    def _batches(self, window: VariantWindow, step: int) -> Iterator[NDArray[np.float32]]:
+        """See `SequenceModel._batches`; what haplotypes share is computed once."""
+        yield predict_window(self.network, window, step)[:, None, None]
 
     def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
         """See `SequenceModel.torch_forward`."""

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from genopred.errors import ModelError
 from genopred.sequence.haplotypes import VariantWindow, distinct_rows
-from genopred.sequence.models.base import SequenceModel
+from genopred.sequence.models.base import SequenceModel, as_tensor
 
 WINDOW = 10_500
 #: The TSS base is the 7,000th of the window in the gene's direction.
@@ -59,9 +59,8 @@ class XpressoModel(SequenceModel):
         self.window, self.tss_offset = WINDOW, TSS_OFFSET
         self.tracks = (f"Xpresso {name}: log10 expression (z-score)",)
         self.device = torch.device(device)
-        self._pools = pools
-        self._weights = {key: torch.from_numpy(value).to(self.device) for key, value in weights.items()}
-        self._reach = _same_padding(weights["conv1.kernel"].shape[0])
+        self.pools = pools
+        self.weights = {key: torch.from_numpy(value).to(self.device) for key, value in weights.items()}
         self.checkpoint_hash = _hash(weights)
         self.origin: dict[str, Any] = {
             "model": "xpresso",
@@ -109,35 +108,31 @@ class XpressoModel(SequenceModel):
         """Predictions (B, 1, 1) of one-hot windows (B, 10500, 4), each read in its gene's direction."""
         self._check_windows(onehot)
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(onehot, dtype=np.float32)).to(self.device)
-            before, after = self._reach
-            x = functional.pad(x, (0, 0, before, after))
-            segments = x.unfold(1, self._pools[0] + before + after, self._pools[0]).transpose(2, 3)
+            before, after = _same_padding(len(self.weights["conv1.kernel"]))
+            x = functional.pad(as_tensor(onehot, self.device), (0, 0, before, after))
+            segments = x.unfold(1, self.pools[0] + before + after, self.pools[0]).transpose(2, 3)
             pooled = self._first(segments.reshape(-1, *segments.shape[2:]))
             return self._rest(pooled.view(len(x), -1, pooled.shape[-1])).cpu().numpy().reshape(-1, 1, 1)
 
     @torch.inference_mode()
     def _batches(self, window: VariantWindow, step: int) -> Iterator[NDArray[np.float32]]:
         """See `SequenceModel._batches`; each distinct segment goes through the first layer once."""
-        segments, row_of = distinct_segments(window, self.window, self._pools[0], len(self._weights["conv1.kernel"]))
+        segments, row_of = distinct_segments(window, self.window, self.pools[0], len(self.weights["conv1.kernel"]))
         table = torch.cat([self._first(part.to(self.device)) for part in torch.from_numpy(segments).split(64 * step)])
         for rows in torch.from_numpy(row_of).split(step):
             yield self._rest(table[rows.to(self.device)]).cpu().numpy()[:, None]
 
     def torch_forward(self, x: torch.Tensor) -> torch.Tensor:
-        """See `SequenceModel.torch_forward`: the first layer without the in-place steps that do not allow it."""
-        kernel = self._weights["conv1.kernel"].permute(2, 1, 0)
-        found = functional.conv1d(functional.pad(x.transpose(1, 2), self._reach), kernel, self._weights["conv1.bias"])
-        pooled = functional.max_pool1d(functional.relu(found), self._pools[0])
-        return self._rest(pooled.transpose(1, 2)).view(-1, 1, 1)
+        """See `SequenceModel.torch_forward`: the plain network, which has no in-place steps."""
+        return self.torch_module()(x)  # type: ignore[no-any-return]
 
     def torch_module(self) -> nn.Module:
         """See `SequenceModel.torch_module`: the plain network, made of the same weights."""
-        return XpressoNetwork(self._weights, self._pools).eval()
+        return XpressoNetwork(self.weights, self.pools).eval()
 
     def _first(self, segments: torch.Tensor) -> torch.Tensor:
         """First convolution, ReLU and max pooling of segments (S, width, 4): (S, channels)."""
-        w = self._weights
+        w = self.weights
         kernel = w["conv1.kernel"]
         size = kernel.shape[0]
         taps = segments.contiguous().flatten(1).unfold(1, 4 * size, 4)  # (S, pool, 4 * size)
@@ -145,11 +140,11 @@ class XpressoModel(SequenceModel):
 
     def _rest(self, pooled: torch.Tensor) -> torch.Tensor:
         """All that follows, of pooled windows (B, n, channels): (B, 1)."""
-        w = self._weights
+        w = self.weights
         before, after = _same_padding(w["conv2.kernel"].shape[0])
         x = functional.pad(pooled.transpose(1, 2), (before, after))
         x = functional.conv1d(x, w["conv2.kernel"].permute(2, 1, 0), w["conv2.bias"]).relu_()
-        x = functional.max_pool1d(x, self._pools[1])
+        x = functional.max_pool1d(x, self.pools[1])
         flat = x.transpose(1, 2).flatten(1)  # channels last, as Keras flattens
         # the half-life features come after the sequence's and are zero: their rows of the kernel drop out
         x = torch.addmm(w["dense1.bias"], flat, w["dense1.kernel"][: flat.shape[1]]).relu_()

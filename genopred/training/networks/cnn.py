@@ -44,15 +44,13 @@ class DilatedCnn(TrackNetwork):
         self.head = nn.Linear(c, n_tracks)
         self.positive = nn.Softplus()
 
-    @staticmethod
-    def check(shape: WindowShape, sizes: dict[str, Any]) -> None:
+    @classmethod
+    def check(cls, shape: WindowShape, sizes: dict[str, Any]) -> None:
         if math.log2(shape.bin) % 1 or shape.bin < 2:
-            raise ModelError(
-                f"data.bin {shape.bin}: {DilatedCnn.kind} halves its window; needed a power of two, such as 128."
-            )
+            raise ModelError(f"data.bin {shape.bin}: {cls.kind} halves its window; needed a power of two, such as 128.")
 
-    @staticmethod
-    def kept(shape: WindowShape, sizes: dict[str, Any]) -> int:
+    @classmethod
+    def kept(cls, shape: WindowShape, sizes: dict[str, Any]) -> int:
         return shape.window * sizes["channels"]  # the first layer's output
 
     def trunk(self, onehot: torch.Tensor) -> torch.Tensor:

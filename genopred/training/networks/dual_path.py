@@ -34,12 +34,15 @@ class DualPath(GeneNetwork):
         self.dropout = nn.Dropout(sizes["dropout"])
         self.finish((width + distal) * sizes["heads"])
 
-    @staticmethod
-    def kept(shape: GeneShape, sizes: dict[str, Any]) -> int:
+    @classmethod
+    def kept(cls, shape: GeneShape, sizes: dict[str, Any]) -> int:
         return shape.window * sizes["channels"] + shape.segments * shape.segment * sizes["distal"]
 
+    def tokens(self, inputs: GeneInputs) -> torch.Tensor:
+        return self.stem(inputs.window)  # type: ignore[no-any-return]
+
     def embed(self, inputs: GeneInputs) -> torch.Tensor:
-        near = self.dropout(self.pool(self.stem(inputs.window)))
+        near = super().embed(inputs)
         if self.distal is None:
             return near
         return torch.cat([near, self._far(inputs, near)], dim=1)
@@ -55,9 +58,6 @@ class DualPath(GeneNetwork):
             return out
         found = self.distal_pool(self.distal(inputs.segments[gene, place]))
         return out.index_add(0, gene, found * inputs.weights[gene, place][:, None].to(found))
-
-    def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
-        return [("pooling", self.pool.weights(self.stem(inputs.window)).transpose(1, 2))]
 
 
 def _dense(width: int) -> nn.Module:

@@ -57,8 +57,8 @@ class Embedding(GeneNetwork):
         self.finish(width * sizes["heads"])
         self._kept: dict[bytes, torch.Tensor] = {}
 
-    @staticmethod
-    def check(shape: GeneShape, sizes: dict[str, Any]) -> None:
+    @classmethod
+    def check(cls, shape: GeneShape, sizes: dict[str, Any]) -> None:
         if shape.tracks:
             raise ModelError(
                 f"network.kind 'embedding' reads sequence alone, and [[inputs.tracks]] names {shape.tracks} tracks; "
@@ -67,8 +67,8 @@ class Embedding(GeneNetwork):
         if not sizes["folder"]:
             raise ModelError("network.folder is missing: the folder of a Hugging Face DNA model (config.json).")
 
-    @staticmethod
-    def kept(shape: GeneShape, sizes: dict[str, Any]) -> int:
+    @classmethod
+    def kept(cls, shape: GeneShape, sizes: dict[str, Any]) -> int:
         return shape.window
 
     def train(self, mode: bool = True) -> Embedding:
@@ -77,11 +77,8 @@ class Embedding(GeneNetwork):
             self.encoder.eval()  # no dropout in what is not learned
         return self
 
-    def embed(self, inputs: GeneInputs) -> torch.Tensor:
-        return self.dropout(self.pool(self.norm(self._pieces(inputs.window))))
-
-    def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
-        return [("pooling", self.pool.weights(self.norm(self._pieces(inputs.window))).transpose(1, 2))]
+    def tokens(self, inputs: GeneInputs) -> torch.Tensor:
+        return self.norm(self._pieces(inputs.window))  # type: ignore[no-any-return]
 
     def _pieces(self, window: torch.Tensor) -> torch.Tensor:
         """The encoder's mean over each piece, (B, pieces, width)."""
@@ -246,7 +243,7 @@ def _word(tokenizer: Any, folder: Path, piece: int) -> int:
         f"network.folder {folder}: {len(dna):,} of {len(words):,} words of its vocabulary are made of A, C, G, T and N "
         f"(others are {examples([text for text in words if text not in dna]) or 'none'}); needed a model of DNA."
     )
-    if len(dna) < max(4, 0.5 * len(words)):
+    if len(dna) < 4 or 2 * len(dna) <= len(words):
         raise refusal
     unknown = tokenizer.unk_token_id
     # a tokenizer may know short texts only, and take a longer one for one word that it does not know

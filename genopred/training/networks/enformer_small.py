@@ -45,12 +45,10 @@ class SmallEnformer(TrackNetwork):
         start_through(self.body)
         start_local(self.body)
 
-    @staticmethod
-    def check(shape: WindowShape, sizes: dict[str, Any]) -> None:
+    @classmethod
+    def check(cls, shape: WindowShape, sizes: dict[str, Any]) -> None:
         if shape.bin != 128:
-            raise ModelError(
-                f"data.bin {shape.bin}: {SmallEnformer.kind} halves its window seven times and has bins of 128 bp."
-            )
+            raise ModelError(f"data.bin {shape.bin}: {cls.kind} halves its window seven times and has bins of 128 bp.")
         if sizes["dim"] % (6 * sizes["heads"]):
             raise ModelError(
                 f"network.dim {sizes['dim']} with {sizes['heads']} heads: dim / heads must be divisible by 6, the "
@@ -63,8 +61,8 @@ class SmallEnformer(TrackNetwork):
                 f"network.dim {sizes['dim']} with dim_divisible_by {step}: dim must be a multiple of it, twice or more."
             )
 
-    @staticmethod
-    def kept(shape: WindowShape, sizes: dict[str, Any]) -> int:
+    @classmethod
+    def kept(cls, shape: WindowShape, sizes: dict[str, Any]) -> int:
         # the first layer's output, and the attention of each pair of bins
         pairs = sizes["depth"] * sizes["heads"] * (shape.window // shape.bin) ** 2
         return shape.window * (sizes["dim"] // 2) + pairs

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from genopred.errors import ModelError
+from genopred.training.networks.base import Network
 from genopred.training.networks.composition import Composition, CompositionLayer
 from genopred.training.networks.stem import AttentionPool
 
@@ -93,10 +94,11 @@ class GeneInputs(NamedTuple):
     weights: torch.Tensor | None = None
 
 
-class GeneNetwork(nn.Module):
+class GeneNetwork(Network):
     """Genes (`GeneInputs`) -> a number for each cell type, (B, C).
 
-    A network says how it makes E numbers of a gene (`embed`) and calls `finish(E)` at the end of its `__init__`.
+    A network makes tokens of a gene (`tokens`), has a `pool` for them and a `dropout`, and calls `finish(E)` at the end
+    of its `__init__` with the E numbers that `embed` makes of a gene.
 
     Parameters
     ----------
@@ -109,12 +111,6 @@ class GeneNetwork(nn.Module):
 
     Attributes
     ----------
-    kind : str
-        The name that a configuration has for it.
-    SIZES : dict
-        What can be said of its size, with the defaults.
-    head : torch.nn.Linear
-        The last layer, before the link.
     reads_segments : bool
         Whether it has a use for distal segments.
     differentiable : bool
@@ -123,34 +119,24 @@ class GeneNetwork(nn.Module):
         Modules that DeepLIFT has no rule for, and goes through by integrated gradients.
     """
 
-    kind: ClassVar[str]
-    SIZES: ClassVar[dict[str, Any]]
     reads_segments: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
     integrated: tuple[type[nn.Module], ...] = (AttentionPool, nn.LayerNorm)
-    head: nn.Linear
+    shape: GeneShape
+    pool: AttentionPool
+    dropout: nn.Module
 
     def __init__(self, n_cells: int, shape: GeneShape, sizes: dict[str, Any], link: Link = "identity") -> None:
-        super().__init__()
-        self.check(shape, sizes)
+        super().__init__(shape, sizes)
         if link not in get_args(Link):
             raise ModelError(f"link {link!r}: needed {' or '.join(get_args(Link))}.")
         if shape.segments and not self.reads_segments:
             raise ModelError(
                 f"network.kind {self.kind!r} reads no distal segments; leave [contacts] out, or use dual-path."
             )
-        self.n_cells, self.shape, self.sizes, self.link = n_cells, shape, sizes, link
+        self.n_cells, self.link = n_cells, link
         self.composition = CompositionLayer(shape.composition)
         self.positive = nn.Softplus()
-
-    @staticmethod
-    def check(shape: GeneShape, sizes: dict[str, Any]) -> None:
-        """Refuse a shape and sizes that do not go together, with a ModelError."""
-
-    @staticmethod
-    def kept(shape: GeneShape, sizes: dict[str, Any]) -> int:
-        """Numbers of a gene that the backward pass needs at the very least, without building anything."""
-        raise NotImplementedError
 
     def finish(self, width: int) -> None:
         """Make the head over `width` numbers of `embed` and those of the composition."""
@@ -161,9 +147,13 @@ class GeneNetwork(nn.Module):
         """What a network reads that reads the sequence around the TSS alone, (B, L, 4)."""
         return GeneInputs(onehot)
 
+    def tokens(self, inputs: GeneInputs) -> torch.Tensor:
+        """What is pooled of the windows of genes, (B, P, width)."""
+        raise NotImplementedError
+
     def embed(self, inputs: GeneInputs) -> torch.Tensor:
         """What the network finds in genes, (B, E)."""
-        raise NotImplementedError
+        return self.dropout(self.pool(self.tokens(inputs)))  # type: ignore[no-any-return]
 
     def forward(self, inputs: GeneInputs) -> torch.Tensor:
         found = self.embed(inputs)
@@ -175,7 +165,6 @@ class GeneNetwork(nn.Module):
     def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
         """Named maps (B, heads, positions) or (B, heads, queries, keys) of where the network looks.
 
-        Positions are equal parts of the window (padded at its end where a network pads). A ModelError where it has
-        none.
+        Positions are equal parts of the window (padded at its end where a network pads).
         """
-        raise ModelError(f"{self.kind} has no attention; use another network or another method.")
+        return [self.pool.map(self.tokens(inputs))]

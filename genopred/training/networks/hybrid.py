@@ -34,13 +34,9 @@ class Hybrid(GeneNetwork):
         self.dropout = nn.Dropout(sizes["dropout"])
         self.finish(2 * hidden * heads)
 
-    @staticmethod
-    def kept(shape: GeneShape, sizes: dict[str, Any]) -> int:
+    @classmethod
+    def kept(cls, shape: GeneShape, sizes: dict[str, Any]) -> int:
         return shape.window * sizes["channels"]
 
-    def embed(self, inputs: GeneInputs) -> torch.Tensor:
-        return self.dropout(self.pool(self.lstm(self.stem(inputs.window))))
-
-    def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
-        tokens = self.lstm(self.stem(inputs.window))
-        return [("pooling", self.pool.weights(tokens).transpose(1, 2))]
+    def tokens(self, inputs: GeneInputs) -> torch.Tensor:
+        return self.lstm(self.stem(inputs.window))  # type: ignore[no-any-return]

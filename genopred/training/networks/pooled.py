@@ -40,25 +40,23 @@ class Pooled(GeneNetwork):
         """Make the first layer read the tracks, too."""
 
     @classmethod
-    def check(cls, shape: GeneShape, sizes: dict[str, Any]) -> None:  # type: ignore[override]
+    def check(cls, shape: GeneShape, sizes: dict[str, Any]) -> None:
         cls.trunk_of.check(_bins(shape), sizes)
 
     @classmethod
-    def kept(cls, shape: GeneShape, sizes: dict[str, Any]) -> int:  # type: ignore[override]
+    def kept(cls, shape: GeneShape, sizes: dict[str, Any]) -> int:
         return cls.trunk_of.kept(_bins(shape), sizes)
 
-    def _filled(self, window: torch.Tensor) -> torch.Tensor:
-        """The window with N behind it, up to whole bins."""
-        return nn.functional.pad(window, (0, 0, 0, _bins(self.shape).window - window.shape[1]))
+    def tokens(self, inputs: GeneInputs) -> torch.Tensor:
+        # with N behind it, up to whole bins
+        short = _bins(self.shape).window - inputs.window.shape[1]
+        return self._trunk(nn.functional.pad(inputs.window, (0, 0, 0, short)))
 
-    def _trunk(self, window: torch.Tensor) -> torch.Tensor:
-        return self.network.trunk(self._filled(window))
+    def _trunk(self, filled: torch.Tensor) -> torch.Tensor:
+        return self.network.trunk(filled)
 
     def embed(self, inputs: GeneInputs) -> torch.Tensor:
-        return self.pool(self._trunk(inputs.window))
-
-    def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
-        return [("pooling", self.pool.weights(self._trunk(inputs.window)).transpose(1, 2))]
+        return self.pool(self.tokens(inputs))  # type: ignore[no-any-return]
 
 
 class PooledCnn(Pooled):
@@ -83,7 +81,7 @@ class PooledEnformer(Pooled):
     SIZES = SmallEnformer.SIZES | {"dim": 72, "depth": 1, "heads": 2, "dim_divisible_by": 12, "pool_heads": 2}
 
     @classmethod
-    def check(cls, shape: GeneShape, sizes: dict[str, Any]) -> None:  # type: ignore[override]
+    def check(cls, shape: GeneShape, sizes: dict[str, Any]) -> None:
         if shape.tracks:
             raise ModelError(
                 f"network.kind {cls.kind!r} reads sequence alone, and [[inputs.tracks]] names {shape.tracks} tracks; "
@@ -97,12 +95,12 @@ class PooledEnformer(Pooled):
         own = {type(module) for module in body.modules() if type(module).__name__ in _OWN}
         self.integrated = (*self.integrated, *sorted(own, key=lambda kind: kind.__name__))
 
-    def _trunk(self, window: torch.Tensor) -> torch.Tensor:
+    def _trunk(self, filled: torch.Tensor) -> torch.Tensor:
         if self.training or not torch.is_grad_enabled():
-            return super()._trunk(window)
+            return super()._trunk(filled)
         # where it is attributed: module by module, each of which can be gone through
         body: Any = self.network.body
-        return body(self._filled(window), return_only_embeddings=True)  # type: ignore[no-any-return]
+        return body(filled, return_only_embeddings=True)  # type: ignore[no-any-return]
 
 
 def _bins(shape: GeneShape) -> WindowShape:

@@ -10,7 +10,7 @@ import torch
 from genopred.errors import ModelError, no_choice, shortened
 from genopred.sequence.models.config import LIMITS, check_sizes
 from genopred.settings.declare import known_keys
-from genopred.training.networks.base import TrackNetwork, n_parameters
+from genopred.training.networks.base import Network, TrackNetwork, n_parameters
 from genopred.training.networks.cnn import DilatedCnn
 from genopred.training.networks.dual_path import DualPath
 from genopred.training.networks.embedding import Embedding
@@ -96,9 +96,7 @@ def build_gene(kind: str, n_cells: int, shape: GeneShape, *, link: Link = "ident
     return GENE_NETWORKS[kind](n_cells, shape, full, link)
 
 
-def all_sizes(
-    kind: str, given: Mapping[str, Any], networks: Mapping[str, type[TrackNetwork] | type[GeneNetwork]] = NETWORKS
-) -> dict[str, Any]:
+def all_sizes(kind: str, given: Mapping[str, Any], networks: Mapping[str, type[Network]] = NETWORKS) -> dict[str, Any]:
     """Sizes of a kind of network, with its defaults where none is given.
 
     Raises

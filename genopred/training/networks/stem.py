@@ -73,6 +73,10 @@ class AttentionPool(nn.Module):
         score = self.score(tokens)
         return torch.softmax(score if self.place is None else score + self.place, dim=1)
 
+    def map(self, tokens: torch.Tensor) -> tuple[str, torch.Tensor]:
+        """Name and weights (B, heads, P), as `GeneNetwork.attention_maps` has them."""
+        return "pooling", self.weights(tokens).transpose(1, 2)
+
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return torch.einsum("bph,bpw->bhw", self.weights(tokens), tokens).flatten(1)
 

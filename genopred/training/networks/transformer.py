@@ -58,29 +58,29 @@ class GeneTransformer(GeneNetwork):
         self.dropout = nn.Dropout(share)
         self.finish(2 * width)
 
-    @staticmethod
-    def check(shape: GeneShape, sizes: dict[str, Any]) -> None:
+    @classmethod
+    def check(cls, shape: GeneShape, sizes: dict[str, Any]) -> None:
         if sizes["channels"] % sizes["heads"] or sizes["channels"] % 2:
             raise ModelError(
                 f"network.channels {sizes['channels']} with {sizes['heads']} heads: needed an even multiple of them."
             )
 
-    @staticmethod
-    def kept(shape: GeneShape, sizes: dict[str, Any]) -> int:
+    @classmethod
+    def kept(cls, shape: GeneShape, sizes: dict[str, Any]) -> int:
         return shape.window * sizes["channels"] + sizes["layers"] * sizes["heads"] * n_tokens(shape.window) ** 2
 
-    def embed(self, inputs: GeneInputs) -> torch.Tensor:
+    def tokens(self, inputs: GeneInputs) -> torch.Tensor:
         h = self.stem(inputs.window) + self.places
         for layer in self.layers:
             h = layer(h)
-        return self.dropout(self.pool(self.norm(h)))
+        return self.norm(h)  # type: ignore[no-any-return]
 
     def attention_maps(self, inputs: GeneInputs) -> list[tuple[str, torch.Tensor]]:
         h, maps = self.stem(inputs.window) + self.places, []
         for i, layer in enumerate(self.layers, 1):
             maps.append((f"layer {i}", layer.weights(h)))  # type: ignore[operator]
             h = layer(h)
-        return [*maps, ("pooling", self.pool.weights(self.norm(h)).transpose(1, 2))]
+        return [*maps, self.pool.map(self.norm(h))]
 
 
 def distances(n: int, before: int, width: int) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,17 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from genopred.errors import GenopredError
-from genopred.genetics.correlation import pearson
 from genopred.settings.expression import ExpressionTraining
+from genopred.training.bases import mutated
+from genopred.training.gene_scores import gene_pearson
 from genopred.training.genes import GeneData, GeneSplit, gene_arrays, gene_inputs
-from genopred.training.loop import Validation
+from genopred.training.loop import Validation, digest
 from genopred.training.networks.gene import GeneInputs, GeneNetwork, GeneShape
 from genopred.training.networks.registry import build_gene
 from genopred.training.targets import Transform
-from genopred.training.tasks.tracks import _mutated, autocast, flat_loss, head_reach, on_plateau, start_at
+from genopred.training.tasks.tracks import TINY, autocast, flat_loss, head_reach, on_plateau, start_at
 
-#: Keeps the logarithm finite where a prediction is zero; predictions are in units of their cell type's mean there.
-_TINY = 1e-6
 #: How much of the mse is in the correlation loss.
 _SCALE = 0.1
 
@@ -80,7 +78,7 @@ class ExpressionTask:
         data, part = self.data, self.split.part
         out = {"network.kind": self.kind} | {f"network.{key}": repr(value) for key, value in self.sizes.items()}
         out |= {f"genes.{key}": str(getattr(self.shape, key)) for key in ("before", "after")}
-        out |= {"inputs": _digest(repr(self.shape.composition).encode()), "inputs.step": str(data.step)}
+        out |= {"inputs": digest(repr(self.shape.composition).encode()), "inputs.step": str(data.step)}
         out |= {
             "split.by": self.split.by,
             "cells": repr(data.cells),
@@ -88,13 +86,13 @@ class ExpressionTask:
         }
         for name, rows in (("training", self.training), ("validation", self.validation)):
             ids = "\n".join(data.genes["gene_id"].to_numpy()[rows].tolist())
-            out[f"{name} genes"] = _digest(ids.encode())
-            out[f"sequence of {name} genes"] = _digest(data.codes[rows])
-            out[f"expression of {name} genes"] = _digest(self.targets[rows])
+            out[f"{name} genes"] = digest(ids.encode())
+            out[f"sequence of {name} genes"] = digest(data.codes[rows])
+            out[f"expression of {name} genes"] = digest(self.targets[rows])
             for what in ("tracks", "segments", "segment_tracks", "weights"):
                 values = getattr(data, what)
                 if values is not None:
-                    out[f"{what.replace('_', ' ')} of {name} genes"] = _digest(np.ascontiguousarray(values[rows]))
+                    out[f"{what.replace('_', ' ')} of {name} genes"] = digest(values[rows])
         if data.tracks is not None:
             out["inputs.tracks"] = repr(data.track_names)
         return out | {"genes": str(int((part != "").sum()))}
@@ -144,7 +142,7 @@ class ExpressionTask:
         inputs = gene_inputs(arrays, device)
         share = self.settings.mutate * rate / self.settings.learning_rate
         if share > 0:
-            bases = _mutated(inputs.window[..., :4], share)
+            bases = mutated(inputs.window[..., :4], share)
             inputs = inputs._replace(window=torch.cat([bases, inputs.window[..., 4:]], dim=-1))
         with autocast(device, self.settings.precision):
             predicted = forward(inputs).float()
@@ -224,7 +222,7 @@ def expression_loss(
     p = predicted / unit
     count = known.sum().clamp(min=1)
     if kind == "poisson":
-        return ((p - t * torch.log(p + _TINY)) * known).sum() / count
+        return ((p - t * torch.log(p + TINY)) * known).sum() / count
     mse = ((p - t) ** 2 * known).sum() / count
     if kind == "mse":
         return mse
@@ -261,18 +259,3 @@ def predict_genes(
                 out[i : i + batch_size] = (out[i : i + batch_size] + predicted(part, True)) / 2
     network.train(training)
     return out
-
-
-def gene_pearson(predicted: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Pearson's correlation over genes in each cell type (C,), of what is known; NaN where one side does not vary."""
-    out = np.full(targets.shape[1], np.nan)
-    for c, (p, t) in enumerate(zip(predicted.T.astype(np.float64), targets.T.astype(np.float64))):
-        ok = np.isfinite(t)
-        if ok.sum() > 2:
-            out[c] = pearson(p[ok], t[ok])
-    return out
-
-
-def _digest(part: bytes | NDArray[Any]) -> str:
-    whole = part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes()
-    return hashlib.blake2b(whole, digest_size=8).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -17,8 +16,9 @@ from genopred.sequence.models.bodies import Begun, EnformerBody, reference_windo
 from genopred.sequence.models.tuned import TunedNetwork, add_lora, merged, predict_window, tunable
 from genopred.settings.personal import Start
 from genopred.settings.training import Training
-from genopred.training.loop import Validation
+from genopred.training.loop import Validation, digest
 from genopred.training.people import PersonalData, PersonalGene, within
+from genopred.training.tasks.tracks import on_plateau
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ class PersonalTask:
         out = {f"model.{key}": repr(value) for key, value in how.items()}
         out |= {"model.start": self.model.checkpoint_hash, "model.tracks": str(self.tracks), "task": "personal"}
         out["data.window"] = str(self.window or self.model.window)
-        out["people"] = _digest("\0".join([*self.data.samples, *self.data.people]).encode())
+        out["people"] = digest("\0".join([*self.data.samples, *self.data.people]).encode())
         parts = [*self.data.genes["gene_id"].to_list(), *self.data.split.part]
-        out["genes"] = _digest("\0".join(parts).encode())
+        out["genes"] = digest("\0".join(parts).encode())
         # what test people and test genes have is no part of a run
         fit = np.concatenate([self.data.rows("train"), self.data.rows("validation")])
         used = [self.data.of_gene[row].take(fit) for row in np.flatnonzero(self.data.split.part != "test")]
@@ -104,7 +104,7 @@ class PersonalTask:
             "expression": [g.y for g in used],
         }
         for name, arrays in parts_of.items():
-            out[name] = _digest(*(np.ascontiguousarray(array) for array in arrays))
+            out[name] = digest(*arrays)
         return out
 
     def build(self) -> TunedNetwork:
@@ -236,8 +236,8 @@ class PersonalTask:
         columns = {f"{what}_{kind}": float(np.mean(values[kind])) if values[kind] else math.nan
                    for what, values in (("loss", losses), ("pearson", pearson)) for kind in losses}  # fmt: skip
         score = float(np.mean([*pearson["seen"], *pearson["unseen"]]))
-        plateau = mean > np.mean(flat) - PLATEAU_GAIN and not score >= PLATEAU_PEARSON
-        return Validation(mean, score, columns, bool(plateau))
+        plateau = on_plateau(mean, score, float(np.mean(flat)), PLATEAU_GAIN, PLATEAU_PEARSON)
+        return Validation(mean, score, columns, plateau)
 
     def advice(self, row: dict[str, Any]) -> str:
         """What to do about an epoch that is on the plateau."""
@@ -252,10 +252,3 @@ class PersonalTask:
         """Predictions (N, G) of all people, on the CPU."""
         plain = merged(network)
         return np.column_stack([g.per_person(predict_window(plain, g.window)) for g in self.data.of_gene])
-
-
-def _digest(*parts: Any) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()

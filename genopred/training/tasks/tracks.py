@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,15 +13,16 @@ from numpy.typing import NDArray
 
 from genopred.errors import GenopredError, examples
 from genopred.settings.training import Data, Training
+from genopred.training.bases import mutated, onehot_on
 from genopred.training.dataset import SequenceData, batch, window_targets, windows_of
-from genopred.training.loop import Validation
+from genopred.training.loop import Validation, digest
 from genopred.training.networks.base import TrackNetwork
 from genopred.training.networks.registry import build
 from genopred.training.scores import log_pearson
 from genopred.training.splits import Split, Windows, WindowShape
 
 #: Keeps the logarithm finite where a prediction is zero; predictions are in units of their track's mean there.
-_TINY = 1e-6
+TINY = 1e-6
 #: A run is on its plateau while its validation loss is not by this below that of the tracks' means there (about 1),
 PLATEAU_GAIN = 0.03
 #: and the mean over tracks of the Pearson correlation of log(1 + value) is below this, which is chance where there are
@@ -91,12 +91,12 @@ class TrackTask:
         out = {"network.kind": self.kind} | {f"network.{key}": repr(value) for key, value in self.sizes.items()}
         out |= {f"data.{key}": str(getattr(shape, key)) for key in ("window", "bin", "crop")}
         out |= {"data.step": str(data.step), "data.max_n": str(self.max_n), "split.by": self.split.by}
-        out["split regions"] = _digest(self.split.regions.write_csv().encode())
+        out["split regions"] = digest(self.split.regions.write_csv().encode())
         for chrom, codes in data.codes.items():
-            out[f"sequence of {chrom}"] = _digest(codes)
+            out[f"sequence of {chrom}"] = digest(codes)
         for i, track in enumerate(data.tracks):
             out[f"track {track.name}"] = repr(track)
-            out[f"signal of {track.name}"] = _digest(*(np.ascontiguousarray(sums[i]) for sums in data.sums.values()))
+            out[f"signal of {track.name}"] = digest(*(sums[i] for sums in data.sums.values()))
         return out
 
     def build(self) -> TrackNetwork:
@@ -138,10 +138,10 @@ class TrackTask:
         unit = torch.from_numpy(self.mean).to(device)
         share = self.settings.mutate * rate / self.settings.learning_rate
         with autocast(device, self.settings.precision):
-            predicted = forward(_mutated(_onehot(codes, device), share))
+            predicted = forward(mutated(onehot_on(codes, device), share))
         p = predicted.float() / unit
         t = torch.from_numpy(targets).to(device) / unit
-        return (p - t * torch.log(p + _TINY)).mean()
+        return (p - t * torch.log(p + TINY)).mean()
 
     def validate(self, network: TrackNetwork, device: torch.device) -> Validation:
         """Loss and correlations over the validation windows."""
@@ -219,7 +219,7 @@ def predict_windows(
 
     def predicted(chroms: NDArray[np.str_], starts: NDArray[np.int64], reverse: bool) -> NDArray[np.float32]:
         codes, _ = batch(data, chroms, starts, shape, reverse)
-        return network.fast(_onehot(codes, place)).float().cpu().numpy()
+        return network.fast(onehot_on(codes, place)).float().cpu().numpy()
 
     out = np.empty((len(windows.starts), shape.n_bins, len(data.tracks)), dtype=np.float32)
     network.eval()
@@ -252,7 +252,7 @@ def poisson_loss(
     [1.0, 1.0]
     """
     p, t = predicted.astype(np.float64) / mean, targets.astype(np.float64) / mean
-    return (p - t * np.log(p + _TINY)).reshape(-1, p.shape[-1]).mean(axis=0)
+    return (p - t * np.log(p + TINY)).reshape(-1, p.shape[-1]).mean(axis=0)
 
 
 def flat_loss(targets: NDArray[np.floating], mean: NDArray[np.floating]) -> float:
@@ -261,10 +261,12 @@ def flat_loss(targets: NDArray[np.floating], mean: NDArray[np.floating]) -> floa
     `mean` (T,) has each track's unit.
     """
     own = targets.reshape(-1, targets.shape[-1]).mean(axis=0, dtype=np.float64) / mean
-    return float((own - own * np.log(own + _TINY)).mean())
+    return float((own - own * np.log(own + TINY)).mean())
 
 
-def on_plateau(loss: float, pearson: float, flat: float = 1.0) -> bool:
+def on_plateau(
+    loss: float, pearson: float, flat: float = 1.0, gain: float = PLATEAU_GAIN, least: float = PLATEAU_PEARSON
+) -> bool:
     """Whether a network predicts no better than each track's mean would.
 
     Parameters
@@ -275,13 +277,15 @@ def on_plateau(loss: float, pearson: float, flat: float = 1.0) -> bool:
         Mean over tracks of the correlation of log(1 + value); NaN where nothing varies.
     flat : float
         What the tracks' means come to (`flat_loss`).
+    gain, least : float
+        By how much less the loss must be, or what the correlation must reach, to be off the plateau.
 
     Examples
     --------
     >>> on_plateau(1.01, 0.03), on_plateau(0.9, 0.1), on_plateau(1.01, 0.4)
     (True, False, False)
     """
-    return loss > flat - PLATEAU_GAIN and not pearson >= PLATEAU_PEARSON
+    return loss > flat - gain and not pearson >= least
 
 
 def start_at(network: TrackNetwork, mean: torch.Tensor) -> None:
@@ -310,25 +314,3 @@ def head_reach(mean: torch.Tensor) -> torch.Tensor:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Mixed precision where it is asked for."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def _onehot(codes: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """(B, L, 4) float32; N is zero."""
-    return torch.eye(5, 4, device=device)[torch.from_numpy(codes).to(device).long()]
-
-
-def _mutated(onehot: torch.Tensor, most: float) -> torch.Tensor:
-    """One-hot windows with a random share of their bases, 0 to `most` in each window, drawn anew."""
-    if most <= 0:
-        return onehot
-    n, length, _ = onehot.shape
-    hit = torch.rand(n, length, device=onehot.device) < most * torch.rand(n, 1, device=onehot.device)
-    drawn = torch.randint(4, (n, length), device=onehot.device)
-    return torch.where(hit[..., None], torch.nn.functional.one_hot(drawn, 4).to(onehot), onehot)
-
-
-def _digest(*parts: Any) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -202,18 +203,12 @@ def save_enformer(
     """Write a module as config.json and model.safetensors, each weight once; `load_enformer` reads it.
 
     `window` (bp) and the module's own use of TensorFlow's gamma features go into config.json, and `extra` with them.
-    Both files are whole before either takes its name.
     """
-    from safetensors.torch import save
-
-    folder = Path(folder)
-    state = {key: value.detach().contiguous() for key, value in module.state_dict().items() if key[:7] != _ALIAS}
+    state = {key: value for key, value in module.state_dict().items() if key[:7] != _ALIAS}
     config = {key: value for key, value in module.config.to_dict().items() if not key.startswith("_")}  # type: ignore[union-attr, operator]
     gammas = [bool(m.use_tf_gamma) for m in module.modules() if hasattr(m, "to_rel_k")]
     config |= {"sequence_length": int(window), "use_tf_gamma": bool(gammas and gammas[0])} | (extra or {})
-    settings = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
-    write_files({folder / CONFIG: settings, folder / WEIGHTS[0]: save(state, metadata={"format": "pt"})})
-    return folder
+    return write_network(folder, config, state)
 
 
 def _folder(path: str | Path) -> tuple[Path, str]:
@@ -326,6 +321,41 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{file} does not hold named tensors only; needed a state_dict.")
     return state
+
+
+def own_weights(folder: Path, again: str) -> dict[str, torch.Tensor]:
+    """The weights that genopred wrote into a folder; `again` says what makes damaged ones anew."""
+    file = folder / WEIGHTS[0]
+    if not file.is_file():
+        raise ModelError(f"{folder}: no weights; needed {file.name} beside {CONFIG}.")
+    state = read_weights(file)
+    damaged = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
+    if damaged:
+        raise ModelError(f"{file}: {len(damaged)} weights hold values that are not finite; {again} or copy it again.")
+    return state
+
+
+def folder_hash(folder: str | Path, settings: dict[str, Any]) -> str:
+    """SHA-256 over the weights that genopred wrote into a folder and the settings that predictions depend on."""
+    digest = hashlib.sha256((Path(folder) / WEIGHTS[0]).read_bytes())
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def write_network(
+    folder: str | Path, settings: Mapping[str, Any], state: Mapping[str, torch.Tensor],
+    more: Mapping[Path, str] | None = None,
+) -> Path:  # fmt: skip
+    """Write config.json and model.safetensors, and `more` with them: all are whole before any takes its name."""
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    text = json.dumps(settings, indent=2, sort_keys=True, default=str) + "\n"
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+    weights = save(plain, metadata={"format": "pt"})
+    contents: dict[Any, Any] = dict(more or {})
+    write_files(contents | {folder / CONFIG: text, folder / WEIGHTS[0]: weights})
+    return folder
 
 
 def _damaged(file: Path, bad: Exception) -> ModelError:

@@ -21,7 +21,7 @@ from genopred.errors import ModelError, check_choice, examples
 from genopred.sequence.haplotypes import VariantWindow
 from genopred.sequence.models.base import Indices, SequenceModel, on_device
 from genopred.sequence.models.enformer.checkpoint import load_enformer
-from genopred.sequence.models.enformer.tower import ExactTower, Work, full_precision
+from genopred.sequence.models.enformer.tower import ExactTower, Work, full_precision, stages
 from genopred.sequence.models.enformer.transformer import Transformer, output_bins, predict_exactly, predict_linearly
 from genopred.sequence.models.enformer.whole import WholeEnformer
 from genopred.sequence.tracks import enformer_tracks
@@ -102,8 +102,7 @@ class EnformerModel(SequenceModel):
         training = self.module.training
         self.module.eval()
         try:
-            embedded = self.module(x.to(self._tower.dtype), return_only_embeddings=True)
-            predicted: torch.Tensor = self.module._heads[self.head](embedded)
+            predicted: torch.Tensor = WholeEnformer(self.module, self.head)(x)
             return predicted
         finally:
             self.module.train(training)
@@ -175,8 +174,7 @@ def naive_operations(module: Any, length: int, head: str = "human") -> tuple[flo
     All heads are counted, as its forward computes all; without the last convolution's and head's cropped bins.
     """
     total, n = 0.0, length
-    for block in [module.stem, *module.conv_tower]:
-        conv = block[0] if block is module.stem else block[0][2]
+    for _, conv, _, _ in stages(module):
         inputs, outputs, width = conv.in_channels, conv.out_channels, conv.kernel_size[0]
         total += 2.0 * n * inputs * outputs * width + 2.0 * n * outputs**2
         n = (n + 1) // 2

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from genopred.sequence.haplotypes import VariantWindow
+from genopred.sequence.models.enformer.tower import gelu, paired, scale_and_shift, stages
 from genopred.sequence.tokens import Level, base_level, next_level
 
 
@@ -45,40 +46,29 @@ def plan(body: Any, window: VariantWindow) -> Plan:
     """What of a window's haplotypes is distinct at each level of enformer-pytorch's module `body`."""
     level, extra = base_level(window)
     bases = np.concatenate([np.asarray(window.reference), extra]).astype(np.float32)
-    stages = []
-    for _, convolution, _, _ in _stages(body):
+    found = []
+    for _, convolution, _, _ in stages(body):
         width = getattr(convolution, "base_layer", convolution).kernel_size[0]
         step = next_level(level, width, len(window.alleles))
-        stages.append((torch.from_numpy(step.windows.astype(np.int64)), *_pairs(step.pairs, level.n, step.level)))
+        found.append((torch.from_numpy(step.windows.astype(np.int64)), *_pairs(step.pairs, level.n, step.level)))
         level = step.level
     index = level.index(np.arange(len(window.alleles)), len(window.alleles))
-    return Plan(torch.from_numpy(bases), len(window.reference), tuple(stages), torch.from_numpy(index))
+    return Plan(torch.from_numpy(bases), len(window.reference), tuple(found), torch.from_numpy(index))
 
 
 def _pairs(pairs: NDArray[np.int32], n: int, out: Level) -> tuple[torch.Tensor, torch.Tensor]:
     """The two convolution rows of each output row: of the reference's, then of the variant ones."""
-    first = np.arange(0, n, 2)
-    home = 2 * np.repeat(np.arange(out.n), np.diff(out.first))
-    left = np.where(pairs[:, 0] >= 0, pairs[:, 0].astype(np.int64) + n, home)
-    right = np.where(pairs[:, 1] >= 0, pairs[:, 1].astype(np.int64) + n, home + 1)
-    # an odd last row is pooled with nothing, which is as with itself
-    right = np.where(pairs[:, 1] == -2, left, right)
-    lefts, rights = np.concatenate([first, left]), np.concatenate([np.minimum(first + 1, n - 1), right])
-    return torch.from_numpy(lefts), torch.from_numpy(rights)
-
-
-def _stages(body: Any) -> list[tuple[Any, Any, Any, Any]]:
-    """Norm before it, convolution, residual block and pooling of each stage."""
-    stem = body.stem
-    tower = [(block[0][0], block[0][2], block[1].fn, block[2]) for block in body.conv_tower]
-    return [(None, stem[0], stem[1].fn, stem[2]), *tower]
+    first = torch.arange(0, n, 2)
+    home = torch.from_numpy(2 * np.repeat(np.arange(out.n), np.diff(out.first)))
+    left, right = paired(torch.from_numpy(pairs.astype(np.int64)), home, n)
+    return torch.cat([first, left]), torch.cat([(first + 1).clamp(max=n - 1), right])
 
 
 def shared_tokens(body: Any, found: Plan) -> torch.Tensor:
     """Distinct tokens (R, C) of a window, differentiable; `found.index` says which of them each haplotype has."""
     device = body.final_pointwise[1][0].weight.device
     table, n = found.bases.to(device), found.length
-    for (norm, convolution, residual, pool), (windows, left, right) in zip(_stages(body), found.stages):
+    for (norm, convolution, residual, pool), (windows, left, right) in zip(stages(body), found.stages):
         x = table if norm is None else _activated(norm, table)
         y = _convolved(convolution, x, n, windows.to(device))
         y = y + functional.linear(_activated(residual[0], y), weight_of(residual[2])[:, :, 0], _bias_of(residual[2]))
@@ -105,9 +95,8 @@ def _convolved(layer: Any, x: torch.Tensor, n: int, windows: torch.Tensor) -> to
 
 def _activated(norm: Any, x: torch.Tensor) -> torch.Tensor:
     """Batch norm as in evaluation, then Enformer's GELU."""
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    x = x * scale + (norm.bias - norm.running_mean * scale)
-    return x * torch.sigmoid(1.702 * x)
+    scale, shift = scale_and_shift(norm)
+    return gelu(x * scale + shift)
 
 
 def weight_of(layer: Any) -> torch.Tensor:

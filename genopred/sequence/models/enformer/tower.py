@@ -72,17 +72,45 @@ class Counter:
         return a @ b
 
 
+def gelu(x: torch.Tensor) -> torch.Tensor:
+    """Enformer's own approximation."""
+    return x * torch.sigmoid(1.702 * x)
+
+
 def _gelu(x: torch.Tensor) -> torch.Tensor:
-    """Enformer's own approximation; written over `x`."""
+    """The same written over `x`."""
     return x.mul_(torch.sigmoid(1.702 * x))
 
 
+def scale_and_shift(norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Batch norm in evaluation mode, of each channel."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def stages(module: Any) -> list[tuple[Any, Any, Any, Any]]:
+    """Norm before it (None before the first), convolution, residual block and pooling of each stage of a module."""
+    stem = module.stem
+    tower = [(block[0][0], block[0][2], block[1].fn, block[2]) for block in module.conv_tower]
+    return [(None, stem[0], stem[1].fn, stem[2]), *tower]
+
+
+def paired(pairs: torch.Tensor, home: torch.Tensor, offset: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two convolution rows of each variant row of `Step.pairs`.
+
+    Variant ones begin at `offset`, and `home` is the reference's left one.
+    """
+    left = torch.where(pairs[:, 0] >= 0, pairs[:, 0] + offset, home)
+    right = torch.where(pairs[:, 1] >= 0, pairs[:, 1] + offset, home + 1)
+    # an odd last row is pooled with nothing, which is as with itself
+    return left, torch.where(pairs[:, 1] == -2, left, right)
+
+
 class Norm:
-    """Batch norm in evaluation mode as scale and shift of each channel."""
+    """Batch norm in evaluation mode as scale and shift of each channel, which nothing learns."""
 
     def __init__(self, norm: Any) -> None:
-        self.scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-        self.shift = norm.bias.detach() - norm.running_mean * self.scale
+        self.scale, self.shift = (part.detach() for part in scale_and_shift(norm))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """A new tensor, activated."""
@@ -140,10 +168,8 @@ class ExactTower:
     """
 
     def __init__(self, module: Any, rows: int | None = None) -> None:
-        stem = module.stem
-        self.stages = [_Stage(None, stem[0], stem[1].fn, stem[2])]
-        self.stages += [_Stage(block[0][0], block[0][2], block[1].fn, block[2]) for block in module.conv_tower]
-        first = stem[0].weight
+        self.stages = [_Stage(*parts) for parts in stages(module)]
+        first = module.stem[0].weight
         self.device, self.dtype = first.device, first.dtype
         self.rows = rows or (CPU_ROWS if first.device.type == "cpu" else CUDA_ROWS)
 
@@ -253,10 +279,7 @@ class ExactTower:
             homes = torch.from_numpy(home_of).to(self.device)
             for at in range(p0, p1, self.rows):
                 stop = min(at + self.rows, p1)
-                pair, home = pairs[at:stop], homes[at - p0 : stop - p0]
-                left = torch.where(pair[:, 0] >= 0, pair[:, 0] - w0 + m, home)
-                right = torch.where(pair[:, 1] >= 0, pair[:, 1] - w0 + m, home + 1)
-                right = torch.where(pair[:, 1] == -2, left, right)
+                left, right = paired(pairs[at:stop], homes[at - p0 : stop - p0], m - w0)
                 out[variant + at : variant + stop] = stage.pooled(both[left], both[right], count)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from genopred.errors import ModelError
 from genopred.sequence.models.base import halving
-from genopred.sequence.models.enformer.tower import CPU_ROWS, CUDA_ROWS, Counter, Norm, Work
+from genopred.sequence.models.enformer.tower import CPU_ROWS, CUDA_ROWS, Counter, Norm, Work, gelu
 from genopred.sequence.tokens import Level
 
 #: Queries of a haplotype worked on at a time on a CPU.
@@ -100,8 +100,8 @@ class Transformer:
             x = self._forward(block, x, count)
         x = self._last(self.blocks[-1], x, bins + self.crop, count)
         # batch norm and GELU before the last convolution, differentiable
-        x = _sigmoid_gelu(x * self.final_norm.scale + self.final_norm.shift)
-        x = _sigmoid_gelu(count.linear(x, self.final, self.final_bias))
+        x = gelu(x * self.final_norm.scale + self.final_norm.shift)
+        x = gelu(count.linear(x, self.final, self.final_bias))
         return torch.nn.functional.softplus(count.linear(x, self.head[tracks], self.head_bias[tracks]))
 
     def _forward(self, block: _Block, x: torch.Tensor, count: Counter) -> torch.Tensor:
@@ -158,10 +158,6 @@ class Transformer:
             out = count.bmm(attention, count.linear(y, block.v).view(b, n, h, dv).transpose(1, 2))
         out = out.transpose(1, 2).reshape(b, nq, h * dv)
         return self._forward(block, x[:, wanted] + count.linear(out, block.out, block.out_bias).to(self.own), count)
-
-
-def _sigmoid_gelu(x: torch.Tensor) -> torch.Tensor:
-    return x * torch.sigmoid(1.702 * x)
 
 
 def _positions(attention: Any, n: int, weight: torch.Tensor) -> torch.Tensor:
