@@ -16,9 +16,10 @@ from genopred.attribution.motifs import COUNT_SCHEMA, MATCH_SCHEMA, count_motifs
 from genopred.errors import GenopredError
 from genopred.genetics.overlap.comparison import RESULT_SCHEMA, Asked, compare, possible_nulls, rank_snps
 from genopred.pipelines.attribute_inputs import AttributeInputs, Place
+from genopred.pipelines.sequence_inputs import inside
 from genopred.sequence.onehot import encode, onehot
 from genopred.settings.attribute import REFERENCE
-from genopred.types import plain_chrom, plain_gene
+from genopred.types import plain_gene
 
 Floats = NDArray[np.float64]
 
@@ -135,8 +136,7 @@ def _tested(inputs: AttributeInputs, place: Place) -> pl.DataFrame:
     """SNPs of the eQTL table in a stretch, of its gene where the table has genes; each base once, the best of it."""
     assert inputs.eqtl is not None  # noqa: S101 - asked before
     data = inputs.eqtl.data.with_row_index("row")
-    inside = (pl.col("pos") > place.stretch.start) & (pl.col("pos") <= place.stretch.end)
-    here = data.filter((pl.col("chrom") == plain_chrom(place.chrom)) & inside)
+    here = data.filter(inside(data, place.stretch))
     if place.gene and "gene" in here.columns:
         here = here.filter(pl.col("gene") == plain_gene(place.name))
     here = here.sort("score", descending=True, maintain_order=True).unique("pos", keep="first", maintain_order=True)

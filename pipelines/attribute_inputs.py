@@ -18,9 +18,15 @@ from genopred.io.elements import Elements
 from genopred.io.fasta import Fasta, open_fasta
 from genopred.io.motifs import read_motifs
 from genopred.io.snptable import SnpTable, TableSpec, read_snps
-from genopred.pipelines.effects_inputs import said
 from genopred.pipelines.inputs import open_genotypes
-from genopred.pipelines.sequence_inputs import effect_settings, load_models, named_genes, open_genes, with_strands
+from genopred.pipelines.sequence_inputs import (
+    effect_settings,
+    load_models,
+    named_genes,
+    open_genes,
+    said,
+    with_strands,
+)
 from genopred.report.locus import GeneTrack
 from genopred.sequence.effects import EffectSettings
 from genopred.sequence.genes import check_ends, genome_build

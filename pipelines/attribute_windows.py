@@ -95,7 +95,7 @@ def window_tables(inputs: AttributeInputs, place: Place) -> tuple[dict[str, pl.D
                 _attention(inputs, place, reverse, subject, rows)
     if sequences is not None:
         for person in settings.person:
-            _difference(inputs, place, reverse, sequences, person, rows)
+            _difference(inputs, place, sequences, person, rows)
     out = {name: pl.DataFrame(rows[name], schema=schema, orient="row") for name, schema in SCHEMAS.items()}
     out["attributions"] = pl.concat([out["attributions"], *tables["attributions"]])
     return out, {} if sequences is None else sequences.counts
@@ -237,9 +237,7 @@ def _attention(inputs: AttributeInputs, place: Place, reverse: bool, subject: _S
                 rows["attention_maps"] += [(*who, one.name, q, k, weight) for k, weight in enumerate(line)]
 
 
-def _difference(
-    inputs: AttributeInputs, place: Place, reverse: bool, sequences: PersonalSequences, person: str, rows: Rows
-) -> None:
+def _difference(inputs: AttributeInputs, place: Place, sequences: PersonalSequences, person: str, rows: Rows) -> None:
     """A person against another or the reference: variants that make the difference."""
     settings = inputs.settings
     assert inputs.values is not None and inputs.genotypes is not None  # noqa: S101 - made where people are named

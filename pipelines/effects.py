@@ -16,10 +16,10 @@ from genopred.errors import AlignmentError, GenopredError
 from genopred.files import write_json
 from genopred.io.fasta import Fasta, open_fasta
 from genopred.io.variants import read_variants
-from genopred.pipelines.effects_inputs import chosen_genes, inside, lay_out, on_known_chromosomes, open_snps, said
+from genopred.pipelines.effects_inputs import chosen_genes, lay_out, on_known_chromosomes, open_snps
 from genopred.pipelines.inputs import open_genotypes
 from genopred.pipelines.run import Progress, Run, write_tables
-from genopred.pipelines.sequence_inputs import effect_settings, load_models, with_strands
+from genopred.pipelines.sequence_inputs import effect_settings, inside, load_models, said, with_strands
 from genopred.report import words
 from genopred.resume import identity
 from genopred.sequence.effects import EFFECT_SCHEMA, EffectSettings, effect_rows

@@ -13,13 +13,12 @@ from genopred.io.text import PathLike
 from genopred.io.variants import check_unique, extract_variants, named, read_variants
 from genopred.pipelines.inputs import open_genotypes
 from genopred.pipelines.run import say
-from genopred.pipelines.sequence_inputs import named_genes, open_genes
+from genopred.pipelines.sequence_inputs import inside, named_genes, open_genes, said
 from genopred.sequence.effects import MATCH, OUTSIDE, STRAND, SWAPPED, check_reference_alleles
 from genopred.sequence.genes import check_ends, is_on, on_chromosomes_of
 from genopred.sequence.models.base import SequenceModel
 from genopred.sequence.snps import GeneSnps, Plan, around_genes, compare_reference, only, plan
 from genopred.settings import Effects
-from genopred.settings.effects import Region
 from genopred.types import VARIANT_SCHEMA, plain_chrom
 
 USED = (MATCH, SWAPPED, STRAND)
@@ -64,15 +63,6 @@ def open_snps(settings: Effects, tally: align.Tally) -> pl.DataFrame:
     rank = {name: i for i, name in enumerate(table["chrom"].unique(maintain_order=True).to_list())}
     order = pl.col("chrom").replace_strict(rank, return_dtype=pl.Int64)
     return table.with_columns(order.alias("order")).sort("order", "pos", maintain_order=True).drop("order")
-
-
-def inside(table: pl.DataFrame, region: Region) -> pl.Expr:
-    names = [name for name in table["chrom"].unique().to_list() if plain_chrom(name) == plain_chrom(region.chrom)]
-    return pl.col("chrom").is_in(names) & (pl.col("pos") > region.start) & (pl.col("pos") <= region.end)
-
-
-def said(region: Region) -> str:
-    return f"{region.chrom}:{region.start + 1:,}-{region.end:,}"
 
 
 def chosen_genes(settings: Effects) -> pl.DataFrame | None:

@@ -6,11 +6,11 @@ Of runs that learned genes' expression see `evaluate_genes`, which the same comm
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from genopred.errors import FormatError, GenopredError, examples
 from genopred.files import atomic
 from genopred.io.text import read_bytes, read_table
 from genopred.pipelines.run import Progress, Run, write_tables
+from genopred.pipelines.sequence_inputs import use_threads
 from genopred.pipelines.train_inputs import is_gene_run, open_held, open_model
 from genopred.report import words
 from genopred.report.pages import evaluate as page
@@ -45,6 +46,25 @@ if TYPE_CHECKING:
     from genopred.pipelines.evaluate_genes import GeneEvaluation
 
 log = logging.getLogger(__name__)
+
+Kept = TypeVar("Kept")
+
+
+class Evaluated(Protocol):
+    """What is evaluated: a model of tracks or a run of genes."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def hash(self) -> str:
+        """Equal ones predict equally."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Its training run's."""
+
 
 #: One line for each time a split was predicted, in the training run's folder.
 EVALUATIONS = "evaluations.tsv"
@@ -129,10 +149,7 @@ def run(settings: Evaluate, progress: Progress | None = None) -> EvaluateRun | G
 
             genes, exons = read_gtf(settings.gtf), read_exons(settings.gtf)
         held, config, folder = open_held(settings)
-        if settings.threads is not None:
-            import torch
-
-            torch.set_num_threads(job.threads)
+        use_threads(settings)
         first, *others = ([model.name, model.hash] for model in models)
         job.settle(model=first, against=others, config=_predicted(config, folder))
         sweep(job.out, [EVALUATIONS])
@@ -155,7 +172,7 @@ def evaluate(
 ) -> EvaluateRun:  # fmt: skip
     """Score models on held-out windows, the first against the others, and write all of it.
 
-    The look at the split is written down in `folder`, and in the folders of the other models' runs, too.
+    The look at the split is written down, see `looked`.
     """
     settings = job.settings
     columns = shared_columns(held, models)
@@ -165,10 +182,7 @@ def evaluate(
         columns = [*columns, columns[0]]
     parts = [job.path(f"{PARTS}/{i}.npy") for i in range(len(models))]
     predicted = [_kept(job, held, *one) for one in zip(models, columns, parts, strict=True)]
-    looks = look(folder, job.out, held.name, models[0].name, models[0].hash)
-    for model in models[1:]:
-        if model.folder is not None and model.folder.resolve() != folder.resolve():
-            look(model.folder, job.out, held.name, model.name, model.hash)
+    looks = looked(job, held.name, models, folder)
     scores, differences = compare(held, models, columns, predicted, resamples=settings.resamples, seed=settings.seed)
     reading = words.held_out(held, models[0].name, settings.strands)
     notes += words.held_out_cautions(held, looks, folder / EVALUATIONS)
@@ -180,9 +194,6 @@ def evaluate(
     bins = bin_table(held, mine, measured, predicted[0])
     files.append(job.path("predictions.parquet"))
     write_tables({files[-1]: bins})
-    info: dict[str, Any] = {"command": settings.command} if settings.command else {}
-    info |= {"split": held.name} | {name: getattr(settings, name) for name in ("strands", "resamples", "seed")}
-    info |= {f"hash of {model.name}": model.hash[:16] for model in models}
     shown = page.Shown(
         title=f"{models[0].name} on {held.name} blocks",
         reading=tuple(reading),
@@ -199,7 +210,7 @@ def evaluate(
         differences=differences,
         genes=genes,
         exons=exons,
-        info=info,
+        info=about(settings, held.name, models),
     )
     files += page.write(job.out, shown, settings.figures)
     job.drop(PARTS)
@@ -220,20 +231,49 @@ def _count(job: Run, held: Held, used: Sequence[int]) -> None:
 
 
 def _kept(job: Run, held: Held, model: Entry, which: list[int], file: Path) -> Array:
-    """Predictions of the tracks asked for; those that a killed run made are read."""
+    """Predictions of the tracks asked for."""
+
+    def make() -> Array:
+        values = predict(model, held, both_strands=job.settings.strands == "both", step=job.step)
+        names = [held.data.tracks[k].name for k in which]
+        return np.ascontiguousarray(values[:, :, [model.tracks.index(name) for name in names]])
+
+    return kept(file, model.name, make, lambda there: np.load(there, allow_pickle=False), np.save)
+
+
+def kept(
+    file: Path, name: str, make: Callable[[], Kept], read: Callable[[Path], Kept],
+    write: Callable[[BinaryIO, Kept], None],
+) -> Kept:  # fmt: skip
+    """What is predicted by this name: what a killed run made is read, else it is made and written for the next."""
     if file.is_file():
         try:
-            kept = np.load(file, allow_pickle=False)
-            log.info("%s: predictions of an earlier run are used", model.name)
-            return kept
-        except (OSError, ValueError, EOFError):
+            there = read(file)
+            log.info("%s: predictions of an earlier run are used", name)
+            return there
+        except (OSError, ValueError, EOFError, KeyError):
             log.warning("%s is damaged and computed again", file)
-    values = predict(model, held, both_strands=job.settings.strands == "both", step=job.step)
-    names = [held.data.tracks[k].name for k in which]
-    values = np.ascontiguousarray(values[:, :, [model.tracks.index(name) for name in names]])
+    made = make()
     with atomic(file) as temporary, temporary.open("wb") as handle:
-        np.save(handle, values)
-    return values
+        write(handle, made)
+    return made
+
+
+def about(settings: Evaluate, split: str, models: Sequence[Evaluated]) -> dict[str, Any]:
+    """What the page says of the run."""
+    out: dict[str, Any] = {"command": settings.command} if settings.command else {}
+    out |= {"split": split} | {name: getattr(settings, name) for name in ("strands", "resamples", "seed")}
+    return out | {f"hash of {model.name}": model.hash[:16] for model in models}
+
+
+def looked(job: Run, split: str, models: Sequence[Evaluated], folder: Path) -> pl.DataFrame:
+    """Write the look at a split down in `folder`, and in the folders of the runs after the first; those before it."""
+    first, *others = models
+    before = look(folder, job.out, split, first.name, first.hash)
+    for one in others:
+        if one.folder is not None and one.folder.resolve() != folder.resolve():
+            look(one.folder, job.out, split, one.name, one.hash)
+    return before
 
 
 def look(folder: Path, out: Path, split: str, model: str, model_hash: str) -> pl.DataFrame:

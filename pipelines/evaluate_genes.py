@@ -6,22 +6,21 @@ scored together, each predicted by the network that had not seen it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
 
 from genopred import align
 from genopred.errors import GenopredError
-from genopred.files import atomic
-from genopred.pipelines.evaluate import EVALUATIONS, PARTS, look
+from genopred.pipelines.evaluate import EVALUATIONS, PARTS, about, kept, looked
 from genopred.pipelines.evaluate_genes_inputs import GeneRun, exons_of, load_folds, open_gene_run, xpresso
 from genopred.pipelines.run import Run, write_tables
+from genopred.pipelines.sequence_inputs import use_threads
 from genopred.report import words
 from genopred.report.pages import evaluate_genes as page
 from genopred.resume import sweep
@@ -43,8 +42,6 @@ from genopred.training.gene_positions import BINS, along_sequence, binned, posit
 from genopred.training.gene_tests import CAUTIONS
 from genopred.training.heldout import distinct
 from genopred.types import MatchReport
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,10 +96,7 @@ def run(job: Run) -> GeneEvaluation:
         )
     called = [("MODEL", settings.model), *(("--against", name) for name in settings.against)]
     runs = [open_gene_run(name, said) for said, name in called]
-    if settings.threads is not None:
-        import torch
-
-        torch.set_num_threads(job.threads)
+    use_threads(settings)
     weights = [Path(name.removeprefix(XPRESSO)) for name in settings.baseline if name.startswith(XPRESSO)]
     plain = [name for name in settings.baseline if not name.startswith(XPRESSO)]
     depends: dict[str, Any] = {"model": [runs[0].name, runs[0].depends()], "baseline": [*plain, *weights]}
@@ -128,22 +122,19 @@ def evaluate(
 ) -> GeneEvaluation:  # fmt: skip
     """Score a run's networks on its held-out genes beside other methods, and write all of it.
 
-    The look at the split is written down in the runs' folders.
+    The look at the split is written down, see `genopred.pipelines.evaluate.looked`.
     """
     settings, first = job.settings, runs[0]
     methods, notes = _methods(job, held, runs, others)
-    looks = look(first.folder, job.out, held.name, first.name, first.hash)
-    for one in runs[1:]:
-        if one.folder.resolve() != first.folder.resolve():
-            look(one.folder, job.out, held.name, one.name, one.hash)
+    looks = looked(job, held.name, runs, first.folder)
     tables = compare_genes(held, methods, resamples=settings.resamples, seed=settings.seed)
     reading = [*words.held_out_genes(held, first.name, settings.strands), *what_can_be_seen(held, tables)]
     notes = [*words.held_out_gene_cautions(held, looks, first.folder / EVALUATIONS), *notes]
     tally = align.Tally(report)
     tally.note("genes", f"of the {held.name} split, scored", len(held.measured))
     job.matched(tally.report())
-    kept = {name: table for name, table in tables.items() if table.height}
-    files = [file for file in job.save(**kept) if file.suffix == ".tsv"]
+    filled = {name: table for name, table in tables.items() if table.height}
+    files = [file for file in job.save(**filled) if file.suffix == ".tsv"]
     predictions = prediction_table(held, methods)
     files.append(job.path("predictions.parquet"))
     write_tables({files[-1]: predictions})
@@ -151,9 +142,6 @@ def evaluate(
     if along.profile.height:
         files.append(job.path("positions.tsv"))
         write_tables({files[-1]: along.profile})
-    info: dict[str, Any] = {"command": settings.command} if settings.command else {}
-    info |= {"split": held.name} | {name: getattr(settings, name) for name in ("strands", "resamples", "seed")}
-    info |= {f"hash of {one.name}": one.hash[:16] for one in runs}
     shown = page.ShownGenes(
         title=f"{first.name} on {held.name} genes",
         reading=tuple(reading),
@@ -168,7 +156,7 @@ def evaluate(
         tables=tables,
         along=along,
         cautions=CAUTIONS,
-        info=info,
+        info=about(settings, held.name, runs),
     )
     files += page.write(job.out, shown, settings.figures)
     job.drop(PARTS)
@@ -182,12 +170,12 @@ def _methods(
     settings = job.settings
     place: dict[str, Any] = {"device": devices(settings.device)[0], "both_strands": settings.strands == "both"}
     network = held.folds[0].network
-    about = f"{network.kind}, {sum(p.numel() for p in network.parameters()):,} weights"
+    said = f"{network.kind}, {sum(p.numel() for p in network.parameters()):,} weights"
     if len(held.folds) > 1:
-        about += f", a network for each of {len(held.folds)} folds"
+        said += f", a network for each of {len(held.folds)} folds"
 
     def own() -> list[Method]:
-        return [Method(runs[0].name, predict_held(held, step=job.step, **place), about)]
+        return [Method(runs[0].name, predict_held(held, step=job.step, **place), said)]
 
     def other(one: GeneRun) -> list[Method]:
         return [predict_other(held, one.name, others(one), **place)]
@@ -208,26 +196,22 @@ def _methods(
 
 def _xpresso(held: HeldGenes, run: GeneRun, file: str, device: str) -> list[Method]:
     name, cells, values = xpresso(run, held.folds, file, device)
-    about = "Xpresso's published weights on 10,500 bp, without half-life features; a line fitted on training genes"
+    what = "Xpresso's published weights on 10,500 bp, without half-life features; a line fitted on training genes"
     caution = (
         "was trained by its authors on most human genes, and these may be among them: its scores here may be too high."
     )
-    return [replace(calibrated_method(f"xpresso {name}", held, cells, values, about), caution=caution)]
+    return [replace(calibrated_method(f"xpresso {name}", held, cells, values, what), caution=caution)]
 
 
 def _kept(job: Run, name: str, make: Callable[[], list[Method]]) -> list[Method]:
-    """What a method predicts; what a killed run made is read."""
-    file = job.path(f"{PARTS}/{name}.npz")
-    if file.is_file():
-        try:
-            with np.load(file, allow_pickle=False) as kept:
-                columns = [kept[key] for key in ("names", "values", "about", "between", "cautions")]
-            log.info("%s: predictions of an earlier run are used", name)
-            return [Method(str(n), v, str(a), bool(b), str(c)) for n, v, a, b, c in zip(*columns)]
-        except (OSError, ValueError, EOFError, KeyError):
-            log.warning("%s is damaged and computed again", file)
-    methods = make()
-    with atomic(file) as temporary, temporary.open("wb") as handle:
+    """What a method predicts."""
+
+    def read(file: Path) -> list[Method]:
+        with np.load(file, allow_pickle=False) as there:
+            columns = [there[key] for key in ("names", "values", "about", "between", "cautions")]
+        return [Method(str(n), v, str(a), bool(b), str(c)) for n, v, a, b, c in zip(*columns)]
+
+    def write(handle: BinaryIO, methods: list[Method]) -> None:
         np.savez(
             handle,
             names=np.array([m.name for m in methods]),
@@ -236,7 +220,8 @@ def _kept(job: Run, name: str, make: Callable[[], list[Method]]) -> list[Method]
             between=np.array([m.between for m in methods]),
             cautions=np.array([m.caution for m in methods]),
         )
-    return methods
+
+    return kept(job.path(f"{PARTS}/{name}.npz"), name, make, read, write)
 
 
 def _along(job: Run, held: HeldGenes, first: GeneRun) -> page.Along:
@@ -266,13 +251,13 @@ def _along(job: Run, held: HeldGenes, first: GeneRun) -> page.Along:
     # the gene with most expression: chosen without looking at predictions
     example = int(np.argmax(np.nan_to_num(np.nanmean(held.measured, axis=1), nan=-np.inf)))
     each = {kind: (binned(v[[example]], BINS)[0][0] * v.shape[1] / np.diff(edges)) for kind, v in whole.items()}
-    about = held.genes.row(example, named=True)
+    shown = held.genes.row(example, named=True)
     return page.Along(
         profile=profile,
         edges=edges - before,
         gc=gc.sum(axis=0) / np.maximum(total.sum(axis=0), 1),
         exons=binned(inside, BINS)[0].mean(axis=0) / np.diff(edges) if exons else None,
-        example=about.get("gene_name") or about["gene"] or about["gene_id"],
+        example=shown.get("gene_name") or shown["gene"] or shown["gene_id"],
         of_example=each,
-        exons_of_example=tuple(exons.get(about["gene_id"], ())),
+        exons_of_example=tuple(exons.get(shown["gene_id"], ())),
     )

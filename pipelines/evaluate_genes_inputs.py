@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +18,15 @@ from genopred.errors import FormatError, GenopredError, ModelError, examples
 from genopred.io.fasta import open_fasta
 from genopred.io.text import read_bytes, read_table
 from genopred.pipelines.train_genes import Loaded, Prepared, open_genes, prepare
+from genopred.pipelines.train_genes_inputs import stretch
 from genopred.pipelines.train_inputs import FOLD, FOLDS, GENES, is_gene_run, read_config
+from genopred.sequence.haplotypes import window_around
 from genopred.sequence.models.config import CONFIG, NETWORK, WEIGHTS
-from genopred.sequence.onehot import encode, onehot, reverse_complement
+from genopred.sequence.onehot import onehot
 from genopred.training.config_expression import ExpressionConfig
 from genopred.training.gene_heldout import GeneFold
 from genopred.training.networks.gene import GeneNetwork
 from genopred.training.store import load_network
-from genopred.types import Interval
-
-log = logging.getLogger(__name__)
 
 #: Windows that Xpresso is given at a time.
 _AT_ONCE = 64
@@ -175,14 +173,12 @@ def xpresso(
     fasta = open_fasta(run.config.paths["genes.fasta"])
     genes = folds[0].data.genes
     out = np.empty(genes.height)
-    after = WINDOW - TSS_OFFSET
-    windows = []
-    for chrom, tss, strand in genes.select("chrom", "tss", "strand").iter_rows():
-        start = tss - 1 - TSS_OFFSET if strand == "+" else tss - after
-        codes = encode(fasta.fetch(Interval(chrom, start, start + WINDOW)))
-        windows.append(reverse_complement(codes) if strand == "-" else codes)
+    windows = [
+        stretch(fasta, window_around(chrom, tss, WINDOW, TSS_OFFSET, reverse=strand == "-"), strand)
+        for chrom, tss, strand in genes.select("chrom", "tss", "strand").iter_rows()
+    ]
     for i in range(0, len(windows), _AT_ONCE):
-        part = np.stack(windows[i : i + _AT_ONCE])
+        part = np.stack(windows[i : i + _AT_ONCE]).astype(np.int8)
         out[i : i + len(part)] = model.predict_onehot(onehot(part)).reshape(-1)
     ids = genes["gene_id"].to_list()
     place = {gene: i for i, gene in enumerate(ids)}

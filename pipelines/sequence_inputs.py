@@ -1,9 +1,11 @@
-"""What features, effects and attribute open alike: models on their devices, genes and their strands, the build."""
+"""What features, effects and attribute open alike: models on their devices, genes and their strands, stretches."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,19 +20,37 @@ from genopred.sequence.effects import EffectSettings
 from genopred.sequence.genes import compare_tss
 from genopred.sequence.models.base import SequenceModel, devices
 from genopred.sequence.models.registry import load_model
-from genopred.settings import Attribute, Effects, Features
-from genopred.types import Note
+from genopred.settings import Attribute, Effects, Evaluate, Features
+from genopred.settings.effects import Region
+from genopred.types import Interval, Note, plain_chrom
 from genopred.workers import cores
 
 
 def load_models(settings: Features | Effects | Attribute, *, several: bool = False) -> list[SequenceModel]:
     """The model on each device of `--device`, on one only unless `several`."""
+    names = devices(settings.device, several=several)
+    use_threads(settings)
+    return [load_model(settings.model, device=name, **settings.model_options) for name in names]
+
+
+def use_threads(settings: Features | Effects | Attribute | Evaluate) -> None:
+    """Have torch compute on as many cores as `--threads` says, if it says."""
     import torch
 
-    names = devices(settings.device, several=several)
     if settings.threads is not None:
         torch.set_num_threads(cores(settings.threads))
-    return [load_model(settings.model, device=name, **settings.model_options) for name in names]
+
+
+def inside(table: pl.DataFrame, region: Region | Interval) -> pl.Expr:
+    """Rows of a table of variants in a stretch, however either calls the chromosome."""
+    names = table["chrom"].drop_nulls().unique().to_list()
+    here = [name for name in names if plain_chrom(name) == plain_chrom(region.chrom)]
+    return pl.col("chrom").is_in(here) & (pl.col("pos") > region.start) & (pl.col("pos") <= region.end)
+
+
+def said(region: Region) -> str:
+    """A stretch as people write it."""
+    return f"{region.chrom}:{region.start + 1:,}-{region.end:,}"
 
 
 def effect_settings(settings: Effects | Attribute, model: SequenceModel) -> EffectSettings:
@@ -81,7 +101,16 @@ def named_genes(settings: Features | Effects | Attribute, genes: pl.DataFrame) -
     return genes[np.sort(align.find_genes(genes, wanted, source, symbols))]
 
 
-def with_strands(settings: Features | Effects | Attribute, model: SequenceModel, genes: pl.DataFrame) -> pl.DataFrame:
+class GeneFiles(NamedTuple):
+    """Where genes come from."""
+
+    expression: Path | None
+    gtf: Path | None
+
+
+def with_strands(
+    settings: Features | Effects | Attribute | GeneFiles, model: SequenceModel, genes: pl.DataFrame
+) -> pl.DataFrame:
     """The genes with their strands, which a model that reads in a gene's direction must know.
 
     Where the expression file has none, those of the GTF are taken.

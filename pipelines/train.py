@@ -85,12 +85,17 @@ class TrainReport:
         """For the screen."""
         run = self.run
         out = words.training(run, self.windows)
-        out.append(f"network in {self.out / NETWORK}, curves in {self.out / HISTORY} and {CURVES}")
+        out.append(where_it_is(self.out))
         if run.plateau:
             out.append(run.plateau)
         if self.inflation is not None:
             out += inflation_lines(self.inflation)
         return out
+
+
+def where_it_is(out: Path) -> str:
+    """A line on what a run left in its folder."""
+    return f"network in {out / NETWORK}, curves in {out / HISTORY} and {CURVES}"
 
 
 def run(
@@ -108,7 +113,7 @@ def run(
 
     Returns
     -------
-    TrainReport
+    TrainReport, or what the task's own file or a search reports
 
     Raises
     ------
@@ -265,19 +270,43 @@ def read_timing(file: Path) -> dict[int, float]:
 
 def _compare(job: Run, config: TrainConfig, task: TrackTask, done: TrainingRun) -> pl.DataFrame | None:
     """Train the block split's network beside that of a random split, and score both."""
-    if not isinstance(config.split, ByRandom):
+
+    def measure(folder: Path) -> pl.DataFrame:
+        second = replace(config, split=ByBlock(**config.split.shared(ByBlock), margin=config.data.window))
+        beside = make_split(second, task.data)
+        other = _train(job, second, _task(second, task.data, beside), folder)
+        networks: dict[str, Any] = {"random": (done.network, task.split), "block": (other.network, beside)}
+        limits: dict[str, Any] = {"max_n": config.data.max_n, "precision": config.training.precision}
+        return inflation(task.data, config.shape, **networks, **limits)
+
+    why = "test windows overlap training windows, so that their scores are inflated"
+    return compare(config.split, job.out, why, measure, inflation_lines)
+
+
+def compare(
+    split: Any, out: Path, why: str, measure: Callable[[Path], pl.DataFrame],
+    lines: Callable[[pl.DataFrame], list[str]],
+) -> pl.DataFrame | None:  # fmt: skip
+    """Of a random split in `out`: warn, measure what its scores promise too much, and write that as table and text.
+
+    Parameters
+    ----------
+    split : settings of a split
+    out : Path
+    why : str
+        What a random split does, for the warning.
+    measure : function of the folder of a second run
+        Trains on the block split, and scores both.
+    lines : function of what was measured
+    """
+    if not isinstance(split, ByRandom):
         return None
-    warning = "split.by = 'random': test windows overlap training windows, so that their scores are inflated"
-    if not config.split.compare:
+    warning = f"split.by = 'random': {why}"
+    if not split.compare:
         log.warning("%s; by how much is not measured (split.compare = false).", warning)
         return None
     log.warning("%s; a second network is trained on the block split to say by how much.", warning)
-    second = replace(config, split=ByBlock(**config.split.shared(ByBlock), margin=config.data.window))
-    beside = make_split(second, task.data)
-    other = _train(job, second, _task(second, task.data, beside), job.path(BESIDE))
-    networks: dict[str, Any] = {"random": (done.network, task.split), "block": (other.network, beside)}
-    limits: dict[str, Any] = {"max_n": config.data.max_n, "precision": config.training.precision}
-    table = inflation(task.data, config.shape, **networks, **limits)
-    write_tables({job.path(INFLATION): table})
-    write_text(job.path("inflation.txt"), "\n".join(inflation_lines(table)) + "\n")
+    table = measure(out / BESIDE)
+    write_tables({out / INFLATION: table})
+    write_text(out / "inflation.txt", "\n".join(lines(table)) + "\n")
     return table

@@ -12,31 +12,35 @@ OUT/                     the folder of a run
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from genopred.files import write_text
 from genopred.pipelines.run import Run, say, write_tables
-from genopred.pipelines.train import BESIDE, CHECKPOINT, CURVES, HISTORY, INFLATION, TIMING, describe_run, run_task
+from genopred.pipelines.train import (
+    CHECKPOINT,
+    CURVES,
+    HISTORY,
+    TIMING,
+    compare,
+    describe_run,
+    run_task,
+    where_it_is,
+)
 from genopred.pipelines.train_genes import Loaded, Prepared, genes_table, open_genes, prepare
 from genopred.pipelines.train_inputs import FOLD, FOLDS, GENES
 from genopred.report import words
 from genopred.resume import sweep
 from genopred.sequence.models.config import CONFIG, NETWORK
 from genopred.settings.expression import GenesByBlock
-from genopred.settings.training import ByRandom
 from genopred.training.config_expression import ExpressionConfig, parse_expression
 from genopred.training.gene_inflation import gene_inflation, gene_inflation_lines
 from genopred.training.loop import TrainingRun
 from genopred.training.networks.registry import GENE_NETWORKS
 from genopred.training.store import save_gene_network
 from genopred.training.tasks.expression import ExpressionTask
-
-log = logging.getLogger(__name__)
 
 MATCHED = "matched.tsv"
 #: What lies in the folder of each run.
@@ -82,7 +86,7 @@ class ExpressionReport:
             out.append(f"networks in {self.out / 'fold1'} to fold{len(self.runs)}, scores in {self.out / FOLDS}")
         else:
             out = words.training_of_genes(self.run, self.counts)
-            out.append(f"network in {self.out / NETWORK}, curves in {self.out / HISTORY} and {CURVES}")
+            out.append(where_it_is(self.out))
         out += [run.plateau for run in self.runs if run.plateau][:1]
         if self.inflation is not None:
             out += gene_inflation_lines(self.inflation)
@@ -142,8 +146,12 @@ def train_genes(job: Run, config: ExpressionConfig, loaded: Loaded, out: Path) -
         return _cross_validate(job, config, loaded, out)
     made = prepare(config, loaded)
     done = _train(job, config, made, out)
-    counts = {name: len(made.split.rows(name)) for name in ("train", "validation", "test", "")}
-    return ExpressionReport(out, (done,), counts, _compare(job, config, loaded, made, done, out))
+    return ExpressionReport(out, (done,), _counts(made), _compare(job, config, loaded, made, done, out))
+
+
+def _counts(made: Prepared) -> dict[str, int]:
+    """Genes by part; those that the split leaves out have an empty name."""
+    return {name: len(made.split.rows(name)) for name in ("train", "validation", "test", "")}
 
 
 def _cross_validate(job: Run, config: ExpressionConfig, loaded: Loaded, out: Path) -> ExpressionReport:
@@ -155,11 +163,11 @@ def _cross_validate(job: Run, config: ExpressionConfig, loaded: Loaded, out: Pat
         sweep(folder, OF_EACH)
         made = prepare(config, loaded, fold)
         done = _train(job, config, made, folder, fold=fold + 1)
-        counts = counts or {name: len(made.split.rows(name)) for name in ("train", "validation", "test", "")}
+        counts = counts or _counts(made)
         runs.append(done)
         best = done.history.row(done.best_epoch - 1, named=True)
         scores = {key: value for key, value in best.items() if key == "validation_loss" or key.startswith("pearson_")}
-        genes = {name: len(made.split.rows(name)) for name in ("train", "validation", "test")}
+        genes = {name: n for name, n in _counts(made).items() if name}
         rows.append({"fold": fold + 1} | genes | {"best_epoch": done.best_epoch} | scores)
         write_tables({out / FOLDS: pl.DataFrame(rows)})
     return ExpressionReport(out, tuple(runs), counts)
@@ -190,19 +198,14 @@ def _compare(
     job: Run, config: ExpressionConfig, loaded: Loaded, made: Prepared, done: TrainingRun, out: Path
 ) -> pl.DataFrame | None:
     """Train the block split's network beside that of a random split, and score both."""
-    if not isinstance(config.split, ByRandom):
-        return None
-    warning = "split.by = 'random': windows of test genes overlap those of training genes, so that scores are inflated"
-    if not config.split.compare:
-        log.warning("%s; by how much is not measured (split.compare = false).", warning)
-        return None
-    log.warning("%s; a second network is trained on the block split to say by how much.", warning)
-    margin = config.window + 2 * config.training.shift
-    second = replace(config, split=GenesByBlock(**config.split.shared(GenesByBlock), margin=margin))
-    beside = prepare(second, loaded)
-    sweep(out / BESIDE, OF_EACH)
-    other = _train(job, second, beside, out / BESIDE)
-    table = gene_inflation(_task(config, made), done.network, _task(second, beside), other.network)
-    write_tables({out / INFLATION: table})
-    write_text(out / "inflation.txt", "\n".join(gene_inflation_lines(table)) + "\n")
-    return table
+
+    def measure(folder: Path) -> pl.DataFrame:
+        margin = config.window + 2 * config.training.shift
+        second = replace(config, split=GenesByBlock(**config.split.shared(GenesByBlock), margin=margin))
+        beside = prepare(second, loaded)
+        sweep(folder, OF_EACH)
+        other = _train(job, second, beside, folder)
+        return gene_inflation(_task(config, made), done.network, _task(second, beside), other.network)
+
+    why = "windows of test genes overlap those of training genes, so that scores are inflated"
+    return compare(config.split, out, why, measure, gene_inflation_lines)

@@ -206,12 +206,12 @@ def _at_tss(config: ExpressionConfig, one: Any, genes: pl.DataFrame, lengths: di
 def codes_of(fasta: Fasta, genes: pl.DataFrame, flank: int) -> NDArray[np.uint8]:
     """Windows with their flanks, in the genes' direction."""
     rows = genes.select("chrom", "start", "end", "strand").iter_rows()
-    whole = [_stretch(fasta, chrom, start - flank, end + flank, strand) for chrom, start, end, strand in rows]
-    return np.stack(whole)
+    return np.stack([stretch(fasta, Interval(chrom, a - flank, b + flank), strand) for chrom, a, b, strand in rows])
 
 
-def _stretch(fasta: Fasta, chrom: str, start: int, end: int, strand: str) -> NDArray[np.uint8]:
-    codes = encode(fasta.fetch(Interval(chrom, start, end)))
+def stretch(fasta: Fasta, interval: Interval, strand: str) -> NDArray[np.uint8]:
+    """Codes of the bases, in the direction of a gene."""
+    codes = encode(fasta.fetch(interval))
     return (reverse_complement(codes) if strand == "-" else codes).astype(np.uint8)
 
 
@@ -282,7 +282,7 @@ def with_segments(config: ExpressionConfig, data: GeneData, fasta: Fasta, tally:
     for row, (chrom, strand) in enumerate(genes.select("chrom", "strand").iter_rows()):
         for i in np.flatnonzero(places[row, :, 0] >= 0).tolist():
             start, end = places[row, i].tolist()
-            segments[row, i] = _stretch(fasta, chrom, start, end, strand)
+            segments[row, i] = stretch(fasta, Interval(chrom, start, end), strand)
     tally.come("distal segments", f"in {config.paths['contacts.file'].name}", int((weights > 0).sum()))
     tally.note("genes", "without contacts", int((weights == 0).all(axis=1).sum()))
     tally.use("distal segments", "read")

@@ -13,7 +13,6 @@ OUT/                     the folder of a run
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from genopred.files import write_json
 from genopred.learning.elasticnet import ElasticNet
 from genopred.pipelines.run import Run, say, write_tables
-from genopred.pipelines.train import CHECKPOINT, CURVES, HISTORY, TIMING, Clock, read_timing
+from genopred.pipelines.train import describe_run, run_task
 from genopred.pipelines.train_personal_inputs import PersonalInputs, open_people
-from genopred.sequence.models.config import CONFIG, NETWORK
+from genopred.sequence.models.config import NETWORK
 from genopred.sequence.models.tuned import TunedNetwork, save_tuned, tunable
 from genopred.training.config_personal import PersonalConfig
-from genopred.training.loop import TrainingRun, train
+from genopred.training.loop import TrainingRun
 from genopred.training.people import PersonalData
 from genopred.training.tasks.personal import PersonalTask
 from genopred.training.two_by_two import by_gene, cells
-
-log = logging.getLogger(__name__)
 
 GENES, SAMPLES, PEOPLE, TABLE, PREDICTIONS = (
     "genes.tsv",
@@ -127,40 +123,21 @@ def run(job: Run, config: PersonalConfig) -> PersonalReport:
 
 
 def _train(job: Run, config: PersonalConfig, task: PersonalTask) -> TrainingRun:
-    """As `genopred.pipelines.train`: checkpoints, the best network so far, history and curves."""
-    from genopred.provenance import machine, versions
-    from genopred.report.figures import save_figure
-    from genopred.report.figures_training import training_curves
-
-    checkpoint, resume = job.path(CHECKPOINT), job.settings.resume
-    fresh = not (resume and checkpoint.exists())
-    clock = Clock({} if fresh else read_timing(job.path(TIMING)))
     data = task.data
 
     def describe() -> None:
-        about = {"config": config.resolved(), "versions": versions(), "machine": machine(), "source": config.source}
-        write_json(job.path(CONFIG), about)
+        describe_run(job.out, config)
         used = data.genes.with_columns(
             pl.Series("part", data.split.part), pl.Series("block", data.split.block), pl.Series("why", data.split.why)
         )
         people = pl.DataFrame({"sample": data.samples, "part": data.people})
         write_tables({job.path(GENES): used, job.path(SAMPLES): people})
 
-    def on_epoch(network: TunedNetwork | None, history: pl.DataFrame, best: int) -> None:
-        describe()
-        write_tables({job.path(HISTORY): history, job.path(TIMING): clock.of(history["epoch"].to_list())})
-        if network is not None:
-            about = {
-                "start": config.model.start,
-                "training": config.written,
-                "validation": history.row(best, named=True),
-            }
-            save_tuned(network, job.path(NETWORK), about=about)
-        save_figure(training_curves(history, best=best, **LABELS), job.path(CURVES))
+    def save(network: TunedNetwork, best: dict[str, Any]) -> None:
+        about = {"start": config.model.start, "training": config.written, "validation": best}
+        save_tuned(network, job.path(NETWORK), about=about)
 
-    if fresh:
-        describe()
-    return train(task, checkpoint=checkpoint, resume=resume, progress=job.step, on_epoch=on_epoch)
+    return run_task(job, task, job.out, describe, save, **LABELS)
 
 
 def _untuned(task: PersonalTask, config: PersonalConfig) -> NDArray[np.float64]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +15,7 @@ from genopred.io.folds import read_labels
 from genopred.learning.evaluate import Outcome
 from genopred.pipelines.inputs import open_cohort
 from genopred.pipelines.run import Progress
-from genopred.pipelines.sequence_inputs import with_strands
+from genopred.pipelines.sequence_inputs import GeneFiles, with_strands
 from genopred.sequence.genes import check_ends
 from genopred.sequence.haplotypes import check_reference, personal_sequences, window_around
 from genopred.sequence.models.base import SequenceModel, devices
@@ -25,12 +23,10 @@ from genopred.sequence.models.bodies import Body
 from genopred.sequence.models.registry import load_model
 from genopred.sequence.models.tuned import tunable
 from genopred.sequence.tracks import select_tracks
-from genopred.settings import Features, parts
+from genopred.settings import parts
 from genopred.training.config_personal import PersonalConfig
 from genopred.training.people import PersonalData, PersonalGene, gene_table, split_genes, split_people
 from genopred.types import Cohort, Interval, MatchReport
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -145,8 +141,8 @@ def _windows(
     config: PersonalConfig, model: SequenceModel, body: Body, cohort: Cohort
 ) -> tuple[pl.DataFrame, list[Interval]]:
     """Genes by their places, and their windows on the genome."""
-    of = SimpleNamespace(expression=config.paths["expression"], gtf=config.paths.get("gtf"))
-    genes = with_strands(cast(Features, of), model, cohort.expression.genes).sort("chrom", "tss", "gene_id")
+    files = GeneFiles(config.paths["expression"], config.paths.get("gtf"))
+    genes = with_strands(files, model, cohort.expression.genes).sort("chrom", "tss", "gene_id")
     place = genes.select("chrom", "tss", "strand").iter_rows()
     windows = [
         window_around(chrom, tss, body.window, body.tss_offset, reverse=body.strand_aware and strand == "-")

@@ -459,3 +459,19 @@ def test_regions_come_from_the_run_not_from_a_new_deal(trained, tmp_path):
     split = open_held(settings(trained, tmp_path, model="gc", config=copy))[0].split
     assert dict(split.regions.schema) == REGION_SCHEMA and split.regions.height == kept.height
     assert split.margin == 1024
+
+
+def test_what_was_kept_is_read_and_what_is_damaged_made_again(tmp_path):
+    file, made = tmp_path / "0.npy", []
+
+    def once():
+        made.append(1)
+        return np.arange(3)
+
+    def load(there):
+        return np.load(there, allow_pickle=False)
+
+    for _ in range(2):
+        assert evaluate.kept(file, "m", once, load, np.save).tolist() == [0, 1, 2] and len(made) == 1
+    file.write_bytes(b"")
+    assert evaluate.kept(file, "m", once, load, np.save).tolist() == [0, 1, 2] and len(made) == 2

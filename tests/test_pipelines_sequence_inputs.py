@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from genopred.errors import GenopredError
-from genopred.pipelines.sequence_inputs import load_models, named_genes, open_genes, with_strands
+from genopred.pipelines.sequence_inputs import inside, load_models, named_genes, open_genes, said, with_strands
 from genopred.settings import Features
+from genopred.settings.effects import parse_region
 
 GENES = pl.DataFrame(
     {
@@ -78,3 +79,11 @@ def test_a_model_for_each_device(tmp_path, monkeypatch):
     models = load_models(settings(model=str(file), device="cpu,cpu", threads=1), several=True)
     assert len(models) == 2 and models[0] is not models[1]
     assert len(load_models(settings(model=str(file), device="cpu"))) == 1
+
+
+def test_a_stretch_holds_both_its_ends_whatever_the_chromosome_is_called():
+    region = parse_region("chr22:1,000-1,003")
+    assert said(region) == "chr22:1,000-1,003"
+    rows = [("22", 999), ("22", 1000), ("chr22", 1003), ("22", 1004), ("21", 1001), (None, 1001)]
+    table = pl.DataFrame(rows, schema={"chrom": pl.String, "pos": pl.Int64}, orient="row")
+    assert table.filter(inside(table, region))["pos"].to_list() == [1000, 1003]

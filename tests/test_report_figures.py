@@ -210,3 +210,12 @@ def test_the_lighter_svg_is_the_same_picture():
     bare = point.format("").replace("1.23456", "1.23")
     assert figures._lighter(f"{start}>{red}{red}</g>") == f'{start} style="fill: red">{bare}{bare}</g>'
     assert figures._lighter(f"{start}>{red}{blue}</g>") == f"{start}>{red}{blue}</g>".replace("1.23456", "1.23")
+
+
+def test_the_widest_drawings_are_saved_by_name(tmp_path):
+    summary = results(3)[2]
+    wide, narrow = (figures.method_means(summary, width=width) for width in (900, 400))
+    saved = figures.save_figures({"means": (wide, narrow, "caption")}, tmp_path, "svg")
+    assert [file.name for file in saved] == ["means.svg"]
+    assert saved[0].read_bytes() == figures.save_figure(wide, tmp_path / "again.svg").read_bytes()
+    assert figures.save_figures({"means": (wide,)}, tmp_path, "none") == []

@@ -52,7 +52,7 @@ def test_of_many_cell_types_those_from_the_best_to_the_worst_are_shown():
 
 @pytest.mark.parametrize("width", [1000, 340])
 def test_errors_are_counted_and_lie_on_the_lines(width):
-    figure = draw.gene_errors(MEASURED, PREDICTED, CELLS, width=width)
+    figure = draw.gene_errors(MEASURED, PREDICTED, width=width)
     histogram, level, relative, quantiles = figure.axes
     n = np.isfinite(MEASURED).sum()
     assert sum(bar.get_height() for bar in histogram.patches) == n
@@ -162,7 +162,7 @@ def test_the_sequence_without_a_gtf(tmp_path):
 
 def test_bad_input():
     with pytest.raises(GenopredError, match=r"measured \(300, 3\), predicted \(5, 3\)"):
-        draw.gene_errors(MEASURED, PREDICTED[:5], CELLS)
+        draw.gene_errors(MEASURED, PREDICTED[:5])
     with pytest.raises(GenopredError, match="at least one gene"):
         draw.gene_density(np.full((2, 1), np.nan), np.ones((2, 1)), ["a"], ["x", "y"])
     with pytest.raises(GenopredError, match="none of the scores"):

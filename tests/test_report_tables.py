@@ -15,6 +15,7 @@ from genopred.report.tables import (
     count,
     estimate,
     interval,
+    metric_cells,
     number,
     p_value,
     significant,
@@ -117,3 +118,14 @@ def test_what_is_no_summary(summary):
         summary_table(summary.drop("mean_r2"))
     with pytest.raises(GenopredError, match="summary: no row"):
         summary_tsv(summary.clear())
+
+
+def test_metrics_stand_beside_each_other():
+    columns = ("cell", "metric", "estimate", "low", "high")
+    rows = [("b", "r2", 0.5, 0.4, 0.6), ("b", "r", 0.25, None, None), ("a", "r", -0.1, -0.2, 0.1), ("a", "r2", 0, 0, 1)]
+    found = metric_cells(pl.DataFrame(rows, schema=columns, orient="row", strict=False), "cell", ("r", "r2"), sign=True)
+    whole = {name: [cell.whole for cell in cells] for name, cells in found.items()}
+    assert whole == {
+        "b": ["b", "+0.250", "+0.500 [+0.400, +0.600]"],
+        "a": ["a", "−0.100 [−0.200, +0.100]", whole["a"][2]],
+    }

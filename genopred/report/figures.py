@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 #: Colours by role, on white. `genopred.report.page` swaps each for a CSS variable of the same name.
@@ -48,6 +49,8 @@ COLOURS = {
 
 #: Pixels of the smallest text.
 SMALL = 11
+#: Shades of a density.
+_STEPS = 8
 #: Pixels of a figure by itself on a wide, a middling and a narrow screen, and of one of several side by side.
 WIDTHS, BESIDE = (1000, 660, 340), 320
 #: Longer names of genes are cut on axes; the words on hover are whole. Ensembl's are 15 and a version.
@@ -223,6 +226,52 @@ def _named_rows(ax: Axes, nbins: int, grid: bool = True) -> None:
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     ax.locator_params(axis="x", nbins=nbins)
+
+
+def _estimate(
+    ax: Axes, y: float, value: float, low: float | None, high: float | None, *, colour: str, size: float,
+    zorder: float = 3,
+) -> Any:  # fmt: skip
+    """A dot in a row, and the line of its interval where it has one; the dot."""
+    if low is not None and high is not None:
+        ax.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
+    (dot,) = ax.plot(value, y, "o", color=colour, markersize=size, zorder=zorder)
+    return dot
+
+
+def _zero_inside(ax: Axes) -> None:
+    """A line at zero, where that lies within the axis."""
+    low, high = ax.get_xlim()
+    if low < 0 < high:
+        ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=1)
+
+
+def _shades(role: str, lowest: float, steps: int) -> Colormap:
+    """One colour, more and more opaque, so that it suits a light and a dark page."""
+    from matplotlib.colors import ListedColormap, to_rgb
+
+    colour = to_rgb(COLOURS[role])
+    return ListedColormap([(*colour, alpha) for alpha in np.linspace(lowest, 1.0, steps)])
+
+
+def _hexagons(lowest: float, most: float, narrow: bool) -> dict[str, Any]:
+    """How `hexbin` draws a density of up to `most` in a hexagon."""
+    from matplotlib.colors import LogNorm
+
+    shades = {"cmap": _shades("main", lowest, _STEPS), "norm": LogNorm(1, max(10, most))}
+    return {"gridsize": 16 if narrow else 26, "mincnt": 1, "linewidths": 0, "zorder": 2, **shades}
+
+
+def _hexagon_bar(figure: Figure, drawn: Any, axes: Any, what: str, narrow: bool, **place: Any) -> None:
+    """Beside the panels, above them on a narrow figure: how many of `what` a colour stands for."""
+    from matplotlib.ticker import FuncFormatter
+
+    bar = figure.colorbar(drawn, ax=axes, location="top" if narrow else "right", shrink=0.6, aspect=26, **place)
+    bar.set_label(f"{what} in a hexagon", color=COLOURS["soft"])
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.minorticks_off()
+    bar.formatter = FuncFormatter(lambda value, _: f"{value:,.0f}")  # no small exponents
+    bar.update_ticks()
 
 
 def _floor(table: pl.DataFrame, middle: str, low: str, high: str) -> float | None:
@@ -498,3 +547,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
                 raise GenopredError(f"{target}: figures are saved as .png or .svg, not as {kind}.")
     write_files({target: drawn.getvalue()})
     return target
+
+
+def save_figures(drawn: Mapping[str, Sequence[Any]], folder: Path, kind: str) -> list[Path]:
+    """Save the widest drawing of each figure by its name, as svg or png; none where the kind is `none`."""
+    return [] if kind == "none" else [save_figure(of[0], folder / f"{name}.{kind}") for name, of in drawn.items()]

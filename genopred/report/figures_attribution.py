@@ -15,9 +15,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
-from genopred.report.figures import COLOURS, SMALL, _figure, _tip, _wrapped
-from genopred.report.figures_ism import BASES, _letters, _stacks
-from genopred.report.locus import GeneTrack
+from genopred.report.figures import COLOURS, SMALL, _figure, _shades, _tip, _wrapped
+from genopred.report.figures_ism import BASES, _letters, _positions, _stacks
+from genopred.report.locus import GeneTrack, _genes_below
 from genopred.report.tables import number
 from genopred.types import Motif
 
@@ -87,11 +87,7 @@ def along_sequence(
                 ax.axvline(tss[0], color=COLOURS["ink"], linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         _marks(every[0], marks)
         below = every[-1]
-        if genes is not None and rows:
-            genes.draw(below, rows, deep)
-        else:
-            below.set_yticks([])
-            below.spines["left"].set_visible(False)
+        _genes_below(below, genes, rows, deep)
         below.set_xlim(*span)
         if tss is not None and start <= tss[0] <= end:
             below.axvline(tss[0], color=COLOURS["ink"], linewidth=0.8, linestyle=(0, (3, 2)), zorder=0)
@@ -101,7 +97,7 @@ def along_sequence(
                 f"TSS {arrow}", (tss[0], 1), xycoords=("data", "axes fraction"), xytext=(-4 if side else 4, -2),
                 textcoords="offset points", ha="right" if side else "left", va="top", fontsize=SMALL,
             )  # fmt: skip
-        _positions(below, chrom, narrow)
+        _positions(below, chrom, 3 if narrow else 8)
     return figure
 
 
@@ -142,12 +138,6 @@ def _marks(ax: Axes, marks: Sequence[tuple[int, int, str]]) -> None:
         _tip(point, name)
 
 
-def _positions(ax: Axes, chrom: str, narrow: bool) -> None:
-    ax.locator_params(axis="x", integer=True, nbins=3 if narrow else 8)
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value - round(value)) < 1e-6 else "")
-    ax.set_xlabel(f"position on {chrom}")
-
-
 def contribution_logo(
     sequence: str, contributions: ArrayLike, *, chrom: str, start: int, title: str = "",
     spans: Sequence[tuple[int, int, str]] = (), width: float = 1000,
@@ -186,7 +176,7 @@ def contribution_logo(
         ax.set_ylim(low - 0.06 * reach, high + (0.36 if spans else 0.06) * reach)
         ax.set_ylabel("contribution")
         ax.locator_params(axis="y", nbins=4)
-        _positions(ax, chrom, width < 500)
+        _positions(ax, chrom, 3 if width < 500 else 8)
         if title:
             ax.set_title(_wrapped(title, width - 60))
     return figure
@@ -239,14 +229,12 @@ def attention_layers(
 
     `maps` has (n, n) by the layer's name; both sides run from `start` to `end` of the chromosome.
     """
-    from matplotlib.colors import ListedColormap, to_rgb
-
     if not maps:
         raise GenopredError("attention_layers: no layer; needed at least one.")
     columns = 1 if width < 500 else min(3, len(maps))
     rows = math.ceil(len(maps) / columns)
     side = min((width - 20) / columns - 90, 290)
-    shades = ListedColormap([(*to_rgb(COLOURS["other"]), alpha) for alpha in np.linspace(0, 1, 32)])
+    shades = _shades("other", 0, 32)
     with _figure(min(width, columns * (side + 100) + 20), rows * (side + 82)) as figure:
         every = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax in every:
@@ -311,7 +299,7 @@ def variant_contributions(
         _names(ax, pos, path, variants["id"].to_list(), _NAMED_NARROW if narrow else _NAMED, width)
         ax.set_ylabel("of the difference")
         chroms = variants["chrom"].unique().to_list() if "chrom" in variants.columns else []
-        _positions(ax, chroms[0] if len(chroms) == 1 else "the chromosome", narrow)
+        _positions(ax, chroms[0] if len(chroms) == 1 else "the chromosome", 3 if narrow else 8)
         if title:
             ax.set_title(_wrapped(title, width - 60))
     return figure

@@ -17,7 +17,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import GenopredError
 from genopred.genetics.correlation import pearson
-from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _intervals, _named_rows, _tip, _wrapped
+from genopred.report.figures import (
+    COLOURS,
+    SMALL,
+    _columns,
+    _estimate,
+    _figure,
+    _hexagon_bar,
+    _hexagons,
+    _intervals,
+    _named_rows,
+    _tip,
+    _wrapped,
+    _zero_inside,
+)
 from genopred.report.tables import interval, number, p_value
 
 if TYPE_CHECKING:
@@ -28,8 +41,6 @@ Floats = NDArray[np.float64]
 
 #: Panels of `gene_density`, at most, and genes of each that are named on hover.
 MOST_PANELS, _NAMED = 6, 6
-#: Steps of the density's colour: one colour, more and more opaque, for a light and a dark page.
-_STEPS = 8
 #: Groups of genes of equal number by their measured level.
 _LEVELS = 10
 #: Colour roles of the ways to see where a network looks.
@@ -86,9 +97,6 @@ def gene_density(
     All panels have the same axes, so that the dashed line is where both are equal. r is over the genes of the panel.
     The genes furthest from the line are points with their `names` on hover.
     """
-    from matplotlib.colors import ListedColormap, LogNorm, to_rgb
-    from matplotlib.ticker import FuncFormatter
-
     y, x = _checked(measured, predicted)
     narrow, n = width < 600, len(cells)
     columns = min(n, 2 if narrow else 3)
@@ -98,17 +106,7 @@ def gene_density(
     low, high = float(both.min()), float(both.max())
     pad = 0.04 * (high - low or 1.0)
     low, high = low - pad, high + pad
-    colour = to_rgb(COLOURS["main"])
-    shades = ListedColormap([(*colour, alpha) for alpha in np.linspace(0.16, 1.0, _STEPS)])
-    cell = 16 if narrow else 26
-    hexagons: dict[str, Any] = {
-        "gridsize": cell,
-        "mincnt": 1,
-        "linewidths": 0,
-        "zorder": 2,
-        "extent": (low, high, low, high),
-    }
-    hexagons |= {"cmap": shades, "norm": LogNorm(1, max(10, len(y) / 20))}
+    hexagons = _hexagons(0.16, len(y) / 20, narrow) | {"extent": (low, high, low, high)}
     size = (width if narrow else columns * (side + 46) + 140, rows * (side + 52) + (96 if narrow else 34))
     with _figure(*size) as figure:
         axes = figure.subplots(rows, columns, squeeze=False)
@@ -130,25 +128,11 @@ def gene_density(
         tail = f", {unit}" if unit else ""
         figure.supxlabel(f"measured{tail}", color=COLOURS["soft"], fontsize=12)
         figure.supylabel(f"predicted{tail}", color=COLOURS["soft"], fontsize=12)
-        bar = figure.colorbar(
-            drawn,
-            ax=axes,
-            location="top" if narrow else "right",
-            shrink=0.6,
-            aspect=26,
-            pad=0.05 / (rows if narrow else 1),
-        )
-        bar.set_label("genes in a hexagon", color=COLOURS["soft"])
-        bar.outline.set_visible(False)  # type: ignore[operator]
-        bar.ax.minorticks_off()
-        bar.formatter = FuncFormatter(lambda value, _: f"{value:,.0f}")
-        bar.update_ticks()
+        _hexagon_bar(figure, drawn, axes, "genes", narrow, pad=0.05 / (rows if narrow else 1))
     return figure
 
 
-def gene_errors(
-    measured: ArrayLike, predicted: ArrayLike, cells: Sequence[str], *, unit: str = "", width: float = 1000
-) -> Figure:
+def gene_errors(measured: ArrayLike, predicted: ArrayLike, *, width: float = 1000) -> Figure:
     """Errors of all cell types together: how they are distributed, by level, relative to the spread, against a normal.
 
     Every error is predicted minus measured, in units of its cell type's standard deviation over the genes measured.
@@ -256,9 +240,7 @@ def cell_scores(
                     continue
                 y, last = cells.index(cell), cell == cells[-1] and len(cells) > 1
                 colour = COLOURS["ink" if last else "main"]
-                if low is not None:
-                    ax.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
-                (dot,) = ax.plot(value, y, "o", color=colour, markersize=7, zorder=4)
+                dot = _estimate(ax, y, value, low, high, colour=colour, size=7, zorder=4)
                 _tip(dot, f"{cell}: {number(value, 3)} {interval(low, high, 3)}")
                 if folds is not None:
                     of = _of(folds, key).filter(pl.col("cell") == cell)
@@ -270,9 +252,7 @@ def cell_scores(
             ax.set_title(_wrapped(labels[key], (width if narrow else width / len(panels)) - 90))
             ax.set_yticks(range(len(cells)), cells)
             ax.set_ylim(len(cells) - 0.5, -0.5)
-            low, high = ax.get_xlim()
-            if low < 0 < high:
-                ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=1)
+            _zero_inside(ax)
             _named_rows(ax, 4)
     return figure
 

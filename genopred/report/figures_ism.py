@@ -99,13 +99,19 @@ def mutagenesis(
             tick.set_fontweight("bold")
         bottom.set_ylabel("changed to")
         bottom.set_xlim(start - 0.5, start + n - 0.5)
-        bottom.set_xlabel(f"position on {chrom}" + ("; grey dots: the reference's base" if legible else ""))
-        bottom.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value - round(value)) < 1e-6 else "")
-        bottom.locator_params(axis="x", integer=True, nbins=8 if width >= 500 else 2)
+        where = f"{chrom}; grey dots: the reference's base" if legible else chrom
+        _positions(bottom, where, 8 if width >= 500 else 2)
         figure.colorbar(image, ax=[top, bottom], label=label, fraction=0.02, pad=0.01)
         if title:
             top.set_title(_wrapped(title, width - 150), pad=6 + 15 * rows)
     return figure
+
+
+def _positions(ax: Axes, chrom: str, nbins: int) -> None:
+    """An axis of bases, whole ones alone."""
+    ax.locator_params(axis="x", integer=True, nbins=nbins)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value - round(value)) < 1e-6 else "")
+    ax.set_xlabel(f"position on {chrom}")
 
 
 def _levels(shown: Sequence[tuple[int, str]], start: int, n: int, width: int) -> list[tuple[int, str, int]]:

@@ -16,8 +16,20 @@ from numpy.typing import ArrayLike
 
 from genopred.errors import GenopredError
 from genopred.genetics.correlation import pearson
-from genopred.report.figures import COLOURS, SMALL, _columns, _figure, _named_rows, _tip, _wrapped
-from genopred.report.locus import Floats, GeneTrack, _megabases
+from genopred.report.figures import (
+    COLOURS,
+    SMALL,
+    _columns,
+    _estimate,
+    _figure,
+    _hexagon_bar,
+    _hexagons,
+    _named_rows,
+    _tip,
+    _wrapped,
+    _zero_inside,
+)
+from genopred.report.locus import Floats, GeneTrack, _genes_below, _megabases
 from genopred.report.tables import interval, number
 
 if TYPE_CHECKING:
@@ -30,8 +42,6 @@ TRACK_COLUMNS = ("track", "assay", "cell", "strand")
 #: Colour roles of the models of `score_intervals`, in turn; the first is the one evaluated.
 _ROLES = ("main", "learner", "pt", "other", "worse")
 
-#: Steps of the density's colour. It is one colour, more and more opaque, so that it suits a light and a dark page.
-_STEPS = 8
 #: Pixels beside a lane for the numbers of its scale.
 _NUMBERS = 46
 #: Points of a lane on a wide and a narrow figure, at most; more bins are averaged.
@@ -48,9 +58,6 @@ def predicted_density(
     correlation of log(1 + value) of the bins drawn. Under 600 pixels two panels are in a row, each with its cell type
     in the title.
     """
-    from matplotlib.colors import ListedColormap, LogNorm, to_rgb
-    from matplotlib.ticker import FuncFormatter
-
     y, x = (np.log1p(values) for values in _checked(measured, predicted, tracks))
     groups = _groups(tracks)
     assays = list(dict.fromkeys(assay for assay, _, _ in groups))
@@ -60,10 +67,7 @@ def predicted_density(
     rows = math.ceil(len(groups) / columns) if narrow else len(assays)
     # what is left of the width beside tick labels, the axis' name and the colour bar
     side = min((width - (30 if narrow else 140)) / columns - 46, 300)
-    colour = to_rgb(COLOURS["main"])
-    shades = ListedColormap([(*colour, alpha) for alpha in np.linspace(0.14, 1.0, _STEPS)])
-    hexagons: dict[str, Any] = {"gridsize": 16 if narrow else 26, "mincnt": 1, "linewidths": 0, "zorder": 2}
-    hexagons |= {"cmap": shades, "norm": LogNorm(1, max(10, len(y)))}
+    hexagons = _hexagons(0.14, len(y), narrow)
     highest = np.maximum(y, x).max(axis=0)
     tops = {assay: max(highest[which].max() for a, _, which in groups if a == assay) for assay in assays}
     size = (width if narrow else columns * (side + 46) + 140, rows * (side + 52) + (90 if narrow else 34))
@@ -90,12 +94,7 @@ def predicted_density(
             ax.set(xlim=(-0.02 * top, top), ylim=(-0.02 * top, top))
         figure.supxlabel("measured", color=COLOURS["soft"], fontsize=12)
         figure.supylabel("predicted", color=COLOURS["soft"], fontsize=12)
-        bar = figure.colorbar(drawn, ax=axes, location="top" if narrow else "right", shrink=0.6, aspect=26)
-        bar.set_label("bins in a hexagon", color=COLOURS["soft"])
-        bar.outline.set_visible(False)  # type: ignore[operator]
-        bar.ax.minorticks_off()
-        bar.formatter = FuncFormatter(lambda value, _: f"{value:,.0f}")  # no small exponents
-        bar.update_ticks()
+        _hexagon_bar(figure, drawn, axes, "bins", narrow)
     return figure
 
 
@@ -158,11 +157,7 @@ def track_browser(
                     # left of the numbers, which take so many pixels at any width
                     ax.yaxis.set_label_coords(-_NUMBERS / (width - 150), -0.05)
         below = figure.add_subplot(grid[len(heights) - 1], sharex=shared)
-        if genes is not None and gene_rows:
-            genes.draw(below, gene_rows, gene_lanes)
-        else:
-            below.set_yticks([])
-            below.spines["left"].set_visible(False)
+        _genes_below(below, genes, gene_rows, gene_lanes)
         below.set_xlim(*span)
         _megabases(below, chrom.removeprefix("chr"), width)
         handles = [Patch(color=COLOURS[role], label=what, linewidth=0) for what, role in kinds.items()]
@@ -192,17 +187,13 @@ def score_intervals(
             of = rows.filter((pl.col("model") == model) & pl.col("estimate").is_not_null())
             for track, value, low, high in of.select("track", "estimate", "low", "high").iter_rows():
                 at = tracks.index(track) + (m - (len(models) - 1) / 2) * step
-                if low is not None:
-                    ax.plot([low, high], [at, at], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
-                (dot,) = ax.plot(value, at, "o", color=colour, markersize=size, zorder=3)
+                dot = _estimate(ax, at, value, low, high, colour=colour, size=size)
                 _tip(dot, f"{model}, {track}: {number(value, 3)} {interval(low, high, 3)}".rstrip(" –"))
             ax.plot([], [], "o", color=colour, markersize=size, label=model)
         ax.set_yticks(range(len(tracks)), tracks)
         ax.set_ylim(len(tracks) - 0.5, -0.5)
         ax.set_xlabel(label or f"{metric}, 95 % interval over blocks")
-        low, high = ax.get_xlim()
-        if low < 0 < high:
-            ax.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=1)
+        _zero_inside(ax)
         _named_rows(ax, 5 if width < 500 else 8)
         columns = _columns(models, width, len(models))
         figure.legend(loc="outside upper left", ncols=columns, handlelength=0.8, columnspacing=1.6)

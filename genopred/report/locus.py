@@ -105,6 +105,15 @@ class GeneTrack:
         ax.spines["left"].set_visible(False)
 
 
+def _genes_below(ax: Axes, genes: GeneTrack | None, rows: Sequence[GeneRow], lanes: int) -> None:
+    """The lowest axes of a stretch: genes where there are any, else nothing but the positions."""
+    if genes is not None and rows:
+        genes.draw(ax, rows, lanes)
+    else:
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
+
+
 def locus_plot(
     pos: ArrayLike,
     y: ArrayLike,

@@ -6,7 +6,7 @@ Every number on a page or a screen is written by a function of this module, so t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +164,19 @@ def estimate(
     text = significant(value) if digits is None else number(value, digits, sign)
     width = interval(low, high, digits, sign)
     return Cell(text, value=_plain(value), note="" if width == _DASH else width)
+
+
+def metric_cells(rows: pl.DataFrame, key: str, metrics: Iterable[str], *, sign: bool = False) -> dict[str, list[Cell]]:
+    """A row for each value of the column `key`: it, and each metric with its interval.
+
+    `rows` has columns metric, estimate, low and high.
+    """
+    out = {name: [Cell(name)] for name in rows[key].unique(maintain_order=True).to_list()}
+    for metric in metrics:
+        of = rows.filter(pl.col("metric") == metric)
+        for name, value, low, high in of.select(key, "estimate", "low", "high").iter_rows():
+            out[name].append(estimate(value, low, high, digits=3, sign=sign))
+    return out
 
 
 def interval(low: float | None, high: float | None, digits: int | None = 4, sign: bool = False) -> str:

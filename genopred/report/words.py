@@ -119,33 +119,29 @@ def gene_scores(accuracy: pl.DataFrame) -> tuple[str, ...]:
 
 def training(run: Any, windows: Mapping[str, int]) -> list[str]:
     """Of `genopred train`, from a `genopred.training.loop.TrainingRun` and the task's counts of windows."""
-    best = run.history.row(run.best_epoch - 1, named=True)
     return [
         f"{windows['train']:,} training and {windows['validation']:,} validation windows; "
         f"{windows['train_n'] + windows['validation_n']:,} left out for their N",
-        f"best epoch {run.best_epoch} of {run.history.height}{', stopped early' if run.stopped_early else ''}: "
-        f"validation loss {best['validation_loss']:.4f}",
-        *(
-            f"  {name[8:]}: Pearson of log(1 + value) {value:.3f} on validation windows"
-            for name, value in best.items()
-            if name.startswith("pearson_")
-        ),
+        *_best_epoch(run, "Pearson of log(1 + value)", "on validation windows"),
     ]
 
 
 def training_of_genes(run: Any, genes: Mapping[str, int]) -> list[str]:
     """The same with task = "expression", from the numbers of genes by part; those left out have an empty name."""
-    best = run.history.row(run.best_epoch - 1, named=True)
     return [
         f"{genes['train']:,} training, {genes['validation']:,} validation and {genes['test']:,} test genes; "
         f"{genes['']:,} left out by the split",
+        *_best_epoch(run, "Pearson", "over validation genes"),
+    ]
+
+
+def _best_epoch(run: Any, score: str, over: str) -> list[str]:
+    """The epoch that is kept, and the correlation of each track or cell type in it."""
+    best = run.history.row(run.best_epoch - 1, named=True)
+    return [
         f"best epoch {run.best_epoch} of {run.history.height}{', stopped early' if run.stopped_early else ''}: "
         f"validation loss {best['validation_loss']:.4f}",
-        *(
-            f"  {name[8:]}: Pearson {value:.3f} over validation genes"
-            for name, value in best.items()
-            if name.startswith("pearson_")
-        ),
+        *(f"  {name[8:]}: {score} {value:.3f} {over}" for name, value in best.items() if name.startswith("pearson_")),
     ]
 
 

@@ -62,7 +62,7 @@ class Shown:
 
 def write(out: Path, shown: Shown, report: MatchReport, info: Mapping[str, Any]) -> list[Path]:
     """Draw the figures and write the page; the files."""
-    from genopred.report.figures import save_figure
+    from genopred.report.figures import save_figures
     from genopred.report.page import Section, render_page, write_page
 
     names = GeneNames(_symbols(shown))
@@ -71,9 +71,8 @@ def write(out: Path, shown: Shown, report: MatchReport, info: Mapping[str, Any])
     sections = []
     for place in shown.places[:MOST_WINDOWS]:
         drawn = list(_figures(shown, place, names))
-        if shown.kind != "none":
-            for name, (wide, *_), _ in drawn:
-                files.append(save_figure(wide, out / "figures" / f"{safe_name(place.name)}.{name}.{shown.kind}"))
+        named = {f"{safe_name(place.name)}.{name}": figures for name, figures, _ in drawn}
+        files += save_figures(named, out / "figures", shown.kind)
         figures = tuple((*figures, text) for name, figures, text in drawn if not name.startswith("motif"))
         tables = tuple(_window_tables(shown, place))
         sections.append(Section(names.full(place.name), figures=figures, tables=tables))
@@ -194,7 +193,7 @@ def _figures(shown: Shown, place: Place, names: GeneNames) -> Iterator[Drawn]:
     yield from _logos(shown, place, bases, found)
     for method in shown.methods:
         if method == "ism" and bases.filter(pl.col("method") == "ism").height:
-            yield _mutagenesis(place, bases.filter(pl.col("method") == "ism"), group, shown)
+            yield _mutagenesis(place, bases.filter(pl.col("method") == "ism"), group)
     yield from _attention(shown, place)
     for (person,), rows in _differences(shown, place, group):
         drawn = in_widths(draw.variant_contributions, rows, tss=place.tss if place.gene else None)
@@ -293,7 +292,7 @@ def _logos(shown: Shown, place: Place, bases: pl.DataFrame, found: pl.DataFrame)
         yield f"motif{i + 1}", (figure,), text
 
 
-def _mutagenesis(place: Place, rows: pl.DataFrame, group: str, shown: Shown) -> Drawn:
+def _mutagenesis(place: Place, rows: pl.DataFrame, group: str) -> Drawn:
     from genopred.report.figures import in_widths
     from genopred.report.figures_ism import mutagenesis
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from genopred.report.locus import GeneTrack
-from genopred.report.tables import Cell, Grid, estimate
+from genopred.report.tables import Cell, Grid, metric_cells
+
+if TYPE_CHECKING:
+    from genopred.report.page import Section
 
 #: What the metrics of the tables are called.
 METRIC_NAMES = {
@@ -133,12 +137,11 @@ def _pieces(chroms: NDArray[np.str_], starts: NDArray[np.int64], width: int, len
 
 def write(folder: Path, shown: Shown, figures: str = "svg") -> list[Path]:
     """Write the figures (`svg`, `png`, or `none` outside the page) and `evaluate.html` into a folder."""
-    from genopred.report.figures import save_figure
-    from genopred.report.page import Section, render_page, write_page
+    from genopred.report.figures import save_figures
+    from genopred.report.page import Section
 
     drawn = _figures(shown)
-    kept = drawn if figures != "none" else {}
-    files = [save_figure(wide, folder / f"{name}.{figures}") for name, (wide, *_) in kept.items()]
+    files = save_figures(drawn, folder, figures)
     table = _score_table(shown, shown.model)
     sections = [Section("How well the tracks are predicted", shown.reading, (drawn["scores"],), (table,))]
     if shown.differences.height:
@@ -150,8 +153,15 @@ def write(folder: Path, shown: Shown, figures: str = "svg") -> list[Path]:
     others = [name for name in shown.scores["model"].unique(maintain_order=True) if name != shown.model]
     if others:
         sections.append(Section("Scores of the others", tables=tuple(_score_table(shown, name) for name in others)))
+    return [*files, write_evaluation(folder, shown, sections)]
+
+
+def write_evaluation(folder: Path, shown: Any, sections: Sequence[Section]) -> Path:
+    """Write `evaluate.html` of sections, with the title, info and notes of what is shown."""
+    from genopred.report.page import render_page, write_page
+
     info = shown.info | {"notes": list(shown.notes)}
-    return [*files, write_page(folder / "evaluate.html", render_page(title=shown.title, info=info, sections=sections))]
+    return write_page(folder / "evaluate.html", render_page(title=shown.title, info=info, sections=sections))
 
 
 def _figures(shown: Shown) -> dict[str, tuple[Any, ...]]:
@@ -193,26 +203,17 @@ def _score_table(shown: Shown, model: str) -> tuple[Grid, str]:
         f"{model}: each metric with its 95 % interval over blocks. R² is 1 \N{MINUS SIGN} SSE/SST of the values "
         "themselves: negative where their mean would have been nearer. MSE and MAE are in the tracks' own units."
     )
-    return Grid(["Track", *METRIC_NAMES.values()], _wide(rows, sign=False)), caption
+    return Grid(["Track", *METRIC_NAMES.values()], list(metric_cells(rows, "track", METRIC_NAMES).values())), caption
 
 
 def _difference_table(shown: Shown) -> tuple[Grid, str]:
     rows = []
     for (other,), of in shown.differences.group_by("against", maintain_order=True):
-        rows += [[track, Cell(str(other)), *cells] for track, *cells in _wide(of, sign=True)]
+        each = metric_cells(of, "track", METRIC_NAMES, sign=True).values()
+        rows += [[track, Cell(str(other)), *cells] for track, *cells in each]
     caption = (
         f"{shown.model} minus the other on the same bins, with 95 % intervals from drawing the same blocks for both. "
         "Where an interval includes 0, these blocks do not tell the two apart. Above 0 it is better, for MSE and MAE "
         "below 0."
     )
     return Grid(["Track", "Against", *METRIC_NAMES.values()], rows), caption
-
-
-def _wide(rows: pl.DataFrame, sign: bool) -> list[list[Cell]]:
-    """A row a track: its name, and each metric with its interval."""
-    out = {track: [Cell(track)] for track in rows["track"].unique(maintain_order=True).to_list()}
-    for metric in METRIC_NAMES:
-        of = rows.filter(pl.col("metric") == metric)
-        for track, value, low, high in of.select("track", "estimate", "low", "high").iter_rows():
-            out[track].append(estimate(value, low, high, digits=3, sign=sign))
-    return list(out.values())

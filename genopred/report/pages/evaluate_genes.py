@@ -11,11 +11,13 @@ import numpy as np
 import polars as pl
 
 from genopred.report.figures_genes import MOST_PANELS, Along, Floats
-from genopred.report.tables import Cell, Grid, count, estimate, number, p_value
+from genopred.report.pages.evaluate import METRIC_NAMES as OF_TRACKS
+from genopred.report.pages.evaluate import write_evaluation
+from genopred.report.tables import Cell, Grid, count, estimate, metric_cells, number, p_value
 
 __all__ = ["Along", "ShownGenes", "write"]
 
-METRIC_NAMES = {"pearson": "Pearson r", "spearman": "Spearman ρ", "r2": "R²", "mse": "MSE", "mae": "MAE"}
+METRIC_NAMES = {metric: name for metric, name in OF_TRACKS.items() if metric != "pearson_log"}
 #: Panels of the figure of cell types.
 PANELS = {"level pearson": "Pearson r over genes", "level r2": "R²", "between pearson": "r between cell types"}
 #: What tests are called.
@@ -27,6 +29,15 @@ TEST_NAMES = {
     "anova-cells": "Repeated-measures ANOVA",
     "anova-oneway": "One-way ANOVA",
 }
+#: What is compared, and which of the tests to trust.
+_COMPARED = (
+    "All methods learned from the same training genes, chose their settings on the same validation genes and are "
+    "scored on the same held-out genes.",
+    "Tests with whole blocks of genes flipped respect that neighbouring genes are alike and that all cell types are "
+    "scored on the same genes. The t test and the ANOVAs are as published comparisons have them: they take the scores "
+    "of cell types and folds as independent, which they are not, so that the same chance counts many times and small p "
+    "values mean little.",
+)
 
 
 @dataclass(frozen=True)
@@ -73,12 +84,11 @@ class ShownGenes:
 
 def write(folder: Path, shown: ShownGenes, figures: str = "svg") -> list[Path]:
     """Write the figures (`svg`, `png`, or `none` outside the page) and `evaluate.html` into a folder."""
-    from genopred.report.figures import save_figure
-    from genopred.report.page import Section, render_page, write_page
+    from genopred.report.figures import save_figures
+    from genopred.report.page import Section
 
     drawn = _figures(shown)
-    kept = drawn if figures != "none" else {}
-    files = [save_figure(wide, folder / f"{name}.{figures}") for name, (wide, *_) in kept.items()]
+    files = save_figures(drawn, folder, figures)
     sections = [
         Section("Predicted and measured", shown.reading, (drawn["density"],)),
         Section("Errors", figures=(drawn["errors"],)),
@@ -86,14 +96,13 @@ def write(folder: Path, shown: ShownGenes, figures: str = "svg") -> list[Path]:
     ]
     if len(shown.predicted) > 1:
         tables = (_method_table(shown), _about_table(shown), _difference_table(shown), *_test_tables(shown))
-        sections.append(Section("Methods compared", _compared(shown), (drawn["methods"],), tables))
+        sections.append(Section("Methods compared", _COMPARED, (drawn["methods"],), tables))
     if "positions" in drawn:
         sections.append(Section("Along the sequence", figures=(drawn["positions"],)))
     others = tuple(_score_table(shown, name) for name in list(shown.predicted)[1:])
     if others:
         sections.append(Section("Scores of the others", tables=others))
-    info = shown.info | {"notes": list(shown.notes)}
-    return [*files, write_page(folder / "evaluate.html", render_page(title=shown.title, info=info, sections=sections))]
+    return [*files, write_evaluation(folder, shown, sections)]
 
 
 def _figures(shown: ShownGenes) -> dict[str, tuple[Any, ...]]:
@@ -121,7 +130,7 @@ def _figures(shown: ShownGenes) -> dict[str, tuple[Any, ...]]:
         "expected, as whoever is uncertain predicts nearer to the mean. Relative to the spread and not to the value, "
         "which passes zero on this scale. Grey curve and dashed line: a normal distribution."
     )
-    out["errors"] = (*in_widths(draw.gene_errors, y, x, shown.cells), text)
+    out["errors"] = (*in_widths(draw.gene_errors, y, x), text)
     own = tables["scores"].filter(pl.col("model") == shown.main)
     folds = tables.get("folds")
     of_folds = None if folds is None else folds.filter(pl.col("model") == shown.main)
@@ -158,25 +167,9 @@ def _mean(shown: ShownGenes) -> str:
     return str(rows["cell"][-1])
 
 
-def _compared(shown: ShownGenes) -> tuple[str, ...]:
-    """What is compared, and which of the tests to trust."""
-    return (
-        "All methods learned from the same training genes, chose their settings on the same validation genes and are "
-        "scored on the same held-out genes.",
-        "Tests with whole blocks of genes flipped respect that neighbouring genes are alike and that all cell types "
-        "are scored on the same genes. The t test and the ANOVAs are as published comparisons have them: they take "
-        "the scores of cell types and folds as independent, which they are not, so that the same chance counts many "
-        "times and small p values mean little.",
-    )
-
-
 def _score_table(shown: ShownGenes, model: str) -> tuple[Grid, str]:
     rows = shown.tables["scores"].filter(pl.col("model") == model)
-    out: dict[str, list[Cell]] = {}
-    for metric in METRIC_NAMES:
-        of = rows.filter((pl.col("what") == "level") & (pl.col("metric") == metric))
-        for cell, value, low, high in of.select("cell", "estimate", "low", "high").iter_rows():
-            out.setdefault(cell, [Cell(cell)]).append(estimate(value, low, high, digits=3))
+    out = metric_cells(rows.filter(pl.col("what") == "level"), "cell", METRIC_NAMES)
     headings = ["Cell type", *METRIC_NAMES.values()]
     between = rows.filter((pl.col("what") == "between") & (pl.col("metric") == "pearson"))
     if between.height:
@@ -204,12 +197,16 @@ def _method_table(shown: ShownGenes) -> tuple[Grid, str]:
         of = last if last.height else of
         line = [Cell(name)]
         for what, metric in (("level", "pearson"), ("level", "r2"), ("between", "pearson")):
-            one = of.filter((pl.col("what") == what) & (pl.col("metric") == metric)).tail(1)
-            values = one.select("estimate", "low", "high").row(0) if one.height else (None, None, None)
-            line.append(estimate(*values, digits=3))
+            line.append(_first(of.filter((pl.col("what") == what) & (pl.col("metric") == metric)).tail(1)))
         rows.append(line)
     caption = f"Methods, {cell}: with 95 % intervals over blocks of genes."
     return Grid(["Method", "Pearson r", "R²", "r between cell types"], rows), caption
+
+
+def _first(rows: pl.DataFrame, sign: bool = False) -> Cell:
+    """The first row's estimate with its interval; a dash where there is none."""
+    values = rows.select("estimate", "low", "high").row(0) if rows.height else (None, None, None)
+    return estimate(*values, digits=3, sign=sign)
 
 
 def _about_table(shown: ShownGenes) -> tuple[Grid, str]:
@@ -231,8 +228,7 @@ def _difference_table(shown: ShownGenes) -> tuple[Grid, str]:
         line = [Cell(str(other)), Cell(said if cell == _mean(shown) else f"{said}, {cell}")]
         for metric in ("pearson", "mse"):
             one = of.filter(pl.col("metric") == metric)
-            values = one.select("estimate", "low", "high").row(0) if one.height else (None, None, None)
-            line.append(estimate(*values, digits=3, sign=True))
+            line.append(_first(one, sign=True))
             if metric == "pearson":
                 seen = one["detectable"][0] if one.height else None
                 line.append(Cell(number(seen, 3), value=seen))
