@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
@@ -251,7 +252,7 @@ def kept(
             there = read(file)
             log.info("%s: predictions of an earlier run are used", name)
             return there
-        except (OSError, ValueError, EOFError, KeyError):
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
             log.warning("%s is damaged and computed again", file)
     made = make()
     with atomic(file) as temporary, temporary.open("wb") as handle:

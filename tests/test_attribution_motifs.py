@@ -14,8 +14,9 @@ from scipy.stats import nbinom
 
 from genopred.attribution.backgrounds import backgrounds
 from genopred.attribution.methods import contributions
-from genopred.attribution.motifs import COUNT_SCHEMA, MATCH_SCHEMA, adjusted, count_motifs, match_motifs
+from genopred.attribution.motifs import COUNT_SCHEMA, MATCH_SCHEMA, count_motifs, match_motifs
 from genopred.attribution.seqlets import find_seqlets
+from genopred.learning.evaluate import benjamini_hochberg
 from genopred.sequence.onehot import encode, onehot
 from genopred.types import Motif
 
@@ -39,7 +40,7 @@ def test_the_nearest_come_first_and_q_is_over_all_motifs():
     found = match_motifs(pieces("ACCGGAAGTG", "NNNNN"), MOTIFS, nearest=len(MOTIFS))
     assert found["seqlet"].unique().to_list() == [0]  # there is nothing to say of N
     assert found["p"].is_sorted() and found.height == len(MOTIFS)
-    np.testing.assert_allclose(found["q"], adjusted(found["p"].to_numpy()))
+    np.testing.assert_allclose(found["q"], benjamini_hochberg(found["p"].to_numpy()))
     assert not match_motifs([], MOTIFS).height and not match_motifs(pieces("ACGT"), []).height
 
 

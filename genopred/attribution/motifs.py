@@ -57,26 +57,16 @@ def match_motifs(pieces: Sequence[NDArray[np.floating]], motifs: Sequence[Motif]
         warnings.simplefilter("ignore")  # of few motifs: whoever reads them says so
         p, _, offset, overlap, strand = package("memelite.tomtom").tomtom(queries, targets)[:5]
     p = np.clip(p, 0.0, 1.0)
+    from scipy.stats import false_discovery_control
+
     rows = []
     for row, seqlet in enumerate(known):
-        q = adjusted(p[row])
+        q = false_discovery_control(p[row])
         for t in np.argsort(p[row], kind="stable")[:nearest].tolist():
             motif = motifs[t]
             at = (int(offset[row, t]), int(overlap[row, t]), "-" if strand[row, t] else "+")
             rows.append((seqlet, motif.id, motif.name, float(p[row, t]), float(q[t]), *at))
     return pl.DataFrame(rows, schema=MATCH_SCHEMA, orient="row")
-
-
-def adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Benjamini and Hochberg's q-values.
-
-    >>> adjusted(np.array([0.01, 0.04, 0.03])).round(3).tolist()
-    [0.03, 0.04, 0.04]
-    """
-    order = np.argsort(p, kind="stable")[::-1]
-    out = np.empty(len(p))
-    out[order] = np.minimum.accumulate(p[order] * len(p) / np.arange(len(p), 0, -1))
-    return np.minimum(out, 1.0)
 
 
 def count_motifs(
@@ -88,7 +78,7 @@ def count_motifs(
     chance of as many is that of a negative binomial with the shuffles' rate: shuffles are few, and their rate is known
     no better than that.
     """
-    from scipy.stats import nbinom
+    from scipy.stats import false_discovery_control, nbinom
 
     def best(table: pl.DataFrame) -> pl.DataFrame:
         first = table.group_by("seqlet", maintain_order=True).first()
@@ -103,7 +93,7 @@ def count_motifs(
         expected = other * n_windows / n_controls
     else:
         p = expected = np.full(len(many), np.nan)
-    q = adjusted(p) if n_controls and len(p) else p
+    q = false_discovery_control(p) if n_controls and len(p) else p
     out = counts.with_columns(
         seqlets=pl.Series(many, dtype=pl.Int64), expected=pl.Series(expected, dtype=pl.Float64).fill_nan(None),
         p=pl.Series(p, dtype=pl.Float64).fill_nan(None), q=pl.Series(q, dtype=pl.Float64).fill_nan(None),

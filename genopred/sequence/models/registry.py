@@ -202,7 +202,8 @@ def _genes(path: str | None, **options: Any) -> Any:
 def _tuned(path: str | None, **options: Any) -> Any:
     from genopred.sequence.models.tuned import TunedModel
 
-    return TunedModel.load(_given(_TUNED, path, options), **options)
+    path = _given(_TUNED, path, options)
+    return TunedModel.load(network_folder(Path(path)) or path, **options)
 
 
 def _adapted(model: Any, named: str) -> SequenceModel:

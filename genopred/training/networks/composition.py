@@ -13,6 +13,8 @@ from genopred.errors import ModelError
 
 #: A place is a hit of a motif where chance alone (bases alike) scores as high with this probability.
 HIT_P = 1e-4
+#: The most positions of all motifs together.
+MOST_POSITIONS = 20_000
 #: Log-odds are rounded to this for the distribution of chance scores.
 _STEP = 0.01
 #: Over how many nats of log-odds a hit goes from none to one.
@@ -45,6 +47,12 @@ class Composition:
             raise ModelError(f"kmers = {self.kmers}: needed words of 1 to 5 bases, or 0 for none.")
         if any(len(row) != 4 for motif in self.motifs for row in motif) or len(self.names) != len(self.motifs):
             raise ModelError("motifs: needed four log-odds a position (A, C, G, T), and a name for each motif.")
+        # config.json, which holds them, is read up to a size
+        if (positions := sum(map(len, self.motifs))) > MOST_POSITIONS:
+            raise ModelError(
+                f"motifs: {len(self.motifs):,} of {positions:,} positions together; needed at most {MOST_POSITIONS:,}: "
+                "give those that matter."
+            )
         odds = [value for motif in self.motifs for row in motif for value in row]
         if not all(self.motifs) or not np.isfinite(odds).all():
             raise ModelError("motifs: needed at least one position each, and log-odds that are finite.")
