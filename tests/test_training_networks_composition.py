@@ -75,7 +75,7 @@ def test_it_can_be_differentiated_and_needs_nothing_stored():
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ({"motifs": ((((0.0,) * 4,) * 12),) * 1001, "names": ("x",) * 1001}, "12,012 positions together"),
+        ({"motifs": ((((0.0,) * 4,) * 12),) * 1700, "names": ("x",) * 1700}, "20,400 positions together"),
         ({"kmers": 6}, "1 to 5"),
         ({"motifs": (((0.0,),),), "names": ("x",)}, "four"),
         ({"names": ("x",)}, "each motif"),
