@@ -100,6 +100,16 @@ def test_what_people_differ_by_adds_up_and_turns_with_them(files):
 
     broken = text[: site - 1] + row["alt"] + text[site:]
     assert row["alone"] == pytest.approx((value(broken) - value(text)) / 2, abs=1e-5)
+    # the reference's bases, and both sequences of people, are those of the forward strand in genes of both directions
+    for person, haplotype in (("reference", 0), ("ann", 1), ("ann", 2), ("eve", 1), ("eve", 2)):
+        letters = list(text)
+        for pos, calls in made.CALLS.items() if haplotype else ():
+            if calls.split()[made.PEOPLE.index(person)].split("|")[haplotype - 1] == "1":
+                letters[pos - 1] = "CGTA"["ACGT".index(text[pos - 1])]
+        whose = (pl.col("person") == person) & (pl.col("haplotype") == haplotype)
+        for gene, *_ in made.GENES:
+            rows = done.tables["attributions"].filter(whose & (pl.col("window") == gene))
+            assert "".join(rows["base"]) == "".join(letters[rows["pos"][0] - 1 : rows["pos"][-1]]), (person, gene)
     # both sequences of people have contributions of their own
     people = done.tables["attributions"].filter(pl.col("person") == "ann")
     assert sorted(people["haplotype"].unique()) == [1, 2]

@@ -62,6 +62,38 @@ def test_tables_have_their_columns_whatever_was_asked(tmp_path):
     assert tables["attributions"].height == 4 and not tables["sums"].height
 
 
+@pytest.mark.parametrize("gene", [0, 1])
+def test_controls_lie_as_the_window_does(tmp_path, monkeypatch, gene):
+    """Where shuffles are the window itself, they have its contributions, on the forward strand."""
+    from genopred.pipelines import attribute_windows
+
+    real, find, given = attribute_windows.backgrounds, attribute_windows.find_seqlets, []
+
+    def same(window, kind, n, seed):
+        return np.repeat(window[None], n, axis=0) if kind == "shuffled" else real(window, kind, n, seed)
+
+    monkeypatch.setattr(attribute_windows, "backgrounds", same)
+    monkeypatch.setattr(attribute_windows, "find_seqlets", lambda *both: (given.append(both), find(*both))[1])
+    inputs = open_inputs(settings(made.write(tmp_path), method=("gradient-input",), controls=19))
+    tables, _ = window_tables(inputs, inputs.places[gene])
+    ((contributions, controls),) = given
+    np.testing.assert_allclose(controls, np.repeat(contributions, 19, axis=0), atol=1e-7)
+    assert np.abs(contributions - contributions[:, ::-1]).max() > 0.1
+    assert set(tables["control_seqlets"]["sequence"]) <= set(tables["seqlets"]["sequence"])
+
+
+@pytest.mark.parametrize(("gene", "tss", "turn"), [(0, 1000, 1), (1, 2000, -1)])
+def test_attention_lies_on_the_forward_strand(tmp_path, gene, tss, turn):
+    """Every position looks at the next one in the gene's direction, which on the reverse strand is the one before."""
+    inputs = open_inputs(settings(made.write(tmp_path), model="attentive", method=("attention",)))
+    tables, _ = window_tables(inputs, inputs.places[gene])
+    looked = tables["attention"].filter(pl.col("from_tss") > 0.5)
+    ends = sorted((tss + turn * 10, tss + turn * 19))
+    assert looked.select("start", "end").rows() == [tuple(ends)] * 2
+    pairs = tables["attention_maps"].filter(pl.col("weight") > 0.5).select("query", "key").rows()
+    assert len(pairs) == 30 and all((key - query - turn) % 30 == 0 for query, key in pairs)
+
+
 def test_out_of_memory_halves_the_batch(tmp_path, monkeypatch):
     from genopred.pipelines import attribute_windows
 

@@ -134,6 +134,12 @@ def test_a_random_split_says_how_much_it_promises(config, tmp_path):
     assert "are inflated" in text and text.splitlines() == report.lines()[-len(text.splitlines()) :]
     beside = pl.read_csv(folder / "block" / "genes.tsv", separator="\t")
     assert set(beside["split"].drop_nulls()) >= {"train", "test"}
+    # the network beside it has seen nothing near: windows, shifts and a margin lie between
+    train_, other = (beside.filter(pl.col("split").is_in(names)) for names in (["train"], ["validation", "test"]))
+    pairs = train_.join(other, on="chrom").select(
+        apart=pl.max_horizontal(pl.col("start_right") - pl.col("end"), pl.col("start") - pl.col("end_right"))
+    )
+    assert pairs.height > 1_000 and pairs["apart"].min() >= 416
     one = start(config, tmp_path / "one", {"split": {"by": "random", "compare": False}}, epochs=1)
     assert one.inflation is None and not (tmp_path / "one" / "block").exists()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,13 +12,14 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("enformer_pytorch")
-from personal_data import CONFIG, write
+from personal_data import CONFIG, people, write
 
 from genopred.cli import main
 from genopred.errors import GenopredError
 from genopred.io.features import read_features
 from genopred.pipelines.features import run as features
 from genopred.pipelines.train import run
+from genopred.pipelines.train_personal import _elastic_net
 from genopred.settings import Features, Train
 from genopred.training.two_by_two import CELL_SCHEMA
 
@@ -109,6 +112,20 @@ def test_expression_of_people_kept_aside_changes_no_weight(done, tmp_path):
     run(Train(config=tmp_path / "personal.toml", out=tmp_path / "out"))
     weights = [(place / "out" / "model" / "model.safetensors").read_bytes() for place in (tmp_path, folder)]
     assert weights[0] == weights[1]
+
+
+def test_the_elastic_net_sees_training_and_validation_people():
+    """And nobody else: it is held against the network, which sees the same."""
+    data, _ = people(8, 40)
+    job = SimpleNamespace(step=lambda *_: None)
+    plain = _elastic_net(data, job)
+    for part, same in (("test", True), ("validation", False), ("train", False)):
+        rng, genes = np.random.default_rng(1), []
+        for gene in data.of_gene:
+            y = gene.y.copy()
+            y[data.rows(part)] = 3 * rng.standard_normal(int((data.people == part).sum()))
+            genes.append(replace(gene, y=y))
+        assert np.array_equal(_elastic_net(replace(data, of_gene=tuple(genes)), job), plain) == same, part
 
 
 def test_killed_and_started_again_ends_the_same(done, tmp_path):

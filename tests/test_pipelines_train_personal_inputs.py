@@ -63,6 +63,22 @@ def test_a_shorter_window_has_fewer_snps(folder):
     assert max(gene.window.alleles.shape[1] for gene in inputs.data.of_gene) <= 8
 
 
+@pytest.mark.parametrize(("said", "margin"), [("", 1024), ("margin = 2000\n", 2000), ("margin = 3100\n", 3100)])
+def test_genes_of_other_parts_lie_a_margin_apart(folder, monkeypatch, said, margin):
+    """The window by default: of genes that overlap no sequence is seen twice."""
+    from genopred.pipelines import train_personal_inputs
+
+    real, given = train_personal_inputs.split_genes, []
+    spy = lambda *table, **how: (given.append(how["margin"]), real(*table, **how))[1]  # noqa: E731
+    monkeypatch.setattr(train_personal_inputs, "split_genes", spy)
+    data = opened(folder, ("margin = 1024\n", said)).data
+    assert given == [margin]
+    # genes are 2,976 bp apart
+    part, start = data.split.part, data.genes["start"].to_numpy()
+    seen, other = start[np.isin(part, ["train", "validation"])], start[part == "test"]
+    assert np.abs(seen[:, None] - other).min() - 1024 >= margin and (part == "").any() == (margin > 2976)
+
+
 def test_folds(folder):
     rows = [f"P{i:02d}\t{i % 5}" for i in range(50)]
     (folder / "folds.tsv").write_text("sample\tfold\n" + "\n".join(rows) + "\n")

@@ -78,6 +78,20 @@ def test_a_killed_search_goes_on_to_the_same_end(tmp_path, monkeypatch, method):
         run(tmp_path, method, (ONE + SPACE).replace("[2, 4]", "[2, 3]"))
 
 
+def test_a_trial_has_its_own_genes_and_the_score_of_its_best_epoch(tmp_path):
+    """What reading depends on is read anew."""
+    text = CONFIG.replace("epochs = 2", "epochs = 3").replace("5e-3", "1e-3")
+    text += '\n[search]\n"expression.cells" = [["liver"], ["brain"], ["liver", "brain"]]\n'
+    report = run(tmp_path, "grid", text)
+    for row, cells in zip(report.trials.iter_rows(named=True), (["liver"], ["brain"], ["liver", "brain"])):
+        folder = tmp_path / "out" / "trials" / f"{row['trial']:03d}"
+        assert pl.read_csv(folder / "genes.tsv", separator="\t").columns[-len(cells) - 1 :] == ["why", *cells]
+        history = pl.read_csv(folder / "history.tsv", separator="\t")
+        best = history.row(int(history["validation_loss"].arg_min()), named=True)
+        assert (row["best_epoch"], row["validation_loss"]) == pytest.approx((best["epoch"], best["validation_loss"]))
+        assert row["score"] == pytest.approx(sum(best[f"pearson_{cell}"] for cell in cells) / len(cells))
+
+
 def test_a_grid_whose_bad_trial_is_told(tmp_path):
     text = ONE + '\n[search]\n"expression.transform" = [["log", "z"], ["log"]]\n"training.loss" = ["mse", "poisson"]\n'
     report = run(tmp_path, "grid", text)

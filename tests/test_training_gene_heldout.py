@@ -147,6 +147,12 @@ def test_a_model_of_another_scale_is_calibrated_on_training_genes():
     method = calibrated_method("x", held, [MADE.data.cells[1]], [score] * 3, "about")
     np.testing.assert_allclose(method.values[:, 1], held.measured[:, 1], atol=1e-5)
     assert np.isnan(method.values[:, [0, 2]]).all()
+    # what the held-out genes have says nothing of the line
+    one = folds()[:1]
+    targets = MADE.data.measured.copy()
+    targets[one[0].split.rows("test")] *= -5
+    again = calibrated_method("x", HeldGenes("test", [replace(one[0], targets=targets)]), held.cells[1:2], [score], "")
+    np.testing.assert_array_equal(again.values[:, 1], method.values[held.fold == "1", 1])
 
 
 def example():

@@ -88,6 +88,13 @@ def test_differences_are_paired_over_the_same_draws():
     # with itself there is no difference in any draw, however wide the intervals of both are
     same = gene_differences(y, x, x, blocks, CELLS, resamples=40)
     assert same.select("estimate", "low", "high", "se").to_numpy().max() == 0
+    # of whole blocks
+    ids, drawn = np.unique(blocks), []
+    for draw in block_draws(len(ids), 40, 2):
+        rows = np.concatenate([np.flatnonzero(blocks == b) for b, times in zip(ids, draw) for _ in range(times)])
+        drawn.append(pearsonr(y[rows, 1], x[rows, 1])[0] - pearsonr(y[rows, 1], other[rows, 1])[0])
+    found = [of(table, cell="b", value=name)["pearson"] for name in ("low", "high", "se")]
+    assert found == pytest.approx([*np.quantile(drawn, [0.025, 0.975]), np.std(drawn)])
 
 
 def test_known_truth():

@@ -52,6 +52,22 @@ def test_no_base_of_a_test_window_is_in_another_part(config, data, seed):
         assert not (near & read[b])[: data.lengths["chr1"]].any()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_windows_with_their_shifts_are_a_margin_apart(config, data, seed):
+    """Of genes anywhere: what a window reads that is shifted by 200 bp is 480 bp and more from another part's."""
+    codes = np.zeros((len(data.codes), 800), np.uint8)
+    away = np.random.default_rng(seed).integers(-300, 300, data.genes.height)
+    genes = data.genes.with_columns(pl.col("tss", "start", "end") + pl.Series(away))
+    moved = replace(data, genes=genes, codes=codes, flank=200)
+    split = split_genes(replace(config, split=replace(config.split, seed=seed, block=4_000)), moved)
+    chroms, starts, ends = (genes[name].to_numpy() for name in ("chrom", "start", "end"))
+    mine, other = np.nonzero((split.part[:, None] < split.part) & (split.part != "")[:, None])
+    same = chroms[mine] == chroms[other]
+    mine, other = mine[same], other[same]
+    apart = np.maximum(starts[mine] - ends[other], starts[other] - ends[mine]) - 2 * moved.flank
+    assert len(apart) > 1_000 and apart.min() >= 480
+
+
 def test_folds_test_every_block_once(config, data):
     of = replace(config, split=replace(config.split, folds=4, block=8_000))
     splits = [split_genes(of, data, fold) for fold in range(4)]

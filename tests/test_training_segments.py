@@ -77,7 +77,7 @@ def test_order_of_genes_and_direction_make_no_difference():
     assert (weights > 0).sum() > 100
 
 
-def data_of(genes, places):
+def data_of(genes, places, flank=0):
     g, d, _ = places.shape
     rng = np.random.default_rng(0)
     return GeneData(
@@ -85,7 +85,8 @@ def data_of(genes, places):
         ("a",),
         np.zeros((g, 1), np.float32),
         "tpm",
-        rng.integers(0, 4, (g, 400)).astype(np.uint8),
+        rng.integers(0, 4, (g, 400 + 2 * flank)).astype(np.uint8),
+        flank,
         segments=rng.integers(0, 4, (g, d, 200)).astype(np.uint8),
         weights=np.where(places[..., 0] >= 0, np.float32(1 / d), np.float32(0)),
         places=places,
@@ -94,20 +95,21 @@ def data_of(genes, places):
 
 
 def test_no_base_of_a_test_gene_is_read_of_another_part():
-    """Neither of its window nor of its segments."""
+    """Neither of its window, shifted or not, nor of its segments."""
+    flank = 50
     rng = np.random.default_rng(3)
     n, d = 120, 4
     genes = genes_at([(1_000 + 800 * i, "+-"[i % 2]) for i in range(n)])
     places = rng.integers(0, LENGTH - 200, (n, d, 1)) + np.array([0, 200])
     part = np.repeat(["train", "test", "train", "validation", ""], n // 5)
     split = GeneSplit("block", part, np.zeros(n, dtype=np.int64), np.full(n, ""))
-    data = data_of(genes, places)
+    data = data_of(genes, places, flank)
     made, gone = kept_apart(data, split)
     bases = {}
     for name in ("train", "validation", "test"):
         read = np.zeros(LENGTH, dtype=bool)
         for i in split.rows(name).tolist():
-            read[genes["start"][i] : genes["end"][i]] = True
+            read[genes["start"][i] - flank : genes["end"][i] + flank] = True
             for a, b in made.places[i][made.weights[i] > 0]:
                 read[a:b] = True
         bases[name] = read

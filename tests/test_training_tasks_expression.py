@@ -71,6 +71,24 @@ def test_test_genes_change_nothing(made):
     assert "expression of training genes" in differs and "sequence of training genes" not in differs
 
 
+def test_what_else_is_read_of_genes_tells_runs_apart(made):
+    """Tracks, distal segments and contacts, of training genes as of validation genes."""
+    rng = np.random.default_rng(1)
+    g, d, s = made.data.segments.shape
+    signal = {"tracks": rng.random((g, 1, 100)), "segment_tracks": rng.random((g, d, 1, s // 4))}
+    signal = {name: values.astype(np.float32) for name, values in signal.items()}
+    data = replace(made.data, track_names=("x",), step=4, **signal)
+    sizes = {"channels": 4, "distal": 4, "heads": 1, "dropout": 0.0}
+    first = fingerprint(task_of(made, data=data, kind="dual-path", sizes=sizes))
+    for what in ("tracks", "segments", "segment_tracks", "weights"):
+        for part in ("training", "validation"):
+            values = getattr(data, what).copy()
+            values[made.split.rows("train" if part == "training" else part)[0]] += 1
+            other = fingerprint(task_of(made, data=replace(data, **{what: values}), kind="dual-path", sizes=sizes))
+            differs = {key for key, value in first.items() if other[key] != value}
+            assert differs == {f"{what.replace('_', ' ')} of {part} genes"}
+
+
 @pytest.mark.parametrize(
     ("kind", "sizes"), [("hybrid", SIZES), ("dual-path", {"channels": 8, "distal": 8, "heads": 1, "dropout": 0.2})]
 )
