@@ -25,6 +25,7 @@ from genopred.genetics.transform import Residualiser, inverse_normal, known_mean
 from genopred.learning.elasticnet import assign_folds
 from genopred.learning.learners import GeneContext, Learner
 from genopred.learning.stack import BaseFit, GeneFold, centre_within, fit_base
+from genopred.learning.streamed import Blocks, OuterFold, fit_streamed
 from genopred.types import SCORE_SCHEMA
 
 Array = NDArray[np.float64]
@@ -160,10 +161,13 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Block:
-    """Inputs of one kind: `values` (N, F), NaN where missing, the learners that work on them, and their preparation."""
+    """Inputs of one kind: `values` (N, F), NaN where missing, the learners that work on them, and their preparation.
+
+    In place of the values `Blocks` of genotypes, which are read in blocks of people.
+    """
 
     name: str
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | Blocks
     learners: tuple[Learner, ...]
     preparation: Preparation | None = None
 
@@ -232,42 +236,80 @@ def nested_base(
     outcome: Outcome | None = None,
     inner_folds: int = 5,
     only: Sequence[int] | None = None,
+    at_once: int = 1,
 ) -> GeneResult:
     """Fit every base learner of one gene in every outer fold.
 
     `raw` is the expression (N,), beside covariates (N, K), and `folds` has each person's outer fold (N,). `gene` has
     the positions of the genotype block's columns, the TSS and the seed. With `only` no other outer folds are computed,
-    to see what they cost.
+    to see what they cost. Where people are read in blocks, so many outer folds are done `at_once`.
     """
     outcome = outcome or Outcome()
     names = tuple(block.column(learner) for block in blocks for learner in block.learners)
     if len(set(names)) < len(names):
         raise ModelError(f"learners are named twice: {', '.join(names)}.")
+    chosen = [int(fold) for fold in (np.unique(folds) if only is None else only)]
     parts = []
     seconds = np.zeros(len(names))
-    for fold in np.unique(folds) if only is None else only:
-        train = folds != fold
-        y_train, y_test = outcome.split(raw, covariates, train)
-        inner = assign_folds(len(y_train), inner_folds, _mix(gene.seed, int(fold)))
-        context = GeneContext(gene.positions, gene.tss, _mix(gene.seed, int(fold), 1))
-        fits: list[BaseFit] = []
+    for start in range(0, len(chosen), at_once):
+        outer = [
+            outer_fold(fold, raw, covariates, folds, gene, outcome, inner_folds)
+            for fold in chosen[start : start + at_once]
+        ]
+        fits: list[list[BaseFit]] = [[] for _ in outer]
+        first = 0
         for block in blocks:
-            x_train, x_test = fill_missing(block.values[train], block.values[~train])
-            if block.preparation is not None:
-                x_train, x_test = block.preparation.split(x_train, x_test)
-            for learner in block.learners:
-                started = time.process_time()
-                fits.append(fit_base(learner.make(context), x_train, y_train, x_test, inner))
-                seconds[len(fits) - 1] += time.process_time() - started
-        inner_of = np.concatenate([inner, np.full(len(y_test), -1)])
-        person = np.concatenate([np.flatnonzero(train), np.flatnonzero(~train)])
-        base = np.vstack([np.column_stack(part) for part in zip(*fits)])
-        parts.append((np.full(len(folds), fold), inner_of, person, np.concatenate([y_train, y_test]), base))
+            found, taken = _fit_block(block, outer)
+            seconds[first : first + len(taken)] += taken
+            first += len(taken)
+            for mine, more in zip(fits, found):
+                mine += more
+        for one, mine in zip(outer, fits):
+            inner_of = np.concatenate([one.inner, np.full(len(one.y_test), -1)])
+            person = np.concatenate([np.flatnonzero(one.train), np.flatnonzero(~one.train)])
+            base = np.vstack([np.column_stack(part) for part in zip(*mine)])
+            observed = np.concatenate([one.y_train, one.y_test])
+            parts.append((np.full(len(folds), one.fold), inner_of, person, observed, base))
     fold_of, inner_of, person, observed, base = (np.concatenate(column) for column in zip(*parts))
     bad = [name for name, column in zip(names, base.T) if not np.isfinite(column).all()]
     if bad:
         raise ModelError(f"learners returned predictions that are not finite: {examples(bad)}.")
     return GeneResult(names, fold_of, inner_of, person, observed, base, seconds)
+
+
+def outer_fold(
+    fold: int,
+    raw: Array,
+    covariates: Array | None,
+    folds: NDArray[np.int64],
+    gene: GeneContext,
+    outcome: Outcome,
+    inner_folds: int,
+) -> OuterFold:
+    """Who learns from whom in one outer fold, and the outcome in it."""
+    train = folds != fold
+    y_train, y_test = outcome.split(raw, covariates, train)
+    inner = assign_folds(len(y_train), inner_folds, _mix(gene.seed, fold))
+    context = GeneContext(gene.positions, gene.tss, _mix(gene.seed, fold, 1))
+    return OuterFold(fold, train, y_train, y_test, inner, context)
+
+
+def _fit_block(block: Block, outer: Sequence[OuterFold]) -> tuple[list[list[BaseFit]], Array]:
+    """The base learners of one block in some outer folds, and the CPU seconds of each."""
+    if isinstance(block.values, Blocks):
+        return fit_streamed(block.values, block.learners, outer)
+    seconds, out = np.zeros(len(block.learners)), []
+    for one in outer:
+        fits = []
+        x_train, x_test = fill_missing(block.values[one.train], block.values[~one.train])
+        if block.preparation is not None:
+            x_train, x_test = block.preparation.split(x_train, x_test)
+        for i, learner in enumerate(block.learners):
+            started = time.process_time()
+            fits.append(fit_base(learner.make(one.gene), x_train, one.y_train, x_test, one.inner))
+            seconds[i] += time.process_time() - started
+        out.append(fits)
+    return out, seconds
 
 
 def _mix(*numbers: int) -> int:

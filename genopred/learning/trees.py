@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from genopred.genetics.moments import Centred
 from genopred.learning.elasticnet import as_inputs
 
 
@@ -20,7 +21,14 @@ def strongest_columns(x: NDArray[np.float32], y: NDArray[np.float64], k: int) ->
     return np.argsort(-r, kind="stable")[:k]
 
 
-class _Trees(RegressorMixin, BaseEstimator):
+def strongest_by_sums(sums: Centred, k: int) -> NDArray[np.int64]:
+    """The same from the people's sums."""
+    scale = sums.scale()
+    norm = np.where(scale > 0, scale * np.sqrt(sums.n), np.inf)
+    return np.argsort(-np.abs(sums.cross / norm), kind="stable")[:k]
+
+
+class Trees(RegressorMixin, BaseEstimator):
     """Chooses columns inside `fit`, then grows trees on them. One thread: genes run in parallel."""
 
     def __init__(self, n_top: int = 100, n_trees: int = 60, random_state: int = 0) -> None:
@@ -28,19 +36,27 @@ class _Trees(RegressorMixin, BaseEstimator):
         self.n_trees = n_trees
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> _Trees:
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Trees:
         """Choose the columns and grow the trees."""
         x, target = as_inputs(X, y)
-        self.n_features_in_ = x.shape[1]
-        self.mean_ = float(target.mean())
-        self.columns_ = strongest_columns(x, target, self.n_top)
-        self.model_ = self._grow(np.ascontiguousarray(x[:, self.columns_]), target - self.mean_)
+        columns = strongest_columns(x, target, self.n_top)
+        return self.fit_columns(columns, x.shape[1], x[:, columns], target)
+
+    def fit_columns(self, columns: NDArray[np.int64], m: int, x: NDArray[np.float32], y: NDArray[np.float64]) -> Trees:
+        """Grow the trees on chosen columns, of which `x` (N, k) has the values, of `m` in all."""
+        self.n_features_in_ = m
+        self.mean_ = float(y.mean())
+        self.columns_ = columns
+        self.model_ = self._grow(np.ascontiguousarray(x), y - self.mean_)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Predictions, shape (N,)."""
-        x = np.ascontiguousarray(np.asarray(X, dtype=np.float32)[:, self.columns_])
-        return self.mean_ + np.asarray(self._raw(x), dtype=np.float64)
+        return self.predict_columns(np.asarray(X, dtype=np.float32)[:, self.columns_])
+
+    def predict_columns(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Predictions (N,) by the values of the chosen columns alone."""
+        return self.mean_ + np.asarray(self._raw(np.ascontiguousarray(x)), dtype=np.float64)
 
     def _grow(self, x: NDArray[np.float32], y: NDArray[np.float64]) -> Any:
         raise NotImplementedError
@@ -49,7 +65,7 @@ class _Trees(RegressorMixin, BaseEstimator):
         raise NotImplementedError
 
 
-class _XGBoost(_Trees):
+class _XGBoost(Trees):
     """The two ways XGBoost grows trees here share everything but their settings."""
 
     def _settings(self) -> tuple[dict[str, Any], int]:
@@ -120,7 +136,7 @@ class XGBoostTrees(_XGBoost):
         }, self.n_trees
 
 
-class LightGBMTrees(_Trees):
+class LightGBMTrees(Trees):
     """Gradient boosting by LightGBM: small leaf-wise trees, strong shrinkage and subsampling.
 
     Examples
