@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,7 @@ from genopred.learning import learners as registry
 from genopred.learning.elasticnet import assign_folds
 from genopred.learning.evaluate import outer_folds
 from genopred.learning.stack import fit_base
+from genopred.provenance import versions
 from genopred.types import Interval
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -331,15 +333,15 @@ def words(table: pl.DataFrame, m: int) -> str:
         lines.append(f"| {what} alone | " + " | ".join(cell("learner", n, what) for n in shown) + " |")
     rows = table.filter(pl.col("part") == "peers")
     if rows.height:
-        lines += ["", "Five fits to the training people of five outer folds, CPU seconds of fitting:", "",
-                  "| people | R cv.glmnet | elastic-net | R susieR | susie |", "|---:|---:|---:|---:|---:|"]  # fmt: skip
+        lines += ["", "Five fits to the training people of five outer folds, CPU seconds of fitting:", ""]
+        lines += ["| people | R cv.glmnet | elastic-net | R susieR | susie |", "|---:|---:|---:|---:|---:|"]
         for row in rows.sort("n").iter_rows(named=True):
             values = (row[name] for name in ("glmnet", "elastic-net", "susieR", "susie"))
             lines.append(f"| {row['n']:,} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
     rows = table.filter(pl.col("part") == "crossing")
     if rows.height:
-        lines += ["", "Out-of-fold fits (five inner folds) by people / by sums, of which summing itself; CPU seconds:", "",
-                  "| people | " + " | ".join(LINEAR) + " | summing |", "|---:|" + "---:|" * (len(LINEAR) + 1)]  # fmt: skip
+        lines += ["", "Out-of-fold fits (five inner folds) by people / by sums, summing included; CPU seconds:", ""]
+        lines += ["| people | " + " | ".join(LINEAR) + " | summing |", "|---:|" + "---:|" * (len(LINEAR) + 1)]
         for n in sorted(rows["n"].unique().to_list()):
             of = {row["what"]: row for row in rows.filter(pl.col("n") == n).iter_rows(named=True)}
             cells = [f"{of[name]['people_s']:.2f} / {of[name]['sums_s']:.2f}" for name in LINEAR]
