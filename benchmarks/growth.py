@@ -33,19 +33,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from mosaics import geuvadis, near, write_cohort
 
 from genopred.genetics import moments
 from genopred.genetics.moments import Moments, total
-from genopred.genetics.simulate import mosaic_people
 from genopred.io.expression import read_expression
 from genopred.io.plink import read_plink
-from genopred.io.vcf import read_vcf
 from genopred.learning import learners as registry
 from genopred.learning.elasticnet import assign_folds
 from genopred.learning.evaluate import outer_folds
 from genopred.learning.stack import fit_base
 from genopred.provenance import versions
-from genopred.types import Interval
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GENOPRED_SHARED", ROOT.parent / "shared"))
@@ -98,64 +96,15 @@ def main() -> None:
 
 
 def cohort(work: Path, n: int, m: int) -> Path:
-    """A folder with the first n people: cohort.bed, .bim, .fam, and their expression."""
+    """A folder with the first n people."""
     folder = work / str(n)
-    if (folder / "expression.bed").is_file():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    source = read_vcf(DATA / "genotypes.chr22.vcf.gz")
-    genes = read_expression(DATA / "genes.50percent.chr22.bed.gz").genes
-    counts = [len(source.index(Interval.around(c, t, 500_000))) for c, t in genes.select("chrom", "tss").iter_rows()]
-    row = int(np.argmin(np.abs(np.array(counts) - 1.05 * m) + 1e6 * (np.array(counts) < m)))
-    chrom, tss = genes.select("chrom", "tss").row(row)
-    index = source.index(Interval.around(chrom, tss, 500_000))
-    # the m variants nearest to the TSS
-    pos = source.variants["pos"].to_numpy()[index]
-    index = np.sort(index[np.argsort(np.abs(pos - tss), kind="stable")[:m]])
-    window = source.select(variants=index)
-    alleles = window.haplotypes().alleles()
-    haplotypes = np.ascontiguousarray(alleles.reshape(-1, m))
-    pos = window.variants["pos"].to_numpy()
-    rng = np.random.default_rng(SEED)
-    causal = rng.choice(len(pos), 5, replace=False)
-    freq = haplotypes[:, causal].mean(axis=0)
-    effects = rng.choice([-1.0, 1.0], 5) * np.sqrt(H2 / 5 / (2 * freq * (1 - freq)))
-    genetic, packed = np.empty(n), np.empty((m, -(-n // 4)), dtype=np.uint8)
-    start = 0
-    for x in mosaic_people(haplotypes, pos, n, seed=SEED):
-        genetic[start : start + len(x)] = x[:, causal] @ effects
-        packed[:, start // 4 : start // 4 + -(-len(x) // 4)] = _bed(x)
-        start += len(x)
-    with (folder / "cohort.bed").open("wb") as file:
-        file.write(b"\x6c\x1b\x01" + packed.tobytes())
-    variants = window.variants
-    pl.DataFrame(
-        {
-            "c": variants["chrom"],
-            "i": variants["id"],
-            "g": 0,
-            "p": variants["pos"],
-            "a": variants["alt"],
-            "r": variants["ref"],
-        }
-    ).write_csv(folder / "cohort.bim", separator="\t", include_header=False)
-    names = [f"P{i:06d}" for i in range(n)]
-    pl.DataFrame({"f": names, "i": names, "d": 0, "m": 0, "s": 0, "y": -9}).write_csv(
-        folder / "cohort.fam", separator="\t", include_header=False
-    )
-    noise = np.random.default_rng(SEED + 1).standard_normal(n)
-    y = genetic + np.sqrt(1 - H2) * noise
-    header = "\t".join(["#chr", "start", "end", "gene_id", *names])
-    line = "\t".join([str(chrom), str(tss - 1), str(tss), GENE, *(f"{value:.6f}" for value in y)])
-    (folder / "expression.bed").write_text(f"{header}\n{line}\n", encoding="utf-8")
+    if not (folder / "truth.json").is_file():
+        source, genes = geuvadis(DATA)
+        counts = np.array([len(near(source, gene)) for gene in genes])
+        # the gene whose window has the fewest variants that are enough
+        gene = genes[int(np.argmin(np.where(counts < m, 10**9, counts)))]
+        write_cohort(folder, source, {GENE: (gene, near(source, gene, m))}, n, h2=H2, causal=5, seed=SEED)
     return folder
-
-
-def _bed(x: np.ndarray) -> np.ndarray:
-    """PLINK's two bits a genotype, variants as rows: 3 is two copies of REF, 2 one, 0 two of ALT."""
-    code = np.array([3, 2, 0], dtype=np.uint8)[x.T]
-    code = np.pad(code, ((0, 0), (0, -code.shape[1] % 4)))
-    return code[:, ::4] | code[:, 1::4] << 2 | code[:, 2::4] << 4 | code[:, 3::4] << 6
 
 
 # --- measured --------------------------------------------------------------------------------------------------------
