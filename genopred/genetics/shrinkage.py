@@ -29,7 +29,7 @@ N_LAMBDA, SMALLEST = 20, 0.05
 #: Heritabilities that ridge is fitted for.
 HERITABILITIES = (0.01, 0.03, 0.1, 0.3)
 #: Global shrinkage of the sampler.
-PHIS = (1e-6, 1e-4, 1e-2)
+PHIS = (1e-4, 1e-2)
 #: Variants with a larger squared correlation with a stronger one are left to it by the sampler.
 ALIKE = 0.95
 #: Share of LD's variance that the sampler sees.
@@ -174,8 +174,8 @@ def continuous_shrinkage(
     s: float,
     phi: float | None = None,
     *,
-    iterations: int = 600,
-    burn_in: int = 200,
+    iterations: int = 400,
+    burn_in: int = 150,
     seed: int = 0,
 ) -> Floats:
     """Posterior mean weights (M,) under a Strawderman-Berger prior, as PRS-CS has it, by Gibbs sampling.
