@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from genopred.errors import GenopredError, examples
 from genopred.genetics import ld
 from genopred.genetics.foldsums import FoldSums, Regressions, by_strength, regressions
-from genopred.genetics.moments import Moments, Weights
+from genopred.genetics.moments import Moments, Weights, sums_suffice, total
 from genopred.genetics.scores_kernels import filled_rows, fold_sums
 from genopred.genetics.transform import known_means
 
@@ -214,7 +214,7 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike | None = None) -> _CalibratedScore:
         """Learn from dosages `X` (N, M) and phenotypes `y` (N,); `folds` (N,) are inner fold labels, if not random."""
-        self._finish(_Train(self._people(X, y, self._folds(len(np.asarray(y)), folds))))
+        self._finish(_Train(self._people(*self._checked(X, y, self._folds(len(np.asarray(y)), folds)))))
         return self
 
     def fit_oof(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike) -> Floats:
@@ -224,9 +224,12 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         l by weights from all but k and l. Weights without {k, l} serve both, so K folds need K (K + 1) / 2 models,
         and the fit little more. `folds` (N,) have at least three labels.
         """
-        people = self._people(X, y, np.asarray(folds))
-        if people.folds < 3:
-            raise GenopredError(f"fit_oof: folds have {people.folds} labels; at least 3 are needed.")
+        x, target, number = self._checked(X, y, np.asarray(folds))
+        if number.max() < 2:
+            raise GenopredError(f"fit_oof: folds have {number.max() + 1} labels; at least 3 are needed.")
+        if self._sums_are_faster(x):
+            return self._oof_by_sums(x, target, number)
+        people = self._people(x, target, number)
         train = _Train(people)
         out = np.empty(len(people.y))
         for fold in range(people.folds):
@@ -354,6 +357,19 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
     def _check_variants(self, m: int) -> None:
         """Refuse what sums of so many variants do not allow."""
 
+    def _sums_are_faster(self, x: NDArray[np.float32]) -> bool:
+        """Whether out-of-fold predictions of these people are the same by sums, and sooner."""
+        return False
+
+    def _oof_by_sums(self, x: NDArray[np.float32], y: Floats, number: NDArray[np.int64]) -> Floats:
+        inside = [number == fold for fold in range(int(number.max()) + 1)]
+        parts = [Moments.of(x[fold], y[fold]) for fold in inside]
+        out = np.empty(len(y))
+        for fold, model in zip(inside, self.fit_sums(total(parts), parts)):
+            used = np.flatnonzero(model.coef)
+            out[fold] = x[np.ix_(fold, used)] @ model.coef[used] + model.intercept
+        return out
+
     def _chosen(self, choice: int, slope: float) -> None:
         """Remember what was chosen."""
 
@@ -369,7 +385,10 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
             out[held] = number
         return out
 
-    def _people(self, X: ArrayLike, y: ArrayLike, folds: NDArray[Any]) -> _People:
+    def _checked(
+        self, X: ArrayLike, y: ArrayLike, folds: NDArray[Any]
+    ) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64]]:
+        """Dosages, phenotypes and folds numbered from 0; refused where they do not fit."""
         name = type(self).__name__
         x = np.asarray(X, dtype=np.float32)
         target = np.asarray(y, dtype=np.float64)
@@ -381,14 +400,17 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
             raise GenopredError(
                 f"{name}: y has {int(np.sum(~np.isfinite(target)))} NaN or infinite values; drop these people."
             )
-        labels, number, count = np.unique(folds, return_inverse=True, return_counts=True)
+        labels, number = np.unique(folds, return_inverse=True)
         if len(labels) < 2:
             raise GenopredError(f"{name}: folds have one label; at least 2 are needed.")
-        order = np.argsort(number.ravel(), kind="stable")
-        bounds = np.concatenate([[0], np.cumsum(count)])
+        return x, target, number.ravel()
+
+    def _people(self, x: NDArray[np.float32], y: Floats, number: NDArray[np.int64]) -> _People:
+        order = np.argsort(number, kind="stable")
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(number))])
         rows32 = np.ascontiguousarray(x[order].T)
         rows, means = filled_rows(rows32)
-        sorted_y = target[order]
+        sorted_y = y[order]
         sums = fold_sums(rows, sorted_y - sorted_y.mean(), bounds)
         return _People(rows, sorted_y, bounds, order, means, sums, self._calls(rows32))
 
@@ -499,9 +521,15 @@ class ClumpThresholdPRS(_CalibratedScore):
         self.random_state = random_state
         self.calibrate = calibrate
 
-    def _people(self, X: ArrayLike, y: ArrayLike, folds: NDArray[Any]) -> _People:
+    def _checked(
+        self, X: ArrayLike, y: ArrayLike, folds: NDArray[Any]
+    ) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64]]:
         self._check_positions(np.shape(X)[1] if np.ndim(X) == 2 else None, f"X {np.shape(X)}")
-        return super()._people(X, y, folds)
+        return super()._checked(X, y, folds)
+
+    def _sums_are_faster(self, x: NDArray[np.float32]) -> bool:
+        # r² of hard calls is of the people who have both variants, that of sums of everybody
+        return self.r2 == "genotype" and sums_suffice(*x.shape) and not np.isnan(x).any()
 
     def _check_variants(self, m: int) -> None:
         self._check_positions(m, f"the sums ({m},)")
