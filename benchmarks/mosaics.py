@@ -66,7 +66,9 @@ def write_cohort(
         start += len(x)
     with (folder / "cohort.bed").open("wb") as file:
         file.write(b"\x6c\x1b\x01" + packed.tobytes())
-    table = window.variants.select("chrom", "id", pl.lit(0), "pos", "alt", "ref")
+    # each window a chromosome of its own, so that no gene's cis window reaches into another's
+    chrom = np.repeat(np.arange(1, len(order) + 1), [len(windows[name][1]) for name in order])
+    table = window.variants.select(pl.Series("chrom", chrom), "id", pl.lit(0), "pos", "alt", "ref")
     table.write_csv(folder / "cohort.bim", separator="\t", include_header=False)
     names = [f"P{i:06d}" for i in range(n)]
     people = pl.DataFrame({"f": names, "i": names}).with_columns(a=pl.lit(0), b=pl.lit(0), s=pl.lit(0), y=pl.lit(-9))
@@ -74,11 +76,11 @@ def write_cohort(
     lines = ["\t".join(["#chr", "start", "end", "gene_id", *names])]
     truth: dict[str, Any] = {"h2": h2, "people": n, "genes": {}}
     for g, name in enumerate(order):
-        chrom, tss = windows[name][0]
+        tss = windows[name][0][1]
         # linkage disequilibrium of the causal variants makes a gene's variance another than their sum's: scaled to h2
         signal = (genetic[g] - genetic[g].mean()) * np.sqrt(h2) / genetic[g].std()
         y = signal + np.sqrt(1 - h2) * np.random.default_rng([seed, g]).standard_normal(n)
-        lines.append("\t".join([str(chrom), str(tss - 1), str(tss), name, *(f"{value:.6f}" for value in y)]))
+        lines.append("\t".join([str(g + 1), str(tss - 1), str(tss), name, *(f"{value:.6f}" for value in y)]))
         truth["genes"][name] = {"causal": window.variants["id"].to_numpy()[columns[g]].tolist()}
     (folder / "expression.bed").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import polars as pl
 import pytest
@@ -13,8 +15,8 @@ from statsmodels.stats.multitest import multipletests
 from genopred.errors import GenopredError, ModelError
 from genopred.genetics.transform import inverse_normal, residualise
 from genopred.io.example import load_example
+from genopred.learning import evaluate, stack
 from genopred.learning import learners as registry
-from genopred.learning import stack
 from genopred.learning.evaluate import (
     Block,
     GeneResult,
@@ -268,6 +270,39 @@ def test_paired_comparison_on_the_same_people():
     )
     assert (many["pval"] < 0.05).mean() < 0.15
     assert np.allclose(add_fdr(many)["qval"], benjamini_hochberg(many["pval"]))
+
+
+@pytest.mark.parametrize("n", [30, 700])
+def test_resamples_drawn_a_few_at_a_time_are_those_drawn_at_once(n, monkeypatch):
+    rng = np.random.default_rng(n)
+    y = rng.standard_normal(n)
+    predicted = {f"m{i}": 0.3 * y + rng.standard_normal(n) for i in range(3)}
+    drawn = np.random.default_rng(7).multinomial(n, np.full(n, 1 / n), size=203)
+    assert len(list(evaluate._draws(n, 203, 7))) == 1
+    at_once = scores("g", y, predicted, resamples=203), compare("g", y, predicted, "m1", resamples=203)
+    monkeypatch.setattr(evaluate, "DRAWN_BYTES", 16 * n * 24)
+    parts = list(evaluate._draws(n, 203, 7))
+    assert [len(part) for part in parts] == [24] * 8 + [11]
+    assert np.array_equal(np.vstack(parts), drawn)
+    in_parts = scores("g", y, predicted, resamples=203), compare("g", y, predicted, "m1", resamples=203)
+    for one, other in zip(at_once, in_parts):
+        assert one.select(pl.col(pl.String)).equals(other.select(pl.col(pl.String)))
+        np.testing.assert_allclose(
+            one.select(pl.col(pl.Float64)).to_numpy(), other.select(pl.col(pl.Float64)).to_numpy(), rtol=1e-12
+        )
+
+
+def test_the_bootstraps_memory_does_not_grow_with_people(monkeypatch):
+    monkeypatch.setattr(evaluate, "DRAWN_BYTES", 2**22)
+    n, y = 20_000, np.random.default_rng(0).standard_normal(20_000)
+    predicted = {"a": y / 2, "b": y / 3}
+    for call in (scores, compare):
+        tracemalloc.start()
+        call(*(("g", y, predicted) if call is scores else ("g", y, predicted, "a")), resamples=80)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        # all 80 at once would be 80 * 16 bytes a person; the rest is a few vectors of n
+        assert peak < 2**22 + 40 * 8 * n < 80 * 16 * n
 
 
 def test_one_gene_has_no_interval_over_genes():

@@ -69,9 +69,10 @@ def test_held_out_people_have_no_part_in_what_predicts_them(tables, name):
         np.testing.assert_array_equal(now[fold], before[gene][f"stack-{name}"][fold])
 
 
-def test_tables_beyond_the_cache_are_read_again_and_give_the_same(tables, monkeypatch):
+@pytest.mark.parametrize(("bound", "value"), [("CACHED_GENES", 1), ("CACHED_BYTES", 11_000)])
+def test_tables_beyond_the_cache_are_read_again_and_give_the_same(tables, monkeypatch, bound, value):
     whole = Pooled(bases(tables), 1, None).predict("c")
-    monkeypatch.setattr(pooled, "CACHED_GENES", 1)
+    monkeypatch.setattr(pooled, bound, value)
     read = []
     every = BaseTables(GENES, lambda gene: read.append(gene) or tables[gene].lazy())
     again = Pooled(every, 1, None).predict("c")

@@ -124,10 +124,22 @@ def test_weights_survive_a_file_and_serve_a_single_gene():
             load_weights(bad, "weights.json")
 
 
-def test_memory_has_a_ceiling(monkeypatch):
-    monkeypatch.setattr(stack, "MAX_GENES_POOLED", 10)
+@pytest.mark.parametrize(("bound", "value"), [("MAX_GENES_POOLED", 10), ("MAX_ROWS_POOLED", 900)])
+def test_memory_has_a_ceiling(monkeypatch, bound, value):
+    import xgboost
+
+    monkeypatch.setattr(stack, bound, value)
     pairs = genes(count=35)
+    seen, made = [], xgboost.DMatrix
+    monkeypatch.setattr(
+        xgboost, "DMatrix", lambda data, *args, **more: seen.append(data.shape) or made(data, *args, **more)
+    )
     meta = make_meta("xgboost", pairs[0][0].names).fit(lambda: iter([gene for gene, _ in pairs]))
+    rows = [len(gene.y) for gene, _ in pairs]
+    if bound == "MAX_GENES_POOLED":
+        assert seen[0][0] == sum(rows[::4])
+    else:
+        assert max(rows) < seen[0][0] <= 900 + len(pairs)  # some people of every gene
     assert np.isfinite(meta.predict(pairs[0][0])).all()
 
 

@@ -7,7 +7,7 @@ coefficients, association, tuning, calibration, the meta-learner.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,8 @@ COMPARISON_SCHEMA = dict.fromkeys(("gene_id", "method", "reference"), pl.String)
 FEATURE_TRANSFORMS = ("none", "zscore", "quantile", "log1p")
 #: Quantiles of the resamples at which a 95 % interval ends.
 _ENDS = (0.025, 0.975)
+#: Bytes that the bootstrap's draws take at once, however many people there are.
+DRAWN_BYTES = 2**26
 
 
 def outer_folds(n: int, k: int, seed: int = 0, strata: ArrayLike | None = None) -> NDArray[np.int64]:
@@ -331,9 +333,26 @@ def fill_missing(
 # --- what is said of predictions ------------------------------------------------------------------------------
 
 
-def _draws(n: int, resamples: int, seed: int) -> Array:
-    """How often each of n is in each bootstrap resample, shape (resamples, n)."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+def _draws(n: int, resamples: int, seed: int) -> Iterator[Array]:
+    """How often each of n is in each bootstrap resample: resamples in order, (some, n) of them at a time."""
+    rng = np.random.default_rng(seed)
+    # drawn as whole numbers, then floats: twice eight bytes. BLAS sums rows eight at a time, so that the last bits of
+    # what is made of them do not hang on how many there are at once
+    some = max(8, DRAWN_BYTES // (16 * max(n, 1)) // 8 * 8)
+    for start in range(0, resamples, some):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(some, resamples - start))
+        yield drawn.astype(np.float64)
+
+
+def _resampled(values: Sequence[Array], resamples: int, seed: int) -> Array:
+    """Sums of some values (n,) of n people over the same bootstrap resamples of them, shape (V, resamples)."""
+    out = np.empty((len(values), resamples))
+    start = 0
+    for weights in _draws(len(values[0]), resamples, seed):
+        for row, value in zip(out, values):
+            row[start : start + len(weights)] = weights @ value
+        start += len(weights)
+    return out
 
 
 def scores(
@@ -352,21 +371,21 @@ def scores(
     n = len(observed)
     centred = observed - observed.mean()
     sst = float(centred @ centred)
-    weights = _draws(n, resamples, seed)
-    sst_boot = weights @ centred**2 - (weights @ centred) ** 2 / n
+    errors = [observed - values for values in predicted.values()]
+    squares, sums, *boots = _resampled([centred**2, centred, *(error**2 for error in errors)], resamples, seed)
+    sst_boot = squares - sums**2 / n
     rows = []
-    for method, values in predicted.items():
-        error = observed - values
+    for (method, values), error, of in zip(predicted.items(), errors, boots):
         r2 = 1.0 - float(error @ error) / sst if sst > 0 else 0.0
-        boot = 1.0 - (weights @ error**2) / np.maximum(sst_boot, 1e-12)
+        boot = 1.0 - of / np.maximum(sst_boot, 1e-12)
         low, high = np.quantile(boot, _ENDS) if resamples else (np.nan, np.nan)
         # what does not vary is not correlated with anything
         r, rho = (
             float(pearson(a, b, constant=0.0, least=1e-12))
             for a, b in ((observed, values), (rankdata(observed), rankdata(values)))
         )
-        errors = float((error**2).mean()), float(np.abs(error).mean())
-        rows.append((gene_id, method, n, r2, float(low), float(high), r, rho, float(np.sign(r) * r * r), *errors))
+        mse, mae = float((error**2).mean()), float(np.abs(error).mean())
+        rows.append((gene_id, method, n, r2, float(low), float(high), r, rho, float(np.sign(r) * r * r), mse, mae))
     return pl.DataFrame(rows, schema=SCORE_SCHEMA, orient="row")
 
 
@@ -385,15 +404,13 @@ def compare(
     """
     n = len(observed)
     centred = observed - observed.mean()
-    weights = _draws(n, resamples, seed)
-    sst = np.maximum(weights @ centred**2 - (weights @ centred) ** 2 / n, 1e-12)
     base = (observed - predicted[reference]) ** 2
+    gains = {name: base - (observed - values) ** 2 for name, values in predicted.items() if name != reference}
+    squares, sums, *boots = _resampled([centred**2, centred, *gains.values()], resamples, seed)
+    sst = np.maximum(squares - sums**2 / n, 1e-12)
     rows = []
-    for method, values in predicted.items():
-        if method == reference:
-            continue
-        gain = base - (observed - values) ** 2
-        boot = (weights @ gain) / sst
+    for (method, gain), of in zip(gains.items(), boots):
+        boot = of / sst
         tail = 1 + min(int((boot <= 0).sum()), int((boot >= 0).sum()))
         low, high = np.quantile(boot, _ENDS)
         delta = float(gain.sum() / max(centred @ centred, 1e-12))
@@ -452,8 +469,7 @@ def summarise(table: pl.DataFrame, reference: str, *, resamples: int = 10_000, s
     if np.isnan(values).any():
         raise GenopredError("scores: every method needs a score for every gene.")
     g = len(values)
-    weights = _draws(g, resamples, seed) / g
-    boot = weights @ values
+    boot = np.vstack([weights / g @ values for weights in _draws(g, resamples, seed)])
     base = methods.index(reference)
     rows = []
     for i, method in enumerate(methods):

@@ -14,6 +14,8 @@ from genopred.learning.stack import METAS, GeneFold, Meta, Shipped, make_meta
 
 #: Genes whose base predictions are kept in memory between the passes of the meta-learners; others are read again.
 CACHED_GENES = 1_000
+#: Bytes that these take at most: of many people each gene is large.
+CACHED_BYTES = 2**28
 
 #: Columns of a table of base predictions before those of the base learners.
 ABOUT = ("outer_fold", "inner_fold", "sample", "observed")
@@ -32,6 +34,7 @@ class BaseTables:
     def __init__(self, genes: Sequence[str], read: Callable[[str], pl.LazyFrame]) -> None:
         self.genes, self.read = genes, read
         self._cache: dict[str, GeneResult] = {}
+        self._cached = 0
 
     def result(self, gene_id: str) -> GeneResult:
         """The base predictions of one gene."""
@@ -47,8 +50,10 @@ class BaseTables:
             table["observed"].to_numpy(),
             table.select(names).to_numpy(),
         )
-        if len(self._cache) < CACHED_GENES:
+        size = sum(part.nbytes for part in (result.fold, result.inner, result.person, result.observed, result.base))
+        if len(self._cache) < CACHED_GENES and self._cached + size <= CACHED_BYTES:
             self._cache[gene_id] = result
+            self._cached += size
         return result
 
     def held_out(self, gene_id: str) -> pl.DataFrame:

@@ -29,6 +29,8 @@ PRIOR_ROWS = 10_000
 MIN_GENES_POOLED = 20
 #: Genes that the pooled XGBoost learns from at most; more only cost memory.
 MAX_GENES_POOLED = 2_000
+#: People, summed over these genes, that it learns from at most.
+MAX_ROWS_POOLED = 2_000_000
 
 
 class BaseFit(NamedTuple):
@@ -293,20 +295,24 @@ class XGBoostMeta(Meta):
 
     def fit(self, genes: Folds) -> XGBoostMeta:
         self.nnls.fit(genes)
-        count = sum(1 for _ in genes())
+        people = [len(gene.y) for gene in genes()]
+        count = len(people)
         if count < MIN_GENES_POOLED:
             self.booster_ = self.booster
             return self
         import xgboost
 
-        step = max(1, -(-count // MAX_GENES_POOLED))  # every step-th gene, so that memory has a ceiling
+        # every step-th gene and of it every stride-th person, so that memory has a ceiling
+        step = max(1, -(-count // MAX_GENES_POOLED))
+        stride = max(1, -(-sum(people[::step]) // MAX_ROWS_POOLED))
         rows, targets, margins = [], [], []
         for i, gene in enumerate(genes()):
             if i % step == 0:
                 scale = gene.y.std() or 1.0
-                rows.append(self._inputs(gene, gene.oof))
-                targets.append(gene.y / scale)
-                margins.append(self.nnls.margin(gene.oof) / scale)
+                seen = gene.oof[::stride]
+                rows.append(self._inputs(gene, seen))
+                targets.append(gene.y[::stride] / scale)
+                margins.append(self.nnls.margin(seen) / scale)
         b = len(gene.names)
         inputs, target, margin = np.vstack(rows), np.concatenate(targets), np.concatenate(margins)
         data = xgboost.DMatrix(inputs, target, base_margin=margin, nthread=self.threads)
