@@ -235,7 +235,7 @@ def test_sums_of_constant_outcomes_and_dosages(make):
     rng = np.random.default_rng(0)
     x = rng.binomial(2, 0.3, (80, 40)).astype(np.float32)
     for value in [*rng.uniform(0, 2000, 20), 0.0]:
-        parts = [Moments.of(half, np.full(40, value)) for half in (x[:40], x[40:])]
+        parts = [Moments.of(np.tile(half, (60, 1)), np.full(2_400, value)) for half in (x[:40], x[40:])]
         for model in make().fit_sums(total(parts), parts):
             assert np.all(model.coef == 0) and model.intercept == pytest.approx(value)
     y = rng.standard_normal(80)
