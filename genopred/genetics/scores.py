@@ -374,8 +374,10 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         """Remember what was chosen."""
 
     def _folds(self, n: int, folds: ArrayLike | None) -> NDArray[Any]:
-        if folds is not None:
-            return np.asarray(folds)
+        return self.own_folds(n) if folds is None else np.asarray(folds)
+
+    def own_folds(self, n: int) -> NDArray[np.int64]:
+        """The inner folds of n people that `fit` makes where none are given, shape (n,)."""
         if not 2 <= self.cv <= n:
             raise GenopredError(
                 f"{type(self).__name__}: cv is {self.cv} for {n} people; it must be from 2 to that number."

@@ -57,6 +57,8 @@ class Tridiagonal:
         m = len(b)
         lwork = int(dsytrd_lwork(m, lower=1)[0])
         reduced, self._d, self._e, self._tau, _ = dsytrd(a, lower=1, lwork=lwork, overwrite_a=1)
+        # LAPACK's wrappers want one element even where there is none beside the diagonal
+        self._e = self._e if m > 1 else np.zeros(1)
         # the reflectors lie below the first subdiagonal, and leave the first coordinate as it is
         self._reflectors = np.asfortranarray(reduced[1:, :-1])
         self.b = self._rotated(b, "T")
