@@ -1,4 +1,4 @@
-"""Compiled loops of `shrinkage`: coordinate descent on correlations, clumping."""
+"""Compiled loops of `shrinkage`: coordinate descent on correlations."""
 
 from __future__ import annotations
 
@@ -73,19 +73,3 @@ def descend(correlation, s, r, lambdas, tol, most, out):  # type: ignore[no-unty
             return k
         out[k] = b
     return len(lambdas)
-
-
-@numba.njit(cache=True)
-def leads(correlation, order, positions, reach, limits, out):  # type: ignore[no-untyped-def]
-    """Mark in out (T, M) the index variants of clumping at each limit of r², in the order given."""
-    m = len(positions)
-    for t in range(len(limits)):
-        gone = np.zeros(m, dtype=np.bool_)
-        for a in range(len(order)):
-            j = order[a]
-            if gone[j]:
-                continue
-            out[t, j] = True
-            for i in range(m):
-                if correlation[j, i] ** 2 >= limits[t] and abs(positions[i] - positions[j]) <= reach:
-                    gone[i] = True
