@@ -22,7 +22,6 @@ from genopred.errors import ModelError, no_choice
 from genopred.files import safe_name, write_json
 from genopred.genetics.sumstats import (
     Check,
-    Reference,
     Shared,
     alleles_by_frequency,
     find_flips,
@@ -30,10 +29,11 @@ from genopred.genetics.sumstats import (
     panel_shrinkage,
     shared_noise,
 )
-from genopred.genetics.transform import known_means
 from genopred.learning.fromsumstats import METHODS, Study, candidates, learner
 from genopred.learning.learners import SUMSTATS, GeneContext, Learner
+from genopred.learning.streamed import Blocks
 from genopred.pipelines.run import Run, write_tables
+from genopred.pipelines.stack_window import Window
 from genopred.pipelines.sumstats_inputs import GeneStudy
 from genopred.settings import Stack
 from genopred.types import MatchReport
@@ -67,9 +67,8 @@ def learn_study(
     settings: Stack,
     gene_id: str,
     study: GeneStudy,
-    dosage: NDArray[np.float32],
-    use: NDArray[np.bool_],
-    names: Sequence[str],
+    window: Window,
+    variants: pl.DataFrame,
     gene: GeneContext,
     y: NDArray[np.float64],
 ) -> tuple[Learner, ...]:
@@ -81,55 +80,53 @@ def learn_study(
     gene_id : str
     study : GeneStudy
         Of the W variants of the window.
-    dosage : array, shape (N, M)
-        Of the cohort, of the variants used.
-    use : array of bool, shape (W,)
-        Which are.
-    names : sequence of str, M entries
-        Of the variants used.
+    window : Window
+        The cohort's dosages, of the M variants used.
+    variants : polars.DataFrame, W rows
     gene : GeneContext
         Positions of the variants used.
     y : array, shape (N,)
         The cohort's outcome: for whether people are in both studies; weights do not depend on it.
     """
-    index = np.flatnonzero(use)
-    means = known_means(dosage)
-    z, kept, lost = _usable(settings, study, index, means / 2)
-    lost = [("left out in the cohort", int((np.isfinite(study.z) & ~use).sum())), *lost]
-    info: dict[str, Any] = {"gene_id": gene_id, "pairs": int(np.isfinite(study.z).sum()), "m": len(index)}
-    info |= {"candidates": dict.fromkeys(settings.sumstats_learners, 1), "check": [], "shared": None, "used": 0}
+    index = np.flatnonzero(window.use)
+    freq, own = _own(window.values, y)
+    z, kept, lost = _usable(settings, study, index, freq)
+    there = np.isfinite(study.z)
+    lost = [("left out in the cohort", int((there & ~window.use).sum())), *lost]
+    info: dict[str, Any] = {"gene_id": gene_id, "pairs": int(there.sum()), "m": len(index), "used": 0, "check": []}
+    info |= {"candidates": dict.fromkeys(settings.sumstats_learners, 1), "shared": None}
     rows: list[pl.DataFrame] = []
     reference = study.reference(index[kept])
     varies = reference.scale > 0
     lost.append(("does not vary in the LD panel", int((~varies).sum())))
     kept, reference = kept[varies], reference.select(varies)
+    n = float(np.median(study.n[index[kept]])) if len(kept) else 0.0
     if len(kept) > 1:
-        n = float(np.median(study.n[index[kept]]))
         found = find_flips(z[kept], reference.spectrum(), n)
         info |= {"inconsistency": found.after.s, "panel": reference.n, "people": n}
-        info["check"] = _named(found, [names[i] for i in kept.tolist()], z[kept], settings.sumstats_flipped)
+        names = align.variant_names(variants).gather(index[kept]).to_list()
+        info["check"] = _named(found, names, z[kept], settings.sumstats_flipped)
         if settings.sumstats_flipped == "flip":
             z[kept[found.flipped]] *= -1
         elif settings.sumstats_flipped == "drop":
             lost.append(("allele flipped by all appearance", int(found.flipped.sum())))
             kept, reference = kept[~found.flipped], reference.select(~found.flipped)
-    if len(kept) > 1:
-        own = _own_z(np.where(np.isnan(dosage[:, kept]), means[kept], dosage[:, kept]), y)
-        info["shared"] = list(shared_noise(z[kept], own, reference.spectrum(), n, len(y)))
+    if len(kept) == 1:
+        lost.append(("alone in its window", 1))
+    elif len(kept):
+        info["shared"] = list(shared_noise(z[kept], own[kept], reference.spectrum(), n, len(y)))
         s = panel_shrinkage(reference.correlation, reference.n)
         info |= {"shrinkage": s, "used": len(kept)}
-        context = GeneContext(gene.positions[kept], gene.tss, gene.seed)
-        one = Study(z[kept], n, reference, s, context)
+        one = Study(z[kept], n, reference, s, GeneContext(gene.positions[kept], gene.tss, gene.seed))
         for name in settings.sumstats_learners:
             made = candidates(one, name).weights
             info["candidates"][name] = len(made)
             rows.append(_long(name, made, kept))
-    info["lost"] = [*lost, *([("alone in its window", len(kept))] if len(kept) == 1 else [])]
-    table = pl.concat([pl.DataFrame(schema=_LONG), *rows])
     folder = settings.out / "sumstats"
     folder.mkdir(parents=True, exist_ok=True)
+    table = pl.concat([pl.DataFrame(schema=_LONG), *rows])
     write_tables({folder / f"{safe_name(gene_id)}.parquet": table})
-    write_json(folder / f"{safe_name(gene_id)}.json", info)
+    write_json(folder / f"{safe_name(gene_id)}.json", info | {"lost": lost})
     return study_learners(settings, gene_id)
 
 
@@ -157,12 +154,25 @@ def _usable(
     return z, np.flatnonzero(kept), lost
 
 
-def _own_z(x: NDArray[Any], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The cohort's own t of each variant."""
-    inside = np.asarray(x, dtype=np.float64) - np.mean(x, axis=0, dtype=np.float64)
+def _own(
+    values: NDArray[np.float32] | Blocks, y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The cohort's frequency of ALT and its own t of each variant, missing dosages at the mean."""
     out = y - y.mean()
-    r = (out @ inside) / np.sqrt(np.maximum(np.einsum("ij,ij->j", inside, inside) * (out @ out), 1e-300))
-    return r * np.sqrt((len(y) - 2) / np.maximum(1 - r * r, 1e-12))
+    m = values.genotypes.n_variants if isinstance(values, Blocks) else values.shape[1]
+    n, total, square, cross, beside = np.zeros((5, m))
+    parts = values.raw() if isinstance(values, Blocks) else [(slice(0, len(y)), values)]
+    for people, x in parts:
+        known = (~np.isnan(x)).astype(np.float64)
+        filled = np.nan_to_num(x).astype(np.float64)
+        n += known.sum(axis=0)
+        total += filled.sum(axis=0)
+        square += np.einsum("ij,ij->j", filled, filled)
+        cross += out[people] @ filled
+        beside += out[people] @ known
+    mean = total / np.maximum(n, 1)
+    r = (cross - mean * beside) / np.sqrt(np.maximum((square - n * mean**2) * (out @ out), 1e-300))
+    return mean / 2, r * np.sqrt((len(y) - 2) / np.maximum(1 - r * r, 1e-12))
 
 
 _LONG: dict[str, Any] = {"learner": pl.String, "candidate": pl.Int32, "variant": pl.Int32, "weight": pl.Float32}
@@ -218,14 +228,13 @@ def tell_study(
             tally.drop(_ITEM, reason, n)
     rows = [[one["gene_id"], *row] for one in found for row in one["check"]]
     table = pl.DataFrame(rows, schema=_CHECK, orient="row")
-    job.path("sumstats_check.tsv")
     write_tables({job.path("sumstats_check.tsv"): table})
     learned = [one for one in found if one["used"]]
     notes = [_flipped(settings, table, sum(one["used"] for one in learned)), *_inconsistency(learned)]
     notes += [_overlap(learned), _not_both(settings)]
     for note in notes:
-        log.warning(note) if "!" in note else log.info(note)
-    return tally.report(), tuple(note for note in notes if note)
+        log.log(logging.WARNING if "!" in note else logging.INFO, note)
+    return tally.report(), tuple(notes)
 
 
 def _infos(settings: Stack, genes: Sequence[str]) -> list[Path]:
@@ -236,7 +245,11 @@ def _infos(settings: Stack, genes: Sequence[str]) -> list[Path]:
 def _flipped(settings: Stack, table: pl.DataFrame, used: int) -> str:
     if not table.height:
         return f"Of {used:,} effects of the other study none looks as if its alleles were swapped."
-    many = f"{table.height:,} of {used + table.height:,}" if settings.sumstats_flipped == "drop" else f"{table.height:,} of {used:,}"
+    many = (
+        f"{table.height:,} of {used + table.height:,}"
+        if settings.sumstats_flipped == "drop"
+        else f"{table.height:,} of {used:,}"
+    )
     done = {"drop": "they are left out", "flip": "their sign is turned", "keep": "they are used as they are"}
     return (
         f"Swapped alleles! {many} effects of the other study, in {table['gene_id'].n_unique():,} genes, fit LD only with "

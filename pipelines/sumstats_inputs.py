@@ -169,9 +169,7 @@ def open_panel(path: Path) -> Genotypes:
     return open_genotypes(parts.Genotypes(**kinds))
 
 
-def _match_panel(
-    cohort: Cohort, panel: Genotypes, tally: align.Tally
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _match_panel(cohort: Cohort, panel: Genotypes, tally: align.Tally) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     known = cohort.genotypes
     names, builds = (known.source, panel.source), (align.known_build(known), align.known_build(panel))
     found = align.harmonise(known.variants, panel.variants, ambiguous="keep", names=names, builds=builds)
@@ -248,7 +246,9 @@ def _with_alleles(data: pl.DataFrame, known: Genotypes, tally: align.Tally) -> p
     whole = data.with_row_index("row")
     for keys in (["id"], ["chrom", "pos"]):
         table = there.unique(keys, keep="none", maintain_order=True)
-        table = table.select(keys + [pl.col(name).alias(f"{name}_known") for name in VARIANT_SCHEMA if name not in keys])
+        table = table.select(
+            keys + [pl.col(name).alias(f"{name}_known") for name in VARIANT_SCHEMA if name not in keys]
+        )
         lacking = whole.filter(bare).select("row", *keys).drop_nulls(keys).join(table, on=keys, how="inner")
         named = lacking.drop(keys).unique("row", keep="first")
         whole = whole.join(named, on="row", how="left", maintain_order="left")
@@ -262,4 +262,3 @@ def _with_alleles(data: pl.DataFrame, known: Genotypes, tally: align.Tally) -> p
         tally.note("other study's gene-variant pairs", "no alleles: effects taken to be of the cohort's ALT", int(n))
         log.warning(f"{n:,} rows of the other study give no alleles: their effects are taken to be of the cohort's ALT")
     return whole.drop("row")
-

@@ -192,8 +192,8 @@ def continuous_shrinkage(
     """Posterior mean weights (M,) under a Strawderman-Berger prior, as PRS-CS has it, by Gibbs sampling.
 
     Weight j is normal with variance psi_j / n, psi_j ~ Gamma(1, delta_j), delta_j ~ Gamma(1/2, phi). All weights are
-    drawn together given the rest, by the low rank of LD, so that variants in strong LD do not hold up the chain; what is
-    averaged are the means that they are drawn around.
+    drawn together given the rest, by the low rank of LD, so that variants in strong LD do not hold up the chain; the
+    means that they are drawn around are what is averaged.
 
     Parameters
     ----------

@@ -308,9 +308,11 @@ def _adjusted(z: ArrayLike, n: float) -> Floats:
 
 def inconsistency(adjusted: Floats, spectrum: Spectrum) -> float:
     """The s under which z, drawn from a normal distribution with correlations (1 - s) R + s I, are most likely."""
-    return float(minimize_scalar(
-        lambda s: -_likelihood(adjusted, spectrum, s), bounds=(1e-8, 1.0), method="bounded", options={"xatol": 1e-9}
-    ).x)
+    return float(
+        minimize_scalar(
+            lambda s: -_likelihood(adjusted, spectrum, s), bounds=(1e-8, 1.0), method="bounded", options={"xatol": 1e-9}
+        ).x
+    )
 
 
 def _likelihood(z: Floats, spectrum: Spectrum, s: float) -> float:

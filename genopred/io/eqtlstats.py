@@ -17,7 +17,9 @@ from genopred.types import VARIANT_SCHEMA, Note, plain_chrom, plain_gene
 
 #: Columns of `EqtlStats.data`. `alt` is the effect allele, `ref` the other one, both null where the file does not say;
 #: `z` is effect over standard error; `af` the frequency of `alt`, `maf` that of the rarer allele.
-EQTL_SCHEMA = {"gene": pl.String} | VARIANT_SCHEMA | dict.fromkeys(("beta", "se", "z", "pval", "af", "maf", "n"), pl.Float64)
+EQTL_SCHEMA = (
+    {"gene": pl.String} | VARIANT_SCHEMA | dict.fromkeys(("beta", "se", "z", "pval", "af", "maf", "n"), pl.Float64)
+)
 
 _WHAT = "summary statistics of eQTLs, a row a gene and variant"
 

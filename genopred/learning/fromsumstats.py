@@ -21,6 +21,7 @@ from genopred.learning.learners import GeneContext, Learner
 
 Array = NDArray[np.float64]
 
+
 @dataclass(frozen=True)
 class Study:
     """One gene's summary statistics with LD, as its learners get them.
@@ -57,9 +58,7 @@ def _ridge(study: Study) -> Candidates:
 
 #: Learners of weights per standard deviation, by name.
 METHODS: dict[str, Callable[[Study], Candidates]] = {
-    "pt-prs": lambda study: threshold_weights(
-        study.r, study.reference.correlation, study.n, study.gene.positions
-    ),
+    "pt-prs": lambda study: threshold_weights(study.r, study.reference.correlation, study.n, study.gene.positions),
     "lassosum": lambda study: lassosum(study.r, study.reference.correlation),
     "ridge": _ridge,
     "prs-cs": lambda study: shrinkage_candidates(study.r, study.reference, study.n, study.s, seed=study.gene.seed),
@@ -193,7 +192,9 @@ class FromSumstats(Linear):
     def _checked(self, m: int) -> Array:
         weights = np.asarray(self.candidates, dtype=np.float64)
         if weights.ndim != 2 or weights.shape[1] != m or not np.isfinite(weights).all():
-            raise ModelError(f"FromSumstats: candidates have shape {weights.shape}; needed are finite numbers (C, {m}).")
+            raise ModelError(
+                f"FromSumstats: candidates have shape {weights.shape}; needed are finite numbers (C, {m})."
+            )
         return weights
 
     def _finish(self, parts: Sequence[_Scores], weights: Array) -> list[Weights]:
