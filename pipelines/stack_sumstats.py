@@ -1,7 +1,7 @@
 """Base learners from another study, gene by gene: its effects held against LD, candidates written, runs told of it.
 
-Files below OUT: sumstats/ID.parquet (learner, candidate, variant, weight), sumstats/ID.json (what was lost, LD, checks),
-and over all genes sumstats_check.tsv (gene_id, variant, z, expected_z, log_ratio, verdict).
+Files below OUT: sumstats/ID.parquet (learner, candidate, variant, weight), sumstats/ID.json (what was lost, LD,
+checks), and over all genes sumstats_check.tsv (gene_id, variant, z, expected_z, log_ratio, verdict).
 """
 
 from __future__ import annotations
@@ -245,15 +245,12 @@ def _infos(settings: Stack, genes: Sequence[str]) -> list[Path]:
 def _flipped(settings: Stack, table: pl.DataFrame, used: int) -> str:
     if not table.height:
         return f"Of {used:,} effects of the other study none looks as if its alleles were swapped."
-    many = (
-        f"{table.height:,} of {used + table.height:,}"
-        if settings.sumstats_flipped == "drop"
-        else f"{table.height:,} of {used:,}"
-    )
+    of = used + (table.height if settings.sumstats_flipped == "drop" else 0)
     done = {"drop": "they are left out", "flip": "their sign is turned", "keep": "they are used as they are"}
     return (
-        f"Swapped alleles! {many} effects of the other study, in {table['gene_id'].n_unique():,} genes, fit LD only with "
-        f"the other sign; {done[settings.sumstats_flipped]} (sumstats_check.tsv names them)."
+        f"Swapped alleles! {table.height:,} of {of:,} effects of the other study, in "
+        f"{table['gene_id'].n_unique():,} genes, fit LD only with the other sign; "
+        f"{done[settings.sumstats_flipped]} (sumstats_check.tsv names them)."
     )
 
 
@@ -264,8 +261,8 @@ def _inconsistency(learned: Sequence[dict[str, Any]]) -> list[str]:
     worst = learned[int(values.argmax())]
     return [
         f"Between the other study's effects and the LD panel's {learned[0]['panel']:,} people the inconsistency s is "
-        f"{np.median(values):.2f} in the median gene, {values.max():.2f} at most ({worst['gene_id']}); 0 is the study's "
-        "own LD, small panels have more."
+        f"{np.median(values):.2f} in the median gene, {values.max():.2f} at most ({worst['gene_id']}); 0 is the "
+        "study's own LD, small panels have more."
     ]
 
 

@@ -147,7 +147,7 @@ def study_files(settings: Stack) -> dict[str, tuple[Path, ...]]:
 
 
 def panel_kind(path: Path) -> tuple[str, Path, tuple[str, ...]]:
-    """How the genotypes at a path are opened, by which files are there: kind, path, and the ends of its files' names."""
+    """How the genotypes at a path are opened, by its files: kind, path, and the ends of the files' names."""
     kinds: dict[str, tuple[str, ...]] = {"bfile": (".bed", ".bim", ".fam"), "pfile": (".pgen", ".pvar", ".psam")}
     name = str(path)
     for kind, suffixes in kinds.items():
@@ -246,9 +246,8 @@ def _with_alleles(data: pl.DataFrame, known: Genotypes, tally: align.Tally) -> p
     whole = data.with_row_index("row")
     for keys in (["id"], ["chrom", "pos"]):
         table = there.unique(keys, keep="none", maintain_order=True)
-        table = table.select(
-            keys + [pl.col(name).alias(f"{name}_known") for name in VARIANT_SCHEMA if name not in keys]
-        )
+        others = [name for name in VARIANT_SCHEMA if name not in keys]
+        table = table.select(*keys, *(pl.col(name).alias(f"{name}_known") for name in others))
         lacking = whole.filter(bare).select("row", *keys).drop_nulls(keys).join(table, on=keys, how="inner")
         named = lacking.drop(keys).unique("row", keep="first")
         whole = whole.join(named, on="row", how="left", maintain_order="left")

@@ -484,8 +484,10 @@ def shared_noise(z: ArrayLike, other: ArrayLike, spectrum: Spectrum, n: float, n
     x = values[used] * np.sqrt(n * n_other) / max(len(values), 1)
     weight = 1.0 / (1.0 + 0.01 * x) ** 2
     product = one * two
-    sums = [weight, weight * x, weight * x * x, weight * product, weight * x * product]
-    return Shared(*(float(part.sum()) for part in sums), float((weight * one**2).sum()), float((weight * two**2).sum()))
+    squares = one**2, two**2
+    return Shared._make(
+        float((weight * part).sum()) for part in (np.ones_like(x), x, x * x, product, x * product, *squares)
+    )
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ def read_eqtl_stats(path: PathLike, genes: Collection[str] | None = None) -> Eqt
     if not files:
         raise FormatError(f"{name}: no file fits this pattern; check the folder and the names.")
     wanted = None if genes is None else set(genes)
-    parts, rows, seen = [], 0, []
+    seen: list[str] = []
+    parts, rows = [], 0
     for file in files:
         for raw in _parts(Path(file)):
             rows += raw.height
@@ -114,8 +115,8 @@ def read_eqtl_stats(path: PathLike, genes: Collection[str] | None = None) -> Eqt
     if not data.height:
         asked = "" if wanted is None else f" ({examples(sorted(wanted)[:4])})"
         raise FormatError(
-            f"{name}: none of its {rows:,} rows is of a wanted gene{asked}; its genes look like {examples(seen)}. Names "
-            "against Ensembl ids, or another chromosome?"
+            f"{name}: none of its {rows:,} rows is of a wanted gene{asked}; its genes look like {examples(seen)}. "
+            "Names against Ensembl ids, or another chromosome?"
         )
     once = data.unique(["gene", *VARIANT_SCHEMA], keep="first", maintain_order=True)
     notes = _lost(data, "gene and variant listed more than once", data.height - once.height)
@@ -173,8 +174,8 @@ def _wanted(raw: pl.DataFrame, path: PathLike, wanted: set[str] | None) -> tuple
     }
     if lacking := [name for name, there in needed.items() if not there]:
         raise FormatError(
-            f"{path} has no column for {', nor '.join(lacking)} (it has {examples(raw.columns[:-1], 12)}); name them as "
-            "tensorQTL, the eQTL Catalogue or eQTLGen do."
+            f"{path} has no column for {', nor '.join(lacking)} (it has {examples(raw.columns[:-1], 12)}); name them "
+            "as tensorQTL, the eQTL Catalogue or eQTLGen do."
         )
     named = raw[at["gene"]].cast(pl.String)
     plain = {name: plain_gene(name) for name in named.drop_nulls().unique().to_list()}

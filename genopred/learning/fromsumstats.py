@@ -192,9 +192,7 @@ class FromSumstats(Linear):
     def _checked(self, m: int) -> Array:
         weights = np.asarray(self.candidates, dtype=np.float64)
         if weights.ndim != 2 or weights.shape[1] != m or not np.isfinite(weights).all():
-            raise ModelError(
-                f"FromSumstats: candidates have shape {weights.shape}; needed are finite numbers (C, {m})."
-            )
+            raise ModelError(f"FromSumstats: candidates have shape {weights.shape}; needed are numbers (C, {m}).")
         return weights
 
     def _finish(self, parts: Sequence[_Scores], weights: Array) -> list[Weights]:
