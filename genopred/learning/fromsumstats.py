@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import ModelError
-from genopred.genetics.moments import Moments, Weights
+from genopred.genetics.finemap_sums import susie_sums
+from genopred.genetics.moments import Centred, Moments, Weights
 from genopred.genetics.shrinkage import Candidates, lassosum, ridge_weights, shrinkage_candidates, threshold_weights
-from genopred.genetics.sumstats import Reference, marginal_correlation
-from genopred.learning.elasticnet import Linear, as_inputs, assign_folds
+from genopred.genetics.sumstats import Reference, as_sums, marginal_correlation
+from genopred.learning.elasticnet import Linear, as_inputs, assign_folds, elastic_net_path
 from genopred.learning.learners import GeneContext, Learner
 
 Array = NDArray[np.float64]
+
+#: Elastic net's alpha, and penalties from the largest to a tenth of it.
+MIX, N_PENALTIES = 0.5, 12
 
 
 @dataclass(frozen=True)
@@ -51,24 +55,72 @@ class Study:
         """Marginal correlations, shape (M,)."""
         return marginal_correlation(self.z, self.n)
 
+    def sums(self) -> Centred:
+        """Sums over people who would have these z."""
+        return as_sums(self.z, self.n, self.reference, self.s)
+
+
+def _per_allele(made: Candidates, study: Study) -> Candidates:
+    return Candidates(made.weights / study.reference.scale, made.labels)
+
+
+def _threshold(study: Study) -> Candidates:
+    made = threshold_weights(study.r, study.reference.correlation, study.n, study.gene.positions)
+    return _per_allele(made, study)
+
+
+def _lassosum(study: Study) -> Candidates:
+    return _per_allele(lassosum(study.r, study.reference.correlation), study)
+
 
 def _ridge(study: Study) -> Candidates:
-    return ridge_weights(study.r, study.reference.spectrum(), study.n, study.s)
+    return _per_allele(ridge_weights(study.r, study.reference.spectrum(), study.n, study.s), study)
 
 
-#: Learners of weights per standard deviation, by name.
+def _shrinkage(study: Study) -> Candidates:
+    made = shrinkage_candidates(study.r, study.reference, study.n, study.s, seed=study.gene.seed)
+    return _per_allele(made, study)
+
+
+def _susie(study: Study, prior: Array | None = None) -> Candidates:
+    # as susie_rss: what does not fit another panel's LD must not count as explained
+    fit = susie_sums(study.sums(), prior_weights=prior, estimate_residual_variance=False)
+    return Candidates(fit.coef[None], ("L 10",))
+
+
+def _elastic_net(study: Study, penalty: Array | None = None) -> Candidates:
+    sums = study.sums()
+    top = float(np.abs(study.r).max(initial=0.0)) / MIX
+    if top <= 0:
+        return Candidates(np.zeros((1, len(study.z))), ("none",))
+    lambdas = top * np.logspace(np.log10(0.95), -1, N_PENALTIES)
+    _, coef, _ = elastic_net_path(sums, lambdas, MIX, penalty, exact=False)
+    # weights that seem to explain more than all there is say that LD does not fit
+    possible = 2 * coef @ sums.cross - np.einsum("cj,jc->c", coef, sums.gram @ coef.T) < sums.square
+    return Candidates(coef[possible], tuple(f"lambda {lam:.3g}" for lam in lambdas[possible]))
+
+
+#: Learners of weights per ALT copy, by name.
 METHODS: dict[str, Callable[[Study], Candidates]] = {
-    "pt-prs": lambda study: threshold_weights(study.r, study.reference.correlation, study.n, study.gene.positions),
-    "lassosum": lambda study: lassosum(study.r, study.reference.correlation),
+    "pt-prs": _threshold,
+    "lassosum": _lassosum,
     "ridge": _ridge,
-    "prs-cs": lambda study: shrinkage_candidates(study.r, study.reference, study.n, study.s, seed=study.gene.seed),
+    "elastic-net": _elastic_net,
+    "susie": _susie,
+    "elastic-net-tss": lambda study: _elastic_net(study, study.gene.penalty()),
+    "susie-tss": lambda study: _susie(study, study.gene.prior()),
+    "prs-cs": _shrinkage,
 }
 
 #: What is said of them.
 DESCRIPTIONS = {
     "pt-prs": "P+T on another study's effects: 5 p-values x 4 r2 thresholds",
-    "lassosum": "lassosum: lasso on another study's correlations, LD drawn towards none by 4 shares",
+    "lassosum": "Lasso on another study's correlations, LD drawn towards none by 4 shares",
     "ridge": "Best linear predictor (SBLUP) of another study's effects, for 4 heritabilities",
+    "elastic-net": "Elastic net, alpha 0.5, on another study's effects",
+    "susie": "Sum of single effects on another study's effects, flat prior",
+    "elastic-net-tss": "The same elastic net, penalty growing with the distance to the TSS",
+    "susie-tss": "SuSiE on another study's effects, prior falling with the distance to the TSS",
     "prs-cs": "Continuous shrinkage of another study's effects, as PRS-CS has it, for 3 phi",
 }
 
@@ -76,13 +128,14 @@ DESCRIPTIONS = {
 def candidates(study: Study, name: str) -> Candidates:
     """The weights (C, M), per ALT copy, that one of `METHODS` learns from a study.
 
-    Rows that are all 0 but for the first of them, and repeated ones, are left out.
+    Of rows that are alike, such as those that are all 0, the first is left.
     """
     made = METHODS[name](study)
-    weights = made.weights / study.reference.scale
+    weights = made.weights if len(made.weights) else np.zeros((1, len(study.z)))
+    labels = made.labels or ("none",)
     _, first = np.unique(weights, axis=0, return_index=True)
     rows = np.sort(first)
-    return Candidates(weights[rows], tuple(made.labels[i] for i in rows.tolist()))
+    return Candidates(weights[rows], tuple(labels[i] for i in rows.tolist()))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, ma
     ld : LD of that study: genotypes of a panel of its ancestry (prefix of .bed or .pgen, VCF, BGEN), or a folder that
         `genopred moments` wrote.
     sumstats_n : People of that study, where no column says.
-    sumstats_learners : Who learns from it: pt-prs, lassosum, ridge, prs-cs.
+    sumstats_learners : Who learns from it: pt-prs, lassosum, ridge, elastic-net, susie, elastic-net-tss, susie-tss,
+        prs-cs.
     sumstats_flipped : Variants whose effect fits those around it only with the other sign, alleles swapped by all
         appearance.
     sumstats_ambiguous : Its A/T and C/G variants where frequencies do not tell the strand: believe their alleles, or
