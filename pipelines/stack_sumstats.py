@@ -269,7 +269,7 @@ def _inconsistency(learned: Sequence[dict[str, Any]]) -> list[str]:
 def _overlap(learned: Sequence[dict[str, Any]]) -> str:
     found = overlap(Shared(*one["shared"]) for one in learned if one["shared"])
     if found is None:
-        return "Too few genes to see whether people are in both studies."
+        return "Too few genes without effects to see whether people are in both studies: nobody looks at that but you!"
     words = f"noise of the two studies is correlated by {found.r:+.3f} (standard error {found.se:.3f})"
     if found.likely:
         return (

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 from scipy.optimize import minimize_scalar, nnls
-from scipy.special import log_ndtr
+from scipy.special import stdtr
 
 from genopred.errors import GenopredError
 from genopred.genetics.moments import Centred, Moments
@@ -452,9 +452,15 @@ def _kriged(adjusted: Floats, spectrum: Spectrum) -> Kriging:
 # --- are there people in both studies? -------------------------------------------------------------------------------
 
 
-class Shared(NamedTuple):
-    """Sums of one gene for `overlap`: of weights, and of x, x², the products of z and x times them; and of squares."""
+#: z of an effect that is seen, and a correlation of noise that unseen effects do not reach.
+SEEN_EFFECT, FAINT = 4.0, 0.1
 
+
+class Shared(NamedTuple):
+    """One gene for `overlap`: its strongest z in either study; sums of weights, weighted x, x², products of z, x times
+    these, and squares of both z."""
+
+    strongest: float
     weight: float
     x: float
     xx: float
@@ -467,8 +473,8 @@ class Shared(NamedTuple):
 def shared_noise(z: ArrayLike, other: ArrayLike, spectrum: Spectrum, n: float, n_other: float) -> Shared:
     """What one gene says of people in two studies, from their z (M,) of the same variants.
 
-    In the directions of LD's eigenvectors z of two studies are independent but for effects, whose products grow with
-    the eigenvalue, and for people in both, whose do not. Directions that the panel does not have are left out.
+    In the directions of LD's eigenvectors z are independent but for effects, of which products of two studies grow with
+    the eigenvalue, and for people in both, of which they do not. Directions that the panel does not have are left out.
 
     Parameters
     ----------
@@ -484,10 +490,9 @@ def shared_noise(z: ArrayLike, other: ArrayLike, spectrum: Spectrum, n: float, n
     x = values[used] * np.sqrt(n * n_other) / max(len(values), 1)
     weight = 1.0 / (1.0 + 0.01 * x) ** 2
     product = one * two
-    squares = one**2, two**2
-    return Shared._make(
-        float((weight * part).sum()) for part in (np.ones_like(x), x, x * x, product, x * product, *squares)
-    )
+    parts = (np.ones_like(x), x, x * x, product, x * product, one**2, two**2)
+    strongest = float(max(np.abs(z).max(initial=0.0), np.abs(other).max(initial=0.0)))
+    return Shared._make([strongest, *(float((weight * part).sum()) for part in parts)])
 
 
 @dataclass(frozen=True)
@@ -508,12 +513,16 @@ class Overlap:
 
     @property
     def likely(self) -> bool:
-        """Whether people are in both, by a one-sided p of 1e-4 and a correlation that matters."""
-        return bool(log_ndtr(-self.z) < np.log(1e-4)) and self.r > 0.02
+        """Whether people are in both, by a one-sided p of 1e-4 (Student's, as genes may be few) and a correlation beyond
+        what faint effects leave."""
+        return bool(stdtr(self.genes - 1, -self.z) < 1e-4) and self.r > FAINT
 
 
 def overlap(genes: Iterable[Shared]) -> Overlap | None:
     """The correlation of noise over genes: the intercept of products of z on eigenvalues; None of fewer than 5 genes.
+
+    Only genes without an effect that either study sees count: with the eigenvectors of a panel the intercept does not
+    leave strong effects out. Effects too faint to be seen may raise it to 0.08 (simulated, genes of heritability 0.3).
 
     Its standard error is that of leaving out one gene at a time, as LD score regression leaves out blocks.
 
@@ -522,7 +531,7 @@ def overlap(genes: Iterable[Shared]) -> Overlap | None:
     Bulik-Sullivan et al. (2015), doi:10.1038/ng.3406: the intercept of cross-trait LD score regression.
     """
     sums = np.array([tuple(one) for one in genes], dtype=np.float64).reshape(-1, len(Shared._fields))
-    sums = sums[np.isfinite(sums).all(axis=1) & (sums[:, 0] > 0)]
+    sums = sums[np.isfinite(sums).all(axis=1) & (sums[:, 1] > 0) & (sums[:, 0] < SEEN_EFFECT)][:, 1:]
     if len(sums) < 5:
         return None
 
