@@ -14,8 +14,8 @@ where the named rows are dropped, turned, or kept.
 
     python benchmarks/sumstats.py --out OUT [--seeds 1] [--genes-limit 120] [--threads 1] [--record]
 
-Needs ../shared (or $GENOPRED_SHARED). The peers' 120 genes take about ten minutes of one core a seed. A stopped run goes
-on where it was. With --record the table goes to benchmarks/results/sumstats.md.
+Needs ../shared (or $GENOPRED_SHARED). The peers' 120 genes take about ten minutes of one core a seed. A stopped run
+goes on where it was. With --record the table goes to benchmarks/results/sumstats.md.
 """
 
 from __future__ import annotations
@@ -214,9 +214,9 @@ class Halves:
         counts = {
             "rows": truth.height,
             "swapped": truth.filter("swapped").height,
-            "swapped, |z| above 2": truth.filter(pl.col("swapped") & strong).height,
+            "swapped, z beyond 2": truth.filter(pl.col("swapped") & strong).height,
             "of these named": truth.filter(pl.col("swapped") & strong & pl.col("named")).height,
-            "swapped, |z| above 3": truth.filter(pl.col("swapped") & (pl.col("z").abs() > 3)).height,
+            "swapped, z beyond 3": truth.filter(pl.col("swapped") & (pl.col("z").abs() > 3)).height,
             "of these named (3)": truth.filter(pl.col("swapped") & (pl.col("z").abs() > 3) & pl.col("named")).height,
             "named that were not swapped": truth.filter(~pl.col("swapped") & pl.col("named")).height,
         }
@@ -274,8 +274,8 @@ def words(table: pl.DataFrame, found: list[tuple[dict[str, int], dict[str, float
         f"`python benchmarks/sumstats.py --out OUT --seeds {args.seeds} --genes-limit {args.genes_limit} --record` "
         f"({platform.machine()}, {os.cpu_count()} cores)",
         "",
-        f"GEUVADIS chr22, {genes} genes, random halves of 358 people (seeds {args.seeds}; R² of a gene is the mean over "
-        "them): A is the study, of which only z is known; B the cohort, whose genotypes are the LD panel. R² of B's "
+        f"GEUVADIS chr22, {genes} genes, random halves of 358 people (seeds {args.seeds}; R² of a gene is the mean "
+        "over them): A is the study, of which only z is known; B the cohort, whose genotypes are the LD panel. R² of B's "
         "held-out people. No step sees A's people but for the rows @people.",
         "",
         "| method | mean R² | 95 % over genes | difference from the stack of B alone |",
@@ -294,14 +294,13 @@ def words(table: pl.DataFrame, found: list[tuple[dict[str, int], dict[str, float
     for name in ("pt-prs", "elastic-net", "susie", "elastic-net-tss", "susie-tss"):
         z, people = (wide[f"{name}@{of}"].to_numpy() for of in ("sumstats", "people"))
         low, high = interval(z - people)
-        lines.append(
-            f"| {name} | {z.mean():.4f} | {people.mean():.4f} | {(z - people).mean():+.4f} ({low:+.4f} to {high:+.4f}) |"
-        )
+        apart = f"{(z - people).mean():+.4f} ({low:+.4f} to {high:+.4f})"
+        lines.append(f"| {name} | {z.mean():.4f} | {people.mean():.4f} | {apart} |")
     lines += ["", f"## Alleles swapped in {SWAPPED:.0%} of the rows", "", "| | rows |", "|---|---|"]
     lines += [f"| {name} | {sum(counts[name] for counts, _ in found):,} |" for name in found[0][0]]
     lines += [
         "",
-        "Mean R² of B's held-out people by what is done with the named rows (clean: nothing was swapped):",
+        "Mean R² of B's held-out people by what is done with the named rows (clean: none swapped):",
         "",
     ]
     lines += ["| | clean | drop | flip | keep |", "|---|---|---|---|---|"]
