@@ -275,8 +275,8 @@ def words(table: pl.DataFrame, found: list[tuple[dict[str, int], dict[str, float
         f"({platform.machine()}, {os.cpu_count()} cores)",
         "",
         f"GEUVADIS chr22, {genes} genes, random halves of 358 people (seeds {args.seeds}; R² of a gene is the mean "
-        "over them): A is the study, of which only z is known; B the cohort, whose genotypes are the LD panel. R² of B's "
-        "held-out people. No step sees A's people but for the rows @people.",
+        "over them): A is the study, of which only z is known; B the cohort, whose genotypes are the LD panel. R² of "
+        "B's held-out people. No step sees A's people but for the rows @people.",
         "",
         "| method | mean R² | 95 % over genes | difference from the stack of B alone |",
         "|---|---|---|---|",
