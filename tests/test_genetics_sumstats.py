@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.special import ndtri
+from sumstats_data import people, t_of
 
 from genopred.errors import GenopredError
 from genopred.genetics.moments import Moments
@@ -29,30 +29,6 @@ from genopred.genetics.sumstats import (
     shared_noise,
     shrunk,
 )
-
-
-def people(n, m, seed, blocks=4, keep=0.95):
-    """Dosages of haplotypes whose alleles go with those beside them, within blocks."""
-    rng = np.random.default_rng(seed)
-    frequency = np.random.default_rng(99).uniform(0.1, 0.9, m)  # of one population, whoever is drawn
-    cut = ndtri(frequency)
-    out = np.zeros((n, m))
-    for _ in range(2):
-        latent = np.empty((n, m))
-        for j in range(m):
-            fresh = rng.standard_normal(n)
-            again = j % (m // blocks) == 0
-            latent[:, j] = fresh if again else keep * latent[:, j - 1] + np.sqrt(1 - keep**2) * fresh
-        out += latent < cut
-    return out
-
-
-def t_of(x, y):
-    """t of each column alone."""
-    x, y = x - x.mean(axis=0), y - y.mean()
-    r = (y @ x) / np.sqrt((x**2).sum(axis=0) * (y @ y))
-    return r * np.sqrt((len(y) - 2) / (1 - r * r))
-
 
 # --- LD --------------------------------------------------------------------------------------------------------------
 
@@ -191,7 +167,12 @@ def test_inconsistency_is_that_which_z_were_drawn_with():
 
 def test_mixture_weights_are_the_most_likely_ones():
     rng = np.random.default_rng(0)
-    density = np.exp(-0.5 * (rng.standard_normal((300, 1)) / np.array([0.5, 1.0, 2.0, 4.0])) ** 2) / [0.5, 1.0, 2.0, 4.0]
+    density = np.exp(-0.5 * (rng.standard_normal((300, 1)) / np.array([0.5, 1.0, 2.0, 4.0])) ** 2) / [
+        0.5,
+        1.0,
+        2.0,
+        4.0,
+    ]
 
     def loss(free):
         w = np.exp(free) / np.exp(free).sum()

@@ -129,8 +129,8 @@ def test_rows_listed_twice_are_counted_and_alleles_of_plink2(tmp_path):
 
 def test_several_files(tmp_path):
     for i in (1, 2):
-        pl.DataFrame({"gene": ["G"], "variant_id": [f"{i}_7_A_C"], "slope": [0.1 * i], "slope_se": [0.1]}).write_parquet(
-            tmp_path / f"s.chr{i}.parquet"
-        )
+        pl.DataFrame(
+            {"gene": ["G"], "variant_id": [f"{i}_7_A_C"], "slope": [0.1 * i], "slope_se": [0.1]}
+        ).write_parquet(tmp_path / f"s.chr{i}.parquet")
     found = read_eqtl_stats(tmp_path / "s.chr*.parquet")
     assert found.data["chrom"].to_list() == ["1", "2"] and found.data["n"].null_count() == 2

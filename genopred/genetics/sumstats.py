@@ -513,8 +513,8 @@ class Overlap:
 
     @property
     def likely(self) -> bool:
-        """Whether people are in both, by a one-sided p of 1e-4 (Student's, as genes may be few) and a correlation beyond
-        what faint effects leave."""
+        """Whether people are in both, by a one-sided p of 1e-4 (Student's, as genes may be few) and a correlation
+        beyond what faint effects leave."""
         return bool(stdtr(self.genes - 1, -self.z) < 1e-4) and self.r > FAINT
 
 
