@@ -24,7 +24,7 @@ from genopred.genetics.sumstats import Reference, Spectrum, marginal_correlation
 def study(n=400, m=60, seed=0):
     """r, reference and standardised dosages of people with two effects."""
     x = people(n, m, seed)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1000 + seed)
     y = 0.8 * x[:, m // 5] - 0.6 * x[:, 3 * m // 4] + rng.standard_normal(n)
     reference = Reference.of_people(x)
     return (

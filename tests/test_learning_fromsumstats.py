@@ -16,7 +16,7 @@ from genopred.learning.learners import GeneContext
 
 def cohort(n=150, m=40, seed=0):
     """Dosages, outcome, inner folds and some candidates."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1000 + seed)
     x = people(n, m, seed)
     y = x[:, 10] - 0.5 * x[:, 30] + 2 * rng.standard_normal(n)
     weights = rng.standard_normal((6, m)) * (rng.random((6, m)) < 0.3)

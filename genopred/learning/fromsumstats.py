@@ -167,6 +167,12 @@ class _Scores:
         )  # fmt: skip
 
 
+def _added(parts: Sequence[_Scores]) -> _Scores:
+    """Sums over the people of all parts; added and not taken out of a whole, so that others leave no trace at all."""
+    names = ("n", "score", "outcome", "cross", "square")
+    return _Scores(*(sum(getattr(part, name) for part in parts) for name in names))
+
+
 class FromSumstats(Linear):
     """Predict by another study's weights: one of them, times a slope, both by out-of-fold error here.
 
@@ -251,15 +257,11 @@ class FromSumstats(Linear):
     def _finish(self, parts: Sequence[_Scores], weights: Array) -> list[Weights]:
         if len(parts) < 3:
             raise ModelError(f"FromSumstats: {len(parts)} folds; at least 3 are needed.")
-        zero = np.zeros(len(weights))
-        whole = _Scores(0, zero, 0.0, zero, zero)
-        for part in parts:
-            whole = whole - _Scores(-part.n, -part.score, -part.outcome, -part.cross, -part.square)
         out = []
         for i in range(len(parts)):
             others = [part for j, part in enumerate(parts) if j != i]
-            out.append(self._model(whole - parts[i], others, weights)[0])
-        model, self.choice_, self.slope_ = self._model(whole, parts, weights)
+            out.append(self._model(_added(others), others, weights)[0])
+        model, self.choice_, self.slope_ = self._model(_added(parts), parts, weights)
         self.coef_, self.intercept_ = model
         self.n_features_in_ = weights.shape[1]
         return out

@@ -70,7 +70,7 @@ class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, ma
     ld: Annotated[Path | None, Option(metavar="GENOTYPES|DIR", panel=STUDY)] = None
     sumstats_n: Annotated[float | None, Option(metavar="N", low=3, high=1e9, panel=STUDY)] = None
     sumstats_learners: Annotated[tuple[str, ...], Option(metavar="A,B,...", read=names, panel=STUDY)] = (
-        "pt-prs", "lassosum", "prs-cs",
+        "pt-prs", "lassosum", "susie-tss", "prs-cs",
     )  # fmt: skip
     sumstats_flipped: Annotated[Literal["drop", "flip", "keep"], Option(panel=STUDY)] = "drop"
     sumstats_ambiguous: Annotated[Literal["keep", "drop"], Option(panel=STUDY)] = "keep"
