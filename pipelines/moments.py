@@ -40,7 +40,7 @@ from genopred.pipelines.inputs import cis_window, open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.provenance import versions
 from genopred.settings import Moments as Settings
-from genopred.settings.moments import FEWEST
+from genopred.settings.moments import FEWEST, FEWEST_FOLDS
 from genopred.types import Cohort, Genotypes, MatchReport, Note
 
 log = logging.getLogger("genopred.moments")
@@ -126,10 +126,10 @@ def _folds(settings: Settings, cohort: Cohort) -> NDArray[np.int64]:
     if n < FEWEST:
         raise GenopredError(f"{n} people are too few to be summed: fewer than {FEWEST} could be told apart.")
     k = min(MOST_FOLDS, n // FEWEST) if settings.folds is None else settings.folds
-    if settings.folds is None and k < 3:
+    if settings.folds is None and k < FEWEST_FOLDS:
         raise GenopredError(
-            f"{n} people make {k} fold{'s' * (k > 1)} of {FEWEST} or more, where learners need 3 to be tuned and "
-            f"tested ({3 * FEWEST} people). Give --folds 1 for a site whose sums serve only learners that tune nothing."
+            f"{n} people make {k} fold{'s' * (k > 1)} of {FEWEST} or more, where one is held out and three are needed "
+            f"to tune on ({FEWEST_FOLDS * FEWEST} people). Give --folds 1 for learners that tune nothing."
         )
     if n // k < FEWEST:
         raise GenopredError(
@@ -142,7 +142,7 @@ def outcome(raw: NDArray[np.float64], transform: str) -> NDArray[np.float64]:
     """A gene's expression (N,) as it is summed; refused where it does not vary, or has no logarithm."""
     if transform == "log1p" and (raw < 0).any():
         raise GenopredError("--transform log1p: expression has negative values; choose another transform.")
-    y = {"inverse-normal": inverse_normal, "log1p": np.log1p}.get(transform, np.array)(raw)
+    y = inverse_normal(raw) if transform == "inverse-normal" else np.log1p(raw) if transform == "log1p" else raw
     if not np.isfinite(y).all() or not y.std() > 1e-12:
         raise ModelError("expression does not vary among the people")
     return np.asarray((y - y.mean()) / y.std() if transform == "zscore" else y, dtype=np.float64)
@@ -277,5 +277,13 @@ def _site(settings: Settings, cohort: Cohort, folds: Sequence[int], genes: Seque
         align.known_build(cohort.genotypes),
         tuple(genes),
         versions(),
+        _digest(settings.out / "run.json"),
         settings.command,
     )
+
+
+def _digest(record: Path) -> str:
+    """Of what `Run.settle` wrote down but for the command and the site's name: files by their content, and options."""
+    known = json.loads(record.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in known.items() if key not in ("about", "--name")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:24]

@@ -104,6 +104,8 @@ class Site:
     genes : tuple of SiteGene
     versions : dict
         Of genopred and what it used.
+    digest : str
+        Of what the sums depend on: another where files or options are.
     command : str
         As it was typed, without folders.
     """
@@ -121,6 +123,7 @@ class Site:
     build: str | None
     genes: tuple[SiteGene, ...]
     versions: dict[str, str]
+    digest: str
     command: str = ""
 
 

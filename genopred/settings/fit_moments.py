@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from genopred.errors import GenopredError, repeated
 from genopred.settings.declare import MOST, Option, names
+from genopred.settings.moments import check_folds
 from genopred.settings.parts import FILTERS, GENES, LEARNING, NamedGenes, Seeded
 
 SITES = "How sites are joined"
@@ -34,7 +35,7 @@ class FitMoments(NamedGenes, Seeded, panel=LEARNING, out=Path("genopred-federate
     """
 
     sites: Annotated[tuple[Path, ...], Option(metavar="SITE", argument=True, panel=SITES)] = ()
-    genes: Annotated[Path | None, Option(metavar="FILE", panel=GENES)] = None
+    genes: Annotated[Path | None, Option(metavar="FILE", panel=GENES, matters=False)] = None
     scale: Annotated[Literal["site", "common"], Option(panel=SITES)] = "site"
     covariates: Annotated[Literal["site", "common"], Option(panel=SITES)] = "site"
     fold_count: Annotated[int, Option(metavar="N", low=1, high=MOST, flag="--folds")] = 5
@@ -51,8 +52,4 @@ class FitMoments(NamedGenes, Seeded, panel=LEARNING, out=Path("genopred-federate
             )
         if twice := repeated(str(path.absolute()) for path in self.sites):
             raise GenopredError(f"SITES: {twice[0]} is given twice; its people would count twice.")
-        if self.fold_count == 2:
-            raise GenopredError(
-                "--folds 2: with one fold held out nothing is left to tune on; give 3 or more, or 1 for learners that "
-                "tune nothing."
-            )
+        check_folds(self.fold_count)

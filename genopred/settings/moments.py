@@ -9,6 +9,17 @@ from genopred.settings.parts import EXPRESSION, FILTERS, LEARNING, RUN, Cohort, 
 
 #: Fewer people than this are not summed: neither a site's nor a fold's.
 FEWEST = 50
+#: Folds of which one can be held out, and three are left to tune on.
+FEWEST_FOLDS = 4
+
+
+def check_folds(count: int | None) -> None:
+    """Refuse so few folds that nothing can be tuned when one is held out, but for one."""
+    if count is not None and 1 < count < FEWEST_FOLDS:
+        raise GenopredError(
+            f"--folds {count}: with one held out, three are needed to tune on; give {FEWEST_FOLDS} or more, or 1 for "
+            "learners that tune nothing."
+        )
 
 
 class Moments(Cohort, Seeded, panel=LEARNING, maf=0.01, out=Path("genopred-site")):
@@ -39,11 +50,7 @@ class Moments(Cohort, Seeded, panel=LEARNING, maf=0.01, out=Path("genopred-site"
 
     def check(self) -> None:
         self.check_genes()
-        if self.folds == 2:
-            raise GenopredError(
-                "--folds 2: with one fold held out nothing is left to tune on; give 3 or more, or 1 for learners that "
-                "tune nothing."
-            )
+        check_folds(self.folds)
 
     @property
     def called(self) -> str:
