@@ -5,12 +5,13 @@
 
 People are mosaics of GEUVADIS haplotypes around genes of chr22 (benchmarks/mosaics.py); each gene's expression has the
 heritability given, from a few SNPs of equal variance. `genopred stack --all --stack-weights none` says how well
-held-out people are predicted. Beside it what theory expects of n training people: for a ridge that takes all variants
-alike (BLUP), R2 = h2 r2 with r2 = h2 / (h2 + M_e (1 - h2 r2) / n) (Daetwyler et al. 2008, doi:10.1371/journal.pone.0003395;
-with the residual variance that is left, as Goddard 2009, doi:10.1007/s10709-008-9308-0), where M_e is the window's
-effective number of segments, n over the variance of relationships (Goddard, Hayes and Meuwissen 2011,
-doi:10.1111/j.1439-0388.2011.00964.x); and for least squares on the causal SNPs, were they known,
-R2 = h2 - (1 - h2) k / n.
+held-out people are predicted. Beside it what theory expects of n training people:
+
+- of a ridge that takes all variants alike (BLUP), R2 = h2 r2 with r2 = h2 / (h2 + M_e (1 - h2 r2) / n) (Daetwyler et
+  al. 2008, doi:10.1371/journal.pone.0003395; with the residual variance that is left, as Goddard 2009,
+  doi:10.1007/s10709-008-9308-0), where M_e, the window's effective number of segments, is one over the variance of
+  relationships (Goddard, Hayes and Meuwissen 2011, doi:10.1111/j.1439-0388.2011.00964.x);
+- of least squares on the causal SNPs, were they known, R2 = h2 - (1 - h2) k / n.
 
 Needs ../shared (or $GENOPRED_SHARED). What was run already is not run again. Writes OUT/learning_curve.md, .tsv, .svg.
 """

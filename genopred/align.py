@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -533,16 +534,63 @@ def usable_variants(
     dosage equal), rare. The minor allele frequency, which `maf` is the lowest of, leaves missing dosages out.
     """
     known = ~np.isnan(dosage)
-    n = known.sum(axis=0)
-    filled = np.where(known, dosage, 0)
-    frequency = filled.sum(axis=0, dtype=np.float64) / np.maximum(2 * n, 1)
     low = np.where(known, dosage, np.inf).min(axis=0, initial=np.inf)
     high = np.where(known, dosage, -np.inf).max(axis=0, initial=-np.inf)
-    use = np.ones(dosage.shape[1], dtype=bool)
+    total = np.where(known, dosage, 0).sum(axis=0, dtype=np.float64)
+    return _usable(known.sum(axis=0), total, low >= high, variants, maf)
+
+
+def usable_by_sums(
+    counts: ArrayLike, sums: ArrayLike, squares: ArrayLike, variants: pl.DataFrame, *, maf: float = 0.0
+) -> tuple[NDArray[np.bool_], tuple[Note, ...]]:
+    """`usable_variants` of people who are known by their sums.
+
+    Of hard calls it is the same. Dosages count as equal where their standard deviation is below a millionth of their
+    root mean square, or 1e-7: rounding of the sums hides what is less.
+
+    Parameters
+    ----------
+    counts : array, shape (M,)
+        How many people have each variant.
+    sums, squares : array, shape (M,)
+        Of their dosages, and of their dosages squared.
+    variants : polars.DataFrame
+        M rows.
+    maf : float
+        The lowest minor allele frequency.
+
+    Examples
+    --------
+    >>> table = pl.DataFrame({"chrom": ["1"] * 3, "pos": [1, 2, 3], "id": ["a", "b", "c"], "ref": "A", "alt": "G"})
+    >>> use, notes = usable_by_sums([10, 10, 10], [4, 20, 1], [6, 40, 1], table, maf=0.1)
+    >>> use.tolist(), [(reason, shown) for _, reason, _, shown in notes]
+    ([True, False, False], [('monomorphic', 'b'), ('MAF below 0.1', 'c')])
+    """
+    n, x, xx = (np.asarray(values, dtype=np.float64) for values in (counts, sums, squares))
+    for name, values in (("counts", n), ("sums", x), ("squares", xx)):
+        if values.shape != (variants.height,):
+            raise GenopredError(
+                f"usable_by_sums: {name} have shape {values.shape}; one entry for each of {variants.height} variants "
+                "is needed."
+            )
+    equal = n * xx - x * x <= n * (_EQUAL * xx + _EQUAL_AT_ALL * n)
+    return _usable(n, x, equal, variants, maf)
+
+
+#: Variance of dosages that is rounding, as a share of their mean square and by itself.
+_EQUAL, _EQUAL_AT_ALL = 1e-12, 1e-14
+
+
+def _usable(
+    n: NDArray[Any], total: NDArray[np.float64], equal: NDArray[np.bool_], variants: pl.DataFrame, maf: float
+) -> tuple[NDArray[np.bool_], tuple[Note, ...]]:
+    """Which variants are usable, by their numbers and sums of known dosages, and whether these are all equal."""
+    frequency = total / np.maximum(2 * n, 1)
+    use = np.ones(len(n), dtype=bool)
     notes: list[Note] = []
     reasons = (
         (n == 0, "genotype of everybody missing"),
-        (low >= high, "monomorphic"),
+        (equal, "monomorphic"),
         (np.minimum(frequency, 1 - frequency) < maf, f"MAF below {maf:g}"),
     )
     for bad, reason in reasons:

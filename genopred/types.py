@@ -7,6 +7,7 @@ an `Interval` is 0-based half-open.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -175,7 +176,11 @@ class Motif:
 
 
 class GenotypeReader(Protocol):
-    """What an opened genotype file offers. Implementations in `genopred.io` reopen lazily after pickling."""
+    """What an opened genotype file offers. Implementations in `genopred.io` reopen lazily after pickling.
+
+    `dosage` takes memory for the rows asked for. One whose format must be decoded for everybody at once offers
+    `blocks(rows, columns, size)`, too, as `Genotypes.blocks` is.
+    """
 
     def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """ALT dosages (rows, columns), NaN where missing."""
@@ -251,6 +256,42 @@ class Genotypes:
     def dosage(self, where: Where = None) -> NDArray[np.float32]:
         """Copies of ALT, shape (N, len(where)), float32, NaN where missing."""
         return self.reader.dosage(self._rows(), self._columns()[self.index(where)])
+
+    def blocks(self, size: int, where: Where = None) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Dosages of `size` people at a time, in their order; memory grows with a block, not with N.
+
+        Formats whose variants can only be decoded for everybody (a VCF, BGEN) go once through a temporary file.
+
+        Parameters
+        ----------
+        size : int
+            People of a block; of the last one, what is left.
+        where : Interval, index array or boolean array, optional
+
+        Yields
+        ------
+        people : slice
+            Which rows these are.
+        dosage : array, shape (n, len(where))
+            As `dosage` has them.
+
+        Examples
+        --------
+        >>> table = pl.DataFrame({"chrom": ["22"], "pos": [100], "id": ["rs1"], "ref": ["A"], "alt": ["G"]})
+        >>> three = Genotypes.from_arrays(["a", "b", "c"], table, dosage=[[0.0], [1.0], [2.0]])
+        >>> [(people.start, block.ravel().tolist()) for people, block in three.blocks(2)]
+        [(0, [0.0, 1.0]), (2, [2.0])]
+        """
+        if size < 1:
+            raise GenopredError(f"Genotypes.blocks: {size} people at a time; needed is at least 1.")
+        rows, columns = self._rows(), self._columns()[self.index(where)]
+        own = getattr(self.reader, "blocks", None)
+        if own is not None and len(rows) > size:
+            yield from own(rows, columns, size)
+            return
+        for start in range(0, len(rows), size):
+            people = slice(start, min(len(rows), start + size))
+            yield people, self.reader.dosage(rows[people], columns)
 
     def compact(self, where: Where = None) -> NDArray[np.int8] | NDArray[np.float32]:
         """Copies of ALT, shape (N, len(where)), in the least memory: int8, -127 where missing, if the file has hard
@@ -374,21 +415,42 @@ class _ArrayReader:
 
     def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._alleles is not None:
-            both = self._alleles[:, :, columns][rows]
+            both = _picked(self._alleles, rows, columns)
             total = both.sum(axis=1, dtype=np.float32)
             total[(both < 0).any(axis=1)] = np.nan
             return total
-        part = self._dosage[:, columns][rows]
+        part = _picked(self._dosage, rows, columns)
         return np.asarray(part.compute() if hasattr(part, "compute") else part, dtype=np.float32)
 
     def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
         if self._alleles is not None:
-            return self._alleles[:, :, columns][rows]
+            return _picked(self._alleles, rows, columns)  # type: ignore[no-any-return]
         dosage = self.dosage(rows, columns)
         known = dosage[~np.isnan(dosage)]
         if not np.isin(known, (0, 1, 2)).all():
             raise GenopredError("dosages between 0, 1 and 2 have no alleles; genotypes are needed.")
         return split_hardcalls(np.nan_to_num(dosage, nan=-1).astype(np.int8))
+
+
+def _picked(array: Any, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Any:
+    """Rows and last columns of an array; people first, where they are few."""
+    if hasattr(array, "compute"):
+        return array[:, columns][rows]
+    run = run_of(rows)
+    if run is None and len(rows) >= len(array):
+        return np.take(array, columns, axis=-1)[rows]
+    return np.take(array[rows if run is None else run], columns, axis=-1)
+
+
+def run_of(rows: NDArray[np.int64]) -> slice | None:
+    """The slice that rows are if each follows the one before, which needs no copy; else None.
+
+    >>> run_of(np.array([3, 4, 5])), run_of(np.array([3, 5]))
+    (slice(3, 6, None), None)
+    """
+    if not len(rows):
+        return slice(0, 0)
+    return slice(int(rows[0]), int(rows[0]) + len(rows)) if (np.diff(rows) == 1).all() else None
 
 
 def split_hardcalls(calls: NDArray[np.int8]) -> NDArray[np.int8]:

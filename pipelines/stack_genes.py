@@ -14,13 +14,13 @@ import polars as pl
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from genopred import align
 from genopred.errors import GenopredError, ModelError
 from genopred.files import safe_name, write_json
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import Block, Outcome, Preparation, nested_base
 from genopred.pipelines.inputs import cis_window, expression_values
 from genopred.pipelines.run import Run, write_tables
+from genopred.pipelines.stack_window import open_window
 from genopred.settings import Stack
 from genopred.types import Cohort, Features, Genotypes
 
@@ -80,18 +80,19 @@ def _one_gene(
     """
     gene_id, started = one.gene["gene_id"], time.process_time()
     with threadpool_limits(1):
-        dosage = one.genotypes.dosage()
-        use, notes = align.usable_variants(dosage, one.genotypes.variants, maf=settings.maf)
+        fewest, outer = len(folds) - int(np.bincount(folds).max()), len(np.unique(folds))
+        window = open_window(settings, one.genotypes, fewest, outer, settings.inner_folds)
+        use = window.use
         info: dict[str, Any] = {
             "gene_id": gene_id,
             "variants_in_window": int(len(use)),
             "variants_used": int(use.sum()),
-            "dropped": [list(note) for note in notes],
+            "dropped": [list(note) for note in window.notes],
             "skipped": None,
         }
         blocks = []
         if settings.seen != "sequence":
-            blocks.append(Block("genotype", np.ascontiguousarray(dosage[:, use]), chosen))
+            blocks.append(Block("genotype", window.values, chosen))
         if one.features is not None:
             able = tuple(learner for learner in chosen if not learner.genotype_only)
             preparation = Preparation(settings.feature_transform, settings.feature_components)
@@ -101,8 +102,9 @@ def _one_gene(
                 raise ModelError("no usable variant in the cis window")
             own = gene_seed(settings.seed, gene_id)
             context = registry.GeneContext(one.genotypes.variants["pos"].to_numpy()[use], one.gene["tss"], own)
-            outcome, inner = Outcome(settings.transform, settings.residualize), settings.inner_folds
-            result = nested_base(blocks, one.expression, covariates, folds, context, outcome=outcome, inner_folds=inner)
+            outcome = Outcome(settings.transform, settings.residualize)
+            how = {"outcome": outcome, "inner_folds": settings.inner_folds, "at_once": window.at_once}
+            result = nested_base(blocks, one.expression, covariates, folds, context, **how)
         except ModelError as problem:
             write_json(info_path(settings.out, gene_id), info | {"skipped": str(problem)})
             return {}

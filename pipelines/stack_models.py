@@ -20,10 +20,13 @@ from genopred.io.genemodels import FILES, join_models, read_card
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import Outcome, benjamini_hochberg, correlation_pvalue
 from genopred.learning.fitted import LINEAR, Combination, Fitted, collapse, combination, fit_everybody, keepable
+from genopred.learning.fitted_streamed import fit_everybody_streamed
 from genopred.learning.pooled import Pooled
+from genopred.learning.streamed import Blocks
 from genopred.pipelines.inputs import cis_window, expression_values
 from genopred.pipelines.run import Run, write_tables
 from genopred.pipelines.stack_genes import gene_seed
+from genopred.pipelines.stack_window import open_window
 from genopred.provenance import versions
 from genopred.settings import Stack
 from genopred.types import (
@@ -42,6 +45,9 @@ NOTHING = 1e-6
 
 #: Where only the kind of a learner's estimator is asked for.
 ANY_GENE = registry.GeneContext(np.array([1]), 1)
+
+#: The most inner folds that a learner makes of everybody for its own tuning.
+MOST_FOLDS = 10
 
 #: What is written below `out`.
 MODELS = (*(f"models/{name}" for name in FILES), "models/parts/*")
@@ -84,8 +90,7 @@ def keep_models(
     def arguments(gene_id: str) -> tuple[Any, ...]:
         gene, window = cis_window(cohort, place[gene_id], settings.window)
         part = folder.absolute() / "parts" / safe_name(gene_id)
-        known = {"maf": settings.maf, "seed": settings.seed, "kept": kept, "outcome": outcome, "learners": needed}
-        known["each"] = not settings.linear
+        known = {"settings": settings, "kept": kept, "outcome": outcome, "learners": needed}
         return gene, window, values[:, place[gene_id]], covariates, known, part
 
     log.info(f"fitting {', '.join(learner.name for learner in needed)} on everybody")
@@ -105,27 +110,29 @@ def _one_gene(
 ) -> tuple[str, dict[str, tuple[int, float]]]:
     """Fit and write one gene; returns the number of variants and the intercept of each of its linear methods."""
     kept: Combination = known["kept"]
+    settings: Stack = known["settings"]
     with threadpool_limits(1):
-        dosage = window.dosage()
-        use, _ = align.usable_variants(dosage, window.variants, maf=known["maf"])
-        variants = window.variants.filter(pl.Series(use))
-        seed = gene_seed(known["seed"], gene["gene_id"])
+        found = open_window(settings, window, window.n_samples, 1, MOST_FOLDS)
+        variants = window.variants.filter(pl.Series(found.use))
+        seed = gene_seed(settings.seed, gene["gene_id"])
         context = registry.GeneContext(variants["pos"].to_numpy(), gene["tss"], seed)
-        x = np.ascontiguousarray(dosage[:, use])
-        fitted, freq, z = fit_everybody(x, expression, covariates, context, known["learners"], known["outcome"])
+        how = (expression, covariates, context, known["learners"], known["outcome"])
+        many = isinstance(found.values, Blocks)
+        made = fit_everybody_streamed(found.values, *how) if many else fit_everybody(found.values, *how)
+    fitted = made.fitted
     coef, intercept = collapse(fitted, kept.linear)
-    if not (np.nan_to_num(x, nan=0.0).astype(np.float64) @ coef).std() > NOTHING:
+    if not made.spread(coef) > NOTHING:
         coef, intercept = np.zeros_like(coef), 0.0
-    table = variants.with_columns(pl.Series("freq", freq), pl.Series("z", z), gene_id=pl.lit(gene["gene_id"]))
+    table = variants.with_columns(pl.Series("freq", made.freq), pl.Series("z", made.z), gene_id=pl.lit(gene["gene_id"]))
     linear = [(LINEAR, coef, intercept)]
-    linear += [(one.name, one.coef, one.intercept) for one in fitted if one.coef is not None and known["each"]]
+    linear += [(one.name, one.coef, one.intercept) for one in fitted if one.coef is not None and not settings.linear]
     weights = pl.concat(
         [
             table.with_columns(pl.lit(name).alias("learner"), pl.Series("weight", values)).filter(pl.col("weight") != 0)
             for name, values, _ in linear
         ]
     ).select(list(MODEL_WEIGHT_SCHEMA))
-    learners = _learners(gene["gene_id"], variants, freq, fitted if kept.method is not None else [])
+    learners = _learners(gene["gene_id"], variants, made.freq, fitted if kept.method is not None else [])
     tables = {"weights": weights, "learners": learners}
     write_tables({part.with_name(f"{part.name}.{name}.parquet"): table for name, table in tables.items()})
     return gene["gene_id"], {name: (int(np.count_nonzero(values)), start) for name, values, start in linear}

@@ -258,6 +258,44 @@ def test_variants_without_information():
     assert use.shape == (0,) and notes == ()
 
 
+def sums_of(dosage):
+    """Counts, sums and sums of squares of known dosages, block by block as sums over many people are made."""
+    parts = [dosage[start : start + 100].astype(np.float64) for start in range(0, len(dosage), 100)]
+    return (
+        sum((~np.isnan(part)).sum(axis=0) for part in parts),
+        sum(np.nansum(part, axis=0) for part in parts),
+        sum(np.nansum(part**2, axis=0) for part in parts),
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("hard", [True, False])
+def test_variants_are_usable_by_sums_as_by_dosages(seed, hard):
+    rng = np.random.default_rng(seed)
+    n, m = 2500, 120
+    dosage = rng.binomial(2, rng.uniform(0, 1, m) ** 3, (n, m)).astype(np.float32)
+    if not hard:
+        dosage = np.clip(dosage + rng.choice([0, 1 / 255, -1 / 255], dosage.shape), 0, 2).astype(np.float32)
+    dosage[rng.random(dosage.shape) < 0.03] = np.nan
+    dosage[:, :10] = np.array([0, 2, 1, 0, 2, *rng.uniform(0, 2, 5).round(0 if hard else 3)], dtype=np.float32)
+    step = 1 if hard else 0.001
+    dosage[0, 3], dosage[0, 4] = step, 2 - step  # one person differs
+    dosage[rng.random(n) < 0.5, 8] = np.nan
+    dosage[:, 9] = np.nan
+    table = variants([("1", j, f"rs{j}", "A", "G") for j in range(m)])
+    for maf in (0.0, 0.05):
+        use, notes = align.usable_by_sums(*sums_of(dosage), table, maf=maf)
+        expected, said = align.usable_variants(dosage, table, maf=maf)
+        assert use.tolist() == expected.tolist() and notes == said
+        assert len(notes) == 2 + (maf > 0)
+    assert use.sum() > 20 and align.usable_by_sums(*sums_of(dosage), table)[0][3:5].all()
+
+
+def test_sums_of_other_variants_are_refused():
+    with pytest.raises(GenopredError, match=r"squares have shape \(2,\); one entry for each of 3 variants"):
+        align.usable_by_sums(np.ones(3), np.ones(3), np.ones(2), variants([("1", j, "", "A", "G") for j in range(3)]))
+
+
 def test_extended_report_still_adds_up(genotypes, expression):
     longer = align.match(genotypes, expression).report
     for _ in range(2):

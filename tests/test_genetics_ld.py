@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from genopred.errors import GenopredError
 from genopred.genetics import ld
+from genopred.genetics.moments import Moments
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden" / "plink_prs"
@@ -244,6 +245,91 @@ def test_a_masked_subset_is_the_subset():
     for r2 in ("genotype", "em"):
         a, b = (ld.greedy(c, order, 20, low, high, thresholds, r2) for c in (calls, part))
         assert np.array_equal(a, b)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 2))
+def test_sums_of_hard_calls_clump_as_the_calls_to_the_last_bit(seed, n_out):
+    """The r² thresholds are among the values that occur, so that one more bit would show."""
+    rng = np.random.default_rng(seed)
+    m = 40
+    x = linked(rng, 90, m)
+    x[:, 7] = 1
+    group = rng.integers(0, 4, 90)
+    keep = group >= n_out
+    pos = np.sort(rng.integers(1, 300_000, m))
+    low, high = ld.windows(pos, 60)
+    order = rng.permutation(m)
+    values = ld.r2_matrix(x[keep])[np.triu_indices(m, 1)]
+    thresholds = np.sort(rng.choice(values[(values > 0) & (values < 1)], 8))
+    whole, out = (
+        Moments.of(x, np.zeros(90)),
+        [Moments.of(x[group == g], np.zeros((group == g).sum())) for g in range(2)],
+    )
+    calls = ld.pack(x).masked(keep)
+    for n_index in (5, m):
+        a = ld.greedy(calls, order, n_index, low, high, thresholds)
+        b = ld.greedy(ld.Products.without(whole, out[:n_out]), order, n_index, low, high, thresholds)
+        assert np.array_equal(a, b)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.booleans())
+def test_clumps_from_sums_and_from_correlations_are_those_of_dosages(seed, soft, shuffled):
+    rng = np.random.default_rng(seed)
+    m = 50
+    x = linked(rng, 70, m, soft=soft)
+    pos, p = np.sort(rng.integers(1, 300_000, m)), np.round(rng.random(m) ** 2, 2)
+    p[rng.random(m) < 0.05] = np.nan
+    chrom = rng.integers(1, 3, m) if shuffled else None
+    pos = rng.permutation(pos) if shuffled else pos
+    # away from any value that occurs: what is summed in single precision differs in the seventh digit
+    values = np.unique(naive := ld.r2_matrix(x.astype(np.float64)))
+    values = values[~np.isnan(values)]
+    widest = np.argsort(np.diff(values))[-4:]
+    limits = ((values[widest] + values[widest + 1]) / 2).tolist()
+    more = {"p_thresholds": (1, 0.2, 0.01), "r2_thresholds": limits, "kb": 40, "chrom": chrom}
+    expected = ld.clump_grid(x, p, pos, **more)
+    moments = Moments.of(x, np.zeros(70))
+    with np.errstate(invalid="ignore"):
+        correlations = ld.Products.of(np.corrcoef(x.T.astype(np.float64)))
+    for source in (moments, moments.centred(), correlations):
+        found = ld.clump_grid(source, p, pos, **more)
+        assert {key: index.tolist() for key, index in found.items()} == {
+            key: index.tolist() for key, index in expected.items()
+        }
+    for (p1, limit), index in expected.items():
+        assert index.tolist() == naive_clump(naive, p, pos, p1, limit, 40, chrom)
+    options = {"p1": 0.5, "p2": 0.9, "r2_threshold": limits[0], "kb": 20}
+    a, b = (ld.clump_members(source, p, pos, **options) for source in (x, moments))
+    assert {i: of.tolist() for i, of in a.items()} == {i: of.tolist() for i, of in b.items()}
+    flipped = moments.flipped(rng.random(m) < 0.5)
+    assert ld.clump(flipped, p, pos, **options).tolist() == list(a)
+
+
+def test_what_does_not_vary_is_in_no_clump_of_sums():
+    """The variance that rounding leaves a constant dosage would give it an r² with anything, here above 0."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.uniform(0, 2, (1, 30)), 3000, axis=0).astype(np.float32)
+    x[:, 3] = rng.random(3000)
+    moments = Moments.of(x, np.zeros(3000))
+    for source in (moments, moments.centred(), moments.flipped(np.arange(30) % 2 == 0)):
+        options = {"p1": 1, "p2": 1, "r2_threshold": 0.0}
+        assert ld.clump(source, np.arange(30) / 30, np.arange(30), **options).tolist() == list(range(30))
+
+
+def test_sums_that_cannot_be_clumped_are_refused():
+    holed = Moments.of([[0, np.nan], [1, 2], [2, 1]], np.zeros(3))
+    arguments = ([0.1, 0.2], [1, 2])
+    with pytest.raises(GenopredError, match=r"1 variants have missing dosages in the sums; fill them"):
+        ld.clump(holed, *arguments)
+    with pytest.raises(GenopredError, match="r2='em' needs hard calls of people, here are sums"):
+        ld.clump(holed.filled(), *arguments, r2="em")
+    with pytest.raises(GenopredError, match=r"correlations have shape \(2, 3\)"):
+        ld.Products.of(np.ones((2, 3)))
+    with pytest.raises(GenopredError, match=r"pval has shape \(2,\); dosage has 3 columns"):
+        ld.clump(ld.Products.of(np.eye(3)), *arguments)
+    assert ld.clump(holed.filled(), *arguments, p1=1, p2=1).tolist() == [0, 1]
 
 
 def test_no_variants_and_no_candidates():

@@ -14,7 +14,8 @@ from scipy.stats import linregress
 from sklearn.base import clone
 
 from genopred.errors import GenopredError
-from genopred.genetics.ld import clump
+from genopred.genetics.ld import Products, clump, clump_grid
+from genopred.genetics.moments import Moments, total
 from genopred.genetics.regression import marginal_association
 from genopred.genetics.scores import BaselinePRS, ClumpThresholdPRS, polygenic_score, score_ranges
 
@@ -285,6 +286,197 @@ def test_a_p_value_too_small_for_a_float_still_leads():
     strong = x[:, 20] * 1.0 + 1e-12 * y
     model = make("clump").fit(x, strong)
     assert np.corrcoef(model.predict(x), strong)[0, 1] > 0.999
+
+
+# --- by sums ---------------------------------------------------------------------------------------------------------
+
+
+def folds_of(x, y, folds, fill=None):
+    """Sums of each fold."""
+    made = [Moments.of(x[folds == k], y[folds == k]) for k in range(folds.max() + 1)]
+    return made if fill is None else [one.filled(fill) for one in made]
+
+
+def many(seed, n=1500, m=300, missing=0.0):
+    """Dosages with LD between neighbours, copies, a constant and a rare variant; phenotypes and folds."""
+    x, _ = people(seed, n, m, missing=missing)
+    x[:, 51], x[:, 61], x[:, 72] = x[:, 41], x[:, 40], 1
+    x[1:, 73], x[0, 73] = 0, 2
+    rng = np.random.default_rng(seed + 100)
+    y = 0.25 * (np.nan_to_num(x[:, 10]) - np.nan_to_num(x[:, 245])) + 0.1 * seed + rng.normal(size=n)
+    return x, y, rng.permutation(n) % 5
+
+
+def estimator(kind, m, **options):
+    return BaselinePRS(**options) if kind == "baseline" else ClumpThresholdPRS(positions=np.arange(m) * 3000, **options)
+
+
+@pytest.mark.parametrize("calibrate", [True, False])
+@pytest.mark.parametrize("kind", ["baseline", "clump"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sums_give_the_models_of_the_people(kind, seed, calibrate, monkeypatch):
+    monkeypatch.setattr(ClumpThresholdPRS, "_sums_are_faster", lambda self, x: False)
+    x, y, folds = many(seed)
+    mine, theirs = (estimator(kind, 300, calibrate=calibrate) for _ in range(2))
+    out = theirs.fit_oof(x, y, folds)
+    parts = folds_of(x, y, folds)
+    models = mine.fit_sums(total(parts), parts)
+    assert len(models) == 5
+    for k, model in enumerate(models):
+        held = folds == k
+        np.testing.assert_allclose(x[held] @ model.coef + model.intercept, out[held], atol=1e-9)
+    np.testing.assert_allclose(mine.predict(x), theirs.predict(x), atol=1e-9)
+    np.testing.assert_allclose([mine.slope_, mine.intercept_], [theirs.slope_, theirs.intercept_], atol=1e-9)
+    np.testing.assert_allclose(mine.coef_, theirs.coef_, atol=1e-9)
+    np.testing.assert_allclose(mine.mean_, theirs.mean_, atol=1e-12)
+    for name in ("p_threshold_", "r2_threshold_", "n_features_in_"):
+        assert getattr(mine, name, None) == getattr(theirs, name, None)
+    assert mine.coef_.any() and (kind == "baseline" or mine.p_threshold_ < 1)
+    assert mine.coef_[72] == 0
+
+
+def with_sums_of(x, y, folds, kind):
+    """`by_hand` for every fold left out and for nobody: coefficients and intercept, LD by numpy's correlations."""
+    grid = [(p1, limit) for limit in (0.1, 0.2, 0.5, 0.8) for p1 in (1, 0.05, 0.01, 1e-3, 1e-5)]
+    known = {}
+
+    def scored(keep):
+        key = keep.tobytes()
+        if key not in known:
+            marginal = marginal_association(x[keep], y[keep])
+            weights = np.nan_to_num(marginal.slope)[None]
+            if kind == "clump":
+                with np.errstate(invalid="ignore"):
+                    products = Products.of(np.corrcoef(x[keep].T))
+                chosen = clump_grid(
+                    products, marginal.pval, np.arange(x.shape[1]) * 3000,
+                    p_thresholds=(1, 0.05, 0.01, 1e-3, 1e-5), r2_thresholds=(0.1, 0.2, 0.5, 0.8),
+                )  # fmt: skip
+                weights = weights * np.array([np.isin(np.arange(x.shape[1]), chosen[pair]) for pair in grid])
+            known[key] = weights, x[keep].mean(axis=0), y[keep].mean()
+        return known[key]
+
+    out = []
+    for left_out in (*range(5), None):
+        cross = square = 0.0
+        for fold in set(range(5)) - {left_out}:
+            weights, centre, mean = scored((folds != fold) & (folds != left_out))
+            scores = (x[folds == fold] - centre) @ weights.T
+            cross = cross + scores.T @ (y[folds == fold] - mean)
+            square = square + (scores**2).sum(axis=0)
+        best = int(np.argmax(np.where(cross > 0, cross**2 / np.where(square > 0, square, np.inf), 0)))
+        weights, centre, mean = scored(folds != left_out)
+        coef = cross[best] / square[best] * weights[best]
+        out.append((coef, mean - centre @ coef))
+    return out
+
+
+@pytest.mark.parametrize("kind", ["baseline", "clump"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sums_of_people_with_missing_dosages_give_the_models_of_filled_ones(kind, seed):
+    x, _ = people(seed, 3000, 100, missing=0.03)
+    rng = np.random.default_rng(seed)
+    y = 0.2 * (np.nan_to_num(x[:, 10]) - np.nan_to_num(x[:, 70])) + rng.normal(size=3000)
+    folds = rng.permutation(3000) % 5
+    means = Moments.of(x, y).mean
+    parts = folds_of(x, y, folds, means)
+    models = estimator(kind, 100).fit_sums(total(parts), parts)
+    own = estimator(kind, 100)
+    own.fit_sums(total(parts), parts)
+    filled = np.where(np.isnan(x), means, x)
+    expected = with_sums_of(filled, y, folds, kind)
+    for found, (coef, intercept) in zip([*models, (own.coef_, own.intercept_)], expected):
+        np.testing.assert_allclose(found[0], coef, atol=1e-9)
+        assert found[1] == pytest.approx(intercept, abs=1e-9)
+    np.testing.assert_allclose(own.predict(x), own.predict(filled), atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["baseline", "clump"])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_flipped_alleles_negate_weights_and_the_order_of_folds_is_nobodys(kind, seed):
+    x, y, folds = many(seed, n=600, m=260)
+    parts = folds_of(x, y, folds)
+    first = estimator(kind, x.shape[1])
+    models = first.fit_sums(total(parts), parts)
+    rng = np.random.default_rng(seed)
+    flip, order = rng.random(x.shape[1]) < 0.5, rng.permutation(5)
+    turned = [parts[k].flipped(flip) for k in order]
+    again = estimator(kind, x.shape[1])
+    others = again.fit_sums(total(turned), turned)
+    sign = np.where(flip, -1.0, 1.0)
+    for k, other in zip(order, others):
+        np.testing.assert_allclose(other.coef, sign * models[k].coef, atol=1e-9)
+        assert other.intercept == pytest.approx(models[k].intercept + 2 * models[k].coef[flip].sum(), abs=1e-9)
+    np.testing.assert_allclose(again.coef_, sign * first.coef_, atol=1e-9)
+    np.testing.assert_allclose(again.predict(np.where(flip, 2 - x, x)), first.predict(x), atol=1e-9)
+    assert first.coef_.any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_copies_the_first_leads_whichever_allele_they_count(seed):
+    """Rounding of the sums makes one of them stronger; which one is no matter of chance."""
+    x, y, folds = many(seed)
+    y = y + x[:, 20]
+    x[:, 21], x[:, 22] = 2 - x[:, 20], x[:, 20]
+    parts = folds_of(x, y, folds)
+    model = estimator("clump", 300)
+    for one in (*model.fit_sums(total(parts), parts), model):
+        coef = one.coef_ if one is model else one.coef
+        assert coef[20] > 0.5 and coef[21] == coef[22] == 0
+
+
+@pytest.mark.parametrize("kind", ["baseline", "clump"])
+def test_sums_of_nothing_to_learn_give_the_mean(kind):
+    x, y, folds = many(0, n=200, m=260)
+    for columns, target in ((x, np.full(len(y), 3.7)), (np.ones_like(x), y), (x[:, :0], y)):
+        parts = folds_of(columns, target, folds)
+        model = estimator(kind, columns.shape[1])
+        models = model.fit_sums(total(parts), parts)
+        assert model.slope_ == 0 and not model.coef_.any() and model.intercept_ == pytest.approx(target.mean())
+        for k, one in enumerate(models):
+            assert not one.coef.any() and one.intercept == pytest.approx(target[folds != k].mean())
+
+
+def test_many_people_go_by_their_sums_where_that_gives_the_same(monkeypatch):
+    asked = []
+    by_sums = ClumpThresholdPRS.fit_sums
+    monkeypatch.setattr(ClumpThresholdPRS, "fit_sums", lambda self, *some: asked.append(1) or by_sums(self, *some))
+    x, y, folds = many(1, n=1200, m=260)
+    model = estimator("clump", 260)
+    out = model.fit_oof(x, y, folds * 10 - 7)
+    assert asked == [1]
+    holed = x.copy()
+    holed[0, 0] = np.nan
+    for other, some in ((holed, {}), (x[:900], {}), (x, {"r2": "em"})):
+        estimator("clump", 260, **some).fit_oof(other, y[: len(other)], folds[: len(other)])
+    assert asked == [1]
+    monkeypatch.setattr(ClumpThresholdPRS, "_sums_are_faster", lambda self, x: False)
+    people_route = estimator("clump", 260)
+    np.testing.assert_allclose(out, people_route.fit_oof(x, y, folds), atol=1e-9)
+    np.testing.assert_allclose(model.predict(x), people_route.predict(x), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x, y, f: BaselinePRS().fit_sums(Moments.of(x, y)), "0 inner folds; .* at least 3"),
+        (lambda x, y, f: BaselinePRS().fit_sums(Moments.of(x, y), folds_of(x, y, f)[:2]), "2 inner folds"),
+        (lambda x, y, f: BaselinePRS().fit_sums(Moments.of(x, y), folds_of(x, y, f)[:3]), "do not add up"),
+        (
+            lambda x, y, f: ClumpThresholdPRS(positions=POS, r2="em").fit_sums(Moments.of(x, y), folds_of(x, y, f)),
+            "'em' needs hard calls of people",
+        ),
+        (lambda x, y, f: ClumpThresholdPRS().fit_sums(Moments.of(x, y), folds_of(x, y, f)), "give the positions"),
+        (
+            lambda x, y, f: ClumpThresholdPRS(positions=POS[1:]).fit_sums(Moments.of(x, y), folds_of(x, y, f)),
+            r"positions have shape \(59,\), the sums \(60,\)",
+        ),
+    ],
+)
+def test_sums_that_do_not_do_are_named(make, message):
+    x, y = people()
+    with pytest.raises(GenopredError, match=message):
+        make(x, y, np.arange(len(y)) % 5)
 
 
 @pytest.mark.parametrize("kind", ["baseline", "clump"])

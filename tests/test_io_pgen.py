@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from test_io_plink import naive_dosage, naive_vcf
 from test_io_vcf import write
+from test_types import in_blocks
 
 from genopred.errors import FormatError, GenopredError
 from genopred.io.example import load_example
@@ -167,3 +168,43 @@ def test_the_index_of_plink2s_own_files(shared, tmp_path):
     words = ["plink2", "--vcf", vcf, "--make-pgen", "--threads", "1", "--memory", "2000", "--out", tmp_path / "x"]
     subprocess.run(words, check=True, capture_output=True)
     assert stored_bytes(tmp_path / "x.pgen") == (tmp_path / "x.pgen").stat().st_size
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_some_people_are_read_as_from_all(seed):
+    rng = np.random.default_rng(seed)
+    whole = read_pgen(TINY / "genotypes")
+    dosage, alleles = whole.dosage(), whole.haplotypes().alleles()
+    n = whole.n_samples
+    for rows in (rng.permutation(n), rng.permutation(n)[:7], np.sort(rng.permutation(n)[:30]), np.arange(9, 20)):
+        np.testing.assert_array_equal(whole.reader.dosage(rows, np.arange(whole.n_variants)), dosage[rows])
+        np.testing.assert_array_equal(whole.reader.alleles(rows, np.arange(whole.n_variants)), alleles[rows])
+    twice = rng.integers(0, n, 2 * n)
+    np.testing.assert_array_equal(whole.reader.dosage(twice, np.array([3, 1])), dosage[twice][:, [3, 1]])
+    assert whole.reader.dosage(np.array([], dtype=np.int64), np.array([3, 1])).shape == (0, 2)
+    np.testing.assert_array_equal(whole.dosage(), dosage)
+    for size in (1, 8, 59, 60):
+        np.testing.assert_array_equal(in_blocks(whole, size), dosage)
+    fewer = whole.select(whole.samples[rng.permutation(n)[:31]])
+    np.testing.assert_array_equal(in_blocks(fewer, 7, [5, 2]), fewer.dosage([5, 2]))
+
+
+@plink2
+@pytest.mark.parametrize(
+    "row, options",
+    [
+        ("1 10 rs1 A G . . . GT:DS 0|1:0.9 1|1:1.75 0|0:0.25", ["dosage=DS"]),
+        ("1 20 y A G,T . . . GT 1|2 0|2 .|.", []),
+    ],
+    ids=["imputed", "split"],
+)
+def test_some_people_of_other_kinds(tmp_path, row, options):
+    write(tmp_path / "x.vcf", [row])
+    command = ["plink2", "--vcf", "x.vcf", *options, "--make-pgen", "--out", "x"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    whole = read_pgen(tmp_path / "x", multiallelic="split")
+    assert whole.n_variants == (1 if options else 2)
+    dosage = whole.dosage()
+    for size in (1, 2):
+        np.testing.assert_array_equal(in_blocks(whole, size), dosage)
+    np.testing.assert_array_equal(whole.reader.dosage(np.array([2, 0]), np.arange(whole.n_variants)), dosage[[2, 0]])

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import venv
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,11 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plink_data import write_plink
+from plink_data import write_pgen, write_plink
+from test_types import in_blocks
 
 from genopred.errors import FormatError, GenopredError
+from genopred.io.pgen import read_pgen
 from genopred.io.plink import read_bim, read_fam, read_plink
 from genopred.types import VARIANT_SCHEMA, Interval
 
@@ -96,6 +99,37 @@ def test_windows_selections_and_pickles():
     np.testing.assert_array_equal(again.dosage([0]), whole[np.ix_([7, 3, 50], [9])])
     assert genotypes.dosage([]).shape == (60, 0)
     assert genotypes.dosage(Interval("chr1", 0, 10**9)).shape == (60, 0)
+
+
+def test_blocks_of_people():
+    genotypes = read_plink(TINY / "genotypes")
+    whole = genotypes.dosage()
+    for size in (1, 7, 60):
+        np.testing.assert_array_equal(in_blocks(genotypes, size), whole)
+    people = np.random.default_rng(1).permutation(60)[:33]
+    some = genotypes.select(genotypes.samples[people], [9, 2, 9])
+    np.testing.assert_array_equal(in_blocks(some, 10), whole[people][:, [9, 2, 9]])
+
+
+@pytest.mark.parametrize("kind", ["bed", "pgen"])
+def test_memory_is_that_of_a_block(tmp_path, kind):
+    n, m, size = 20_000, 150, 500
+    dosage = np.random.default_rng(1).integers(0, 3, (n, m)).astype(np.float32)
+    names = [f"p{i}" for i in range(n)]
+    (write_plink if kind == "bed" else write_pgen)(tmp_path / "x", dosage, names, table(m))
+    genotypes = (read_plink if kind == "bed" else read_pgen)(tmp_path / "x")
+    tracemalloc.start()
+    try:
+        at = 0
+        for _, block in genotypes.blocks(size):
+            np.testing.assert_array_equal(block, dosage[at : at + len(block)])
+            at += len(block)
+            del block
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert at == n
+    assert peak < 16 * size * m + 20 * n < dosage.nbytes / 6, "a block, its copy, and the numbers of people"
 
 
 @settings(max_examples=20, deadline=None)

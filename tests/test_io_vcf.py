@@ -6,14 +6,17 @@ import gzip
 import os
 import pickle
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_io_plink import naive_dosage, naive_vcf
+from test_types import in_blocks
 
 from genopred.errors import FormatError, GenopredError
 from genopred.io.plink import read_plink
+from genopred.io.spool import Spool
 from genopred.io.vcf import read_vcf
 from genopred.types import Interval
 
@@ -63,6 +66,45 @@ def test_same_as_naive(genotypes):
     np.testing.assert_array_equal(genotypes.dosage(Interval("22", low - 1, high)), naive_dosage(alleles)[:, 5:31])
     assert genotypes.dosage([]).shape == (60, 0)
     assert genotypes.haplotypes().alleles([]).shape == (60, 2, 0)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_blocks_of_people(genotypes, in_file, monkeypatch):
+    rng = np.random.default_rng(2)
+    dosage = naive_dosage(naive_vcf()[2])
+    again = pickle.loads(pickle.dumps(genotypes))  # which holds no genotypes, and goes by the index where there is one
+    if in_file:
+        monkeypatch.setattr("genopred.io.vcf.Spool", lambda shape, dtype, size: Spool(shape, dtype, min(size, 5)))
+    for one in (genotypes, again):
+        for size in (1, 7, 60):
+            np.testing.assert_array_equal(in_blocks(one, size), dosage)
+        people, columns = rng.permutation(60)[:33], rng.integers(0, dosage.shape[1], 12)
+        some = one.select(one.samples[people], columns)
+        np.testing.assert_array_equal(in_blocks(some, 16), dosage[people][:, columns])
+        np.testing.assert_array_equal(in_blocks(some, 16, [5, 0, 5]), dosage[people][:, columns[[5, 0, 5]]])
+        assert in_blocks(some, 16, []).shape == (33, 0)
+
+
+@pytest.mark.skipif(shutil.which("bcftools") is None, reason="bcftools is not installed")
+def test_blocks_of_imputed_dosages_and_records_without(tmp_path):
+    rows = ["1 10 rs1 A G . . . DS 0.1 1.5 .", "1 20 x A G . . . XX 1 1 1", "1 30 y A G,T . . . DS 0.5,0.25 1,0 0,2"]
+    head = HEAD.replace("ID=GT", "ID=XX")
+    write(tmp_path / "x.vcf", rows, head)
+    for command in ("bcftools view -Oz -o x.vcf.gz x.vcf", "bcftools index x.vcf.gz"):
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    indexed = read_vcf(tmp_path / "x.vcf.gz", multiallelic="split")
+    nan = np.nan
+    expected = np.array([[0.1, nan, 0.5, 0.25], [1.5, nan, 1, 0], [nan, nan, 0, 2]], dtype=np.float32)
+    for size in (1, 2, 3):
+        np.testing.assert_array_equal(in_blocks(indexed, size), expected)
+    calls = read_vcf(write(tmp_path / "y.vcf", ["1 1 a A G . . . GT 0|1 1|1 .|1", "1 2 b A G . . . DS 1 1 1"]))
+    np.testing.assert_array_equal(in_blocks(calls, 2), [[1, nan], [2, nan], [nan, nan]])
+
+
+def test_few_records_at_a_time_are_the_same(monkeypatch):
+    monkeypatch.setattr("genopred.io.vcf._BATCH_BYTES", 1)
+    genotypes = pickle.loads(pickle.dumps(read_vcf(TINY / "genotypes.vcf.gz")))
+    np.testing.assert_array_equal(genotypes.dosage(), naive_dosage(naive_vcf()[2]))
 
 
 def test_without_index_decoded_once(tmp_path, monkeypatch):

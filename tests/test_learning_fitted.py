@@ -89,13 +89,13 @@ def test_everybody_is_fitted_with_gaps_at_their_mean(data):
     holes[np.random.default_rng(1).random(x.shape) < 0.05] = np.nan
     ridge = registry.find("ridge")
     outcome = Outcome("inverse-normal", "none")
-    fitted, freq, z = fit_everybody(holes, y, None, gene, [ridge], outcome)
+    made = fit_everybody(holes, y, None, gene, [ridge], outcome)
     y, _ = outcome.split(y, None, np.ones(len(y), dtype=bool))
     means = np.array([np.mean([v for v in column if not np.isnan(v)]) for column in holes.T.astype(float)])
-    np.testing.assert_allclose(freq, means / 2, rtol=1e-6)
+    np.testing.assert_allclose(made.freq, means / 2, rtol=1e-6)
     filled = np.where(np.isnan(holes), means, holes).astype(np.float32)
-    np.testing.assert_allclose(fitted[0].coef, ridge.make(gene).fit(filled, y).coef_, atol=1e-6)
-    np.testing.assert_allclose(z, marginal_association(filled, y).tstat, rtol=1e-6)
+    np.testing.assert_allclose(made.fitted[0].coef, ridge.make(gene).fit(filled, y).coef_, atol=1e-6)
+    np.testing.assert_allclose(made.z, marginal_association(filled, y).tstat, rtol=1e-6)
 
 
 @given(st.integers(1, 4), st.integers(0, 2**31))

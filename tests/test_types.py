@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from genopred.errors import AlignmentError, GenopredError
-from genopred.types import Covariates, Expression, Genotypes, Interval, noted, plain_chrom, plain_gene
+from genopred.types import Covariates, Expression, Genotypes, Interval, noted, plain_chrom, plain_gene, run_of
 
 TABLE = pl.DataFrame(
     {"chrom": ["22", "22"], "pos": [100, 200], "id": ["rs1", "rs2"], "ref": ["A", "C"], "alt": ["G", "T"]}
@@ -129,3 +129,48 @@ def test_notes(kind):
     ]
     assert noted("note", "odd", kind([True, False, False, False, False]), names) == [("note", "odd", 1, "a")]
     assert noted("note", "odd", kind([False] * 5), names) == []
+
+
+def in_blocks(genotypes, size, where=None):
+    """All blocks put together, which cover everybody once and in order."""
+    at, parts = 0, []
+    for people, block in genotypes.blocks(size, where):
+        assert (people.start, people.stop) == (at, at + len(block)) and 0 < len(block) <= size
+        assert block.dtype == np.float32
+        at = people.stop
+        parts.append(block)
+    assert at == genotypes.n_samples
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("kind", ["alleles", "dosage", "lazy"])
+def test_blocks_are_the_whole(kind):
+    rng = np.random.default_rng(3)
+    n, m = 23, 9
+    alleles = rng.integers(0, 2, (n, 2, m)).astype(np.int8)
+    alleles[rng.random((n, m)).nonzero()[0][:5], :, 3] = -1
+    table = pl.DataFrame([("22", i + 1, f"rs{i}", "A", "G") for i in range(m)], TABLE.schema, orient="row")
+    names = [f"p{i}" for i in range(n)]
+    dosage = np.where((alleles < 0).any(axis=1), np.nan, alleles.sum(axis=1)).astype(np.float32)
+
+    class Lazy(np.ndarray):
+        def compute(self):
+            return np.asarray(self)
+
+    held = {"alleles": {"alleles": alleles}, "dosage": {"dosage": dosage}, "lazy": {"dosage": dosage.view(Lazy)}}[kind]
+    genotypes = Genotypes.from_arrays(names, table, **held)
+    people = rng.permutation(n)[:17]
+    fewer = genotypes.select([names[i] for i in people], [7, 1, 1, 4])
+    for size in (1, 4, 17, 23, 1000):
+        np.testing.assert_array_equal(in_blocks(genotypes, size), dosage)
+        np.testing.assert_array_equal(in_blocks(genotypes, size, Interval("chr22", 2, 6)), dosage[:, 2:6])
+        np.testing.assert_array_equal(in_blocks(fewer, size), dosage[people][:, [7, 1, 1, 4]])
+    assert in_blocks(genotypes, 5, []).shape == (n, 0)
+    with pytest.raises(GenopredError, match="needed is at least 1"):
+        next(genotypes.blocks(0))
+
+
+@pytest.mark.parametrize("rows, run", [([], (0, 0)), ([4], (4, 5)), ([2, 3], (2, 4)), ([3, 2], None), ([1, 1], None)])
+def test_rows_that_need_no_copy(rows, run):
+    found = run_of(np.array(rows, dtype=np.int64))
+    assert (None if found is None else (found.start, found.stop)) == run

@@ -2,13 +2,14 @@
 
 Clumping keeps the variant with the smallest p-value, drops its neighbours in LD, and goes on with what is left.
 With ``r2="em"`` the index variants are those of plink 1.9's ``--clump``. Hard calls (0, 1, 2) are packed into bit
-planes, so that one pair of variants costs a few dozen instructions; r² is worked out for index variants only.
+planes, so that one pair of variants costs a few dozen instructions; r² is worked out for index variants only. Where
+there are no people, their sums of products serve as well, or correlations alone (`Products`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +21,18 @@ from genopred.genetics.ld_kernels import (
     EM,
     HOLES,
     PAIRWISE,
+    PRODUCTS,
     ROWS,
     TINY,
     greedy_owner,
     matrix_calls,
     pack_rows,
 )
+from genopred.genetics.moments import Centred, Moments
 
 METHODS = ("genotype", "em")
+#: Of n² times a variant's mean square, what of n² times its variance is rounding.
+_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,86 @@ def pack(dosage: NDArray[np.float32]) -> HardCalls | None:
     """Bit planes of dosages (N, M), or None where a dosage is neither 0, 1, 2 nor NaN."""
     het, hom, obs, hard, complete = pack_rows(np.ascontiguousarray(dosage.T))
     return HardCalls(het, hom, obs, bool(complete)) if hard else None
+
+
+@dataclass(frozen=True)
+class Products:
+    """Genotypes of M variants by their sums of products: what LD is made of where there are no people.
+
+    Of hard calls r² from sums is that of the calls to the last bit, because both are made of the same whole numbers.
+
+    Attributes
+    ----------
+    n : float
+        People.
+    sums : array, shape (M,)
+        Of dosages.
+    spread : array, shape (M,)
+        n times the sum of squares minus the square of the sum; 0 where a variant does not vary.
+    gram : array, shape (M, M)
+        Sums of products of dosages.
+    out : tuple of at most two arrays, shape (M, M)
+        The same of people who are in `gram` and not meant, such as folds kept aside: `n`, `sums` and `spread` are
+        without them. They are subtracted only where r² is asked for.
+    """
+
+    n: float
+    sums: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    gram: NDArray[np.float64]
+    out: tuple[NDArray[np.float64], ...] = ()
+
+    @classmethod
+    def of(cls, source: Moments | Centred | ArrayLike) -> Products:
+        """From sums over people without missing dosages, or from correlations or covariances (M, M) alone.
+
+        Raises
+        ------
+        GenopredError
+            If dosages are missing from the sums, or the matrix is not square.
+
+        Examples
+        --------
+        >>> Products.of([[1.0, 0.9], [0.9, 1.0]]).spread.tolist()
+        [1.0, 1.0]
+        """
+        if isinstance(source, Moments):
+            if len(source.holes):
+                raise GenopredError(
+                    f"clump: {len(source.holes)} variants have missing dosages in the sums; fill them first "
+                    "(Moments.filled)."
+                )
+            return cls.without(source)
+        if isinstance(source, Centred):
+            spread = np.where(source.scale() > 0, np.diag(source.gram), 0.0)
+            return cls(1.0, np.zeros(len(spread)), spread, source.gram)
+        matrix = np.asarray(source, dtype=np.float64)
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise GenopredError(f"clump: correlations have shape {matrix.shape}; (variants, variants) is needed.")
+        return cls(1.0, np.zeros(len(matrix)), np.diag(matrix).copy(), matrix)
+
+    @classmethod
+    def without(cls, whole: Moments, out: Sequence[Moments] = ()) -> Products:
+        """Of people but for at most two groups among them; nobody's dosage is missing."""
+        n = float(whole.n - sum(one.n for one in out))
+        sums, squares = whole.sums, np.diag(whole.gram)
+        for one in out:
+            sums, squares = sums - one.sums, squares - np.diag(one.gram)
+        spread = n * squares - sums * sums
+        # rounding stays far below this, and hard calls that vary above it
+        spread = np.where(spread > _ROUNDING * n * squares, spread, 0.0)
+        return cls(n, sums, spread, whole.gram, tuple(one.gram for one in out))
+
+    @property
+    def m(self) -> int:
+        """M."""
+        return len(self.sums)
+
+    def select(self, columns: NDArray[np.int64]) -> Products:
+        """The same of some variants, in the order given."""
+        both = np.ix_(columns, columns)
+        parts = tuple(one[both] for one in self.out)
+        return Products(self.n, self.sums[columns], self.spread[columns], self.gram[both], parts)
 
 
 def em_r2(a: ArrayLike, b: ArrayLike) -> float:
@@ -122,7 +207,7 @@ def r2_matrix(dosage: ArrayLike, r2: str = "genotype") -> NDArray[np.float64]:
 
 
 def clump(
-    dosage: ArrayLike,
+    dosage: ArrayLike | Moments | Centred | Products,
     pval: ArrayLike,
     pos: ArrayLike,
     *,
@@ -141,8 +226,9 @@ def clump(
 
     Parameters
     ----------
-    dosage : array, shape (N, M)
-        Founders' dosages; NaN where missing.
+    dosage : array, shape (N, M), or Moments, Centred or Products of M variants
+        Founders' dosages, NaN where missing; or sums over founders, of whom none lacks a dosage; or their correlations
+        (`Products.of`).
     pval : array, shape (M,)
         NaN variants neither lead nor join a clump. plink reads p-values from text with four digits: pass the same.
     pos : array, shape (M,)
@@ -164,7 +250,8 @@ def clump(
     Raises
     ------
     GenopredError
-        If shapes do not fit, a threshold is out of range, or ``r2="em"`` meets dosages that are not hard calls.
+        If shapes do not fit, a threshold is out of range, or ``r2="em"`` meets dosages that are not hard calls, or
+        sums.
 
     References
     ----------
@@ -175,13 +262,15 @@ def clump(
     >>> x = [[0, 0, 2], [1, 1, 0], [2, 2, 0], [0, 0, 1]]
     >>> clump(x, [0.02, 0.01, 0.04], [100, 200, 300], p1=0.05, p2=0.05, r2_threshold=0.8).tolist()
     [1, 2]
+    >>> clump(Products.of([[1, 0.9], [0.9, 1]]), [0.02, 0.01], [100, 200], p1=0.05, p2=0.05).tolist()
+    [1]
     """
     index, _ = _clump(dosage, pval, pos, p1, p2, [r2_threshold], kb, r2, chrom)
     return index[0]
 
 
 def clump_members(
-    dosage: ArrayLike,
+    dosage: ArrayLike | Moments | Centred | Products,
     pval: ArrayLike,
     pos: ArrayLike,
     *,
@@ -208,7 +297,7 @@ def clump_members(
 
 
 def clump_grid(
-    dosage: ArrayLike,
+    dosage: ArrayLike | Moments | Centred | Products,
     pval: ArrayLike,
     pos: ArrayLike,
     *,
@@ -256,7 +345,7 @@ def windows(pos: NDArray[np.int64], kb: float) -> tuple[NDArray[np.int64], NDArr
 
 
 def greedy(
-    source: HardCalls | NDArray[np.float32],
+    source: HardCalls | NDArray[np.float32] | Products,
     order: NDArray[np.int64],
     n_index: int,
     low: NDArray[np.int64],
@@ -264,14 +353,16 @@ def greedy(
     thresholds: NDArray[np.float64],
     r2: str = "genotype",
 ) -> NDArray[np.int32]:
-    """The clumping loop, for callers that hold prepared genotypes: hard calls, or dosages (M, N) with variants as rows.
+    """The clumping loop, for callers that hold hard calls, dosages (M, N) with variants as rows, or products prepared.
 
     `order` are the variants by p, those without a p left out; the first `n_index` may lead. `low` and `high` (M,) are
     their `windows`. Returns, for each of at most 63 r² thresholds and each variant (T, M), the index variant that took
     it; its own number if it leads; -1 if none.
     """
-    calls, rows = _NO_CALLS, np.zeros((0, 0), dtype=np.float32)
-    if isinstance(source, HardCalls):
+    calls, rows, products = _NO_CALLS, np.zeros((0, 0), dtype=np.float32), _NO_PRODUCTS
+    if isinstance(source, Products):
+        kind, products = PRODUCTS, source
+    elif isinstance(source, HardCalls):
         calls = source
         kind = EM if r2 == "em" else COMPLETE if source.complete else PAIRWISE
     else:
@@ -279,8 +370,14 @@ def greedy(
         rows = np.ascontiguousarray(source, dtype=np.float32) if kind == HOLES else standard_rows(source)
     owner = np.full((len(thresholds), len(low)), -1, dtype=np.int32)
     planes = calls.het, calls.hom, calls.obs, calls.complete
-    greedy_owner(kind, *planes, rows, order, n_index, low, high, thresholds, owner)
+    greedy_owner(kind, *planes, rows, _unpacked(products), order, n_index, low, high, thresholds, owner)
     return owner
+
+
+def _unpacked(products: Products) -> tuple[float | NDArray[np.float64], ...]:
+    """What the kernel takes: of two groups that are out, one or both may be empty."""
+    out = [np.ascontiguousarray(one) for one in (*products.out, _NO_SUMS, _NO_SUMS)[:2]]
+    return float(products.n), products.sums, products.spread, np.ascontiguousarray(products.gram), *out
 
 
 def standard_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -292,7 +389,7 @@ def standard_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _clump(
-    dosage: ArrayLike,
+    dosage: ArrayLike | Moments | Centred | Products,
     pval: ArrayLike,
     pos: ArrayLike,
     p1: float,
@@ -302,8 +399,8 @@ def _clump(
     r2: str,
     chrom: ArrayLike | None,
 ) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-    x = _dosages(dosage, "clump")
-    p, place = _labels(x, pval, pos, chrom)
+    m, prepare = _prepared(dosage, r2)
+    p, place = _labels(m, pval, pos, chrom)
     _method(r2, "clump")
     _thresholds(p1, p2, thresholds, kb)
     if chrom is not None:  # laid end to end, too far apart for any window
@@ -313,12 +410,7 @@ def _clump(
     rank = np.empty_like(by_place)
     rank[by_place] = np.arange(len(by_place))
     order = np.argsort(p, kind="stable")[: int(np.sum(~np.isnan(p)))]
-    sorted_x = x if np.array_equal(by_place, np.arange(len(by_place))) else x[:, by_place]
-    source: HardCalls | NDArray[np.float32] | None = pack(sorted_x)
-    if source is None:
-        if r2 == "em":
-            raise _not_hard("clump", x)
-        source = np.ascontiguousarray(sorted_x.T)
+    source = prepare(None if np.array_equal(by_place, np.arange(len(by_place))) else by_place)
     low, high = windows(place[by_place], kb)
     owner = greedy(source, rank[order], int(np.sum(p <= p1)), low, high, np.asarray(thresholds, dtype=np.float64), r2)
     claimed = np.where(owner < 0, -1, by_place[np.maximum(owner, 0)])[:, rank] if len(rank) else owner.astype(np.int64)
@@ -326,18 +418,39 @@ def _clump(
     return [order[(row == columns)[order]] for row in claimed], claimed
 
 
+#: From columns in order of position, or None where they stand so, to what `greedy` walks over.
+_Prepare = Callable[[NDArray[np.int64] | None], HardCalls | NDArray[np.float32] | Products]
+
+
+def _prepared(dosage: ArrayLike | Moments | Centred | Products, r2: str) -> tuple[int, _Prepare]:
+    """How many variants there are, and how they become what `greedy` takes."""
+    if isinstance(dosage, (Moments, Centred, Products)):
+        if r2 == "em":
+            raise GenopredError("clump: r2='em' needs hard calls of people, here are sums; use r2='genotype'.")
+        products = dosage if isinstance(dosage, Products) else Products.of(dosage)
+        return products.m, lambda columns: products if columns is None else products.select(columns)
+    x = _dosages(dosage, "clump")
+
+    def rows(columns: NDArray[np.int64] | None) -> HardCalls | NDArray[np.float32]:
+        in_order = x if columns is None else x[:, columns]
+        calls = pack(in_order)
+        if calls is None and r2 == "em":
+            raise _not_hard("clump", x)
+        return np.ascontiguousarray(in_order.T) if calls is None else calls
+
+    return x.shape[1], rows
+
+
 def _labels(
-    x: NDArray[np.float32], pval: ArrayLike, pos: ArrayLike, chrom: ArrayLike | None
+    m: int, pval: ArrayLike, pos: ArrayLike, chrom: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     p = np.asarray(pval, dtype=np.float64)
     place = np.asarray(pos)
     shapes = [("pval", p.shape), ("pos", place.shape)]
     shapes += [] if chrom is None else [("chrom", np.asarray(chrom).shape)]
     for name, shape in shapes:
-        if shape != (x.shape[1],):
-            raise GenopredError(
-                f"clump: {name} has shape {shape}; dosage has {x.shape[1]} columns, one entry each is needed."
-            )
+        if shape != (m,):
+            raise GenopredError(f"clump: {name} has shape {shape}; dosage has {m} columns, one entry each is needed.")
     wrong = np.flatnonzero((p < 0) | (p > 1))
     if wrong.size:
         raise GenopredError(
@@ -397,3 +510,5 @@ def _pairwise_matrix(x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 _NO_WORDS = np.zeros((0, 0), dtype=np.uint64)
 _NO_CALLS = HardCalls(_NO_WORDS, _NO_WORDS, _NO_WORDS, True)
+_NO_SUMS = np.zeros((0, 0))
+_NO_PRODUCTS = Products(0.0, np.zeros(0), np.zeros(0), _NO_SUMS)

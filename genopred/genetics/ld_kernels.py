@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 TINY = 2.0**-44
 
 #: What `greedy_owner` takes r² from.
-COMPLETE, PAIRWISE, EM, ROWS, HOLES = range(5)
+COMPLETE, PAIRWISE, EM, ROWS, HOLES, PRODUCTS = range(6)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -291,6 +291,22 @@ def _dosage_r2(rows, holes, i, others, count, value):  # type: ignore[no-untyped
 
 
 @numba.njit(cache=True)
+def _product_r2(products, i, others, count, value):  # type: ignore[no-untyped-def]
+    """As `_complete_r2`, its sums of products given: of everybody, less those of two groups of people."""
+    n, first, second, gram, out_a, out_b = products
+    for q in range(count):
+        j = others[q]
+        both = gram[i, j]
+        if out_a.shape[0]:
+            both -= out_a[i, j]
+        if out_b.shape[0]:
+            both -= out_b[i, j]
+        cov = n * both - first[i] * first[j]
+        spread = second[i] * second[j]
+        value[q] = cov * cov / spread if spread > 0.0 else np.nan
+
+
+@numba.njit(cache=True)
 def _take(i, leads, others, count, value, thresholds, least, owner, free):  # type: ignore[no-untyped-def]
     """Give variant i the others whose r² is above the thresholds at which it leads and they are free."""
     for q in range(count):
@@ -304,7 +320,7 @@ def _take(i, leads, others, count, value, thresholds, least, owner, free):  # ty
 
 
 @numba.njit(cache=True)
-def greedy_owner(kind, het, hom, obs, complete, rows, order, n_index, low, high, thresholds, owner):  # type: ignore[no-untyped-def]
+def greedy_owner(kind, het, hom, obs, complete, rows, products, order, n_index, low, high, thresholds, owner):  # type: ignore[no-untyped-def]
     sums = _counts(het, hom, obs)
     planes, first, second = _dosage_planes(het, hom, sums)
     roots = np.empty(3)
@@ -334,6 +350,8 @@ def greedy_owner(kind, het, hom, obs, complete, rows, order, n_index, low, high,
             _pairwise_r2(planes, obs, i, others, count, value)
         elif kind == ROWS or kind == HOLES:
             _dosage_r2(rows, kind == HOLES, i, others, count, value)
+        elif kind == PRODUCTS:
+            _product_r2(products, i, others, count, value)
         else:
             for q in range(count):
                 value[q] = _pair(het, hom, obs, complete, True, i, others[q], sums, roots)

@@ -20,6 +20,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from genopred.errors import GenopredError, examples
 from genopred.genetics import ld
+from genopred.genetics.foldsums import FoldSums, Regressions, by_strength, regressions
+from genopred.genetics.moments import Moments, Weights, sums_suffice, total
 from genopred.genetics.scores_kernels import filled_rows, fold_sums
 from genopred.genetics.transform import known_means
 
@@ -145,8 +147,10 @@ class _People:
     means: Floats
     sums: Floats
     calls: ld.HardCalls | None
-    #: Of training sets, named by the folds that are out: regressions, candidates' weights, scores of held-out folds.
-    cache: dict[frozenset[int], tuple[_Regressions, Floats, dict[int, Floats]]] = field(default_factory=dict)
+    #: Scores of the fold that is out by the candidates of the training set (named by the folds that are out).
+    scored: dict[tuple[frozenset[int], int], Floats] = field(default_factory=dict)
+    #: See `FoldSums.same`: people's sums do not differ between copies of a variant.
+    same: float = 0.0
 
     @property
     def folds(self) -> int:
@@ -163,16 +167,37 @@ class _People:
             keep[self.of(fold)] = False
         return keep
 
+    def regress(self, without: frozenset[int]) -> Regressions:
+        """Marginal regressions of the people left, from sums: nothing is read again."""
+        inside = [fold for fold in range(self.folds) if fold not in without]
+        keep = self.mask(without)
+        n = int(keep.sum())
+        y = self.y[keep] - self.y.mean()
+        sum_y = y.sum()
+        yy = float(y @ y - sum_y * sum_y / n)
+        return regressions(n, self.sums[inside].sum(axis=0), sum_y, yy, float(self.y[keep].mean()))
+
+    def ld(self, without: frozenset[int]) -> ld.HardCalls | NDArray[np.float32]:
+        """Genotypes of the people left."""
+        keep = self.mask(without)
+        return self.rows[:, keep].astype(np.float32) if self.calls is None else self.calls.masked(keep)
+
+    def scores(self, without: frozenset[int], fold: int, base: Regressions, weights: Floats) -> Floats:
+        """Candidates' scores (C, n) of one held-out fold, around the training people's mean score."""
+        if (without, fold) not in self.scored:
+            used = np.flatnonzero(weights.any(axis=0))
+            part = self.rows[used, self.of(fold)]
+            picked = weights[:, used]
+            self.scored[without, fold] = picked @ part - (picked @ base.mean_x[used])[:, None]
+        return self.scored[without, fold]
+
 
 @dataclass
-class _Regressions:
-    """Marginal slopes (0 where a variant does not vary) and t (NaN there) among the people of a training set."""
+class _Train:
+    """Training people or their sums, and the models of training sets, named by the folds that are out."""
 
-    slope: Floats
-    tstat: Floats
-    df: int
-    mean_x: Floats
-    mean_y: float
+    source: _People | FoldSums
+    models: dict[frozenset[int], tuple[Regressions, Floats]] = field(default_factory=dict)
 
 
 class _CalibratedScore(RegressorMixin, BaseEstimator):
@@ -189,7 +214,7 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike | None = None) -> _CalibratedScore:
         """Learn from dosages `X` (N, M) and phenotypes `y` (N,); `folds` (N,) are inner fold labels, if not random."""
-        self._finish(self._people(X, y, self._folds(len(np.asarray(y)), folds)))
+        self._finish(_Train(self._people(*self._checked(X, y, self._folds(len(np.asarray(y)), folds)))))
         return self
 
     def fit_oof(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike) -> Floats:
@@ -199,17 +224,75 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         l by weights from all but k and l. Weights without {k, l} serve both, so K folds need K (K + 1) / 2 models,
         and the fit little more. `folds` (N,) have at least three labels.
         """
-        people = self._people(X, y, np.asarray(folds))
-        if people.folds < 3:
-            raise GenopredError(f"fit_oof: folds have {people.folds} labels; at least 3 are needed.")
+        x, target, number = self._checked(X, y, np.asarray(folds))
+        if number.max() < 2:
+            raise GenopredError(f"fit_oof: folds have {number.max() + 1} labels; at least 3 are needed.")
+        if self._sums_are_faster(x):
+            return self._oof_by_sums(x, target, number)
+        people = self._people(x, target, number)
+        train = _Train(people)
         out = np.empty(len(people.y))
         for fold in range(people.folds):
             outside = frozenset([fold])
-            choice, slope = self._tune(people, outside)
-            base, _ = self._model(people, outside)
-            scores = self._score(people, outside, fold)
+            choice, slope = self._tune(train, outside)
+            base, weights = self._model(train, outside)
+            scores = people.scores(outside, fold, base, weights)
             out[people.order[people.of(fold)]] = base.mean_y + slope * scores[choice]
-        self._finish(people)
+        self._finish(train)
+        return out
+
+    def fit_sums(self, whole: Moments, folds: Sequence[Moments] = ()) -> list[Weights]:
+        """`fit_oof` of people who are known by their sums: nothing here grows with their number.
+
+        Parameters
+        ----------
+        whole : Moments
+            Sums over all training people: one outcome, no covariates, nothing missing.
+        folds : sequence of Moments
+            The same of at least three disjoint inner folds that add up to `whole`.
+
+        Returns
+        -------
+        list of Weights
+            For each fold the model that leaves it out: thresholds and slope, too, are from the other folds.
+
+        Raises
+        ------
+        GenopredError
+            If the sums are of something else or do not add up, there are fewer than three folds, or LD is to be that
+            of haplotypes, which sums do not tell.
+
+        Notes
+        -----
+        Of hard calls LD is that of `fit_oof` to the last bit, of dosages but for the rounding of single precision.
+        Where dosages are missing it is that of the filled ones; `fit_oof` takes r² of hard calls from the people who
+        have both. Variants that are as strong but for rounding, such as copies of each other, go in order of column.
+
+        Examples
+        --------
+        >>> from genopred.genetics.moments import Moments, total
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.integers(0, 3, (300, 20)).astype(float)
+        >>> y = X[:, 3] + rng.normal(size=300)
+        >>> folds = [Moments.of(X[i::3], y[i::3]) for i in range(3)]
+        >>> coef, intercept = BaselinePRS().fit_sums(total(folds), folds)[0]
+        >>> np.allclose(X[::3] @ coef + intercept, BaselinePRS().fit_oof(X, y, np.arange(300) % 3)[::3])
+        True
+        """
+        if len(folds) < 3:
+            raise GenopredError(
+                f"{type(self).__name__}: {len(folds)} inner folds; thresholds and slope need sums of at least 3."
+            )
+        self._check_variants(whole.m)
+        train = _Train(FoldSums(whole, folds, type(self).__name__))
+        out = []
+        for fold in range(len(folds)):
+            outside = frozenset([fold])
+            choice, slope = self._tune(train, outside)
+            base, weights = self._model(train, outside)
+            coef = slope * weights[choice]
+            out.append(Weights(coef, float(base.mean_y - base.mean_x @ coef)))
+        self._finish(train)
         return out
 
     def predict(self, X: ArrayLike) -> Floats:
@@ -225,61 +308,76 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
         part = np.where(np.isnan(part), self.mean_[used], part)
         return part @ self.coef_[used] + self.intercept_
 
-    def _finish(self, people: _People) -> None:
-        choice, slope = self._tune(people, frozenset())
-        base, weights = self._model(people, frozenset())
+    def _finish(self, train: _Train) -> None:
+        choice, slope = self._tune(train, frozenset())
+        base, weights = self._model(train, frozenset())
         self.slope_ = slope
         self.coef_ = slope * weights[choice]
         self.intercept_ = float(base.mean_y - base.mean_x @ self.coef_)
-        self.mean_ = people.means
+        self.mean_ = train.source.means
         self.n_features_in_ = len(self.coef_)
         self._chosen(choice, slope)
 
-    def _tune(self, people: _People, outside: frozenset[int]) -> tuple[int, float]:
+    def _tune(self, train: _Train, outside: frozenset[int]) -> tuple[int, float]:
         """Best candidate and its slope, from people in none of the folds `outside`."""
         cross, square = np.zeros(1), np.zeros(1)
-        for fold in range(people.folds):
+        for fold in range(train.source.folds):
             if fold in outside:
                 continue
-            without = outside | {fold}
-            base, _ = self._model(people, without)
-            scores = self._score(people, without, fold)
-            cross = cross + scores @ (people.y[people.of(fold)] - base.mean_y)
-            square = square + np.einsum("ij,ij->i", scores, scores)
+            own_cross, own_square = self._gains(train, outside | {fold}, fold)
+            cross = cross + own_cross
+            square = square + own_square
         # What the best slope at or above 0 takes off the sum of squared errors.
         positive = (cross > 0) & (square > 0)
         gain = np.where(positive, np.square(cross) / np.where(positive, square, 1.0), 0.0)
-        best = int(np.argmax(gain))
+        best = int(np.argmax(gain >= gain.max() * (1 - train.source.same)))
         if gain[best] <= 0:
             return best, 0.0
         return best, float(cross[best] / square[best]) if self.calibrate else 1.0
 
-    def _model(self, people: _People, without: frozenset[int]) -> tuple[_Regressions, Floats]:
+    def _gains(self, train: _Train, without: frozenset[int], fold: int) -> tuple[Floats, Floats]:
+        """Sums over a held-out fold of score times phenotype and score squared, of each candidate."""
+        base, weights = self._model(train, without)
+        if isinstance(train.source, FoldSums):
+            return train.source.gains(fold, base, weights)
+        scores = train.source.scores(without, fold, base, weights)
+        y = train.source.y[train.source.of(fold)] - base.mean_y
+        return scores @ y, np.einsum("ij,ij->i", scores, scores)
+
+    def _model(self, train: _Train, without: frozenset[int]) -> tuple[Regressions, Floats]:
         """Regressions on all folds but some, and the candidates' weights (C, M)."""
-        if without not in people.cache:
-            base = _regress(people, without)
-            people.cache[without] = (base, self._weights(people, without, base), {})
-        return people.cache[without][:2]
+        if without not in train.models:
+            base = train.source.regress(without)
+            train.models[without] = (base, self._weights(train.source, without, base))
+        return train.models[without]
 
-    def _score(self, people: _People, without: frozenset[int], fold: int) -> Floats:
-        """Candidates' scores (C, n) of one held-out fold, around the training people's mean score."""
-        base, weights, scores = people.cache[without]
-        if fold not in scores:
-            used = np.flatnonzero(weights.any(axis=0))
-            part = people.rows[used, people.of(fold)]
-            picked = weights[:, used]
-            scores[fold] = picked @ part - (picked @ base.mean_x[used])[:, None]
-        return scores[fold]
-
-    def _weights(self, people: _People, without: frozenset[int], base: _Regressions) -> Floats:
+    def _weights(self, source: _People | FoldSums, without: frozenset[int], base: Regressions) -> Floats:
         raise NotImplementedError
+
+    def _check_variants(self, m: int) -> None:
+        """Refuse what sums of so many variants do not allow."""
+
+    def _sums_are_faster(self, x: NDArray[np.float32]) -> bool:
+        """Whether out-of-fold predictions of these people are the same by sums, and sooner."""
+        return False
+
+    def _oof_by_sums(self, x: NDArray[np.float32], y: Floats, number: NDArray[np.int64]) -> Floats:
+        inside = [number == fold for fold in range(int(number.max()) + 1)]
+        parts = [Moments.of(x[fold], y[fold]) for fold in inside]
+        out = np.empty(len(y))
+        for fold, model in zip(inside, self.fit_sums(total(parts), parts)):
+            used = np.flatnonzero(model.coef)
+            out[fold] = x[np.ix_(fold, used)] @ model.coef[used] + model.intercept
+        return out
 
     def _chosen(self, choice: int, slope: float) -> None:
         """Remember what was chosen."""
 
     def _folds(self, n: int, folds: ArrayLike | None) -> NDArray[Any]:
-        if folds is not None:
-            return np.asarray(folds)
+        return self.own_folds(n) if folds is None else np.asarray(folds)
+
+    def own_folds(self, n: int) -> NDArray[np.int64]:
+        """The inner folds of n people that `fit` makes where none are given, shape (n,)."""
         if not 2 <= self.cv <= n:
             raise GenopredError(
                 f"{type(self).__name__}: cv is {self.cv} for {n} people; it must be from 2 to that number."
@@ -289,7 +387,10 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
             out[held] = number
         return out
 
-    def _people(self, X: ArrayLike, y: ArrayLike, folds: NDArray[Any]) -> _People:
+    def _checked(
+        self, X: ArrayLike, y: ArrayLike, folds: NDArray[Any]
+    ) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64]]:
+        """Dosages, phenotypes and folds numbered from 0; refused where they do not fit."""
         name = type(self).__name__
         x = np.asarray(X, dtype=np.float32)
         target = np.asarray(y, dtype=np.float64)
@@ -301,14 +402,17 @@ class _CalibratedScore(RegressorMixin, BaseEstimator):
             raise GenopredError(
                 f"{name}: y has {int(np.sum(~np.isfinite(target)))} NaN or infinite values; drop these people."
             )
-        labels, number, count = np.unique(folds, return_inverse=True, return_counts=True)
+        labels, number = np.unique(folds, return_inverse=True)
         if len(labels) < 2:
             raise GenopredError(f"{name}: folds have one label; at least 2 are needed.")
-        order = np.argsort(number.ravel(), kind="stable")
-        bounds = np.concatenate([[0], np.cumsum(count)])
+        return x, target, number.ravel()
+
+    def _people(self, x: NDArray[np.float32], y: Floats, number: NDArray[np.int64]) -> _People:
+        order = np.argsort(number, kind="stable")
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(number))])
         rows32 = np.ascontiguousarray(x[order].T)
         rows, means = filled_rows(rows32)
-        sorted_y = target[order]
+        sorted_y = y[order]
         sums = fold_sums(rows, sorted_y - sorted_y.mean(), bounds)
         return _People(rows, sorted_y, bounds, order, means, sums, self._calls(rows32))
 
@@ -353,7 +457,7 @@ class BaselinePRS(_CalibratedScore):
         self.random_state = random_state
         self.calibrate = calibrate
 
-    def _weights(self, people: _People, without: frozenset[int], base: _Regressions) -> Floats:
+    def _weights(self, source: _People | FoldSums, without: frozenset[int], base: Regressions) -> Floats:
         return base.slope[None, :]
 
 
@@ -419,18 +523,34 @@ class ClumpThresholdPRS(_CalibratedScore):
         self.random_state = random_state
         self.calibrate = calibrate
 
-    def _people(self, X: ArrayLike, y: ArrayLike, folds: NDArray[Any]) -> _People:
+    def _checked(
+        self, X: ArrayLike, y: ArrayLike, folds: NDArray[Any]
+    ) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64]]:
+        self._check_positions(np.shape(X)[1] if np.ndim(X) == 2 else None, f"X {np.shape(X)}")
+        return super()._checked(X, y, folds)
+
+    def _sums_are_faster(self, x: NDArray[np.float32]) -> bool:
+        # r² of hard calls is of the people who have both variants, that of sums of everybody
+        return self.r2 == "genotype" and sums_suffice(*x.shape) and not np.isnan(x).any()
+
+    def _check_variants(self, m: int) -> None:
+        self._check_positions(m, f"the sums ({m},)")
+        if self.r2 == "em":
+            raise GenopredError(
+                "ClumpThresholdPRS: r2='em' needs hard calls of people, not sums; use r2='genotype', or fit people."
+            )
+
+    def _check_positions(self, m: int | None, found: str) -> None:
         if self.positions is None:
             raise GenopredError("ClumpThresholdPRS: give the positions of the columns of X (positions=...).")
         pos = np.asarray(self.positions)
-        if np.ndim(X) != 2 or pos.shape != (np.shape(X)[1],):
+        if pos.shape != (m,):
             raise GenopredError(
-                f"ClumpThresholdPRS: positions have shape {pos.shape}, X {np.shape(X)}; one per column is needed."
+                f"ClumpThresholdPRS: positions have shape {pos.shape}, {found}; one per column is needed."
             )
         if (np.diff(pos) < 0).any():
             raise GenopredError("ClumpThresholdPRS: positions must not decrease; sort the columns of X.")
         ld.check_grid(self.p_thresholds, self.r2_thresholds, self.kb, self.r2)
-        return super()._people(X, y, folds)
 
     def _calls(self, raw: NDArray[np.float32]) -> ld.HardCalls | None:
         calls = ld.pack(raw.T)
@@ -438,18 +558,15 @@ class ClumpThresholdPRS(_CalibratedScore):
             raise GenopredError("ClumpThresholdPRS: r2='em' needs hard calls (0, 1, 2); round X, or use r2='genotype'.")
         return calls
 
-    def _weights(self, people: _People, without: frozenset[int], base: _Regressions) -> Floats:
+    def _weights(self, source: _People | FoldSums, without: frozenset[int], base: Regressions) -> Floats:
         strength = np.abs(base.tstat)
-        usable = np.flatnonzero(~np.isnan(strength))
         # At one number of people order by p is order by |t|, and |t| does not run out of digits.
-        order = usable[np.argsort(-strength[usable], kind="stable")]
+        order = by_strength(base.tstat, base.df, source.same)
         bounds = np.array([_t_bound(p, base.df) for p in self.p_thresholds])
         n_index = int(np.sum(strength[order] >= bounds.min()))
         low, high = ld.windows(np.asarray(self.positions, dtype=np.int64), self.kb)
-        keep = people.mask(without)
-        source = people.rows[:, keep].astype(np.float32) if people.calls is None else people.calls.masked(keep)
         limits = np.asarray(self.r2_thresholds, dtype=np.float64)
-        owner = ld.greedy(source, order, n_index, low, high, limits, self.r2)
+        owner = ld.greedy(source.ld(without), order, n_index, low, high, limits, self.r2)
         leads = owner == np.arange(owner.shape[1])
         passes = np.where(np.isnan(strength), -1.0, strength) >= bounds[:, None]
         return (leads[:, None, :] & passes[None, :, :]).reshape(len(leads) * len(passes), len(strength)) * base.slope
@@ -462,23 +579,3 @@ class ClumpThresholdPRS(_CalibratedScore):
 def _t_bound(p: float, df: int) -> float:
     """|t| from which a two-sided p-value is at most p."""
     return 0.0 if p >= 1 else float(-stdtrit(max(df, 1), p / 2)) if p > 0 else np.inf
-
-
-def _regress(people: _People, without: frozenset[int]) -> _Regressions:
-    """Marginal regressions of the people left, from sums: nothing is read again."""
-    inside = [fold for fold in range(people.folds) if fold not in without]
-    keep = people.mask(without)
-    n = int(keep.sum())
-    sx, sxx, sxy = people.sums[inside].sum(axis=0)
-    y = people.y[keep] - people.y.mean()
-    sy = y.sum()
-    xx = sxx - sx * sx / n
-    xy = sxy - sx * sy / n
-    yy = float(y @ y - sy * sy / n)
-    varies = (xx > 1e-9 * n) & (yy > 0) & (n > 2)
-    safe = np.where(varies, xx, 1.0)
-    slope = np.where(varies, xy / safe, 0.0)
-    r2 = np.clip(xy * xy / (safe * (yy if yy > 0 else 1.0)), 0.0, 1.0)
-    with np.errstate(divide="ignore"):
-        tstat = np.where(varies, np.sign(slope) * np.sqrt((n - 2) * r2 / (1.0 - r2)), np.nan)
-    return _Regressions(slope, tstat, n - 2, sx / n, float(people.y[keep].mean()))

@@ -1,4 +1,4 @@
-"""Compiled loops of `scores`: rows of genotypes filled, and their sums over folds."""
+"""Compiled loops of `scores` and `foldsums`: rows of genotypes filled, their sums over folds, squares of scores."""
 
 from __future__ import annotations
 
@@ -42,4 +42,24 @@ def fold_sums(rows, y, bounds):  # type: ignore[no-untyped-def]
                 sxx += x * x
                 sxy += x * y[i]
             out[k, 0, j], out[k, 1, j], out[k, 2, j] = sx, sxx, sxy
+    return out
+
+
+@numba.njit(cache=True)
+def squares(gram, weights):  # type: ignore[no-untyped-def]
+    """Sums of squares w'Gw of scores, shape (C,), whose weights (C, M) are mostly 0."""
+    count, m = weights.shape
+    out = np.zeros(count)
+    used = np.empty(m, dtype=np.int64)
+    for c in range(count):
+        many = 0
+        for j in range(m):
+            used[many] = j
+            many += weights[c, j] != 0.0
+        for a in range(many):
+            i = used[a]
+            half = 0.5 * weights[c, i] * gram[i, i]
+            for b in range(a):
+                half += weights[c, used[b]] * gram[i, used[b]]
+            out[c] += 2.0 * weights[c, i] * half
     return out

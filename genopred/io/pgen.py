@@ -15,7 +15,7 @@ from genopred.errors import FormatError, GenopredError, examples
 from genopred.io.plink import check_fileset, read_fam, sample_names
 from genopred.io.text import PathLike, after_comments, check_bound, read_bytes, read_table, to_numbers
 from genopred.io.variants import alts_noted, header_build, named, one_each, screened
-from genopred.types import VARIANT_SCHEMA, Genotypes
+from genopred.types import VARIANT_SCHEMA, Genotypes, run_of
 
 #: Variants of one block of a .pgen's index.
 BLOCK = 65_536
@@ -175,34 +175,45 @@ class PgenReader:
             )
         return phased
 
+    def _of(self, rows: NDArray[np.int64]) -> tuple[Any, int, NDArray[np.int64] | slice]:
+        """The file, set to decode no more people than are asked for; how many; where each row then stands."""
+        file = self._open()
+        rows = np.asarray(rows, dtype=np.int64)
+        people = np.unique(rows)  # in the file's order, as pgenlib wants them
+        if len(people) in (0, self.n_samples):
+            file.change_sample_subset(None)
+            return file, self.n_samples, slice(None) if run_of(rows) == slice(0, self.n_samples) else rows
+        file.change_sample_subset(people.astype(np.uint32))
+        return file, len(people), slice(None) if np.array_equal(people, rows) else np.searchsorted(people, rows)
+
     def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Copies of ALT, shape (rows, columns), NaN where missing."""
         columns = np.asarray(columns, dtype=np.int64)
-        out = np.empty((len(columns), self.n_samples), dtype=np.float32)
-        file = self._open()
+        file, n, where = self._of(rows)
+        out = np.empty((len(columns), n), dtype=np.float32)
         try:
             file.read_dosages_list(self.record[columns], out)
             for j in np.flatnonzero(self.allele[columns] > 1).tolist():
                 file.read_dosages(int(self.record[columns[j]]), out[j], allele_idx=int(self.allele[columns[j]]))
         except RuntimeError as problem:
             raise self._damaged(problem) from None
-        out = out[:, rows]
         out[out < 0] = np.nan
-        return out.T
+        return np.ascontiguousarray(out[:, where].T)
 
     def alleles(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
         """Alleles, shape (rows, 2, columns): 0 REF, 1 ALT, -1 missing."""
         columns = np.asarray(columns, dtype=np.int64)
-        shape = (len(columns), self.n_samples)
+        file, n, where = self._of(rows)
+        shape = (len(columns), n)
         both = np.empty((shape[0], 2 * shape[1]), dtype=np.int32)
         phase = np.empty(shape, dtype=np.uint8)
         try:
-            self._open().read_alleles_and_phasepresent_list(self.record[columns], both, phase)
+            file.read_alleles_and_phasepresent_list(self.record[columns], both, phase)
         except RuntimeError as problem:
             raise self._damaged(problem) from None
-        pairs = both.reshape(*shape, 2)[:, rows]
+        pairs = both.reshape(*shape, 2)[:, where]
         if self.phased:
-            bad = (pairs[:, :, 0] != pairs[:, :, 1]) & (phase[:, rows] == 0)
+            bad = (pairs[:, :, 0] != pairs[:, :, 1]) & (phase[:, where] == 0)
             if bad.any():
                 variant = int(self.record[columns[int(bad.any(axis=1).argmax())]])
                 raise FormatError(

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from genopred.errors import FormatError, GenopredError, examples, repeated, shortened
 from genopred.io.bgzf import check_end, is_gzip
+from genopred.io.spool import Spool
 from genopred.io.text import BOM, PathLike, name_array, regular
 from genopred.io.variants import alts_noted, header_build, one_each, screened
-from genopred.types import VARIANT_SCHEMA, Genotypes, Note, plain_chrom
+from genopred.types import VARIANT_SCHEMA, Genotypes, Note, plain_chrom, run_of
 
 if TYPE_CHECKING:
     from genopred.io.vcfscan import Scan
@@ -26,8 +27,8 @@ _GAP = 50
 #: Bytes of genotypes that are kept at opening, where one pass can read them.
 _KEEP = 5e8
 
-#: Records that are decoded at a time.
-_BATCH = 256
+#: Records that are decoded at a time, and the bytes that they may take.
+_BATCH, _BATCH_BYTES = 256, 32_000_000
 
 #: Records after the first by whose heterozygotes a file is judged phased.
 _JUDGED = 1000
@@ -320,10 +321,10 @@ class VcfReader:
 
     def dosage(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Copies of ALT, shape (rows, columns), NaN where missing."""
+        part = self._read(columns, rows)
         if self.field == "DS":
-            return np.asfortranarray(self._read(columns)[:, rows].T)
-        both = self._read(columns)
-        counts = np.take(both[:, :, 0] + both[:, :, 1], rows, axis=1)
+            return np.asfortranarray(part.T)
+        counts = part[:, :, 0] + part[:, :, 1]
         total = counts.astype(np.float32)
         total[counts < 0] = np.nan
         return total.T
@@ -334,14 +335,31 @@ class VcfReader:
             raise FormatError(
                 f"{self.path} is read by its dosages (DS), which have no alleles; genotypes (GT) are needed."
             )
-        return np.ascontiguousarray(self._read(columns)[:, rows].transpose(1, 2, 0))
+        return np.ascontiguousarray(self._read(columns, rows).transpose(1, 2, 0))
 
-    def _read(self, columns: NDArray[np.int64]) -> NDArray[Any]:
-        """Everybody's alleles (columns, N, 2) or dosages (columns, N)."""
+    def blocks(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64], size: int
+    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """People and their dosages, as `Genotypes.blocks`, in one pass over the records."""
+        if self._cache is not None or not self.indexed:
+            for start in range(0, len(rows), size):
+                people = slice(start, min(len(rows), start + size))
+                yield people, self.dosage(rows[people], columns)
+            return
+        wanted, inverse = np.unique(np.asarray(columns, dtype=np.int64), return_inverse=True)
+        spool = Spool((len(wanted), len(rows)), np.float32 if self.field == "DS" else np.int8, size)
+        self._sweep(wanted, _Spooled(spool, rows))
+        for people, block in spool.blocks():
+            yield people, block if len(wanted) == len(columns) and run_of(inverse) else block[:, inverse]
+
+    def _read(self, columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Alleles (columns, rows, 2) or dosages (columns, rows)."""
         columns = np.asarray(columns, dtype=np.int64)
         wanted, inverse = np.unique(columns, return_inverse=True)
         if self._cache is None and self.indexed:
-            return self._sweep(wanted)[inverse]
+            out = self._empty(len(wanted))
+            self._sweep(wanted, out)
+            return np.take(out[inverse], rows, axis=1)
         if self._cache is None:
             self._cache = self._scan()
         if self.phased and len(self._unphased):
@@ -350,7 +368,8 @@ class VcfReader:
             if len(bad):
                 part = int(np.searchsorted(self.records.starts, bad[0], side="right")) - 1
                 raise _unphased(self.path, f"{self.records.chroms[part]}:{self.records.pos[bad[0]]}")
-        return self._cache[columns]
+        run = run_of(rows)
+        return np.take(self._cache[columns], rows, axis=1) if run is None else self._cache[:, run][columns]
 
     def _empty(self, n: int) -> NDArray[Any]:
         if self.field == "DS":
@@ -360,24 +379,25 @@ class VcfReader:
     def _scan(self) -> NDArray[Any]:
         """All columns."""
         vcf = _open(self.path)
-        batch = _Batch(self, self._empty(len(self.record)))
+        out = self._empty(len(self.record))
+        batch = _Batch(self, out)
         first = np.searchsorted(self.record, np.arange(len(self.records) + 1)).tolist()
         for number, record in enumerate(_records(self.path, vcf)):
             for column in range(first[number], first[number + 1]):
                 batch.add(column, record, int(self.allele[column]))
         batch.flush()
         vcf.close()
-        return batch.out
+        return out
 
-    def _sweep(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
-        """Sorted columns, in as few region queries as are worth it."""
+    def _sweep(self, wanted: NDArray[np.int64], out: NDArray[Any] | _Spooled) -> None:
+        """Sorted columns into `out`, in as few region queries as are worth it."""
         if self._file is None:
             self._file = _open(self.path)
         record = self.record[wanted]
         starts = self.records.starts
         part = np.searchsorted(starts, record, side="right")
         breaks = np.flatnonzero((np.diff(record) > _GAP) | (np.diff(part) > 0)) + 1
-        batch = _Batch(self, self._empty(len(wanted)))
+        batch = _Batch(self, out)
         for group in np.split(np.arange(len(wanted)), breaks) if len(wanted) else ():
             chrom = int(part[group[0]]) - 1
             low, high = self.records.pos[record[group[0]]], self.records.pos[record[group[-1]]]
@@ -399,7 +419,6 @@ class VcfReader:
             if at < len(group):
                 raise _foreign(self.path, f"it gave {at} of {len(group)} records of {region}")
         batch.flush()
-        return batch.out
 
 
 def _unphased(path: Path, place: str) -> FormatError:
@@ -409,10 +428,26 @@ def _unphased(path: Path, place: str) -> FormatError:
     )
 
 
+class _Spooled:
+    """Takes alleles (k, N, 2) or dosages (N,) of columns as an array would, and puts some people's into a spool."""
+
+    def __init__(self, spool: Spool, rows: NDArray[np.int64]) -> None:
+        self.spool, self.rows = spool, rows
+
+    def __setitem__(self, columns: Any, values: Any) -> None:
+        if np.ndim(values) == 3:
+            values = np.take(values[:, :, 0] + values[:, :, 1], self.rows, axis=1)
+        elif np.ndim(values) == 1:
+            values = np.take(values, self.rows)
+        else:  # a record without the field
+            values = np.full(len(self.rows), values)
+        self.spool[columns] = values
+
+
 class _Batch:
     """Decodes records many at a time: numpy's overhead a call is ten times the work of one record."""
 
-    def __init__(self, reader: VcfReader, out: NDArray[Any]) -> None:
+    def __init__(self, reader: VcfReader, out: NDArray[Any] | _Spooled) -> None:
         self.reader, self.out = reader, out
         self.held: list[tuple[int, int, NDArray[np.int16], str]] = []
 
@@ -438,7 +473,7 @@ class _Batch:
                 f"({examples(record.ALT)}); the record is damaged: correct it or leave it out."
             )
         self.held.append((column, allele, calls, place))
-        if len(self.held) >= _BATCH:
+        if len(self.held) >= max(1, min(_BATCH, _BATCH_BYTES // max(calls.nbytes, 1))):
             self.flush()
 
     def flush(self) -> None:

@@ -137,6 +137,28 @@ class Fitted:
         return self.intercept + _READ[self.kind](self.payload, dosage)
 
 
+@dataclass(frozen=True)
+class Everybody:
+    """Base learners of one gene, fitted to everybody.
+
+    Attributes
+    ----------
+    fitted : list of Fitted
+        Without those that have no state to be kept.
+    freq : array, shape (M,)
+        Frequency of ALT.
+    z : array, shape (M,)
+        Of each variant's own association with the outcome.
+    spread : callable
+        Standard deviation among these people of the score of weights (M,).
+    """
+
+    fitted: list[Fitted]
+    freq: Array
+    z: Array
+    spread: Callable[[Array], float]
+
+
 def fit_everybody(
     x: NDArray[np.float32],
     raw: Array,
@@ -144,7 +166,7 @@ def fit_everybody(
     gene: GeneContext,
     learners: Sequence[Learner],
     outcome: Outcome,
-) -> tuple[list[Fitted], Array, Array]:
+) -> Everybody:
     """Fit base learners of one gene to everybody.
 
     Parameters
@@ -157,22 +179,17 @@ def fit_everybody(
     gene : GeneContext
     learners : sequence of Learner
     outcome : Outcome
-
-    Returns
-    -------
-    fitted : list of Fitted
-        Without those that have no state to be kept.
-    freq : array, shape (M,)
-        Frequency of ALT.
-    z : array, shape (M,)
-        Of each variant's own association with the outcome.
     """
     means = known_means(x)
     filled = np.where(np.isnan(x), means, x).astype(np.float32)
     y, _ = outcome.split(raw, covariates, np.ones(len(x), dtype=bool))
     fitted = [keep(learner, learner.make(gene).fit(filled, y)) for learner in learners if keepable(learner, gene)]
     alone = marginal_association(filled, y)
-    return fitted, np.asarray(means, dtype=np.float64) / 2, alone.tstat
+
+    def spread(coef: Array) -> float:
+        return float((np.nan_to_num(x, nan=0.0).astype(np.float64) @ coef).std())
+
+    return Everybody(fitted, np.asarray(means, dtype=np.float64) / 2, alone.tstat, spread)
 
 
 def keepable(learner: Learner, gene: GeneContext) -> bool:

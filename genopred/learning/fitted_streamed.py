@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from genopred.genetics.moments import Adding, Moments, total
 from genopred.genetics.regression import marginal_sums
 from genopred.learning.evaluate import Outcome
-from genopred.learning.fitted import Fitted, keep, keepable
+from genopred.learning.fitted import Everybody, keep, keepable
 from genopred.learning.kernel import PolynomialRegression
 from genopred.learning.learners import GeneContext, Learner
 from genopred.learning.streamed import Blocks, fold_sums
@@ -26,11 +26,8 @@ def fit_everybody_streamed(
     gene: GeneContext,
     learners: Sequence[Learner],
     outcome: Outcome,
-) -> tuple[list[Fitted], Array, Array, Moments]:
-    """What `genopred.learning.fitted.fit_everybody` fits, and the sums of everybody.
-
-    The first three are its; memory is that of `genopred.learning.streamed`. Raises as it does.
-    """
+) -> Everybody:
+    """What `genopred.learning.fitted.fit_everybody` fits; memory is that of `genopred.learning.streamed`."""
     n = len(raw)
     y, _ = outcome.split(raw, covariates, np.ones(n, dtype=bool))
     wanted = [learner for learner in learners if keepable(learner, gene)]
@@ -56,7 +53,12 @@ def fit_everybody_streamed(
         else:
             estimator.fit(blocks.columns(np.arange(whole.m), means), y)
         fitted.append(keep(learner, estimator))
-    return fitted, means / 2, marginal_sums(whole).tstat, whole
+    products = whole.centred()
+
+    def spread(coef: Array) -> float:
+        return float(np.sqrt(max(float(coef @ products.gram @ coef), 0.0) / n))
+
+    return Everybody(fitted, means / 2, marginal_sums(whole).tstat, spread)
 
 
 def _polynomial(model: PolynomialRegression, blocks: Blocks, whole: Moments, means: Array, y: Array) -> None:

@@ -116,7 +116,8 @@ def fold_sums(blocks: Blocks, labels: Sequence[NDArray[np.int64]], outcomes: Seq
                 rows = np.flatnonzero(here == fold)
                 if len(rows):
                     part.add(x[rows], of[rows, None])
-    return [[part.moments() for part in parts] for parts in adding]
+    # one after another, so that sums are not held twice
+    return [[parts.pop(0).moments() for _ in name] for name, parts in zip(names, adding)]
 
 
 def fit_streamed(
@@ -140,7 +141,7 @@ def fit_streamed(
         outcomes.append(y)
     sums = fold_sums(blocks, [one.labels() for one in folds], outcomes)
     seconds += clock.lap() / len(learners)
-    jobs = []
+    jobs: list[_Job] = []
     while sums:
         jobs.append(_Job(folds[len(jobs)], outcomes[len(jobs)], sums.pop(0)))
         for b, learner in enumerate(learners):

@@ -17,6 +17,9 @@ RUN = "Run and output"
 
 _FILE = Option(metavar="FILE")
 
+#: Options that name genotypes; one of them.
+GENOTYPE_SOURCES = ("bfile", "pfile", "vcf", "bgen")
+
 
 class Genotypes(Settings, panel=GENOTYPES):
     """Where the genotypes are.
@@ -26,6 +29,8 @@ class Genotypes(Settings, panel=GENOTYPES):
     bfile : PLINK 1: .bed, .bim, .fam.
     pfile : PLINK 2: .pgen, .pvar, .psam.
     vcf : VCF or BCF, .gz or not.
+    bgen : BGEN 1.2 or 1.3, read by its dosages; with a .bgi beside it, opened faster.
+    sample : The .sample of a --bgen, where the BGEN does not name its people.
     """
 
     #: Whether a run is possible without.
@@ -34,19 +39,23 @@ class Genotypes(Settings, panel=GENOTYPES):
     bfile: Annotated[Path | None, Option(metavar="PREFIX")] = None
     pfile: Annotated[Path | None, Option(metavar="PREFIX")] = None
     vcf: Annotated[Path | None, _FILE] = None
+    bgen: Annotated[Path | None, _FILE] = None
+    sample: Annotated[Path | None, _FILE] = None
 
     def check(self) -> None:
-        if self.NEEDS_GENOTYPES or self.bfile or self.pfile or self.vcf:
+        if self.sample and not self.bgen:
+            raise GenopredError("--sample names the people of a --bgen; give both, or neither.")
+        if self.NEEDS_GENOTYPES or any(getattr(self, name) for name in GENOTYPE_SOURCES):
             self.needed_genotypes()
 
     def needed_genotypes(self) -> tuple[str, Path]:
-        """Which of the three, and its path; none and several are refused."""
-        return self.exactly_one("Genotypes", ("bfile", "pfile", "vcf"), "exactly one of --bfile, --pfile and --vcf")
+        """Which of the four, and its path; none and several are refused."""
+        return self.exactly_one("Genotypes", GENOTYPE_SOURCES, "exactly one of --bfile, --pfile, --vcf and --bgen")
 
     @property
     def genotypes(self) -> tuple[str, Path] | None:
-        """Which of the three, and its path, where there is one."""
-        return self.needed_genotypes() if self.bfile or self.pfile or self.vcf else None
+        """Which of the four, and its path, where there is one."""
+        return self.needed_genotypes() if any(getattr(self, name) for name in GENOTYPE_SOURCES) else None
 
 
 class People(Settings, panel=FILTERS):
@@ -228,6 +237,18 @@ class Learners(Settings, panel=LEARNING):
     """
 
     learners: Annotated[tuple[str, ...] | None, Option(metavar="A,B,...", read=names)] = None
+
+
+class Memory(Settings, panel=RUN):
+    """What learns from sums over people.
+
+    Attributes
+    ----------
+    memory : What a worker may take for a gene's dosages and their sums: 2GB, 500MB; 2GB by default, more where a gene's
+        variants need it. Results do not depend on it.
+    """
+
+    memory: Annotated[int | None, Option(metavar="SIZE", low=1, high=2**63, read=number_of_bytes, matters=False)] = None
 
 
 class SequenceModel(Settings, panel=MODEL):

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from genopred.errors import GenopredError
 from genopred.settings.declare import MOST, Option
-from genopred.settings.parts import EXPRESSION, LEARNING, Cohort, Folds, Learners, Outcome, Seeded
+from genopred.settings.parts import EXPRESSION, LEARNING, Cohort, Folds, Learners, Memory, Outcome, Seeded
 
 
-class Stack(Cohort, Outcome, Learners, Folds, Seeded, panel=LEARNING, maf=0.05, out=Path("genopred-stack")):
+class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, maf=0.05, out=Path("genopred-stack")):
     """Train base learners and the stack, gene by gene, and compare them with polygenic scores.
 
     Everything is trained in nested cross-validation: each person is predicted once, by models that never saw that
