@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the names of `_HOME`, for editors and type checkers
         zscore,
     )
     from genopred.io.annotation import read_gtf
+    from genopred.io.bgen import read_bgen
     from genopred.io.covariates import read_covariates
     from genopred.io.example import load_example
     from genopred.io.expression import read_expression
@@ -64,6 +65,7 @@ _HOME = {
         "zscore",
     ),
     "io.annotation": ("read_gtf",),
+    "io.bgen": ("read_bgen",),
     "io.covariates": ("read_covariates",),
     "io.example": ("load_example",),
     "io.expression": ("read_expression",),

@@ -123,7 +123,7 @@ def forecasts(files: Files, settings: Doctor) -> tuple[list[Forecast], list[Find
 
 
 def _given(typed: Opened, measured: Opened) -> dict[str, Any]:
-    path = typed.path.with_suffix("") if typed.kind != "vcf" else typed.path
+    path = typed.path.with_suffix("") if typed.kind in ("bfile", "pfile") else typed.path
     return {typed.kind: str(path), "expression": str(measured.path), "all_genes": True}
 
 

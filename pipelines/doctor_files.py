@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from genopred.errors import GenopredError
 from genopred.pipelines.doctor_findings import Finding, amber, red, refused
 from genopred.pipelines.doctor_kinds import first_bytes, told
+from genopred.settings.parts import GENOTYPE_SOURCES
 from genopred.types import CHROM_LENGTHS, Covariates, Expression, Genotypes
 
 #: Kinds in words.
 NAMES = {
-    "bfile": "PLINK 1 genotypes", "pfile": "PLINK 2 genotypes", "vcf": "genotypes", "expression": "expression BED",
-    "covariates": "covariates", "fasta": "reference", "gtf": "genes", "models": "models",
-    "sumstats": "summary statistics", "score": "score file", "chain": "chain",
+    "bfile": "PLINK 1 genotypes", "pfile": "PLINK 2 genotypes", "vcf": "genotypes", "bgen": "BGEN genotypes",
+    "expression": "expression BED", "covariates": "covariates", "fasta": "reference", "gtf": "genes",
+    "models": "models", "sumstats": "summary statistics", "score": "score file", "chain": "chain",
 }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ class Files:
     @property
     def genotypes(self) -> list[Opened]:
         """Genotypes of all formats."""
-        return self.of("bfile", "pfile", "vcf")
+        return self.of(*GENOTYPE_SOURCES)
 
     def first(self, kind: str) -> Opened | None:
         """The first of a kind."""
@@ -101,7 +102,7 @@ def _short(one: Finding, paths: tuple[Path, ...]) -> Finding:
 
 
 def _open(kind: str, path: Path, files: Files) -> Opened:
-    if kind in ("bfile", "pfile", "vcf"):
+    if kind in GENOTYPE_SOURCES:
         return _genotypes(kind, path)
     if kind == "expression":
         from genopred.io.expression import read_expression
@@ -142,6 +143,10 @@ def _genotypes(kind: str, path: Path) -> Opened:
         from genopred.io.pgen import read_pgen
 
         genotypes = read_pgen(path)
+    elif kind == "bgen":
+        from genopred.io.bgen import read_bgen
+
+        genotypes = read_bgen(path)
     else:
         from genopred.io.vcf import read_vcf
 

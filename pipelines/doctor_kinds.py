@@ -23,7 +23,7 @@ _COLUMNS = {
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|NA|NaN|nan|na|\.|")
 
 #: Files that lie beside the one that is meant.
-_BESIDE = (".fai", ".gzi", ".tbi", ".csi", ".log")
+_BESIDE = (".fai", ".gzi", ".tbi", ".csi", ".bgi", ".log")
 
 
 def told(path: Path) -> tuple[str | None, Path]:
@@ -46,9 +46,12 @@ def told(path: Path) -> tuple[str | None, Path]:
             if path.with_name(path.name + end).is_file():
                 return kind, path
         return None, path
+    if name.endswith(".sample") and path.with_suffix(".bgen").is_file():
+        return "bgen", path.with_suffix(".bgen")
     head = first_bytes(path)
     for pattern, kind in (
         (r"\.(pgen|pvar|psam|pvar\.zst)$", "pfile"), (r"\.(bim|fam)$", "bfile"), (r"\.(vcf|vcf\.b?gz|bcf)$", "vcf"),
+        (r"\.bgen$", "bgen"),
         (r"\.(fa|fasta|fna)(\.b?gz)?$", "fasta"), (r"\.gtf(\.gz)?$", "gtf"), (r"\.chain(\.gz)?$", "chain"),
         (r"\.(db|pos)$", "models"),
     ):  # fmt: skip
@@ -57,6 +60,8 @@ def told(path: Path) -> tuple[str | None, Path]:
             return kind, stem
     if head[:2] == b"\x6c\x1b":
         return "bfile", path.with_suffix("")
+    if head[16:20] == b"bgen":
+        return "bgen", path
     return _by_content(head), path
 
 

@@ -22,7 +22,7 @@ from genopred.types import Cohort, Covariates, Genotypes, Interval
 
 
 def open_genotypes(genotypes: parts.Genotypes, *, split: bool = False) -> Genotypes:
-    """Genotypes from whichever one of the three sources is given.
+    """Genotypes from whichever one of the four sources is given.
 
     Parameters
     ----------
@@ -39,6 +39,10 @@ def open_genotypes(genotypes: parts.Genotypes, *, split: bool = False) -> Genoty
         from genopred.io.pgen import read_pgen
 
         return read_pgen(path)
+    if kind == "bgen":
+        from genopred.io.bgen import read_bgen
+
+        return read_bgen(path, genotypes.sample)
     from genopred.io.vcf import read_vcf
 
     return read_vcf(path, multiallelic="split") if split else read_vcf(path)

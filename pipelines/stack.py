@@ -49,7 +49,7 @@ from genopred.pipelines.stack_genes import compute_genes, read_info
 from genopred.pipelines.stack_meta import combine, pool, reference
 from genopred.pipelines.stack_models import MODELS, keep_models, no_models
 from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
-from genopred.settings import Features, Stack
+from genopred.settings import Features, Stack, parts
 from genopred.types import Cohort, MatchReport, plain_gene
 
 log = logging.getLogger("genopred.stack")
@@ -200,8 +200,8 @@ def _with_features(settings: Stack, cohort: Cohort, progress: Progress | None) -
         return settings
     from genopred.pipelines import features
 
-    alike = ("bfile", "pfile", "vcf", "fasta", "expression", "keep", "remove", "threads", "resume", "max_bytes")
-    same = {name: getattr(settings, name) for name in alike}
+    alike = ("sample", "fasta", "expression", "keep", "remove", "threads", "resume", "max_bytes")
+    same = {name: getattr(settings, name) for name in (*parts.GENOTYPE_SOURCES, *alike)}
     genes = tuple(cohort.expression.genes["gene_id"].to_list())
     # whatever the folds' seed is: the features of one stack serve another
     wanted = Features(model=model, out=settings.out / "features", seed=0, gene=genes, **same)

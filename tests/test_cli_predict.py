@@ -64,7 +64,7 @@ def test_every_option_reaches_the_settings(settings):
         ({"models": "none.pos"}, "none.pos"),
         ({"models": "text.db"}, "text.db is no readable SQLite database"),
         ({"models": None}, "--models"),
-        ({"bfile": None}, "Genotypes: none given; give exactly one of --bfile, --pfile and --vcf"),
+        ({"bfile": None}, "Genotypes: none given; give exactly one of --bfile, --pfile, --vcf and --bgen"),
         ({"vcf": "x.vcf"}, "--bfile and --vcf given"),
         ({"bfile": "none"}, "none.b"),
         ({"bfile": None, "pfile": "none"}, "none.p"),

@@ -116,7 +116,7 @@ def test_each_source_of_weights_has_its_mode(settings, words, mode, others):
     [
         ("--bfile b", "none given; give exactly one of --expression, --pheno, --sumstats, --score"),
         ("--bfile b --pheno y --sumstats g", "--pheno and --sumstats given"),
-        ("--score w", "give exactly one of --bfile, --pfile and --vcf"),
+        ("--score w", "give exactly one of --bfile, --pfile, --vcf and --bgen"),
         ("--bfile b --expression e", "give --gene ID"),
         ("--bfile b --pheno y --all", "--gene, --genes and --all go with --expression, not with --pheno"),
         ("--bfile b --pheno y --clump-r2 0.1;0.2", "--clump-r2 0.1;0.2: needed numbers between commas"),

@@ -110,7 +110,7 @@ def test_benchmark_takes_the_same_options_and_peers(settings, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--expression e --all", "none given; give exactly one of --bfile, --pfile and --vcf"),
+        ("--expression e --all", "none given; give exactly one of --bfile, --pfile, --vcf and --bgen"),
         ("--expression e --vcf v --bfile b --all", "--bfile and --vcf given"),
         ("--expression e --vcf v", "give --gene ID (as often as you like), --genes FILE or --all"),
         ("--expression e --vcf v --gene a --all", "--gene and --all given"),

@@ -234,9 +234,10 @@ def test_generalised_and_plain_leave_one_out_hardly_differ_in_many_people():
 def test_sums_of_constant_outcomes_and_dosages(make):
     rng = np.random.default_rng(0)
     x = rng.binomial(2, 0.3, (80, 40)).astype(np.float32)
-    parts = [Moments.of(half, np.full(40, 1000.1)) for half in (x[:40], x[40:])]
-    for model in make().fit_sums(total(parts), parts):
-        assert np.all(model.coef == 0) and model.intercept == pytest.approx(1000.1)
+    for value in [*rng.uniform(0, 2000, 20), 0.0]:
+        parts = [Moments.of(np.tile(half, (60, 1)), np.full(2_400, value)) for half in (x[:40], x[40:])]
+        for model in make().fit_sums(total(parts), parts):
+            assert np.all(model.coef == 0) and model.intercept == pytest.approx(value)
     y = rng.standard_normal(80)
     model = make()
     assert model.fit_sums(Moments.of(np.full_like(x, 0.1), y)) == []

@@ -60,7 +60,8 @@ def test_every_requirement_is_pinned():
     metadata = configparser.ConfigParser()
     metadata.read(ROOT / "setup.cfg")
     extras = metadata["options.extras_require"]
-    parts = [metadata["options"]["install_requires"], *(extras[name] for name in ("sequence", "simulate", "test"))]
+    named = ("sequence", "simulate", "bgen", "test")
+    parts = [metadata["options"]["install_requires"], *(extras[name] for name in named)]
     required = [line.partition(";")[0].strip() for line in "\n".join(parts).splitlines() if line.strip()]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.partition("==")[0] for line in lines if not line.startswith("#")}

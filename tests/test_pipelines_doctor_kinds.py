@@ -46,6 +46,18 @@ def test_filesets_by_prefix_and_by_each_file():
     assert told(folder)[0] is None and told(folder / "nothing")[0] is None
 
 
+def test_a_bgen_by_its_name_its_bytes_and_what_lies_beside(tmp_path):
+    path = tmp_path / "x.bgen"
+    path.write_bytes(bytes(16) + b"bgen" + bytes(30))
+    for name in ("x.bgen.bgi", "x.sample", "alone.sample"):
+        (tmp_path / name).write_text("ID_1 ID_2 missing\n0 0 0\na a 0\n")
+    for name in ("x.bgen", "x.bgen.bgi", "x.sample"):
+        assert told(tmp_path / name) == ("bgen", path)
+    assert told(tmp_path / "alone.sample")[0] != "bgen"
+    other = path.rename(tmp_path / "renamed.dat")
+    assert told(other) == ("bgen", other)
+
+
 def test_models_by_name_and_folder(tmp_path):
     (tmp_path / "run" / "models").mkdir(parents=True)
     (tmp_path / "run" / "models" / "models.json").write_text("{}")

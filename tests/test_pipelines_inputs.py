@@ -25,6 +25,7 @@ from genopred.settings import Prs, Stack, parts
 TINY = Path(__file__).parent / "data" / "tiny"
 BED = TINY / "expression.qtltools.bed"
 COVAR = TINY / "covariates.qtltools.txt"
+ONE = "exactly one of --bfile, --pfile, --vcf and --bgen"
 SOURCES = {"bfile": TINY / "genotypes", "pfile": TINY / "genotypes", "vcf": TINY / "genotypes.vcf.gz"}
 
 
@@ -55,6 +56,21 @@ def test_the_same_genotypes_from_each_format():
     assert [opened[kind].phased for kind in SOURCES] == [False, True, True]
 
 
+def test_a_bgen_with_its_sample(tmp_path):
+    pytest.importorskip("bgen")
+    from test_io_bgen import SAMPLE, calls, some_dosages, write_bgen
+
+    path = write_bgen(tmp_path / "x.bgen", calls(some_dosages()), names=None)
+    (tmp_path / "people.sample").write_text(SAMPLE)
+    found = open_genotypes(parts.Genotypes(bgen=path, sample=tmp_path / "people.sample"))
+    assert found.samples.tolist() == [f"p{i}" for i in range(5)]
+    np.testing.assert_array_equal(found.dosage(), some_dosages())
+    with pytest.raises(GenopredError, match="--sample names the people of a --bgen"):
+        parts.Genotypes(bfile=SOURCES["bfile"], sample=tmp_path / "people.sample")
+    with pytest.raises(GenopredError, match="--vcf and --bgen given"):
+        parts.Genotypes(vcf=SOURCES["vcf"], bgen=path)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -64,7 +80,7 @@ def test_the_same_genotypes_from_each_format():
     ],
 )
 def test_one_source_of_genotypes_is_needed(given, words):
-    with pytest.raises(GenopredError, match=f"Genotypes: {words}; give exactly one of --bfile, --pfile and --vcf"):
+    with pytest.raises(GenopredError, match=f"Genotypes: {words}; give {ONE}"):
         parts.Genotypes(**{kind: SOURCES[kind] for kind in given})
 
 
@@ -72,7 +88,7 @@ def test_genotypes_that_can_be_left_out_are_missed_where_they_are_needed():
     from genopred.settings import Overlap
 
     without = Overlap(a=("a=x",), b="b=y")
-    with pytest.raises(GenopredError, match="Genotypes: none given; give exactly one of --bfile, --pfile and --vcf"):
+    with pytest.raises(GenopredError, match=f"Genotypes: none given; give {ONE}"):
         open_genotypes(without)
 
 

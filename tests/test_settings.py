@@ -130,7 +130,7 @@ def test_lists_are_those_of_the_library():
 
 def test_exactly_one_source_of_genotypes():
     assert parts.Genotypes(pfile="x").genotypes == ("pfile", Path("x"))
-    with pytest.raises(GenopredError, match="none given; give exactly one of --bfile, --pfile and --vcf"):
+    with pytest.raises(GenopredError, match="none given; give exactly one of --bfile, --pfile, --vcf and --bgen"):
         parts.Genotypes()
     with pytest.raises(GenopredError, match="--bfile and --vcf given"):
         parts.Genotypes(bfile="x", vcf="y")

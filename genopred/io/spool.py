@@ -69,7 +69,7 @@ class Spool:
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """People and their dosages (n, M), float32, NaN where missing, block by block; all have been written."""
-        m, n = self.shape
+        n = self.shape[1]
         if self._file is not None:
             try:
                 self._file.flush()
@@ -77,10 +77,17 @@ class Spool:
                 raise self._full(problem) from None
         for start in range(0, n, self.size):
             people = slice(start, min(n, start + self.size))
-            # mapped anew each time: pages of the blocks before do not count as memory of this process
-            whole = self._held if self._file is None else np.memmap(self._file, self.dtype, "r", shape=(m, n))
-            part = whole[:, people].astype(np.float32, subok=False)
-            del whole
+            part = self._people(people).astype(np.float32, copy=self._file is None)
             if self.dtype == np.int8:
                 part[part < 0] = np.nan
             yield people, part.T
+
+    def _people(self, people: slice) -> NDArray[Any]:
+        """Some people's dosages (M, n)."""
+        if self._file is None:
+            return self._held[:, people]
+        part = np.empty((self.shape[0], people.stop - people.start), dtype=self.dtype)
+        for number, row in enumerate(part):
+            self._file.seek((number * self.shape[1] + people.start) * self.dtype.itemsize)
+            self._file.readinto(row.data)  # type: ignore[attr-defined]
+        return part

@@ -161,7 +161,12 @@ for _learner in (
         True,
         linear=True,
     ),
-    Learner("ridge", lambda gene: Ridge(), "Ridge regression, penalty by leave-one-out error", linear=True),
+    Learner(
+        "ridge",
+        lambda gene: Ridge(),
+        "Ridge regression, penalty by leave-one-out error, with many people by GCV",
+        linear=True,
+    ),
     Learner(
         "elastic-net",
         lambda gene: ElasticNet(random_state=gene.seed),

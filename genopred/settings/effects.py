@@ -98,8 +98,8 @@ class Effects(TrackGroups, SequenceModel, Genotypes, Variants, Genes, Output, pa
         if self.gtf is not None and self.expression is not None:
             raise GenopredError("Genes: --gtf and --expression given; give one of them.")
         if self.ism is None or self.snps or self.genotypes:
-            sources = ("snps", "vcf", "bfile", "pfile")
-            self.exactly_one("SNPs", sources, "one of --snps TABLE, --vcf, --bfile and --pfile")
+            sources = ("snps", "vcf", "bfile", "pfile", "bgen")
+            self.exactly_one("SNPs", sources, "one of --snps TABLE, --vcf, --bfile, --pfile and --bgen")
         if self.ism is not None:  # the stretch is all that counts
             return
         if self.gradients:
