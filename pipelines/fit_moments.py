@@ -47,6 +47,7 @@ from genopred.pipelines.fit_moments_models import MODELS, Gene, Kept, Together, 
 from genopred.pipelines.run import Progress, Run, say, write_tables
 from genopred.pipelines.stack_genes import gene_seed
 from genopred.settings import FitMoments
+from genopred.settings.moments import FEWEST_FOLDS
 from genopred.types import VARIANT_SCHEMA, MatchReport
 
 log = logging.getLogger("genopred.fit_moments")
@@ -234,7 +235,7 @@ def _trained(
         return _kept(fit(split(moments, joining, **out), learners, context))
 
     made: dict[str, Any] = {
-        "folds": [without(fold=k) for k in range(folds)] if folds > 1 else [],
+        "folds": [without(fold=k) for k in range(folds)] if folds > FEWEST_FOLDS else [],
         "sites": [without(site=s) for s in range(len(moments))],
     }
     whole = split(moments, joining)

@@ -132,13 +132,13 @@ def _folds(settings: FitMoments, sites: Sequence[Site], notes: list[str]) -> int
     """Folds of all sites together: as many as asked for and as each site has; 1 where they are too few to tune on."""
     fewest = min(sites, key=lambda site: len(site.folds))
     k = min(settings.fold_count, len(fewest.folds))
-    if k >= FEWEST_FOLDS:
+    if k > FEWEST_FOLDS:
+        return k
+    if k == FEWEST_FOLDS:
+        notes.append(f"Only whole sites are held out: {k} folds are tuned on, and none is left ({fewest.name}).")
         return k
     if k > 1:
-        raise ModelError(
-            f"{k} folds ({fewest.name} has {len(fewest.folds)}): with one held out, three are needed to tune on. Give "
-            f"--folds {FEWEST_FOLDS} or more, or --folds 1 for learners that tune nothing."
-        )
+        raise ModelError(f"{fewest.name} has {k} folds, where {FEWEST_FOLDS} are needed to tune on; have it sum again.")
     why = "--folds 1" if settings.fold_count == 1 else f"{fewest.name} has one fold"
     notes.append(f"Only learners that tune nothing are trained, and only whole sites are held out: {why}.")
     return 1

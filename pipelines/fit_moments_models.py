@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.files import safe_name
-from genopred.io.genemodels import join_models
+from genopred.io.genemodels import FILES, join_models
 from genopred.learning.evaluate import benjamini_hochberg, correlation_pvalue
 from genopred.learning.federated import (
     accuracy,
@@ -29,7 +29,6 @@ from genopred.learning.fitted import LINEAR
 from genopred.learning.stack import Shipped
 from genopred.pipelines.fit_moments_inputs import Sites
 from genopred.pipelines.run import Run, write_tables
-from genopred.pipelines.stack_models import MODELS, NOTHING
 from genopred.provenance import versions
 from genopred.settings import FitMoments
 from genopred.types import (
@@ -40,11 +39,15 @@ from genopred.types import (
     plain_gene,
 )
 
-__all__ = ["MODELS", "Gene", "Kept", "Together", "keep_models"]
-
 log = logging.getLogger("genopred.fit_moments")
 
 Array = NDArray[np.float64]
+
+#: What is written below `out`.
+MODELS = (*(f"models/{name}" for name in FILES), "models/parts/*")
+
+#: A score that spreads less than this, in standard deviations of expression, is what rounding left of no effect.
+NOTHING = 1e-6
 
 #: Columns of the accuracy in sites held out.
 LOSO_SCHEMA = {"site": pl.String, "gene_id": pl.String, "method": pl.String, "n": pl.Int64} | dict.fromkeys(
@@ -76,7 +79,7 @@ class Gene:
     about : dict
         gene_id, chrom, tss, strand.
     folds : list of Kept
-        Empty where there is but one fold.
+        Empty where there are too few to hold one out.
     sites : list of Kept
     n : int
         People.
@@ -100,7 +103,7 @@ class Gene:
 
     @property
     def out(self) -> list[Kept]:
-        """What accuracy is told by: folds held out, or sites where there is but one fold."""
+        """What accuracy is told by: folds held out, or sites where folds are too few."""
         return self.folds or self.sites
 
 

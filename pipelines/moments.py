@@ -128,8 +128,8 @@ def _folds(settings: Settings, cohort: Cohort) -> NDArray[np.int64]:
     k = min(MOST_FOLDS, n // FEWEST) if settings.folds is None else settings.folds
     if settings.folds is None and k < FEWEST_FOLDS:
         raise GenopredError(
-            f"{n} people make {k} fold{'s' * (k > 1)} of {FEWEST} or more, where one is held out and three are needed "
-            f"to tune on ({FEWEST_FOLDS * FEWEST} people). Give --folds 1 for learners that tune nothing."
+            f"{n} people make {k} fold{'s' * (k > 1)} of {FEWEST} or more, where {FEWEST_FOLDS} are needed to tune on "
+            f"({FEWEST_FOLDS * FEWEST} people). Give --folds 1 for learners that tune nothing."
         )
     if n // k < FEWEST:
         raise GenopredError(

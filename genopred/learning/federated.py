@@ -52,7 +52,7 @@ class Split:
     folds : list of Moments
         Of the training people: one outcome, in units of their spread, no covariates.
     held : list of Moments
-        Of the people held out, one a site, in the same units.
+        Of the people held out, by site or by fold, in the same units.
     """
 
     folds: list[Moments]
@@ -113,9 +113,8 @@ def split(
         for s, change in zip(within, changes):
             held.append(_added([_changed(sites[s][fold], change)], [change.shift]))
     elif site is not None:
-        people = total(sites[site])
-        change = _of_stranger(people, trained, joining)
-        held.append(_added([_changed(people, change)], [change.shift]))
+        change = _of_stranger(total(sites[site]), trained, joining)
+        held = [_added([_changed(part, change)], [change.shift]) for part in sites[site]]
     return Split(folds, held)
 
 

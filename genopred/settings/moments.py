@@ -9,16 +9,16 @@ from genopred.settings.parts import EXPRESSION, FILTERS, LEARNING, RUN, Cohort, 
 
 #: Fewer people than this are not summed: neither a site's nor a fold's.
 FEWEST = 50
-#: Folds of which one can be held out, and three are left to tune on.
-FEWEST_FOLDS = 4
+#: Folds that learners are tuned on; where one more is held out to tell accuracy, there must be four.
+FEWEST_FOLDS = 3
 
 
 def check_folds(count: int | None) -> None:
-    """Refuse so few folds that nothing can be tuned when one is held out, but for one."""
+    """Refuse so few folds that nothing can be tuned on them, but for one."""
     if count is not None and 1 < count < FEWEST_FOLDS:
         raise GenopredError(
-            f"--folds {count}: with one held out, three are needed to tune on; give {FEWEST_FOLDS} or more, or 1 for "
-            "learners that tune nothing."
+            f"--folds {count}: {FEWEST_FOLDS} are needed to tune learners on; give as many or more, or 1 for learners "
+            "that tune nothing."
         )
 
 
