@@ -36,6 +36,7 @@ from genopred.genetics.transform import inverse_normal, known_means
 from genopred.io import momentsfiles
 from genopred.io.momentsfiles import GeneSums, Site, SiteGene
 from genopred.learning.evaluate import outer_folds
+from genopred.learning.federated import told_apart
 from genopred.pipelines.inputs import cis_window, open_cohort
 from genopred.pipelines.run import Progress, Run, say
 from genopred.provenance import versions
@@ -56,22 +57,43 @@ _NO_PEOPLE = ("genes", "covariates")
 
 @dataclass(frozen=True)
 class Summed:
-    """What a run left: the manifest, the report, and genes with fewer people in a fold than variants."""
+    """What a run left.
+
+    Attributes
+    ----------
+    site : Site
+    report : MatchReport
+    wide : int
+        Genes with more variants than a fold has people.
+    told : int
+        People of a fold who can be read off a gene's sums by subtraction (`genopred.learning.federated.told_apart`),
+        where they are most.
+    """
 
     site: Site
     report: MatchReport
     wide: int
+    told: int
 
     def lines(self) -> list[str]:
         """What came out, for the screen."""
         site = self.site
         folds = f"{len(site.folds)} folds of {min(site.folds)} or more" if len(site.folds) > 1 else "one fold"
         out = [f"{site.name}: {len(site.genes):,} genes summed over {site.people:,} people in {folds}."]
+        if self.told:
+            out.append(
+                "Subtracting the sums of two variants gives the genotypes, covariates and expression of up to "
+                f"{self.told:,} people of a fold."
+            )
         if self.wide:
             out.append(
-                f"{self.wide:,} of them have more variants than a fold has people: such sums determine their people's "
-                "genotypes in principle. Give the folder only to whom the people's data could be given by contract; "
-                "never publish it (docs/federated.md)."
+                f"{self.wide:,} genes have more variants than a fold has people: their sums determine the people's "
+                "genotypes."
+            )
+        if self.told or self.wide:
+            out.append(
+                "Give the folder only to those to whom the people's own data may be given; never publish it "
+                "(docs/federated.md)."
             )
         return [*out, f"Folder: {site.folder}"]
 
@@ -99,11 +121,11 @@ def run(settings: Settings, progress: Progress | None = None) -> Summed:
         say(nameless(cohort.report))
         (settings.out / momentsfiles.MANIFEST).unlink(missing_ok=True)
         _compute(job, settings, cohort, folds)
-        site, report = _collect(settings, cohort, folds)
+        site, report, told = _collect(settings, cohort, folds)
         job.matched(report)
         momentsfiles.write_manifest(site)
         wide = sum(gene.variants > min(site.folds) for gene in site.genes)
-    return Summed(site, report, wide)
+    return Summed(site, report, wide, told)
 
 
 def _without_folders(command: str) -> str:
@@ -177,16 +199,19 @@ def _one_gene(
     with threadpool_limits(1):
         dosage = window.dosage()
         x, use, notes = without_rare(dosage, window.variants, folds, *floors)
-        skipped = None if use.any() else "no usable variant in the cis window"
+        skipped, told = None if use.any() else "no usable variant in the cis window", 0
         if skipped is None:
             try:
                 y = outcome(expression, transform)
                 variants = window.variants.filter(pl.Series(use))
-                momentsfiles.write_gene_sums(place, sums_of(x[:, use], y, covariates, folds, variants))
+                sums = sums_of(x[:, use], y, covariates, folds, variants)
+                parts = [x[folds == fold][:, use] for fold in np.unique(folds)]
+                told = max(int(told_apart(part, gram).sum()) for part, gram in zip(parts, sums.gram))
+                momentsfiles.write_gene_sums(place, sums)
             except ModelError as problem:
                 skipped = str(problem)
     counts = {"in": len(use), "used": int(use.sum()), "dropped": [[reason, n] for _, reason, n, _ in notes]}
-    write_json(place.with_suffix(".json"), {**counts, "skipped": skipped})
+    write_json(place.with_suffix(".json"), {**counts, "skipped": skipped, "told_apart": told})
 
 
 def without_rare(
@@ -238,11 +263,12 @@ def _info_path(out: Path, gene_id: str) -> Path:
     return momentsfiles.gene_path(out, gene_id).with_suffix(".json")
 
 
-def _collect(settings: Settings, cohort: Cohort, folds: NDArray[np.int64]) -> tuple[Site, MatchReport]:
-    """The manifest, and the report with what happened to genes and variants."""
+def _collect(settings: Settings, cohort: Cohort, folds: NDArray[np.int64]) -> tuple[Site, MatchReport, int]:
+    """The manifest, the report with what happened to genes and variants, and `Summed.told`."""
     tally, pairs = align.Tally(nameless(cohort.report)), "gene-variant pairs"
     genes: list[SiteGene] = []
     reasons: list[str] = []
+    told = 0
     for gene in cohort.expression.genes.iter_rows(named=True):
         gene_id = gene["gene_id"]
         info = json.loads(_info_path(settings.out, gene_id).read_text(encoding="utf-8"))
@@ -255,11 +281,12 @@ def _collect(settings: Settings, cohort: Cohort, folds: NDArray[np.int64]) -> tu
             tally.drop(pairs, "gene left out", info["used"])
             continue
         tally.use(pairs, "summed", info["used"])
+        told = max(told, info["told_apart"])
         file = momentsfiles.gene_path(settings.out, gene_id).name
         genes.append(SiteGene(gene_id, gene["chrom"], gene["tss"], gene["strand"], info["used"], file))
     if not genes:
         raise AlignmentError(f"none of {len(reasons)} genes could be summed ({'; '.join(reasons[:3])}).")
-    return _site(settings, cohort, np.bincount(folds).tolist(), genes), tally.report()
+    return _site(settings, cohort, np.bincount(folds).tolist(), genes), tally.report(), told
 
 
 def _site(settings: Settings, cohort: Cohort, folds: Sequence[int], genes: Sequence[SiteGene]) -> Site:

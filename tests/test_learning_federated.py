@@ -23,6 +23,7 @@ from genopred.learning.federated import (
     split,
     stack_moments,
     stack_weights,
+    told_apart,
     with_stack,
     without_folds,
 )
@@ -337,3 +338,31 @@ def test_marginal_z_is_that_of_regression():
     z = marginal_z(Moments.of(x, site.y).centred())
     np.testing.assert_allclose(z[:-1], marginal_association(site.x, site.y).tstat, rtol=1e-5)
     assert z[-1] == 0
+
+
+# --- what sums tell --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_is_told_apart_is_read_off_by_subtraction(seed):
+    """Differences of the sums of variants at distance 1 are somebody's genotypes: of all who are told apart."""
+    rng = np.random.default_rng(seed)
+    x = np.repeat(rng.integers(0, 3, (60, 6)), 5, axis=1).astype(float)
+    for j in range(0, 30, 2):  # one person, or two, have one copy more or less of every second variant
+        for who in rng.choice(60, 1 + j % 4 // 2, replace=False):
+            x[who, j] += 1 if x[who, j] < 2 else -1
+    x[:, 1] = 2 - x[:, 1]  # counted the other way round
+    gram, found = x.T @ x, set()
+    for i in range(30):
+        for j in range(i):
+            for a in (x[:, i], 2 - x[:, i]):
+                if ((a - x[:, j]) ** 2).sum() == 1:
+                    found.add(int(np.abs(a - x[:, j]).argmax()))
+    told = told_apart(x, gram)
+    assert set(np.flatnonzero(told).tolist()) == found and 3 < len(found) < 60
+    own = np.diag(gram)
+    pairs = np.argwhere(np.triu(own[:, None] + own - 2 * gram == 1, 1))
+    assert len(pairs)
+    for i, j in pairs:
+        row = np.abs(gram[i] - gram[j])
+        assert any(told[k] and np.array_equal(row, x[k]) for k in range(60))

@@ -240,7 +240,10 @@ def test_the_command_line_says_what_sums_may_reveal(tmp_path, capsys):
     assert "none of 2 genes could be summed" in capsys.readouterr().err
 
 
-def test_fewer_people_in_a_fold_than_variants_is_said(site):
+def test_what_sums_tell_of_people_is_said(site):
     _, _, done = site
-    assert done.wide == 0 and not any("never publish" in line for line in done.lines())
-    assert any("2 of them have more variants" in line for line in replace(done, wide=2).lines())
+    assert done.wide == 0 and done.told >= 0
+    quiet, wide, told = (replace(done, wide=a, told=b).lines() for a, b in ((0, 0), (2, 0), (0, 7)))
+    assert not any("never publish" in line for line in quiet)
+    assert any("2 genes have more variants" in line for line in wide) and "never publish" in " ".join(wide)
+    assert any("expression of up to 7 people of a fold" in line for line in told) and "never publish" in " ".join(told)

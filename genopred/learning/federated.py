@@ -24,6 +24,9 @@ from genopred.learning.stack import Moments as StackMoments
 
 Array = NDArray[np.float64]
 
+#: Pairs of variants looked at together.
+_PAIRS = 1024
+
 
 @dataclass(frozen=True)
 class Joining:
@@ -67,6 +70,40 @@ def plain_moments(
     m, z = c.shape
     none = (np.empty(0), np.empty((0, m)), np.empty((0, 0)), np.empty((0, z)))
     return Moments(int(n), x, s, c, q, t, z - 1, np.empty(0, dtype=np.int64), *none)
+
+
+def told_apart(dosage: ArrayLike, gram: ArrayLike) -> NDArray[np.bool_]:
+    """Whose row can be read off sums of hard calls by subtraction, shape (N,).
+
+    Two variants that differ by one copy in one person, or would if one counted its other allele, have sums whose
+    difference is that person's dosages of every variant, and so for covariates and outcome.
+
+    Parameters
+    ----------
+    dosage : array, shape (N, M)
+        Without gaps.
+    gram : array, shape (M, M)
+        Products of dosages, summed over the people.
+
+    Examples
+    --------
+    >>> x = np.array([[0, 0, 2], [1, 1, 1], [2, 1, 1], [0, 0, 2]])
+    >>> told_apart(x, x.T @ x).tolist()  # the first two variants differ in the third person
+    [False, False, True, False]
+    """
+    x, g = np.asarray(dosage, dtype=np.float64), np.asarray(gram, dtype=np.float64)
+    out = np.zeros(len(x), dtype=bool)
+    own, sums = np.diag(g), x.sum(axis=0)
+    both = own[:, None] + own
+    for sign, apart in ((-1, both - 2 * g), (1, both + 2 * g - 4 * (sums[:, None] + sums) + 4 * len(x))):
+        first, second = np.nonzero(np.triu(apart == 1, 1))
+        for start in range(0, len(first), _PAIRS):
+            pairs = slice(start, start + _PAIRS)
+            differs = x[:, first[pairs]] + sign * x[:, second[pairs]] - (2 if sign > 0 else 0)
+            out[np.abs(differs).argmax(axis=0)] = True
+            if out.all():
+                return out
+    return out
 
 
 def fewer_folds(folds: Sequence[Moments], count: int) -> list[Moments]:
