@@ -12,7 +12,7 @@ from genopred.errors import GenopredError
 from genopred.genetics.eqtl.beta import permutation_table
 from genopred.genetics.eqtl.qvalues import add_qvalues
 from genopred.genetics.eqtl.scan import cis_model, cis_scan, permutation_indices
-from genopred.genetics.simulate import CAUSAL_SCHEMA, simulate_alleles, simulate_cohort, simulate_gene
+from genopred.genetics.simulate import CAUSAL_SCHEMA, Mosaics, simulate_alleles, simulate_cohort, simulate_gene
 from genopred.types import GENE_SCHEMA, VARIANT_SCHEMA
 
 msprime = pytest.importorskip("msprime", reason="msprime is not installed; pip install 'genopred[simulate]'")
@@ -118,3 +118,116 @@ def test_without_msprime_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "msprime", None)
     with pytest.raises(GenopredError, match=r"genopred\[simulate\]"):
         simulate_alleles(10, 1000)
+
+
+def given_haplotypes(seed=1, h=40, m=120, span=400_000):
+    """Haplotypes in LD: neighbours on a tree of a few copies, with changes along the way."""
+    rng = np.random.default_rng(seed)
+    latent = np.empty((h, m))
+    latent[:, 0] = rng.standard_normal(h)
+    for j in range(1, m):
+        latent[:, j] = 0.95 * latent[:, j - 1] + np.sqrt(1 - 0.95**2) * rng.standard_normal(h)
+    positions = np.sort(rng.choice(span, m, replace=False)) + 1
+    return (latent > rng.uniform(-1, 1, m)).astype(np.int8), positions
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("rate, flip", [(0.0, 0.0), (5e-6, 0.0), (5e-6, 0.02), (5e-4, 0.0)])
+def test_mosaics_have_the_frequencies_and_ld_of_what_they_copy(seed, rate, flip):
+    haplotypes, positions = given_haplotypes(seed)
+    mosaics = Mosaics(haplotypes, positions, seed=seed, rate=rate, flip=flip)
+    n = 20_000
+    x = np.concatenate(list(mosaics.people(n))).astype(float)
+    assert x.shape == (n, 120) and set(np.unique(x)) <= {0, 1, 2}
+    covariance = mosaics.covariance()
+    variance = np.diag(covariance)
+    assert (np.abs(x.mean(axis=0) - mosaics.mean()) <= 5 * np.sqrt(variance / n) + 1e-12).all()
+    off = np.abs(np.cov(x.T) - covariance)
+    assert (off <= 6 * np.sqrt(3 * np.outer(variance, variance) / n) + 1e-12).all()
+    if not flip:
+        np.testing.assert_allclose(mosaics.mean(), 2 * haplotypes.mean(axis=0))
+    if not flip and rate < 1e-5:
+        near = (np.abs(positions[:, None] - positions) < 10_000) & (variance > 0) & (variance > 0)[:, None]
+        wanted = np.corrcoef(haplotypes.T[variance > 0])
+        found = np.corrcoef(x.T[variance > 0])
+        both = near[np.ix_(variance > 0, variance > 0)]
+        assert np.abs(found - wanted)[both].max() < 0.1, "LD of near variants is that of the given haplotypes"
+
+
+def test_mosaics_of_one_haplotype_by_hand():
+    alone = Mosaics(np.array([[0, 1, 1]]), np.array([1, 5, 9]))
+    assert np.concatenate(list(alone.people(300))).tolist() == [[0, 2, 2]] * 300
+    pieces = Mosaics(np.array([[0, 0], [1, 1]]), np.array([1, 10**9]), rate=1.0)
+    x = np.concatenate(list(pieces.people(5000)))
+    assert abs(np.corrcoef(x.T)[0, 1]) < 0.06, "far apart, pieces are independent"
+    whole = Mosaics(np.array([[0, 0], [1, 1]]), np.array([1, 10**9]), rate=0.0)
+    x = np.concatenate(list(whole.people(500)))
+    assert (x[:, 0] == x[:, 1]).all() and set(x[:, 0]) == {0, 1, 2}
+
+
+def test_neither_blocks_nor_their_number_change_mosaics():
+    haplotypes, positions = given_haplotypes(m=20)
+    mosaics = Mosaics(haplotypes, positions, seed=5, flip=0.01)
+    whole = np.concatenate(list(mosaics.people(1000)))
+    gene = mosaics.gene(3, 0.4)
+    y = gene.expression(whole)
+    for n, block in ((1000, 1), (1000, 255), (1000, 256), (1000, 999), (1000, 5000), (300, 77)):
+        blocks = list(mosaics.people(n, block=block))
+        assert [len(x) for x in blocks] == [block] * (n // block) + [n % block] * (n % block > 0)
+        np.testing.assert_array_equal(np.concatenate(blocks), whole[:n])
+        starts = range(0, n, block)
+        np.testing.assert_array_equal(
+            np.concatenate([gene.expression(x, start) for start, x in zip(starts, blocks)]), y[:n]
+        )
+    assert list(mosaics.people(0)) == []
+    other = Mosaics(haplotypes, positions, seed=6, flip=0.01)
+    assert not np.array_equal(next(other.people(1000)), whole)
+    assert not np.array_equal(mosaics.gene(3, 0.4, number=1).expression(whole), y)
+
+
+def test_flips_let_people_differ_in_more_ways_than_there_are_haplotypes():
+    haplotypes, positions = given_haplotypes(h=8)
+    without, some = (next(Mosaics(haplotypes, positions, rate=0.0, flip=flip).people(500)) for flip in (0.0, 0.01))
+    assert np.linalg.matrix_rank(without) <= 8 < 100 < np.linalg.matrix_rank(some)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("n_effects, h2", [(1, 0.1), (5, 0.3), (60, 0.8), (4, 0.0), (0, 0.5)])
+def test_genes_of_mosaics_have_their_heritability_and_effects(seed, n_effects, h2):
+    haplotypes, positions = given_haplotypes(seed)
+    mosaics = Mosaics(haplotypes, positions, seed=seed, flip=0.001)
+    gene = mosaics.gene(n_effects, h2)
+    n = 10_000
+    x = np.concatenate(list(mosaics.people(n))).astype(float)
+    y = gene.expression(x)
+    assert len(gene.columns) == len(set(gene.columns.tolist())) == n_effects
+    value = x[:, gene.columns] @ gene.effects
+    expected = h2 if n_effects else 0.0
+    assert gene.h2 == expected and abs(value.var() - expected) < 0.06 * max(expected, 1e-9) + 1e-12
+    assert abs(y.var() - 1) < 0.08 and abs(y.mean()) < 0.06
+    design = np.column_stack([x[:, gene.columns], np.ones(n)])
+    beta = np.linalg.lstsq(design, y, rcond=None)[0]
+    se = np.sqrt((1 - expected) * np.diag(np.linalg.pinv(design.T @ design)))
+    assert (np.abs(beta - np.append(gene.effects, -gene.mean)) < 5 * se).all()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"haplotypes": [[0, -1]]}, "must be 0 or 1"),
+        ({"haplotypes": [[0, 1, 1]]}, r"shape \(1, 3\), positions \(2,\)"),
+        ({"positions": [5, 4]}, "must ascend"),
+        ({"flip": 0.5}, "below 0.5"),
+        ({"rate": -1.0}, "at least 0"),
+    ],
+)
+def test_what_mosaics_cannot_be_made_of(chosen, message):
+    with pytest.raises(GenopredError, match=message):
+        Mosaics(**({"haplotypes": [[0, 1]], "positions": [4, 5]} | chosen))
+    mosaics = Mosaics([[0, 1], [0, 0]], [4, 5])
+    with pytest.raises(GenopredError, match="from 0 to 1 effects"):
+        mosaics.gene(2, 0.1)
+    with pytest.raises(GenopredError, match="below 1"):
+        mosaics.gene(1, 1.0)
+    with pytest.raises(GenopredError, match="at least 0 and 1"):
+        next(mosaics.people(5, block=0))

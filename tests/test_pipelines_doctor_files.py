@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import genopred
 from genopred.pipelines.doctor_files import common_people, open_all, people
 
@@ -24,6 +26,22 @@ def test_everything_is_opened_once_and_named():
     assert files.first("genotypes").name == "geuvadis.pgen" and files.first("models") is None
     assert files.first("fasta").build == "GRCh37" and "lengths" in files.first("fasta").why
     assert len(people(files)) == 358 and common_people(files).tolist() == example.expression.samples.tolist()
+
+
+def test_a_bgen_and_its_sample_are_one(tmp_path):
+    pytest.importorskip("bgen")
+    from test_io_bgen import SAMPLE, calls, some_dosages, write_bgen
+
+    path = write_bgen(tmp_path / "x.bgen", calls(some_dosages()), names=None)
+    (tmp_path / "x.sample").write_text(SAMPLE)
+    files, found = opened(tmp_path / "x.sample", path)
+    assert found == [] and [one.kind for one in files.opened] == ["bgen"]
+    assert files.first("genotypes").name == "x.bgen" and people(files) == [f"p{i}" for i in range(5)]
+    (tmp_path / "x.sample").unlink()
+    files, found = opened(path)
+    assert (
+        files.opened == [] and [one.level for one in found] == ["red"] and "--sample" in found[0].remedy + found[0].said
+    )
 
 
 def test_what_cannot_be_read_is_red(tmp_path):

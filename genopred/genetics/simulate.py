@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,10 @@ CAUSAL_SCHEMA = {
     "effect": pl.Float64,
     "share": pl.Float64,
 }
+
+
+#: People of mosaics that are drawn together, from a generator of their own: so blocks may have any size.
+_DRAWN = 256
 
 
 @dataclass(frozen=True)
@@ -297,3 +302,173 @@ def _draw_count(n_causal: int | tuple[int, int], rng: np.random.Generator) -> in
     if not 0 <= low <= high:
         raise GenopredError(f"simulate_cohort: n_causal is {n_causal}; it must be a number or (low, high) from 0 up.")
     return int(rng.integers(low, high + 1))
+
+
+@dataclass(frozen=True)
+class Mosaics:
+    """Any number of people whose haplotypes are pieces of given ones, copied side by side.
+
+    Frequencies are those of the given haplotypes, and so is LD between near variants: the covariance of two at a
+    distance of d bases is that of the given ones times exp(-rate d) (1 - 2 flip)², as in the copying model of Li and
+    Stephens, which imputation uses.
+
+    Parameters
+    ----------
+    haplotypes : array of int8, shape (H, M)
+        0 REF, 1 ALT; `alleles.transpose(1, 0, 2).reshape(-1, M)` of phased people.
+    positions : array of int, shape (M,)
+        Ascending.
+    seed : int
+    rate : float
+        Changes of the copied haplotype a base; by default one in 500 kb.
+    flip : float
+        Share of alleles that are changed into the other one, so that more than H people differ in more than H ways.
+
+    References
+    ----------
+    Li and Stephens (2003), doi:10.1093/genetics/165.4.2213.
+
+    Examples
+    --------
+    >>> given = np.array([[0, 0, 1], [1, 1, 0], [0, 1, 0]], dtype=np.int8)
+    >>> mosaics = Mosaics(given, np.array([100, 200, 90_000]), seed=1)
+    >>> [block.shape for block in mosaics.people(1000, block=600)]
+    [(600, 3), (400, 3)]
+    >>> gene = mosaics.gene(2, h2=0.3)
+    >>> y = np.concatenate([gene.expression(x, start) for start, x in zip((0, 600), mosaics.people(1000, block=600))])
+    >>> y.shape, bool(0.8 < y.var() < 1.2)
+    ((1000,), True)
+    """
+
+    haplotypes: NDArray[np.int8]
+    positions: NDArray[np.int64]
+    seed: int = 1
+    rate: float = 2e-6
+    flip: float = 0.0
+
+    def __post_init__(self) -> None:
+        given, pos = np.asarray(self.haplotypes), np.asarray(self.positions, dtype=np.int64)
+        if given.ndim != 2 or not len(given) or pos.shape != given.shape[1:] or not len(pos):
+            raise GenopredError(
+                f"Mosaics: haplotypes have shape {given.shape}, positions {pos.shape}; needed are (H, M) and (M,)."
+            )
+        if not np.isin(given, (0, 1)).all():
+            raise GenopredError("Mosaics: haplotypes must be 0 or 1 throughout; leave variants with missing ones out.")
+        if (np.diff(pos) < 0).any():
+            raise GenopredError("Mosaics: positions must ascend; sort variants (of one chromosome) by position.")
+        if not (self.rate >= 0 and 0 <= self.flip < 0.5 and self.seed >= 0):
+            raise GenopredError(
+                f"Mosaics: rate {self.rate}, flip {self.flip}, seed {self.seed}; needed are a rate and a seed of at "
+                "least 0 and a share from 0 to below 0.5."
+            )
+        object.__setattr__(self, "haplotypes", np.ascontiguousarray(given, dtype=np.int8))
+        object.__setattr__(self, "positions", pos)
+
+    def people(self, n: int, *, block: int = 4096) -> Iterator[NDArray[np.int8]]:
+        """Dosages (n_b, M) of n people, `block` at a time; the first people are the same whatever n and `block` are."""
+        if n < 0 or block < 1:
+            raise GenopredError(f"Mosaics.people: {n} people, {block} at a time; needed at least 0 and 1.")
+        held: list[NDArray[np.int8]] = []
+        count = 0
+        for part in range(-(-n // _DRAWN)):
+            fresh = self._part(part)[: n - part * _DRAWN]
+            while count + len(fresh) >= block:
+                take = block - count
+                yield np.concatenate([*held, fresh[:take]])
+                held, count, fresh = [], 0, fresh[take:]
+            if len(fresh):
+                held.append(fresh)
+                count += len(fresh)
+        if count:
+            yield np.concatenate(held)
+
+    def _part(self, number: int) -> NDArray[np.int8]:
+        """The people of one generator, shape (_DRAWN, M)."""
+        rng = np.random.default_rng([self.seed, 0, number])
+        h, m = self.haplotypes.shape
+        copies = 2 * _DRAWN
+        first, last = float(self.positions[0]), float(self.positions[-1])
+        if self.rate * (last - first) < m:
+            changes = rng.poisson(self.rate * (last - first), copies)
+            # a change between two variants: the second is the first of the next piece
+            cut = np.searchsorted(self.positions, rng.uniform(first, last, int(changes.sum())))
+            start = np.sort(np.concatenate([np.arange(copies) * m, np.repeat(np.arange(copies), changes) * m + cut]))
+        else:  # several changes between two variants are as good as one
+            chance = np.concatenate([[1.0], -np.expm1(-self.rate * np.diff(self.positions))])
+            start = np.flatnonzero(rng.random((copies, m)) < chance)
+        source = np.repeat(rng.integers(0, h, len(start)), np.diff(start, append=copies * m))
+        column = np.tile(np.arange(m), copies)
+        alleles = self.haplotypes.ravel()[source * m + column]
+        if self.flip:
+            # each allele is changed a Poisson number of times, of which an odd one counts
+            often = rng.poisson(-0.5 * np.log1p(-2 * self.flip) * len(alleles))
+            np.bitwise_xor.at(alleles, rng.integers(0, len(alleles), often), np.int8(1))
+        both = alleles.reshape(_DRAWN, 2, m)
+        total: NDArray[np.int8] = both[:, 0] + both[:, 1]
+        return total
+
+    def mean(self) -> Floats:
+        """Expected dosages, shape (M,)."""
+        frequency = self.haplotypes.mean(axis=0)
+        return np.asarray(2 * (frequency + self.flip * (1 - 2 * frequency)))
+
+    def covariance(self, columns: ArrayLike | None = None) -> Floats:
+        """Expected covariance of dosages, shape (M, M), or of some of them."""
+        index = np.arange(len(self.positions)) if columns is None else np.asarray(columns, dtype=np.int64)
+        x = self.haplotypes[:, index].astype(np.float64)
+        x -= x.mean(axis=0)
+        pos = self.positions[index].astype(np.float64)
+        out = 2 * (x.T @ x / len(x)) * np.exp(-self.rate * np.abs(pos[:, None] - pos)) * (1 - 2 * self.flip) ** 2
+        frequency = self.mean()[index] / 2
+        out[np.diag_indices(len(index))] = 2 * frequency * (1 - frequency)
+        return np.asarray(out)
+
+    def gene(self, n_effects: int, h2: float, *, number: int = 0) -> MosaicGene:
+        """A gene of these people: causal variants drawn among those that vary, effects that explain h2 in expectation.
+
+        Parameters
+        ----------
+        n_effects : int
+            From 0 up; effects are normal for standardised genotypes.
+        h2 : float
+            From 0 to below 1.
+        number : int
+            Which gene: each has variants, effects and noise of its own.
+        """
+        rng = np.random.default_rng([self.seed, 1, number])
+        mean = self.mean()
+        varies = np.flatnonzero((mean > 0) & (mean < 2))
+        if not 0 <= h2 < 1 or not 0 <= n_effects <= len(varies):
+            raise GenopredError(
+                f"Mosaics.gene: {n_effects} effects, h2 {h2}; needed are from 0 to {len(varies):,} effects (so many "
+                "variants vary) and an h2 of at least 0 and below 1."
+            )
+        columns = np.sort(rng.choice(varies, n_effects, replace=False))
+        covariance = self.covariance(columns)
+        effects = rng.standard_normal(n_effects) / np.sqrt(np.diag(covariance))
+        share = h2 if n_effects else 0.0
+        if n_effects:
+            effects = effects * np.sqrt(share / max(float(effects @ covariance @ effects), 1e-12))
+        return MosaicGene(columns, effects, float(mean[columns] @ effects), share, (self.seed, 2, number))
+
+
+@dataclass(frozen=True)
+class MosaicGene:
+    """A gene of `Mosaics`: its causal variants (C,), their effects (C,) a copy, and how its people's values are made.
+
+    `h2` is the part of the variance that they explain in expectation; `mean` of these values is taken off.
+    """
+
+    columns: NDArray[np.int64]
+    effects: Floats
+    mean: float
+    h2: float
+    seed: tuple[int, ...]
+
+    def expression(self, dosage: ArrayLike, start: int = 0) -> Floats:
+        """Values (n,) of the people whose dosages (n, M) these are, `start` people after the first."""
+        x = np.asarray(dosage)[:, self.columns].astype(np.float64)
+        low, high = start // _DRAWN, -(-(start + len(x)) // _DRAWN)
+        parts = [np.random.default_rng([*self.seed, part]).standard_normal(_DRAWN) for part in range(low, high)]
+        noise = np.concatenate([*parts, np.empty(0)])[start - low * _DRAWN :][: len(x)]
+        return np.asarray(x @ self.effects - self.mean + np.sqrt(1 - self.h2) * noise)

@@ -344,12 +344,15 @@ def to_numbers(
     missing: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Turn string columns into numbers, and `missing` ones into nulls; a cell that is none is refused."""
-    wanted = [name for name in columns if table.schema[name] == pl.String]
+    kinds = table.schema  # made anew at each look: people may be columns
+    wanted = [name for name in columns if kinds[name] == pl.String]
     if not wanted:
         return table
     cast = table.with_columns(pl.col(wanted).str.strip_chars().cast(kind, strict=False))
     noun = "a whole number" if kind.is_integer() else "a number"
-    for name in wanted:
+    # most tables are clean: no column is looked at by itself then
+    nulls = cast.select(pl.col(wanted).null_count()).row(0)
+    for name in (name for name, count in zip(wanted, nulls) if count):
         bad = cast[name].is_null()
         if missing and bad.any():
             bad = bad & ~table[name].str.strip_chars().is_in(list(missing))
