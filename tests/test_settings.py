@@ -80,6 +80,7 @@ def test_words_of_a_fixed_set_are_choices():
         "--set-id",
         "--features",
         "--person",
+        "--name",
     }
     free |= {f"--{side}-{what}" for side in "ab" for what in ("score", "id", "gene", "effect", "where")}
     words = {f.flag for _, f in OPTIONS if str(f.kinds[0]) in ("<class 'str'>", "tuple[str, ...]")}
