@@ -134,6 +134,7 @@ WITHOUT_TEST = {
     "genopred/genetics/finemap_kernels.py": "tests/test_genetics_finemap.py calls it through finemap.py",
     "pipelines/train_genes_inputs.py": "tests/test_pipelines_train_genes.py, which reads all through train_genes.py",
     "genopred/learning/elasticnet_kernels.py": "tests/test_learning_elasticnet.py calls them through elasticnet.py",
+    "genopred/learning/covariance_kernels.py": "tests/test_learning_covariance.py calls them through covariance.py",
 }
 
 #: Functions of over 80 lines or 10 parameters, pipelines of over 350 lines, and why. Compiled kernels may be long.

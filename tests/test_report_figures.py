@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import polars as pl
 import pytest
 from report_data import all_figures, results
@@ -141,6 +142,18 @@ def test_what_is_absent_is_named(data, tmp_path):
         figures.predicted_scatter(predictions, "X", "pt-prs")
     with pytest.raises(GenopredError, match="saved as .png or .svg, not as .tiff"):
         figures.save_figure(figures.method_means(summary), tmp_path / "x.tiff")
+
+
+def test_many_people_are_drawn_as_a_density():
+    rng = np.random.default_rng(0)
+    sizes = []
+    for n in (figures.MOST_POINTS, figures.MOST_POINTS + 1, 40_000):
+        x = rng.standard_normal(n)
+        table = {"gene_id": "g", "method": "m", "predicted": x, "observed": x + rng.standard_normal(n)}
+        figure = figures.predicted_scatter(pl.DataFrame(table), "g", "m")
+        drawn = figure.axes[0].collections[0].get_offsets()
+        sizes.append(len(drawn))
+    assert sizes[0] == figures.MOST_POINTS and max(sizes[1:]) < 1_500
 
 
 def test_spreads_show_every_person_in_the_row_of_the_gene():

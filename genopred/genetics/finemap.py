@@ -7,7 +7,9 @@ from prior weights over variants. Fitted by iterative Bayesian stepwise selectio
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +52,30 @@ class SusieFit:
     sigma2: float
     elbo: NDArray[np.float64]
     converged: bool
+
+
+class Posterior(NamedTuple):
+    """What the iterations end with, as in `SusieFit`; `shrink` is each effect's V / (V + s²)."""
+
+    alpha: NDArray[np.float64]
+    mu: NDArray[np.float64]
+    mu2: NDArray[np.float64]
+    shrink: NDArray[np.float64]
+    sigma2: float
+    elbo: NDArray[np.float64]
+    converged: bool
+
+    def of_alleles(self, mean: NDArray[np.float64], scale: NDArray[np.float64], y_mean: float, d: float) -> SusieFit:
+        """The fit, effects those of one allele copy; `d` is the sum of squares of every standardised column."""
+        used = self.shrink > 0.0
+        coef = (self.alpha * self.mu).sum(axis=0) / scale
+        pip = 1.0 - np.prod(1.0 - self.alpha[used], axis=0) if used.any() else np.zeros(len(mean))
+        odds = self.shrink / (1.0 - np.minimum(self.shrink, 1 - 1e-15))
+        prior_variance = np.where(used, odds * self.sigma2 / d, 0.0)
+        intercept = float(y_mean - mean @ coef)
+        return SusieFit(
+            self.alpha, self.mu, self.mu2, coef, intercept, pip, prior_variance, self.sigma2, self.elbo, self.converged
+        )
 
 
 # Over 80 lines: one iteration whose dozen arrays are updated together; in parts they would all be handed on.
@@ -113,7 +139,7 @@ def susie(
     if not (np.isfinite(scale).all() and np.isfinite(y).all()):
         raise GenopredError("susie: x or y has missing values; impute or drop them first.")
     varies = scale > 1e-9
-    log_prior = _log_prior(prior_weights, m, varies)
+    log_prior = log_prior_of(prior_weights, m, varies)
     scale[~varies] = 1.0
     xt = np.ascontiguousarray(((x - mean.astype(dtype)) / scale.astype(dtype)).T)  # (M, N): rows are variants
     y_mean = y.mean()
@@ -169,15 +195,11 @@ def susie(
             converged = True
             break
         sigma2 = max(erss / n, 1e-4 * variance_y)  # as susieR: a phenotype without noise must not divide by 0
-    used = shrink > 0.0
-    coef = (alpha * mu).sum(axis=0) / scale
-    pip = 1.0 - np.prod(1.0 - alpha[used], axis=0) if used.any() else np.zeros(m)
-    prior_variance = np.where(used, shrink / (1.0 - np.minimum(shrink, 1 - 1e-15)) * sigma2 / d, 0.0)
-    intercept = float(y_mean - mean @ coef)
-    return SusieFit(alpha, mu, mu2, coef, intercept, pip, prior_variance, sigma2, np.array(elbo), converged)
+    fit = Posterior(alpha, mu, mu2, shrink, sigma2, np.array(elbo), converged)
+    return fit.of_alleles(mean, scale, float(y_mean), d)
 
 
-def _log_prior(weights: ArrayLike | None, m: int, varies: NDArray[np.bool_]) -> NDArray[np.float64]:
+def log_prior_of(weights: ArrayLike | None, m: int, varies: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Log prior weights that sum to 1 over the columns that vary."""
     prior = np.ones(m) if weights is None else np.asarray(weights, dtype=np.float64).copy()
     if prior.shape != (m,) or not np.isfinite(prior).all() or (prior < 0).any():
@@ -256,10 +278,26 @@ def credible_sets(
     [[4, 5]]
     """
     x = np.asarray(dosage, dtype=np.float64)
-    if not 0 < coverage < 1:
-        raise GenopredError(f"credible_sets: coverage is {coverage}; it must lie between 0 and 1, as 0.95.")
     if x.ndim != 2 or x.shape[1] != fit.alpha.shape[1]:
         raise GenopredError(f"credible_sets: dosage has shape {x.shape}; the fit has {fit.alpha.shape[1]} variants.")
+
+    def between(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
+        mine = _unit(x[:, some])
+        made: NDArray[np.float64] = np.abs(mine.T @ (mine if some is others else _unit(x[:, others])))
+        return made
+
+    return sets_by(fit, between, coverage, min_abs_corr)
+
+
+def sets_by(
+    fit: SusieFit,
+    between: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]],
+    coverage: float,
+    min_abs_corr: float,
+) -> list[CredibleSet]:
+    """Credible sets by the absolute correlations that `between` gives of variants (rows) with others (columns)."""
+    if not 0 < coverage < 1:
+        raise GenopredError(f"credible_sets: coverage is {coverage}; it must lie between 0 and 1, as 0.95.")
     seen: set[frozenset[int]] = set()
     out: list[CredibleSet] = []
     for effect in np.flatnonzero(fit.prior_variance > 1e-9).tolist():
@@ -272,26 +310,35 @@ def credible_sets(
         if key in seen:
             continue
         seen.add(key)
-        low, mean = _purity(x[:, members], min_abs_corr)
+        low, mean = _purity(members, between, min_abs_corr)
         if low >= min_abs_corr:
             out.append(CredibleSet(effect, members, float(alpha[members].sum()), low, mean))
     return sorted(out, key=lambda one: -one.min_abs_corr)
 
 
-def _purity(x: NDArray[np.float64], enough: float) -> tuple[float, float]:
-    """Smallest and mean absolute correlation between different columns; a constant column correlates with none.
-
-    Where the first column shows that the smallest is below `enough`, the others are not looked at.
-    """
-    size = x.shape[1]
-    if size == 1:
-        return 1.0, 1.0
+def _unit(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Columns centred, of length 1; a constant column is 0, so that it correlates with none."""
     centred = x - x.mean(axis=0)
     length = np.linalg.norm(centred, axis=0)
     centred /= np.where(length > 1e-12 * len(x), length, np.inf)
-    first = np.abs(centred[:, 1:].T @ centred[:, 0])
+    return centred
+
+
+def _purity(
+    members: NDArray[np.int64],
+    between: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]],
+    enough: float,
+) -> tuple[float, float]:
+    """Smallest and mean absolute correlation between different variants.
+
+    Where the first variant shows that the smallest is below `enough`, the others are not looked at.
+    """
+    size = len(members)
+    if size == 1:
+        return 1.0, 1.0
+    first = between(members[:1], members[1:])
     if first.min() < enough:
         return float(first.min()), float(first.mean())
-    pairs = np.abs(centred.T @ centred)
+    pairs = between(members, members)
     np.fill_diagonal(pairs, 1.0)
     return float(min(pairs.min(), 1.0)), float(min((pairs.sum() - size) / (size * (size - 1)), 1.0))

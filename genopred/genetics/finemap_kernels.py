@@ -1,4 +1,4 @@
-"""Compiled loop of `finemap`: the shrinkage of one single effect."""
+"""Compiled loops of `finemap` and `finemap_sums`: the shrinkage of one single effect, products times an effect."""
 
 from __future__ import annotations
 
@@ -71,3 +71,16 @@ def shrinkage(z2, log_prior, alpha):  # type: ignore[no-untyped-def]  # noqa: C9
     for j in range(m):
         alpha[j] /= total
     return best_w, 0.5 * math.log(1.0 - best_w) + peak + math.log(total)
+
+
+@numba.njit(cache=True, fastmath=True)
+def weighted(gram, b, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with the symmetric `gram` times `b`, of which only large entries are read."""
+    m = b.shape[0]
+    for i in range(m):
+        out[i] = 0.0
+    for j in range(m):
+        if abs(b[j]) > 1e-12:
+            row, by = gram[j], b[j]
+            for i in range(m):
+                out[i] += row[i] * by

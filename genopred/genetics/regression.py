@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from genopred.errors import GenopredError, examples
+from genopred.genetics.moments import Moments
 from genopred.genetics.transform import known_means
 
 Floats = NDArray[np.float64]
@@ -103,7 +104,11 @@ def _associate(x: Floats, y: Floats, design: Floats) -> Marginal:
     xx = np.einsum("ij,ij->j", x, x)
     # A constant, and what covariates explain fully, leave only rounding.
     xx[(xx <= 1e-10 * total) | (total <= 1e-24 * n * af**2)] = 0.0
-    xy, yy, df = x.T @ y, float(y @ y), float(n - 1 - rank)
+    return _tested(xx, x.T @ y, float(y @ y), float(n - 1 - rank), af, n)
+
+
+def _tested(xx: Floats, xy: Floats, yy: float, df: float, af: Floats, n: int) -> Marginal:
+    """Slopes and t tests from sums of products that intercept and covariates are out of; `xx` 0 is no variation."""
     usable = (xx > 0) & (df >= 1)
     denominator, df = np.where(usable, xx, 1.0), max(df, 1.0)
     slope = np.where(usable, xy / denominator, np.nan)
@@ -113,7 +118,61 @@ def _associate(x: Floats, y: Floats, design: Floats) -> Marginal:
     with np.errstate(divide="ignore", invalid="ignore"):
         tstat = np.where(slope == 0, 0.0, slope / se)
     pval = np.where(usable, 2 * stdtr(df, -np.abs(np.where(usable, tstat, 0.0))), 1.0)
-    return Marginal(slope, se, np.where(usable, tstat, np.nan), pval, af, np.full(m, n, dtype=np.int64))
+    return Marginal(slope, se, np.where(usable, tstat, np.nan), pval, af, np.full(len(xx), n, dtype=np.int64))
+
+
+def marginal_sums(moments: Moments, outcome: int = 0) -> Marginal:
+    """The same regressions from sums over people: with their covariates, a missing dosage at the variant's mean.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the people that `marginal_association` with ``missing="mean"`` would be given.
+    outcome : int
+        Which of its outcomes.
+
+    Returns
+    -------
+    Marginal
+
+    Examples
+    --------
+    >>> out = marginal_sums(Moments.of([[0], [1], [2], [1]], [0.0, 1.0, 2.5, 1.5]))
+    >>> out.slope.round(3).tolist(), out.pval.round(4).tolist()
+    ([1.25], [0.0194])
+    """
+    if not 0 <= outcome < moments.outcomes:
+        raise GenopredError(f"marginal_sums: outcome {outcome}; there are {moments.outcomes}, counted from 0.")
+    n, k = moments.n, moments.covariates
+    af = np.where(moments.counts > 0, moments.mean / 2, np.nan)
+    filled = moments.filled()
+    mean, y = filled.sums / max(n, 1), k + outcome
+    total = np.maximum(np.diag(filled.gram) - n * mean**2, 0.0)
+    means = filled.totals / max(n, 1)
+    cross = filled.cross - mean[:, None] * filled.totals
+    square = filled.square - n * np.outer(means, means)
+    basis = _sums_basis(square[:k, :k], np.diag(filled.square)[:k])
+    # of dosage and outcome with each orthonormal combination of the covariates
+    x_basis, y_basis = cross[:, :k] @ basis, square[y, :k] @ basis
+    xx = total - (x_basis**2).sum(axis=1)
+    xx[(xx <= 1e-10 * total) | (total <= 1e-12 * n * mean**2)] = 0.0
+    yy = max(float(square[y, y] - y_basis @ y_basis), 0.0)
+    return _tested(xx, cross[:, y] - x_basis @ y_basis, yy, float(n - 2 - basis.shape[1]), af, n)
+
+
+def _sums_basis(square: Floats, size: Floats) -> Floats:
+    """Combinations of covariates, shape (K, rank), that are orthonormal, from products around their means (K, K).
+
+    `size` are their sums of squares before that: what does not vary beside its mean leaves rounding alone.
+    """
+    scale = np.sqrt(np.maximum(np.diag(square), 0.0))
+    varies = scale > 1e-7 * np.sqrt(size)
+    inverse = np.where(varies, 1.0 / np.where(varies, scale, 1.0), 0.0)
+    values, vectors = np.linalg.eigh(square * np.outer(inverse, inverse))
+    # in sums of squares a collinearity of 1e-6 is one of 1e-12
+    kept = values > 1e-12 * max(values.max(initial=0.0), 1e-300)
+    out: Floats = inverse[:, None] * vectors[:, kept] / np.sqrt(values[kept])
+    return out
 
 
 def _basis(design: Floats) -> Floats:

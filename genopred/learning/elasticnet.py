@@ -6,6 +6,7 @@ and y standardised in the training people (variance by 1/n), lambda reported in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from genopred.errors import ModelError
+from genopred.genetics.leaveout import LeftOut
+from genopred.genetics.moments import Centred, Moments, Weights, sums_suffice, total
+from genopred.learning.covariance import Penalties, Room, SumPath
 from genopred.learning.elasticnet_kernels import advance, standardise
 
 N_LAMBDA = 100
@@ -22,6 +26,9 @@ PATIENCE = 25
 CHUNK = 10
 #: Coordinate descent stops when no squared step exceeds this share of the phenotype's variance (glmnet's thresh).
 TOLERANCE = 1e-7
+#: Steps whose cross-validated error by sums, found to that tolerance, is within this share of the phenotype's sum of
+#: squares of the smallest are solved to the last digits before one is chosen.
+NEAR = 1e-3
 
 
 class _Path:
@@ -68,7 +75,12 @@ def lambda_path(
 ) -> NDArray[np.float64]:
     """glmnet's sequence: 100 values, log-spaced from the smallest lambda at which no variant has an effect."""
     p, n = xt.shape
-    gradient = np.abs(xt @ y).astype(np.float64) / n
+    return _grid(np.abs(xt @ y).astype(np.float64) / n, n, penalty, mix)
+
+
+def _grid(gradient: NDArray[np.float64], n: int, penalty: NDArray[np.float64], mix: float) -> NDArray[np.float64]:
+    """The sequence from each variant's absolute gradient (M,) without any weight."""
+    p = len(gradient)
     penalised = penalty > 0
     top = float((gradient[penalised] / penalty[penalised]).max(initial=0.0)) / max(mix, 1e-3)
     ratio = 1e-2 if n < p else 1e-4
@@ -134,7 +146,10 @@ class ElasticNet(Linear):
     def fit(self, X: ArrayLike, y: ArrayLike) -> ElasticNet:
         """Choose lambda by cross-validation inside (X, y) and fit all of it there."""
         x, target = as_inputs(X, y)
-        folds = assign_folds(len(target), self.cv, self.random_state)
+        folds = self.own_folds(len(target))
+        if sums_suffice(*x.shape):
+            parts = fold_sums(x, target, folds)
+            return self.tune_sums(total(parts), parts)
         return self._fit_given(x, target, self._singles(x, target, folds))
 
     def fit_oof(self, X: ArrayLike, y: ArrayLike, folds: ArrayLike) -> NDArray[np.float64]:
@@ -148,8 +163,13 @@ class ElasticNet(Linear):
         x, target = as_inputs(X, y)
         labels = np.asarray(folds)
         names = np.unique(labels)
-        singles = self._singles(x, target, labels)
         oof = np.empty(len(target))
+        if sums_suffice(*x.shape) and len(names) > 2:
+            parts = fold_sums(x, target, labels)
+            for name, model in zip(names, self.fit_sums(total(parts), parts)):
+                oof[labels == name] = x[labels == name] @ model.coef + model.intercept
+            return oof
+        singles = self._singles(x, target, labels)
         if singles is None:
             for name in names:
                 oof[labels == name] = target[labels != name].mean()
@@ -171,11 +191,115 @@ class ElasticNet(Linear):
         self._fit_given(x, target, singles)
         return oof
 
-    def _singles(self, x: NDArray[np.float32], y: NDArray[np.float64], labels: NDArray[np.int64]) -> _Singles | None:
-        """The paths that each leave one fold out, walked side by side until the error has stopped falling."""
+    def own_folds(self, n: int) -> NDArray[np.int64]:
+        """The folds of n people on which `fit` chooses lambda, shape (n,)."""
+        return assign_folds(n, self.cv, self.random_state)
+
+    def tune_sums(self, whole: Moments, folds: Sequence[Moments]) -> ElasticNet:
+        """What `fit` does, by sums: choose lambda on the folds, which add up to `whole`, and fit all of it there."""
+        return self._fit_sums_given(self._sum_singles(whole, folds))
+
+    def fit_sums(self, whole: Moments, folds: Sequence[Moments] = ()) -> list[Weights]:
+        """Fit on everybody by sums and return the models that each leave one fold out, as `fit_oof` has them.
+
+        Parameters
+        ----------
+        whole : Moments
+            Of all training people: without holes and covariates, with one outcome.
+        folds : sequence of Moments
+            Of at least three disjoint folds that add up to `whole`.
+
+        Raises
+        ------
+        ModelError
+            If there are fewer folds.
+        """
+        if len(folds) < 3:
+            raise ModelError(
+                f"ElasticNet: sums of {len(folds)} folds; at least 3 are needed, as a model that leaves one out has "
+                "its penalty chosen on the others."
+            )
+        singles = self._sum_singles(whole, folds)
+        if not singles.paths:
+            self._fit_sums_given(singles)
+            left = (LeftOut(whole, [fold]) for fold in folds)
+            return [Weights(np.zeros(whole.m), one.y_mean) for one in left]
+        penalties, square, steps = singles.penalties, singles.square, len(singles.error)
+        pairs, room = [], Room(whole.m)
+        error = np.zeros((len(folds), steps))
+        for k, fold in enumerate(folds):
+            for other in range(k + 1, len(folds)):
+                path = SumPath(LeftOut(whole, [fold, folds[other]]), steps, room)
+                path.advance(penalties, steps, TOLERANCE)
+                error[k] += path.squared_error(folds[other], slice(steps))
+                error[other] += path.squared_error(fold, slice(steps))
+                pairs.append((k, other, path))
+        near = [_near(one, square) for one in error]
+        exact = [np.zeros(len(one)) for one in near]
+        for k, other, path in pairs:
+            path.solve(penalties, np.union1d(near[k], near[other]))
+            exact[k] += path.squared_error(folds[other], near[k])
+            exact[other] += path.squared_error(folds[k], near[other])
+        models = []
+        for path, found, where in zip(singles.paths, exact, near):
+            step = int(where[found.argmin()])
+            path.advance(penalties, step + 1, TOLERANCE)
+            path.solve(penalties, np.array([step]))
+            models.append(Weights(*path.coef(step)))
+        self._fit_sums_given(singles)
+        return models
+
+    def _sum_singles(self, whole: Moments, folds: Sequence[Moments]) -> _SumSingles:
+        """As `_singles`, by sums; without paths where no variant has anything to do with the outcome."""
+        penalty = self._penalty(whole.m)
+        everyone = LeftOut(whole)
+        square = everyone.y_scale**2 * everyone.n
+        lambdas = everyone.y_scale * _grid(np.abs(everyone.cross), everyone.n, penalty, self.mix)
+        penalties = Penalties(lambdas, penalty, self.mix)
+        if lambdas[0] <= 1e-9 * everyone.y_scale:
+            return _SumSingles(everyone, [], folds, penalties, np.zeros(1), square)
+        paths = [SumPath(LeftOut(whole, [fold]), N_LAMBDA) for fold in folds]
+        error = np.empty(0)
+        while len(error) < N_LAMBDA:
+            stop = min(len(error) + CHUNK, N_LAMBDA)
+            found = np.zeros(stop - len(error))
+            for path, fold in zip(paths, folds):
+                path.advance(penalties, stop, TOLERANCE)
+                found += path.squared_error(fold, slice(len(error), stop))
+            error = np.concatenate([error, found])
+            if stop - 1 - int(error.argmin()) >= PATIENCE:
+                break
+        return _SumSingles(everyone, paths, folds, penalties, error, square)
+
+    def _fit_sums_given(self, singles: _SumSingles) -> ElasticNet:
+        everyone, penalties = singles.everyone, singles.penalties
+        self.n_features_in_ = everyone.m
+        if not singles.paths:
+            self.coef_, self.intercept_, self.lambda_, self.cv_r2_ = np.zeros(everyone.m), everyone.y_mean, 0.0, 0.0
+            return self
+        near = _near(singles.error, singles.square)
+        exact = np.zeros(len(near))
+        for path, fold in zip(singles.paths, singles.folds):
+            path.solve(penalties, near)
+            exact += path.squared_error(fold, near)
+        step = int(near[exact.argmin()])
+        full = SumPath(everyone, step + 1)
+        full.advance(penalties, step + 1, TOLERANCE)
+        full.solve(penalties, np.array([step]))
+        self.coef_, self.intercept_ = full.coef(step)
+        self.lambda_ = float(penalties.lambdas[step])
+        self.cv_r2_ = 1.0 - float(exact.min()) / singles.square
+        return self
+
+    def _penalty(self, m: int) -> NDArray[np.float64]:
+        """Penalty factors, and the mix checked."""
         if not 0.0 < self.mix <= 1.0:
             raise ModelError(f"ElasticNet: mix={self.mix}; it must be above 0 and at most 1.")
-        penalty = scaled_penalty(self.penalty_factors, x.shape[1])
+        return scaled_penalty(self.penalty_factors, m)
+
+    def _singles(self, x: NDArray[np.float32], y: NDArray[np.float64], labels: NDArray[np.int64]) -> _Singles | None:
+        """The paths that each leave one fold out, walked side by side until the error has stopped falling."""
+        penalty = self._penalty(x.shape[1])
         everyone = np.ones(len(y), dtype=bool)
         full = _Path(x, y, everyone, np.zeros(len(y), dtype=bool))
         lambdas = full.sd * lambda_path(full.xt, full.state[1], penalty, self.mix)
@@ -218,6 +342,100 @@ class _Singles:
     lambdas: NDArray[np.float64]
     penalty: NDArray[np.float64]
     error: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _SumSingles:
+    """The same by sums: everybody, the paths that each leave a fold out, their error, the outcome's sum of squares."""
+
+    everyone: LeftOut
+    paths: list[SumPath]
+    folds: Sequence[Moments]
+    penalties: Penalties
+    error: NDArray[np.float64]
+    square: float
+
+
+def _near(error: NDArray[np.float64], square: float) -> NDArray[np.int64]:
+    """Steps that may have the smallest error."""
+    return np.flatnonzero(error <= error.min() + NEAR * square)
+
+
+def fold_sums(x: NDArray[np.float32], y: NDArray[np.float64], labels: NDArray[np.int64]) -> list[Moments]:
+    """The sums of each fold's people, in the order of the folds' names."""
+    return [Moments.of(x[labels == name], y[labels == name]) for name in np.unique(labels)]
+
+
+def elastic_net_path(
+    centred: Centred,
+    lambdas: ArrayLike | None = None,
+    mix: float = 0.5,
+    penalty_factors: ArrayLike | None = None,
+    *,
+    exact: bool = True,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Elastic nets of given penalties from products of dosages and an outcome alone.
+
+    Parameters
+    ----------
+    centred : Centred
+        `Moments.centred` of people; or of another study's summary statistics with a reference's LD.
+    lambdas : array, shape (C,), optional
+        Penalties in units of the outcome, each above 0; by default glmnet's 100, descending.
+    mix : float
+        glmnet's alpha.
+    penalty_factors : array, shape (M,), optional
+        Relative penalty of each variant, scaled to mean 1. All 1 by default.
+    exact : bool
+        Solve to the last digits; False leaves glmnet's own tolerance, which takes a tenth of the time where most
+        variants have a weight.
+
+    Returns
+    -------
+    lambdas : array, shape (C,)
+        All 0, as `coef`, where no variant has anything to do with the outcome and none were given.
+    coef : array, shape (C, M)
+        Effects of one allele copy.
+    intercepts : array, shape (C,)
+
+    Raises
+    ------
+    ModelError
+        If `mix`, `lambdas` or `penalty_factors` are out of range.
+
+    References
+    ----------
+    Friedman, Hastie, Tibshirani (2010), doi:10.18637/jss.v033.i01, section 2.2 (covariance updates).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.integers(0, 3, (200, 30))
+    >>> sums = Moments.of(x, x[:, 3] - x[:, 7] + 0.3 * rng.standard_normal(200))
+    >>> lambdas, coef, intercepts = elastic_net_path(sums.centred(), [0.5, 0.1])
+    >>> np.flatnonzero(coef[0]).tolist(), coef.shape
+    ([3, 7], (2, 30))
+    """
+    penalty = ElasticNet(mix, penalty_factors)._penalty(len(centred.mean))  # type: ignore[arg-type]
+    left = LeftOut.of(centred)
+    if lambdas is None:
+        wanted = left.y_scale * _grid(np.abs(left.cross), left.n, penalty, mix)
+        if wanted[0] <= 1e-9 * left.y_scale:
+            return np.zeros(N_LAMBDA), np.zeros((N_LAMBDA, left.m)), np.full(N_LAMBDA, left.y_mean)
+    else:
+        wanted = np.asarray(lambdas, dtype=np.float64)
+        if wanted.ndim != 1 or not len(wanted) or not (np.isfinite(wanted).all() and (wanted > 0).all()):
+            raise ModelError("elastic_net_path: lambdas must be one or more finite numbers above 0.")
+    order = np.argsort(-wanted, kind="stable")
+    penalties = Penalties(wanted[order], penalty, mix)
+    path = SumPath(left, len(wanted))
+    path.advance(penalties, len(wanted), TOLERANCE)
+    if exact:
+        path.solve(penalties, np.arange(len(wanted)))
+    coef, intercepts = np.empty((len(wanted), left.m)), np.empty(len(wanted))
+    for step, place in enumerate(order):
+        coef[place], intercepts[place] = path.coef(step)
+    return wanted, coef, intercepts
 
 
 def scaled_penalty(factors: ArrayLike | None, m: int) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from genopred.genetics.moments import Adding, Moments, total
 from genopred.genetics.regression import marginal_sums
+from genopred.learning.elasticnet import ElasticNet
 from genopred.learning.evaluate import Outcome
 from genopred.learning.fitted import Everybody, keep, keepable
 from genopred.learning.kernel import PolynomialRegression
@@ -42,7 +43,9 @@ def fit_everybody_streamed(
     whole = total(next(iter(filled.values())))
     fitted = []
     for learner, estimator, label in zip(wanted, made, folds):
-        if hasattr(estimator, "fit_sums"):
+        if isinstance(estimator, ElasticNet) and label is not None:
+            estimator.tune_sums(whole, filled[label.tobytes()])
+        elif hasattr(estimator, "fit_sums"):
             parts = () if label is None else filled[label.tobytes()]
             estimator.fit_sums(whole, parts)
         elif isinstance(estimator, Trees):

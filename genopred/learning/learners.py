@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from genopred.errors import ModelError, did_you_mean
 from genopred.genetics.finemap import susie
+from genopred.genetics.finemap_sums import susie_sums
+from genopred.genetics.leaveout import LeftOut
+from genopred.genetics.moments import Moments, Weights, sums_suffice
 from genopred.genetics.scores import BaselinePRS, ClumpThresholdPRS
 from genopred.learning.elasticnet import ElasticNet, Linear, as_inputs
 from genopred.learning.kernel import GBLUP, PolynomialRegression, Ridge
@@ -80,10 +83,31 @@ class SuSiE(Linear):
     def fit(self, X: ArrayLike, y: ArrayLike) -> SuSiE:
         """Fit the effects."""
         x, target = as_inputs(X, y)
+        if sums_suffice(*x.shape):
+            self.fit_sums(Moments.of(x, target))
+            return self
         found = susie(x, target, self.n_effects, self.prior_weights, dtype=np.float32)
         self.n_features_in_ = x.shape[1]
         self.coef_, self.intercept_, self.pip_ = found.coef, found.intercept, found.pip
         return self
+
+    def fit_sums(self, whole: Moments, folds: Sequence[Moments] = ()) -> list[Weights]:
+        """Fit on everybody by sums and return the models that each leave one fold out.
+
+        Parameters
+        ----------
+        whole : Moments
+            Of all training people: without holes and covariates, with one outcome.
+        folds : sequence of Moments
+            Of disjoint folds within `whole`.
+        """
+        room = np.empty((whole.m, whole.m))
+        found = []
+        for out in ([], *([fold] for fold in folds)):
+            found.append(susie_sums(LeftOut(whole, out).centred(room), self.n_effects, self.prior_weights))
+        self.n_features_in_ = whole.m
+        self.coef_, self.intercept_, self.pip_ = found[0].coef, found[0].intercept, found[0].pip
+        return [Weights(one.coef, one.intercept) for one in found[1:]]
 
 
 @dataclass(frozen=True)

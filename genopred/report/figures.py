@@ -344,6 +344,10 @@ def gene_bars(
     return figure
 
 
+#: People that are drawn one by one.
+MOST_POINTS = 3_000
+
+
 def predicted_scatter(
     predictions: pl.DataFrame,
     gene_id: str,
@@ -353,14 +357,21 @@ def predicted_scatter(
     width: float = BESIDE,
     names: GeneNames = NO_NAMES,
 ) -> Figure:
-    """Predicted against measured expression of one gene, one point a held-out person; `r2` is written above them."""
+    """Predicted against measured expression of one gene, one point a held-out person; `r2` is written above them.
+
+    More than `MOST_POINTS` people are drawn as their density.
+    """
     of = predictions.filter((pl.col("gene_id") == gene_id) & (pl.col("method") == method))
     if of.height == 0:
         raise GenopredError(f"predictions: none of gene {gene_id!r} by method {method!r}.")
     x, y = of["predicted"].to_numpy(), of["observed"].to_numpy()
     with _figure(width, width * 0.94) as figure:
         ax = figure.subplots()
-        ax.scatter(x, y, s=16, color=COLOURS["main"], alpha=0.55, linewidths=0, zorder=2)
+        if len(x) > MOST_POINTS:
+            drawn = ax.hexbin(x, y, **_hexagons(0.15, len(x) / 50, narrow=False))
+            _hexagon_bar(figure, drawn, ax, "people", narrow=False)
+        else:
+            ax.scatter(x, y, s=16, color=COLOURS["main"], alpha=0.55, linewidths=0, zorder=2)
         low, high = min(x.min(), y.min()), max(x.max(), y.max())
         ax.axline((0, 0), slope=1, color=COLOURS["soft"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         # Predictions shrink towards the mean, so each axis has its own range; the line says where both are equal.
