@@ -34,18 +34,20 @@ from genopred import align
 from genopred.errors import AlignmentError, GenopredError, ModelError, did_you_mean, examples
 from genopred.files import safe_name, write_json
 from genopred.genetics.moments import Moments, Weights, total
+from genopred.genetics.regression import marginal_sums
 from genopred.io.annotation import known_symbols
 from genopred.io.momentsfiles import MANIFEST, SiteGene
 from genopred.io.text import read_bytes
 from genopred.learning import learners as registry
 from genopred.learning.evaluate import summarise
-from genopred.learning.federated import Fits, Joining, centred, fit, marginal_z, products, split
+from genopred.learning.federated import Fits, Joining, centred, fit, products, split
 from genopred.learning.fitted import LINEAR
 from genopred.learning.stack import Shipped, load_weights, shipped
 from genopred.pipelines.fit_moments_inputs import Sites, open_sites, read_together
-from genopred.pipelines.fit_moments_models import MODELS, Gene, Kept, Together, keep_models
+from genopred.pipelines.fit_moments_models import Gene, Kept, Together, keep_models
 from genopred.pipelines.run import Progress, Run, say, write_tables
 from genopred.pipelines.stack_genes import gene_seed
+from genopred.pipelines.stack_models import MODELS
 from genopred.settings import FitMoments
 from genopred.settings.moments import FEWEST_FOLDS
 from genopred.types import VARIANT_SCHEMA, MatchReport
@@ -245,7 +247,7 @@ def _trained(
     spread = centred(products(people, models))[1:, 1:]
     made |= {"n": people.n, "intercept": fits.intercept.tolist(), "spread": spread.tolist()}
     table = variants.with_columns(
-        pl.Series("z", marginal_z(people.centred())),
+        pl.Series("z", marginal_sums(people).tstat),
         *(pl.Series(name, coef) for name, coef in zip(fits.names, fits.coef.T)),
     )
     return made, table.select([*VARIANT_SCHEMA, "freq", "z", *fits.names])

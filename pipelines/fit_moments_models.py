@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred.files import safe_name
-from genopred.io.genemodels import FILES, join_models
+from genopred.io.genemodels import join_models
 from genopred.learning.evaluate import benjamini_hochberg, correlation_pvalue
 from genopred.learning.federated import (
     accuracy,
@@ -29,6 +29,7 @@ from genopred.learning.fitted import LINEAR
 from genopred.learning.stack import Shipped
 from genopred.pipelines.fit_moments_inputs import Sites
 from genopred.pipelines.run import Run, write_tables
+from genopred.pipelines.stack_models import NOTHING
 from genopred.provenance import versions
 from genopred.settings import FitMoments
 from genopred.types import (
@@ -42,12 +43,6 @@ from genopred.types import (
 log = logging.getLogger("genopred.fit_moments")
 
 Array = NDArray[np.float64]
-
-#: What is written below `out`.
-MODELS = (*(f"models/{name}" for name in FILES), "models/parts/*")
-
-#: A score that spreads less than this, in standard deviations of expression, is what rounding left of no effect.
-NOTHING = 1e-6
 
 #: Columns of the accuracy in sites held out.
 LOSO_SCHEMA = {"site": pl.String, "gene_id": pl.String, "method": pl.String, "n": pl.Int64} | dict.fromkeys(

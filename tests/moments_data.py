@@ -17,6 +17,8 @@ from genopred.types import GENE_SCHEMA, VARIANT_SCHEMA
 M, TSS = 40, (1_000_000, 1_020_000)
 #: In both directions; each gene has some variants of its own.
 WINDOW = 25_000
+#: One of each kind of linear learner.
+LEARNERS = ("ridge", "gblup-tss", "elastic-net-tss", "susie", "pt-prs")
 #: No pair of these looks the same on both strands.
 PAIRS = (("A", "G"), ("C", "T"), ("A", "C"), ("G", "T"))
 STRAND = str.maketrans("ACGT", "TGCA")
@@ -87,5 +89,5 @@ def as_written(values: np.ndarray) -> np.ndarray:
 
 def joined(sites, out: Path, **others) -> FitMoments:
     """Settings that join sites' folders."""
-    plain = {"learners": ("ridge", "gblup-tss"), "threads": 1, "stack_weights": "none", "maf": 0.0, "out": out}
+    plain = {"learners": LEARNERS, "threads": 1, "stack_weights": "none", "maf": 0.0, "out": out}
     return FitMoments(**{"sites": tuple(sites)} | plain | others)

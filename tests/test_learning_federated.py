@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression
 
 from genopred.errors import ModelError
 from genopred.genetics.moments import Moments, Weights, total
-from genopred.genetics.regression import marginal_association
+from genopred.genetics.regression import marginal_sums
 from genopred.genetics.transform import Residualiser
 from genopred.learning import evaluate, stack
 from genopred.learning.federated import (
@@ -16,7 +16,6 @@ from genopred.learning.federated import (
     accuracy,
     fewer_folds,
     fit,
-    marginal_z,
     of_method,
     plain_moments,
     products,
@@ -117,7 +116,7 @@ def test_levels_that_differ_between_sites_are_no_association_site_by_site():
     for level in (0.0, 1.0):
         x, y = rng.binomial(2, 0.2 + 0.5 * level, (400, 3)), rng.standard_normal(400) + 5 * level
         people.append([Moments.of(x[i::FOLDS], y[i::FOLDS]) for i in range(FOLDS)])
-    z = [marginal_z(total(split(people, how).folds).centred()) for how in (Joining(), COMMON)]
+    z = [marginal_sums(total(split(people, how).folds)).tstat for how in (Joining(), COMMON)]
     assert np.abs(z[0]).max() < 4 and np.abs(z[1]).min() > 10
 
 
@@ -330,14 +329,6 @@ def test_the_stack_predicts_the_weighted_sum():
     made = of_method(with_stack((table.T @ table)[None], weights, mean), 2)[0]
     expected = np.column_stack([np.ones(40), y, stacked])
     np.testing.assert_allclose(made, expected.T @ expected, rtol=1e-10)
-
-
-def test_marginal_z_is_that_of_regression():
-    site = sites(6)[1]
-    x = np.column_stack([site.x, np.ones(len(site.y))])
-    z = marginal_z(Moments.of(x, site.y).centred())
-    np.testing.assert_allclose(z[:-1], marginal_association(site.x, site.y).tstat, rtol=1e-5)
-    assert z[-1] == 0
 
 
 # --- what sums tell --------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 from genopred.errors import ModelError
-from genopred.genetics.moments import Centred, Moments, Weights, total
+from genopred.genetics.moments import Moments, Weights, total
 from genopred.learning.learners import GeneContext, Learner
 from genopred.learning.stack import PRIOR_ROWS, Shipped
 from genopred.learning.stack import Moments as StackMoments
@@ -431,13 +431,3 @@ def of_method(held: Array, column: int) -> Array:
     """Blocks (H, 3, 3) of one prediction, for `accuracy`."""
     index = np.array([0, 1, 2 + column])
     return held[:, index[:, None], index]
-
-
-def marginal_z(people: Centred) -> Array:
-    """t of each variant's own association with the outcome, shape (M,); 0 where it does not vary."""
-    own = np.diag(people.gram)
-    varies = people.scale() > 0
-    r = np.zeros(len(own))
-    r[varies] = people.cross[varies] / np.sqrt(own[varies] * people.square)
-    r = np.clip(r, -1 + 1e-12, 1 - 1e-12)
-    return np.asarray(r * np.sqrt(max(people.n - 2, 1) / (1 - r**2)))
