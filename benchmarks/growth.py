@@ -1,15 +1,16 @@
 """What a gene costs as people become more: CPU seconds and memory of the stack and of each learner.
 
     python benchmarks/growth.py --out OUT [--people 358,1000,3000,10000,30000,100000] [--variants 2000]
-        [--before PYTHON --before-people 358,1000,3000] [--parts whole,linear,learners,peers,crossing] [--record]
+        [--before PYTHON --before-people 358,1000,3000] [--trees-up-to 10000]
+        [--parts whole,linear,learners,peers,crossing] [--record]
 
 One gene with so many SNPs: people are mosaics of the haplotypes of GEUVADIS around a gene of chr22, with a few alleles
 changed so that variants are not determined by so few haplotypes; the first of them are the smaller cohorts. Expression
 has a heritability of 0.2 from five SNPs. Each command is a process of its own on one core, measured as a whole:
 
-whole: `genopred stack` with all learners and models. With --before the same with the Python of another installation,
-such as one made before people were summed.
-linear: the learners that are linear in dosage together, five outer folds.
+whole: `genopred stack` with all learners and models, for up to --trees-up-to people. With --before the same with the
+Python of another installation, such as one made before people were summed.
+linear: the learners that are linear in dosage, and polynomial, together, five outer folds.
 learners: each learner alone, without models.
 peers: R's cv.glmnet and susieR on the same training people, beside our seconds in the same run.
 crossing: linear learners that go by sums, and by people, where people are about as many as variants.
@@ -51,6 +52,7 @@ DATA = SHARED / "data" / "geuvadis_chr22"
 RESULTS = Path(__file__).parent / "results"
 GENE, SEED, H2 = "GENE1", 1, 0.2
 LINEAR = tuple(name for name in registry.names() if registry.is_linear(name))
+BY_SUMS = (*LINEAR, "polynomial")
 
 
 def main() -> None:
@@ -60,6 +62,7 @@ def main() -> None:
     parser.add_argument("--variants", type=int, default=2000)
     parser.add_argument("--before", help="the Python of another installation of genopred")
     parser.add_argument("--before-people", default="358,1000,3000", help="how many people it is given")
+    parser.add_argument("--trees-up-to", type=int, default=10_000, help="people for whom trees are grown as well")
     parser.add_argument("--parts", default="whole,linear,learners,peers,crossing")
     parser.add_argument("--record", action="store_true")
     args = parser.parse_args()
@@ -70,14 +73,17 @@ def main() -> None:
     kept = Measured(args.out / "growth.jsonl")
     for n in sizes:
         folder = cohort(args.out / "work", n, args.variants)
-        if "whole" in parts:
+        trees = n <= args.trees_up_to
+        if "whole" in parts and trees:
             kept.add({"part": "whole", "n": n}, stack(folder, "whole"))
             if args.before and n in [int(k) for k in args.before_people.split(",")]:
                 kept.add({"part": "before", "n": n}, stack(folder, "before", python=args.before))
         if "linear" in parts:
-            kept.add({"part": "linear", "n": n}, stack(folder, "linear", "--learners", ",".join(LINEAR), "--no-models"))
+            kept.add(
+                {"part": "linear", "n": n}, stack(folder, "linear", "--learners", ",".join(BY_SUMS), "--no-models")
+            )
         if "learners" in parts:
-            for name in registry.names():
+            for name in registry.names() if trees else BY_SUMS:
                 command = stack(folder, name, "--learners", name, "--no-models")
                 kept.add({"part": "learner", "n": n, "what": name}, command)
         if "peers" in parts and n <= 1000:
@@ -276,7 +282,7 @@ def words(table: pl.DataFrame, m: int) -> str:
     shown = [n for n in sizes if any(cell(part, n) != "-" for part in ("whole", "linear", "learner"))]
     lines += ["| | " + " | ".join(f"{n:,} people" for n in shown) + " |", "|---|" + "---:|" * len(shown)]
     for part, name in (("whole", "`genopred stack`, all learners and models"), ("before", "the same before"),
-                       ("linear", "linear learners together, five outer folds")):  # fmt: skip
+                       ("linear", "linear learners and polynomial together, five outer folds")):  # fmt: skip
         lines.append(f"| {name} | " + " | ".join(cell(part, n) for n in shown) + " |")
     for what in registry.names():
         lines.append(f"| {what} alone | " + " | ".join(cell("learner", n, what) for n in shown) + " |")

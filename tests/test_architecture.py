@@ -141,7 +141,6 @@ WITHOUT_TEST = {
 LONG = {
     "genopred.align.match": "plink's filters, one parameter each; users call it by these names",
     "genopred.genetics.eqtl.signals.independent_signals": "the arrays of one gene, its names, how a scan is made",
-    "genopred.genetics.finemap.susie": "one iteration whose dozen arrays are updated together",
     "genopred.genetics.simulate.simulate_cohort": "what may be chosen of a cohort; users call it by these names",
     "genopred.sequence.effects.snp_effects": "which gene, how windows lie, how SNPs and model are handled; documented",
 }

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genopred.errors import GenopredError
-from genopred.genetics.regression import marginal_association
+from genopred.genetics.moments import Moments
+from genopred.genetics.regression import marginal_association, marginal_sums
 
 GOLDEN = Path(__file__).parent / "golden" / "plink_prs"
 
@@ -111,3 +112,48 @@ def test_bad_input_is_named(change, message):
     arguments = {"dosage": np.zeros((5, 2)), "phenotype": np.arange(5.0)} | change
     with pytest.raises(GenopredError, match=message):
         marginal_association(**arguments)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("k", [0, 1, 4])
+@pytest.mark.parametrize("holes", [False, True])
+def test_sums_are_the_people(seed, k, holes):
+    rng = np.random.default_rng(seed)
+    n, m = 300, 12
+    x = rng.binomial(2, rng.uniform(0.01, 0.5, m), (n, m)).astype(np.float64)
+    x[:, 3], x[:, 4] = 1.0, 0.7
+    x[:, 5] = 2 * rng.random(n)
+    cov = (
+        None if k == 0 else rng.normal(size=(n, k)) * [1e-3, 1.0, 50.0, 1.0][:k] + x[:, :1] + [0.0, 100.0, 0.0, 1.0][:k]
+    )
+    y = np.column_stack([rng.normal(size=n) + x[:, 1], 10 + x[:, 0] - x[:, 5] + rng.normal(size=n)])
+    if holes:
+        x[:, 6:] = np.where(rng.random((n, m - 6)) < 0.1, np.nan, x[:, 6:])
+        x[:, 11] = np.nan
+    for outcome in range(2):
+        people = marginal_association(x, y[:, outcome], cov, missing="mean")
+        sums = marginal_sums(Moments.of(x, y, cov), outcome)
+        for name in ("slope", "slope_se", "tstat", "pval", "af", "n"):
+            np.testing.assert_allclose(
+                getattr(sums, name), getattr(people, name), rtol=1e-8, atol=1e-9, err_msg=f"{name} {outcome}"
+            )
+    assert np.isnan(people.slope[[3, 4]]).all()
+
+
+def test_sums_with_collinear_covariates_count_them_once():
+    rng = np.random.default_rng(1)
+    x, y = rng.binomial(2, 0.3, (120, 5)).astype(float), rng.normal(size=120)
+    c = rng.normal(size=(120, 2))
+    cov = np.column_stack([c, c[:, 0] - 2 * c[:, 1] + 3, np.full(120, 7.0), x[:, 2]])
+    people, sums = marginal_association(x, y, cov), marginal_sums(Moments.of(x, y, cov))
+    # the third variant is a covariate
+    assert np.isnan(sums.slope).tolist() == [False, False, True, False, False]
+    for name in ("slope", "slope_se", "pval"):
+        np.testing.assert_allclose(getattr(sums, name), getattr(people, name), rtol=1e-7, err_msg=name)
+
+
+def test_sums_of_another_outcome_are_refused():
+    with pytest.raises(GenopredError, match="outcome 1; there are 1"):
+        marginal_sums(Moments.of(np.ones((3, 2)), np.arange(3.0)), 1)
+    few = marginal_sums(Moments.of([[0.0], [1.0]], [1.0, 2.0]))
+    assert np.isnan(few.slope[0]) and few.pval[0] == 1.0

@@ -7,12 +7,22 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNet as Reference
 
 from genopred.errors import ModelError
-from genopred.learning.elasticnet import ElasticNet, assign_folds, lambda_path, scaled_penalty
+from genopred.genetics.moments import Centred, Moments, total
+from genopred.learning import elasticnet
+from genopred.learning.elasticnet import (
+    ElasticNet,
+    assign_folds,
+    elastic_net_path,
+    fold_sums,
+    lambda_path,
+    scaled_penalty,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "glmnet_cv.json"
 
@@ -198,3 +208,222 @@ def test_rounding_of_a_constant_is_no_variation():
     x[::3, 0] = np.nextafter(np.float32(12.7), np.float32(13))
     y = np.random.default_rng(1).standard_normal(100)
     np.testing.assert_allclose(ElasticNet().fit(x, y).predict(x), y.mean())
+
+
+# --- by sums -----------------------------------------------------------------------------------------------------
+
+
+@numba.njit
+def descend(z, r, b, penalty, lam, mix):
+    """Plain coordinate descent on the residual, to the last digits."""
+    p, n = z.shape
+    for _ in range(100_000):
+        biggest = 0.0
+        for j in range(p):
+            at = np.dot(z[j], r) / n + b[j] * np.dot(z[j], z[j]) / n
+            cut = lam * mix * penalty[j]
+            new = np.sign(at) * max(abs(at) - cut, 0.0) / (1.0 + lam * (1.0 - mix) * penalty[j])
+            if new != b[j]:
+                r -= z[j] * (new - b[j])
+                biggest = max(biggest, (new - b[j]) ** 2)
+                b[j] = new
+        if biggest < 1e-24:
+            return
+
+
+class Naive:
+    """One training set's path, in double precision and of plain loops."""
+
+    def __init__(self, x, y, lambdas, penalty, mix):
+        self.mean, self.scale = x.mean(axis=0), np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+        self.y_mean, sd = y.mean(), y.std()
+        z, r = np.ascontiguousarray(((x - self.mean) / self.scale).T), (y - self.y_mean) / sd
+        b = np.zeros(len(z))
+        coefs = []
+        for lam in lambdas / sd:
+            descend(z, r, b, penalty, lam, mix)
+            coefs.append(sd * b / self.scale)
+        self.coef = np.array(coefs)
+
+    def predict(self, x):
+        return (x - self.mean) @ self.coef.T + self.y_mean
+
+
+def naive_fit_oof(x, y, labels, factors, steps, mix=0.5):
+    """The nested choice of the penalty by a double loop over folds, along `steps` of the path."""
+    z = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+    penalty = scaled_penalty(factors, x.shape[1])
+    lambdas = (np.abs(z.T @ (y - y.mean())) / len(y) / penalty).max() / mix * np.logspace(0, -4, 100)[:steps]
+    oof, names = np.empty(len(y)), np.unique(labels)
+    for k in names:
+        error = np.zeros(steps)
+        for other in names:
+            if other != k:
+                fit, aside = (labels != k) & (labels != other), labels == other
+                naive = Naive(x[fit], y[fit], lambdas, penalty, mix)
+                error += ((y[aside, None] - naive.predict(x[aside])) ** 2).sum(axis=0)
+        naive = Naive(x[labels != k], y[labels != k], lambdas, penalty, mix)
+        oof[labels == k] = naive.predict(x[labels == k])[:, error.argmin()]
+    error = np.zeros(steps)
+    for k in names:
+        naive = Naive(x[labels != k], y[labels != k], lambdas, penalty, mix)
+        error += ((y[labels == k, None] - naive.predict(x[labels == k])) ** 2).sum(axis=0)
+    step = int(error.argmin())
+    r2 = 1 - error[step] / ((y - y.mean()) ** 2).sum()
+    return oof, Naive(x, y, lambdas, penalty, mix).coef[step], lambdas[step], r2
+
+
+def by_sums(model, x, y, labels):
+    """`fit_sums`, and what its models predict of those whom they leave out."""
+    oof = np.empty(len(y))
+    parts = fold_sums(x, y, labels)
+    for name, weights in zip(np.unique(labels), model.fit_sums(total(parts), parts)):
+        oof[labels == name] = x[labels == name] @ weights.coef + weights.intercept
+    return oof
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_are_a_naive_double_loop(seed, weighted):
+    x, y = cohort(n=240, m=30, seed=seed, noise=2.0)
+    factors = np.linspace(0.4, 1.6, 30) if weighted else None
+    labels = assign_folds(240, 4, seed)
+    model = ElasticNet(penalty_factors=factors)
+    found = by_sums(model, x, y, labels)
+    oof, coef, lam, r2 = naive_fit_oof(x.astype(np.float64), y, labels, factors, 60)
+    assert model.lambda_ == pytest.approx(lam, rel=1e-9) and model.cv_r2_ == pytest.approx(r2, abs=1e-8)
+    np.testing.assert_allclose(model.coef_, coef, atol=1e-7)
+    assert model.intercept_ == pytest.approx(y.mean() - x.mean(axis=0) @ coef, abs=1e-6)
+    np.testing.assert_allclose(found, oof, atol=1e-6)
+    assert model.n_features_in_ == 30
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sums_are_the_people_as_far_as_these_are_converged(seed):
+    x, y = cohort(n=600, m=120, seed=seed, noise=2.0)
+    labels = assign_folds(600, 5, seed)
+    people, sums = ElasticNet(), ElasticNet()
+    a, b = people.fit_oof(x, y, labels), by_sums(sums, x, y, labels)
+    # a flat error curve may move by a step of the path
+    assert sums.lambda_ == pytest.approx(people.lambda_, rel=0.2)
+    assert sums.cv_r2_ == pytest.approx(people.cv_r2_, abs=2e-3)
+    assert np.corrcoef(a, b)[0, 1] > 0.997
+    assert np.corrcoef(people.predict(x), sums.predict(x))[0, 1] > 0.997
+
+
+def test_people_converged_tightly_are_the_sums(monkeypatch):
+    x, y = cohort(n=600, m=80, seed=1, noise=2.0)
+    labels = assign_folds(600, 5, 1)
+    people, sums = ElasticNet(), ElasticNet()
+    monkeypatch.setattr(elasticnet, "TOLERANCE", 1e-11)
+    a = people.fit_oof(x, y, labels)
+    monkeypatch.undo()
+    b = by_sums(sums, x, y, labels)
+    assert sums.lambda_ == pytest.approx(people.lambda_, rel=1e-5)
+    # what single precision leaves
+    np.testing.assert_allclose(b, a, atol=2e-3 * a.std())
+
+
+def test_many_people_are_fitted_by_their_sums(monkeypatch):
+    x, y = cohort(n=1100, m=40, seed=3)
+    labels = assign_folds(1100, 5, 2)
+    model, again = ElasticNet(cv=5, random_state=2), ElasticNet()
+    model.fit(x, y)
+    oof = again.fit_oof(x, y, labels)
+    monkeypatch.setattr(ElasticNet, "_singles", None)  # the people's route would call it
+    other = ElasticNet()
+    np.testing.assert_allclose(by_sums(other, x, y, labels), oof, atol=1e-9)
+    for one in (model, again):
+        np.testing.assert_allclose(one.coef_, other.coef_, atol=1e-9)
+        assert (one.lambda_, one.cv_r2_) == (pytest.approx(other.lambda_), pytest.approx(other.cv_r2_))
+    assert ElasticNet(cv=5, random_state=2).fit(x, y).coef_.tolist() == model.coef_.tolist()
+
+
+def test_sums_of_few_people_go_by_the_people(monkeypatch):
+    x, y = cohort()
+    before = ElasticNet().fit(x, y).coef_
+    monkeypatch.setattr(ElasticNet, "_sum_singles", None)
+    assert ElasticNet().fit(x, y).coef_.tolist() == before.tolist()
+
+
+def test_sums_without_signal_predict_the_mean():
+    x, _ = cohort(n=300)
+    labels = assign_folds(300, 4, 0)
+    model = ElasticNet()
+    np.testing.assert_allclose(by_sums(model, x, np.full(300, 3.1), labels), 3.1)
+    assert (model.intercept_, model.lambda_, model.cv_r2_) == (pytest.approx(3.1), 0.0, 0.0)
+    y = np.random.default_rng(0).standard_normal(300)
+    oof = by_sums(model, np.ones_like(x), y, labels)
+    assert not model.coef_.any()
+    np.testing.assert_allclose(oof[labels == 2], y[labels != 2].mean())
+    with pytest.raises(ModelError, match="sums of 2 folds; at least 3"):
+        by_sums(model, x, y, labels % 2)
+    with pytest.raises(ModelError, match="mix=2"):
+        by_sums(ElasticNet(mix=2), x, y, labels)
+
+
+def test_sums_in_parts_in_any_order_give_the_same_model():
+    x, y = cohort(n=700, m=60, seed=6)
+    labels = assign_folds(700, 5, 0)
+    parts, names = fold_sums(x, y, labels), np.random.default_rng(1).permutation(700) % 7
+    a, b = ElasticNet(), ElasticNet()
+    first = a.fit_sums(total(parts), parts)
+    second = b.fit_sums(total([Moments.of(x[names == k], y[names == k]) for k in (3, 0, 6, 5, 2, 4, 1)]), parts)
+    np.testing.assert_allclose(a.coef_, b.coef_, atol=1e-8)
+    for one, other in zip(first, second):
+        np.testing.assert_allclose(one.coef, other.coef, atol=1e-8)
+
+
+def test_path_from_products():
+    x, y = cohort(n=400, m=60, seed=2)
+    sums = Moments.of(x, y).centred()
+    lambdas, coef, intercepts = elastic_net_path(sums)
+    assert lambdas.shape == (100,) and coef.shape == (100, 60)
+    naive = Naive(x.astype(np.float64), y, lambdas[:60], np.ones(60), 0.5)
+    np.testing.assert_allclose(coef[:60], naive.coef, atol=1e-6)
+    np.testing.assert_allclose(x @ coef[30] + intercepts[30], naive.predict(x)[:, 30], atol=1e-6)
+    # in the order asked for; to glmnet's tolerance where that is enough
+    given, some, _ = elastic_net_path(sums, lambdas[[40, 10]])
+    np.testing.assert_allclose(some, coef[[40, 10]], atol=1e-8)
+    assert given.tolist() == lambdas[[40, 10]].tolist()
+    loose = elastic_net_path(sums, exact=False)[1]
+    assert 0 < np.abs(x @ (loose[40] - coef[40])).max() < 0.05 * (x @ coef[40]).std()
+    assert not elastic_net_path(Moments.of(x, np.full(400, 2.0)).centred())[1].any()
+    for wrong in ([0.1, 0.0], [np.nan], []):
+        with pytest.raises(ModelError, match="above 0"):
+            elastic_net_path(sums, wrong)
+    with pytest.raises(ModelError, match="penalty_factors must be 60"):
+        elastic_net_path(sums, penalty_factors=[1.0])
+
+
+def test_ld_of_no_people_is_refused():
+    gram = np.array([[1.0, 3.0], [3.0, 1.0]]) * 100
+    with pytest.raises(ModelError, match="grow without bound"):
+        elastic_net_path(Centred(100, np.ones(2), gram, 0.0, np.array([50.0, -50.0]), 100.0), [0.01])
+
+
+GLMNET_SUMS = """
+library(glmnet); a <- commandArgs(TRUE); options(digits=15)
+x <- as.matrix(read.csv(a[1], header=FALSE)); y <- scan(a[2], quiet=TRUE); f <- scan(a[3], quiet=TRUE) + 1
+v <- scan(a[4], quiet=TRUE)
+m <- cv.glmnet(x, y, alpha=0.5, foldid=f, thresh=1e-14, maxit=1e7, penalty.factor=v)
+cat(m$lambda.min, as.numeric(coef(m, s="lambda.min")), sep="\n")
+"""
+
+
+@pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed")
+def test_sums_are_glmnets(tmp_path):
+    if subprocess.run(["Rscript", "-e", "library(glmnet)"], capture_output=True).returncode:
+        pytest.skip("R has no glmnet")
+    x, y = cohort(n=300, m=60, seed=4, noise=2.0)
+    folds, factors = assign_folds(300, 5, 4), np.linspace(0.5, 1.5, 60)
+    for name, values in (("x.csv", x), ("y.txt", y), ("f.txt", folds), ("v.txt", factors)):
+        np.savetxt(tmp_path / name, values, delimiter=",", fmt="%.17g")
+    (tmp_path / "g.R").write_text(GLMNET_SUMS)
+    command = ["Rscript", "g.R", "x.csv", "y.txt", "f.txt", "v.txt"]
+    out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+    model = ElasticNet(penalty_factors=factors)
+    by_sums(model, x, y, folds)
+    assert model.lambda_ == pytest.approx(float(out[0]), rel=1e-6)
+    np.testing.assert_allclose(model.coef_, np.array(out[2:], float), atol=1e-5)
+    assert model.intercept_ == pytest.approx(float(out[1]), abs=1e-4)

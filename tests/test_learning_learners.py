@@ -7,7 +7,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
 
-from genopred.errors import ModelError
+from genopred.errors import GenopredError, ModelError
+from genopred.genetics.finemap import susie
+from genopred.genetics.moments import Moments, total
 from genopred.learning import learners as registry
 from genopred.learning.elasticnet import assign_folds
 from genopred.learning.learners import GeneContext, Learner, SuSiE
@@ -94,3 +96,51 @@ def test_users_register_their_own():
         registry.find("elasticnet")
     with pytest.raises(ModelError, match="letters, digits"):
         registry.register(Learner("a@b", lambda gene: LinearRegression(), ""))
+
+
+@pytest.mark.parametrize("name", ["elastic-net", "elastic-net-tss", "susie", "susie-tss"])
+def test_models_by_sums_that_leave_a_fold_out_never_saw_it(name):
+    x, y, gene = cohort(n=400)
+    folds = assign_folds(400, 4, 0)
+
+    def models(target):
+        parts = [Moments.of(x[folds == k], target[folds == k]) for k in range(4)]
+        return registry.find(name).make(gene).fit_sums(total(parts), parts)
+
+    before, changed = models(y), y.copy()
+    changed[folds == 2] = np.random.default_rng(1).permutation(y[folds == 2])
+    after = models(changed)
+    # elastic nets share their grid of lambdas (numbers, not fits) among folds: allow one step of it
+    np.testing.assert_allclose(after[2].coef, before[2].coef, atol=0.05 if name.startswith("elastic") else 1e-9)
+    assert np.abs(before[1].coef - after[1].coef).max() > 1e-4
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_susie_by_sums_is_susie_of_the_people(weighted):
+    x, y, gene = cohort(n=500)
+    y = y + 3.0
+    prior = gene.prior() if weighted else None
+    folds = assign_folds(500, 5, 1)
+    parts = [Moments.of(x[folds == k], y[folds == k]) for k in range(5)]
+    model = SuSiE(prior_weights=prior)
+    models = model.fit_sums(total(parts), parts)
+    whole = susie(x, y, prior_weights=prior)
+    np.testing.assert_allclose(model.coef_, whole.coef, atol=1e-8)
+    np.testing.assert_allclose(model.pip_, whole.pip, atol=1e-7)
+    assert model.intercept_ == pytest.approx(whole.intercept, abs=1e-7) and model.n_features_in_ == 80
+    for k, one in enumerate(models):
+        expected = susie(x[folds != k], y[folds != k], prior_weights=prior)
+        np.testing.assert_allclose(one.coef, expected.coef, atol=1e-8)
+        assert one.intercept == pytest.approx(expected.intercept, abs=1e-7)
+    with pytest.raises(GenopredError, match="2 outcomes"):
+        SuSiE().fit_sums(Moments.of(x, np.column_stack([y, y])))
+
+
+def test_susie_goes_by_sums_where_people_are_many(monkeypatch):
+    x, y, _ = cohort(n=1200)
+    expected = susie(x, y)
+    monkeypatch.setattr(registry, "susie", None)
+    np.testing.assert_allclose(SuSiE().fit(x, y).coef_, expected.coef, atol=1e-8)
+    monkeypatch.undo()
+    monkeypatch.setattr(registry, "susie_sums", None)
+    assert SuSiE().fit(x[:300], y[:300]).pip_[10] > 0.5

@@ -123,7 +123,7 @@ def test_inner_folds_are_predicted_by_the_others():
     others = np.delete(np.arange(len(learners)), net)
     np.testing.assert_allclose(second.base[rows][:, others], first.base[rows][:, others], atol=1e-9)
     # folds of the elastic net share one grid of penalties, as cv.glmnet's do
-    assert np.abs(second.base[rows, net] - first.base[rows, net]).max() < 0.05 * first.base[:, net].std()
+    assert np.corrcoef(second.base[rows, net], first.base[rows, net])[0, 1] > 0.95
     assert np.abs(second.base[first.inner == 2] - first.base[first.inner == 2]).max() > 1e-3
 
 

@@ -78,7 +78,6 @@ class Posterior(NamedTuple):
         )
 
 
-# Over 80 lines: one iteration whose dozen arrays are updated together; in parts they would all be handed on.
 def susie(
     x: ArrayLike,
     y: ArrayLike,

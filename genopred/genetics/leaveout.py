@@ -89,8 +89,8 @@ class LeftOut:
         self.scale = np.where(varies, np.sqrt(variance), 0.0)
         self.inverse = np.where(varies, 1.0 / np.where(varies, self.scale, 1.0), 0.0)
         self._cross, self._square = cross, max(float(square), 0.0)
-        spread = self._square / n
-        self.y_scale = float(np.sqrt(spread)) if spread > 1e-20 * (self.y_mean**2 + spread) else 1.0
+        spread = self._square / n  # rounding alone where it is so little beside the mean
+        self.y_scale = float(np.sqrt(spread)) if spread > 1e-12 * (self.y_mean**2 + spread) else 1.0
         self.cross = cross * self.inverse / (n * self.y_scale)
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dposv
 
+from genopred.errors import ModelError
 from genopred.genetics.leaveout import LeftOut
 from genopred.genetics.moments import Moments
 from genopred.learning.covariance_kernels import sweep, walk
@@ -20,8 +21,8 @@ Floats = NDArray[np.float64]
 
 #: Squared step, as a share of the phenotype's variance, below which a solution is at rest.
 RESTING = 1e-22
-#: Sweeps between two Newton steps; Newton steps after which coordinate descent alone goes on.
-SWEEPS, NEWTONS = 10, 100
+#: Sweeps between two Newton steps; Newton steps at most; sweeps after these.
+SWEEPS, NEWTONS, LAST = 10, 100, 1000
 
 
 class Penalties(NamedTuple):
@@ -76,6 +77,11 @@ class SumPath:
                 penalties.lambdas / self.left.y_scale, self.done, stop, penalties.mix, tol, self.weights,
             )  # fmt: skip
             self.done = stop
+            if not np.isfinite(self.weights[:stop]).all():
+                raise ModelError(
+                    "ElasticNet: the weights grow without bound; the LD cannot be that of any people (it has negative "
+                    "eigenvalues). Shrink it towards none, or take it from people's genotypes."
+                )
 
     def solve(self, penalties: Penalties, steps: NDArray[np.int64]) -> None:
         """Solve for the weights of some steps to the last digits."""
@@ -137,7 +143,7 @@ def _descend(block: Floats, cross: Floats, start: Floats, lam: float, factors: F
     """The optimum among some variants, from `start`: coordinate descent settles signs, Newton steps the rest."""
     b, g = start.copy(), cross - block @ start
     newtons = 0
-    while not sweep(block, b, g, factors, len(b), lam, mix, RESTING, SWEEPS if newtons < NEWTONS else 100_000):
+    while not sweep(block, b, g, factors, len(b), lam, mix, RESTING, SWEEPS if newtons < NEWTONS else LAST):
         if newtons >= NEWTONS:
             break
         newtons += 1
