@@ -14,6 +14,8 @@ and .tsv                reference, delta_r2, delta_low, delta_high (95 %, bootst
 matched.tsv             what came in, was used and was dropped, and why (`genopred.types.MatchReport`)
 weights.json            the pooled stack's weights, for `--stack-weights` of another run
 models/                 models fitted on everybody, for `genopred predict` (`genopred.io.genemodels`)
+sumstats_check.tsv      with `sumstats`, effects of the other study whose alleles look swapped: gene_id, variant, z,
+                        expected_z, log_ratio, verdict; its candidates are in sumstats/
 report.html             all of it on one page
 features/               where `features` names a model: its features (`genopred.pipelines.features`)
 run.json                the settings that the results depend on; another run with other settings is refused
@@ -48,6 +50,8 @@ from genopred.pipelines.run import Progress, Run, say
 from genopred.pipelines.stack_genes import compute_genes, read_info
 from genopred.pipelines.stack_meta import combine, pool, reference
 from genopred.pipelines.stack_models import MODELS, keep_models, no_models
+from genopred.pipelines.stack_sumstats import STUDY_OUTPUTS, check_learners, tell_study
+from genopred.pipelines.sumstats_inputs import open_study, study_files
 from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
 from genopred.settings import Features, Stack, parts
 from genopred.types import Cohort, MatchReport, plain_gene
@@ -61,7 +65,7 @@ METAS_COST = "meta-learners and scores"
 OUTPUTS = (
     "genes/*", "glmnet/*", "predictions.parquet", "scores.*", "summary.*", "comparisons.*", "matched.tsv",
     "weights.json", "report.html", "benchmark.tsv", "benchmark_scores.tsv", "cost.tsv", *MODELS,
-    "groups.*", "transfer.*",
+    "groups.*", "transfer.*", *STUDY_OUTPUTS,
 )  # fmt: skip
 
 
@@ -122,16 +126,23 @@ def run(
         cohort = open_cohort(settings, given)
         symbols = known_symbols() | (given or read_symbols(settings.expression))
         folds = _folds(settings, cohort)
+        study_tally = align.Tally(cohort.report)
+        study = open_study(settings, cohort, study_tally)
+        cohort = replace(cohort, report=study_tally.report()) if study is not None else cohort
         _settle(job, settings, cohort, folds, chosen)
         if prepare is not None:
             prepare()
         settings = _with_features(settings, cohort, progress)
         say(cohort.report)
-        taken = compute_genes(job, settings, cohort, folds, chosen)
+        taken = compute_genes(job, settings, cohort, folds, chosen, study)
         done, report = _collect(settings, cohort)
+        said: tuple[str, ...] = ()
+        if study is not None:
+            report, said = tell_study(settings, job, done, report)
         before = time.process_time()
         pooled = pool(settings, done, prior)
         table, notes = combine(settings, cohort, done, pooled, job.threads)
+        notes = (*said, *notes)
         cost = {part: float(np.mean([gene[part] for gene in taken])) for part in (taken[0] if taken else ())}
         if cost:
             cost[METAS_COST] = (time.process_time() - before) / len(done)
@@ -179,6 +190,7 @@ def _check(settings: Stack) -> tuple[registry.Learner, ...]:
         )
     elif settings.fasta is not None:
         raise GenopredError(f"--fasta goes with --features MODEL, such as --features {DEFAULT_MODEL}; leave it out.")
+    check_learners(settings.sumstats_learners)
     chosen = registry.DEFAULT_LEARNERS if settings.learners is None else settings.learners
     found = tuple(registry.find(name) for name in chosen)
     if settings.seen == "sequence" and all(learner.genotype_only for learner in found):
@@ -247,6 +259,7 @@ def _settle(
         features=model or (settings.features and Path(settings.features)),
         outer_folds=None,  # the folds themselves are known
         stratify=None,
+        **study_files(settings),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from genopred.learning import learners as registry
 from genopred.learning.evaluate import Block, Outcome, Preparation, nested_base
 from genopred.pipelines.inputs import cis_window, expression_values
 from genopred.pipelines.run import Run, write_tables
+from genopred.pipelines.stack_sumstats import learn_study
 from genopred.pipelines.stack_window import open_window
+from genopred.pipelines.sumstats_inputs import GeneStudy, OtherStudy
 from genopred.settings import Stack
 from genopred.types import Cohort, Features, Genotypes
 
@@ -36,10 +38,16 @@ class _Gene:
     genotypes: Genotypes
     expression: NDArray[np.float64]
     features: Features | None
+    study: GeneStudy | None = None
 
 
 def compute_genes(
-    job: Run, settings: Stack, cohort: Cohort, folds: NDArray[np.int64], chosen: tuple[registry.Learner, ...]
+    job: Run,
+    settings: Stack,
+    cohort: Cohort,
+    folds: NDArray[np.int64],
+    chosen: tuple[registry.Learner, ...],
+    study: OtherStudy | None = None,
 ) -> list[dict[str, float]]:
     """Base predictions of every gene that has none yet, in parallel, each written as it comes.
 
@@ -53,6 +61,8 @@ def compute_genes(
     def arguments(i: int) -> tuple[Any, ...]:
         gene, window = cis_window(cohort, i, settings.window)
         one = _Gene(gene, window, values[:, i], _features(settings, cohort, gene["gene_id"]))
+        if study is not None:
+            one = replace(one, study=study.of_gene(cohort, i, settings.window))
         return settings, one, covariates, folds, chosen
 
     each = job.each(_one_gene, todo, arguments, names=lambda i: genes["gene_id"][i], ready=genes.height - len(todo))
@@ -103,6 +113,10 @@ def _one_gene(
             own = gene_seed(settings.seed, gene_id)
             context = registry.GeneContext(one.genotypes.variants["pos"].to_numpy()[use], one.gene["tss"], own)
             outcome = Outcome(settings.transform, settings.residualize)
+            if one.study is not None:
+                y, _ = outcome.split(one.expression, covariates, np.ones(len(folds), dtype=bool))
+                of_study = learn_study(settings, gene_id, one.study, window, one.genotypes.variants, context, y)
+                blocks.append(Block(registry.SUMSTATS, window.values, of_study))
             how = {"outcome": outcome, "inner_folds": settings.inner_folds, "at_once": window.at_once}
             result = nested_base(blocks, one.expression, covariates, folds, context, **how)
         except ModelError as problem:

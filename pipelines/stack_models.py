@@ -26,6 +26,7 @@ from genopred.learning.streamed import Blocks
 from genopred.pipelines.inputs import cis_window, expression_values
 from genopred.pipelines.run import Run, write_tables
 from genopred.pipelines.stack_genes import gene_seed
+from genopred.pipelines.stack_sumstats import kept_learners
 from genopred.pipelines.stack_window import open_window
 from genopred.provenance import versions
 from genopred.settings import Stack
@@ -68,12 +69,13 @@ def keep_models(
     if not able:
         no_models(folder)
         return ("No models are kept: none of the learners is linear in the dosages of genotypes.",)
-    whole = not settings.linear and not any("@" in name for name in pooled.names)
+    whole = not settings.linear and not any("@" in name and not registry.is_linear(name) for name in pooled.names)
     kept = combination(pooled.names, pooled.last, settings.meta if whole else None)
     if not kept.linear:
         no_models(folder)
         return ("No models are kept: the stack gives no learner that is linear in dosage a weight.",)
-    lost = [name for name in kept.needed if not keepable(registry.find(name.split("@")[0]), ANY_GENE)]
+    named = [name for name in kept.needed if "@" not in name]
+    lost = [name for name in named if not keepable(registry.find(name), ANY_GENE)]
     if lost:
         kept = combination(pooled.names, pooled.last, None)
     notes = _notes(settings, kept, scores, whole, lost)
@@ -82,6 +84,7 @@ def keep_models(
         return notes
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     needed = [registry.find(name) for name in kept.needed if "@" not in name]
+    of_study = [name for name in kept.needed if name.endswith(f"@{registry.SUMSTATS}")]
     values = expression_values(settings, cohort)
     covariates = None if cohort.covariates is None else cohort.covariates.values
     outcome = Outcome(settings.transform, settings.residualize)
@@ -90,10 +93,11 @@ def keep_models(
     def arguments(gene_id: str) -> tuple[Any, ...]:
         gene, window = cis_window(cohort, place[gene_id], settings.window)
         part = folder.absolute() / "parts" / safe_name(gene_id)
-        known = {"settings": settings, "kept": kept, "outcome": outcome, "learners": needed}
+        learners = [*needed, *kept_learners(settings, gene_id, of_study)]
+        known = {"settings": settings, "kept": kept, "outcome": outcome, "learners": learners}
         return gene, window, values[:, place[gene_id]], covariates, known, part
 
-    log.info(f"fitting {', '.join(learner.name for learner in needed)} on everybody")
+    log.info(f"fitting {', '.join([*(learner.name for learner in needed), *of_study])} on everybody")
     rows = dict(job.each(_one_gene, list(done), arguments))
     pieces = [folder / "parts" / safe_name(gene) for gene in done]
     join_models(folder, pieces, _genes(cohort, done, rows, kept, pooled, scores, symbols), about)

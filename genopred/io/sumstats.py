@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -32,7 +32,8 @@ _SPELLINGS = {
     "n": ("n", "obs_ct", "nmiss", "sample_size", "n_total"),
 }
 
-_MISSING = ("NA", "nan", "NaN", "#NA", ".", "")
+#: Cells that say nothing.
+MISSING = ("NA", "nan", "NaN", "#NA", ".", "")
 
 
 def read_sumstats(path: PathLike) -> pl.DataFrame:
@@ -60,7 +61,7 @@ def read_sumstats(path: PathLike) -> pl.DataFrame:
     first = data[: data.find(b"\n") if b"\n" in data else None]
     separator = "\t" if b"\t" in first else "," if b"," in first and b" " not in first.strip() else None
     table, first_row = read_table(data, path, separator=separator, comment=b"##")
-    at = _columns(table.columns)
+    at = columns_of(table.columns, _SPELLINGS)
     needed = {
         "alt": "alt" in at,
         "id, or chrom and pos": "id" in at or {"chrom", "pos"} <= set(at),
@@ -76,7 +77,7 @@ def read_sumstats(path: PathLike) -> pl.DataFrame:
     tests = {name.upper(): name for name in table.columns}
     if "TEST" in tests:
         table = table.filter(pl.col(tests["TEST"]) == "ADD")
-    table = table.select("line", *(pl.col(source).alias(name) for name, source in at.items()), *_plink2_ref(table, at))
+    table = table.select("line", *(pl.col(source).alias(name) for name, source in at.items()), *plink2_other(table, at))
     return _finish(table, path)
 
 
@@ -95,15 +96,17 @@ def sumstats_build(path: PathLike) -> str | None:
     return None
 
 
-def _columns(names: Sequence[str]) -> dict[str, str]:
-    out = by_spelling(names, _SPELLINGS)
+def columns_of(names: Sequence[str], spellings: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Our columns -> the file's, as `by_spelling` finds them; plink2's REF is not the other allele of its A1."""
+    out = by_spelling(names, spellings)
     # plink2 has REF, ALT and A1: A1 is the effect allele, and the other one is whichever it is not.
     if out.get("ref", "").lower() == "ref" and {"a1", "alt"} <= {name.lower() for name in names}:
         del out["ref"]
     return out
 
 
-def _plink2_ref(table: pl.DataFrame, at: dict[str, str]) -> list[pl.Expr]:
+def plink2_other(table: pl.DataFrame, at: dict[str, str]) -> list[pl.Expr]:
+    """The other allele where plink2 wrote REF, ALT and A1: whichever of the two A1 is not."""
     lower = {name.lower(): name for name in table.columns}
     if "ref" in at or not {"ref", "alt", "a1"} <= set(lower):
         return []
@@ -115,11 +118,11 @@ def _finish(table: pl.DataFrame, path: PathLike) -> pl.DataFrame:
     have = {name: name in table.columns for name in _SPELLINGS}
     for name in ("beta", "odds", "se", "t", "pval", "neglog", "af", "n", "pos"):
         if have[name]:
-            table = _numbers(table, name, path, pl.Int64 if name == "pos" else pl.Float64)
+            table = numbers_of(table, name, path, pl.Int64 if name == "pos" else pl.Float64)
     texts = [name for name in ("chrom", "id", "ref", "alt") if have[name]]
-    table = table.with_columns(pl.when(~pl.col(texts).is_in(list(_MISSING))).then(pl.col(texts)).name.keep())
+    table = table.with_columns(pl.when(~pl.col(texts).is_in(list(MISSING))).then(pl.col(texts)).name.keep())
     if not have["beta"] and have["odds"]:
-        _refuse(table, pl.col("odds") <= 0, path, "ratio", "odds", "above 0")
+        refuse_rows(table, pl.col("odds") <= 0, path, "ratio", "odds", "above 0")
         table = table.with_columns(beta=pl.col("odds").log())
     if not have["pval"] and have["neglog"]:
         table = table.with_columns(pval=10.0 ** -pl.col("neglog"))
@@ -127,11 +130,11 @@ def _finish(table: pl.DataFrame, path: PathLike) -> pl.DataFrame:
         table = table.with_columns(pl.col("pval").clip(lower_bound=5e-324))
     if "pval" in table.columns:
         remedy = "between 0 (excluded) and 1; give neg_log_10_p_value where p is too small to write"
-        _refuse(table, (pl.col("pval") <= 0) | (pl.col("pval") > 1), path, "p-value", "pval", remedy)
+        refuse_rows(table, (pl.col("pval") <= 0) | (pl.col("pval") > 1), path, "p-value", "pval", remedy)
     if not have["se"] and have["t"] and "beta" in table.columns:
         table = table.with_columns(se=pl.when(pl.col("t") != 0).then((pl.col("beta") / pl.col("t")).abs()))
     if have["se"]:
-        _refuse(table, pl.col("se") < 0, path, "standard error", "se", "0 or above")
+        refuse_rows(table, pl.col("se") < 0, path, "standard error", "se", "0 or above")
     columns = [
         (pl.col(name) if name in table.columns else pl.lit(None)).cast(kind).alias(name)
         for name, kind in SUMSTATS_SCHEMA.items()
@@ -139,8 +142,9 @@ def _finish(table: pl.DataFrame, path: PathLike) -> pl.DataFrame:
     return table.select(columns).with_columns(pl.col("ref", "alt").str.to_uppercase())
 
 
-def _numbers(table: pl.DataFrame, name: str, path: PathLike, kind: type[pl.DataType]) -> pl.DataFrame:
-    absent = table[name].str.strip_chars().is_in(list(_MISSING))
+def numbers_of(table: pl.DataFrame, name: str, path: PathLike, kind: type[pl.DataType]) -> pl.DataFrame:
+    """A column of text as numbers, null where missing; the table has the lines of the file in its column `line`."""
+    absent = table[name].str.strip_chars().is_in(list(MISSING))
     cast = table.select(pl.when(~absent).then(pl.col(name).str.strip_chars()).cast(kind, strict=False)).to_series()
     bad = cast.is_null() & ~absent
     if bad.any():
@@ -148,7 +152,8 @@ def _numbers(table: pl.DataFrame, name: str, path: PathLike, kind: type[pl.DataT
     return table.with_columns(cast.alias(name))
 
 
-def _refuse(table: pl.DataFrame, bad: pl.Expr, path: PathLike, what: str, name: str, needed: str) -> None:
+def refuse_rows(table: pl.DataFrame, bad: pl.Expr, path: PathLike, what: str, name: str, needed: str) -> None:
+    """Refuse a table with rows that are `bad`, naming their lines and what column `name` holds there."""
     rows = table.filter(bad)
     if rows.height:
         shown = examples([f"line {line}: {value:g}" for line, value in zip(rows["line"], rows[name])])

@@ -242,13 +242,22 @@ for _learner in (
     register(_learner)
 
 
+#: What follows `@` in the names of learners that choose among weights of another study.
+SUMSTATS = "sumstats"
+
+
 def is_linear(column: str) -> bool:
     """Whether the base predictions under that name (`learner` or `learner@inputs`) are linear in dosage.
 
-    >>> is_linear("susie-tss"), is_linear("xgboost"), is_linear("ridge@sequence")
-    (True, False, False)
+    >>> [is_linear(name) for name in ("susie-tss", "xgboost", "ridge@sequence", "lassosum@sumstats")]
+    [True, False, False, True]
     """
-    return column in _REGISTRY and _REGISTRY[column].linear
+    return column.endswith(f"@{SUMSTATS}") or (column in _REGISTRY and _REGISTRY[column].linear)
+
+
+def calibrates(column: str) -> bool:
+    """Whether the base predictions under that name are reported after scaling; see `Learner`."""
+    return not column.endswith(f"@{SUMSTATS}") and find(column.split("@")[0]).calibrate
 
 
 #: What ``genopred stack`` trains when ``--learners`` is not given.

@@ -111,7 +111,7 @@ class Pooled:
         for fold, fitted in self.metas.items():
             one = result.gene_fold(fold)
             for i, name in enumerate(result.names):
-                calibrate = registry.find(name.split("@")[0]).calibrate
+                calibrate = registry.calibrates(name)
                 parts.setdefault(name, []).append(one.calibrated(i) if calibrate else one.mean + one.test[:, i])
             for meta in fitted:
                 parts.setdefault(f"stack-{meta.name}", []).append(meta.predict(one))

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from genopred.errors import GenopredError
-from genopred.settings.declare import MOST, Option
+from genopred.settings.declare import MOST, Option, names
 from genopred.settings.parts import EXPRESSION, LEARNING, Cohort, Folds, Learners, Memory, Outcome, Seeded
+
+STUDY = "Another study"
 
 
 class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, maf=0.05, out=Path("genopred-stack")):
@@ -36,6 +38,17 @@ class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, ma
         sample and group.
     models : Fit models on everybody as well, into OUT/models, for `genopred predict`.
     linear : Keep only models that are one weight per variant.
+    sumstats : Marginal effects of another eQTL study (tensorQTL, GTEx, eQTL Catalogue, eQTLGen, genopred eqtl), text or
+        parquet, * for several files: its learners join the stack. Nobody may be in both studies.
+    ld : LD of that study: genotypes of a panel of its ancestry (prefix of .bed or .pgen, VCF, BGEN), or a folder that
+        `genopred moments` wrote.
+    sumstats_n : People of that study, where no column says.
+    sumstats_learners : Who learns from it: pt-prs, lassosum, ridge, elastic-net, susie, elastic-net-tss, susie-tss,
+        prs-cs.
+    sumstats_flipped : Variants whose effect fits those around it only with the other sign, alleles swapped by all
+        appearance.
+    sumstats_ambiguous : Its A/T and C/G variants where frequencies do not tell the strand: believe their alleles, or
+        leave them out.
     """
 
     symbols: Annotated[Path | None, Option(metavar="FILE", panel=EXPRESSION, matters=False)] = None
@@ -53,6 +66,14 @@ class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, ma
     groups: Annotated[Path | None, Option(metavar="FILE", matters=False)] = None
     models: Annotated[bool, Option(off="--no-models", matters=False)] = True
     linear: Annotated[bool, Option(matters=False)] = False
+    sumstats: Annotated[Path | None, Option(metavar="FILE", panel=STUDY)] = None
+    ld: Annotated[Path | None, Option(metavar="GENOTYPES|DIR", panel=STUDY)] = None
+    sumstats_n: Annotated[float | None, Option(metavar="N", low=3, high=1e9, panel=STUDY)] = None
+    sumstats_learners: Annotated[tuple[str, ...], Option(metavar="A,B,...", read=names, panel=STUDY)] = (
+        "pt-prs", "lassosum", "susie-tss", "prs-cs",
+    )  # fmt: skip
+    sumstats_flipped: Annotated[Literal["drop", "flip", "keep"], Option(panel=STUDY)] = "drop"
+    sumstats_ambiguous: Annotated[Literal["keep", "drop"], Option(panel=STUDY)] = "keep"
 
     def check(self) -> None:
         self.check_genes()
@@ -61,6 +82,12 @@ class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, ma
 
         if self.linear and not self.models:
             raise GenopredError("--linear says which models are kept, --no-models that none are; give one of them.")
+        if (self.sumstats is None) != (self.ld is None):
+            raise GenopredError(
+                "--sumstats FILE and --ld GENOTYPES go together: effects of a study say nothing without LD; give both."
+            )
+        if self.sumstats is not None and self.seen == "sequence":
+            raise GenopredError("--sumstats needs the genotypes: leave --inputs sequence out.")
 
     @property
     def seen(self) -> str:
