@@ -68,6 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     if not DATA.is_dir():
         raise SystemExit(f"{DATA} is not there; set GENOPRED_SHARED to the folder of the shared data.")
+    args.out = args.out.resolve()
     args.out.mkdir(parents=True, exist_ok=True)
     sizes, parts = [int(n) for n in args.people.split(",")], args.parts.split(",")
     kept = Measured(args.out / "growth.jsonl")
@@ -157,7 +158,8 @@ class Measured:
         if self.has(about):
             return
         line = [sys.executable, "-S", "-c", _MEASURE, *command]
-        done = subprocess.run(line, check=True, capture_output=True, text=True)
+        # where no genopred lies: another Python must find its own
+        done = subprocess.run(line, check=True, capture_output=True, text=True, cwd=self.path.parent)
         found = json.loads(done.stdout)
         if found.pop("status"):
             raise SystemExit(f"{' '.join(command[:4])} ... failed: {found['said']}")

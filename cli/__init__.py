@@ -44,7 +44,7 @@ def execute(name: str, settings: Any) -> int:
     from genopred.cli.show import show
 
     with RunLog(name, settings):
-        workflow = importlib.import_module(f"genopred.pipelines.{name}")
+        workflow = importlib.import_module(f"genopred.pipelines.{name.replace('-', '_')}")
         with progress(settings.unit, quiet=settings.quiet) as step:
             result = workflow.run(settings, step)
         show(name, result)

@@ -10,7 +10,7 @@ from cyclopts import App, Group, Parameter, Token
 from cyclopts.exceptions import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from genopred.errors import GenopredError, did_you_mean, shortened
-from genopred.settings import WORKFLOWS, declared
+from genopred.settings import WORKFLOWS, command_name, declared
 from genopred.settings.declare import Declared, as_text
 from genopred.settings.parts import RUN, Command
 
@@ -33,7 +33,7 @@ def commands() -> dict[str, type[Command]]:
     >>> list(commands())[:2]
     ['demo', 'stack']
     """
-    return {workflow.__name__.lower(): workflow for workflow in WORKFLOWS}
+    return {command_name(workflow): workflow for workflow in WORKFLOWS}
 
 
 def parse(words: Sequence[str], command_line: str) -> tuple[str, Command] | None:

@@ -32,7 +32,8 @@ def test_settings_need_nothing_that_computes():
 def test_every_workflow_is_a_pipeline_and_has_its_words():
     for workflow in WORKFLOWS:
         assert getattr(settings, workflow.__name__) is workflow
-        assert importlib.util.find_spec(f"genopred.pipelines.{workflow.__name__.lower()}") is not None
+        module = settings.command_name(workflow).replace("-", "_")
+        assert importlib.util.find_spec(f"genopred.pipelines.{module}") is not None
         first = workflow.__doc__.split("\n")[0]
         assert first.endswith(".") and len(first) < 105, first
 
@@ -79,6 +80,7 @@ def test_words_of_a_fixed_set_are_choices():
         "--set-id",
         "--features",
         "--person",
+        "--name",
     }
     free |= {f"--{side}-{what}" for side in "ab" for what in ("score", "id", "gene", "effect", "where")}
     words = {f.flag for _, f in OPTIONS if str(f.kinds[0]) in ("<class 'str'>", "tuple[str, ...]")}

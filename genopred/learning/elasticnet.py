@@ -28,7 +28,7 @@ CHUNK = 10
 TOLERANCE = 1e-7
 #: Steps whose cross-validated error by sums, found to that tolerance, is within this share of the phenotype's sum of
 #: squares of the smallest are solved to the last digits before one is chosen.
-NEAR = 1e-3
+NEAR = 3e-4
 
 
 class _Path:

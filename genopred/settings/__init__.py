@@ -1,8 +1,10 @@
 """What each workflow can be told: frozen dataclasses, each field written once, for Python, TOML and the command line.
 
-A workflow `genopred NAME` is the class `Name` here, made of the parts in `genopred.settings.parts`; Python users give
-it to `genopred.pipelines.NAME.run`.
+A workflow `genopred NAME` is the class `Name` here (`fit-moments`: `FitMoments`), made of the parts in
+`genopred.settings.parts`; Python users give it to `genopred.pipelines.NAME.run`.
 """
+
+import re
 
 from genopred.settings.associate import Associate
 from genopred.settings.attribute import Attribute
@@ -15,6 +17,8 @@ from genopred.settings.eqtl import Eqtl
 from genopred.settings.evaluate import Evaluate
 from genopred.settings.export import Export
 from genopred.settings.features import Features
+from genopred.settings.fit_moments import FitMoments
+from genopred.settings.moments import Moments
 from genopred.settings.overlap import Overlap
 from genopred.settings.parts import Command
 from genopred.settings.predict import Predict
@@ -25,8 +29,18 @@ from genopred.settings.train import Train
 #: Every workflow, in the order of `genopred --help`.
 WORKFLOWS: tuple[type[Command], ...] = (
     Demo, Stack, Predict, Associate, Export, Prs, Benchmark, Features, Effects, Attribute, Eqtl, Overlap, Train,
-    Evaluate, Doctor,
+    Evaluate, Moments, FitMoments, Doctor,
 )  # fmt: skip
+
+
+def command_name(workflow: type[Command]) -> str:
+    """What the command line calls a workflow; its pipeline's name has `_` for `-`.
+
+    >>> command_name(FitMoments)
+    'fit-moments'
+    """
+    return re.sub("(?<=[a-z])(?=[A-Z])", "-", workflow.__name__).lower()
+
 
 __all__ = [
     "WORKFLOWS",
@@ -40,6 +54,8 @@ __all__ = [
     "Evaluate",
     "Export",
     "Features",
+    "FitMoments",
+    "Moments",
     "Option",
     "Overlap",
     "Predict",
@@ -47,5 +63,6 @@ __all__ = [
     "Settings",
     "Stack",
     "Train",
+    "command_name",
     "declared",
 ]
