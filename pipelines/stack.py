@@ -50,7 +50,7 @@ from genopred.pipelines.run import Progress, Run, say
 from genopred.pipelines.stack_genes import compute_genes, read_info
 from genopred.pipelines.stack_meta import combine, pool, reference
 from genopred.pipelines.stack_models import MODELS, keep_models, no_models
-from genopred.pipelines.stack_sumstats import STUDY_OUTPUTS, check_learners, tell_study
+from genopred.pipelines.stack_sumstats import STUDY_OUTPUTS, tell_study
 from genopred.pipelines.sumstats_inputs import open_study, study_files
 from genopred.sequence.models.registry import DEFAULT_MODEL, is_model
 from genopred.settings import Features, Stack, parts
@@ -190,7 +190,6 @@ def _check(settings: Stack) -> tuple[registry.Learner, ...]:
         )
     elif settings.fasta is not None:
         raise GenopredError(f"--fasta goes with --features MODEL, such as --features {DEFAULT_MODEL}; leave it out.")
-    check_learners(settings.sumstats_learners)
     chosen = registry.DEFAULT_LEARNERS if settings.learners is None else settings.learners
     found = tuple(registry.find(name) for name in chosen)
     if settings.seen == "sequence" and all(learner.genotype_only for learner in found):

@@ -18,7 +18,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genopred import align
-from genopred.errors import ModelError, no_choice
 from genopred.files import safe_name, write_json
 from genopred.genetics.sumstats import (
     Check,
@@ -29,7 +28,7 @@ from genopred.genetics.sumstats import (
     panel_shrinkage,
     shared_noise,
 )
-from genopred.learning.fromsumstats import METHODS, Study, candidates, learner
+from genopred.learning.fromsumstats import Study, candidates, learner
 from genopred.learning.learners import SUMSTATS, GeneContext, Learner
 from genopred.learning.streamed import Blocks
 from genopred.pipelines.run import Run, write_tables
@@ -52,15 +51,6 @@ VERDICTS = {"drop": "flipped: dropped", "flip": "flipped: turned", "keep": "flip
 _ITEM = "other study's pairs in windows"
 _CHECK: dict[str, Any] = {"gene_id": pl.String, "variant": pl.String, "z": pl.Float64, "expected_z": pl.Float64}
 _CHECK |= {"log_ratio": pl.Float64, "verdict": pl.String}
-
-
-def check_learners(names: Sequence[str]) -> None:
-    """Refuse learners of another study that there are not, or that are named twice."""
-    for name in names:
-        if name not in METHODS:
-            raise ModelError(no_choice(f"--sumstats-learners {name}", name, METHODS))
-    if len(set(names)) < len(names) or not names:
-        raise ModelError("--sumstats-learners: name each learner once, and at least one.")
 
 
 def learn_study(
@@ -96,7 +86,7 @@ def learn_study(
     info: dict[str, Any] = {"gene_id": gene_id, "pairs": int(there.sum()), "m": len(index), "used": 0, "check": []}
     info |= {"candidates": dict.fromkeys(settings.sumstats_learners, 1), "shared": None}
     rows: list[pl.DataFrame] = []
-    reference = study.reference(index[kept])
+    reference = study.panel.reference(index[kept])
     varies = reference.scale > 0
     lost.append(("does not vary in the LD panel", int((~varies).sum())))
     kept, reference = kept[varies], reference.select(varies)
@@ -142,7 +132,7 @@ def _usable(
         lost.append((reason, int((bad & kept).sum())))
         kept[bad] = False
 
-    leave(study.there[index] < 0, "not in the LD panel")
+    leave(~study.panel.has[index], "not in the LD panel")
     n = study.n[index]
     known = n[kept & np.isfinite(n)]
     least = LEAST_PEOPLE * float(np.median(known)) if len(known) else 0.0

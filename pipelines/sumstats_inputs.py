@@ -6,7 +6,6 @@ import glob
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,16 +14,22 @@ from numpy.typing import NDArray
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError
 from genopred.genetics.associate import z_scores
-from genopred.genetics.sumstats import Reference
 from genopred.io.eqtlstats import EqtlStats, read_eqtl_stats
-from genopred.pipelines.inputs import open_genotypes
-from genopred.settings import Stack, parts
+from genopred.pipelines.sumstats_panel import (
+    PeopleOfGene,
+    PeoplePanel,
+    SitePanel,
+    SumsOfGene,
+    open_panel,
+    panel_kind,
+)
+from genopred.settings import Stack
 from genopred.types import VARIANT_SCHEMA, Cohort, Genotypes, Interval, plain_chrom, plain_gene
 
 log = logging.getLogger("genopred.stack")
 
-#: What the report calls the study's variants and those of the panel.
-STUDY, PANEL = "other study's variants", "LD panel's variants"
+#: What the report calls the study's variants.
+STUDY = "other study's variants"
 
 
 @dataclass(frozen=True)
@@ -33,31 +38,20 @@ class GeneStudy:
 
     Attributes
     ----------
-    z, n, af : array, shape (M,)
+    z, n, af : array, shape (W,)
         Of each variant of the window, of the cohort's ALT: effect over standard error, people, frequency; NaN where
         the study has none.
-    ambiguous : array of bool, shape (M,)
+    ambiguous : array of bool, shape (W,)
         A/T and C/G variants, whose alleles were believed.
-    panel : Genotypes
-        Of those variants that the panel has.
-    there : array of int, shape (M,)
-        Which of the panel's each is; -1 where it has none.
-    flipped : array of bool, shape (M,)
-        Whether the panel counts the other allele.
+    panel : PeopleOfGene or SumsOfGene
+        LD between the window's variants.
     """
 
     z: NDArray[np.float64]
     n: NDArray[np.float64]
     af: NDArray[np.float64]
     ambiguous: NDArray[np.bool_]
-    panel: Genotypes
-    there: NDArray[np.int64]
-    flipped: NDArray[np.bool_]
-
-    def reference(self, variants: NDArray[np.int64]) -> Reference:
-        """LD of some of the window's variants, all of which the panel has, of the cohort's ALT."""
-        x = self.panel.dosage(self.there[variants])
-        return Reference.of_people(np.where(self.flipped[variants], 2 - x, x))
+    panel: PeopleOfGene | SumsOfGene
 
 
 @dataclass(frozen=True)
@@ -70,18 +64,12 @@ class OtherStudy:
         gene (without version), column (of the cohort's genotypes), z, n, af (of the cohort's ALT), ambiguous; sorted.
     rows : dict
         Of each gene, where its rows begin and end.
-    panel : Genotypes
-    there : array of int, shape (variants of the cohort,)
-        Which of the panel's variants each is; -1 where it has none.
-    flipped : array of bool
-        Whether the panel counts the other allele.
+    panel : PeoplePanel or SitePanel
     """
 
     table: pl.DataFrame = field(repr=False)
     rows: dict[str, tuple[int, int]] = field(repr=False)
-    panel: Genotypes
-    there: NDArray[np.int64] = field(repr=False)
-    flipped: NDArray[np.bool_] = field(repr=False)
+    panel: PeoplePanel | SitePanel
 
     def of_gene(self, cohort: Cohort, i: int, size: int) -> GeneStudy:
         """What it says of the window of the cohort's gene `i`."""
@@ -98,12 +86,8 @@ class OtherStudy:
         for name, column in values.items():
             column[at[inside]] = part[name].to_numpy()[inside]
         ambiguous[at[inside]] = part["ambiguous"].to_numpy()[inside]
-        there = self.there[columns]
-        known = there >= 0
-        local = np.full(len(columns), -1)
-        local[known] = np.arange(int(known.sum()))
-        panel = self.panel.select(variants=there[known])
-        return GeneStudy(**values, ambiguous=ambiguous, panel=panel, there=local, flipped=self.flipped[columns])
+        panel = self.panel.of_gene(gene["gene_id"], columns, cohort.genotypes.variants[columns])
+        return GeneStudy(**values, ambiguous=ambiguous, panel=panel)
 
 
 def open_study(settings: Stack, cohort: Cohort, tally: align.Tally) -> OtherStudy | None:
@@ -118,8 +102,7 @@ def open_study(settings: Stack, cohort: Cohort, tally: align.Tally) -> OtherStud
         return None
     genes = {plain_gene(gene) for gene in cohort.expression.genes["gene_id"].to_list()}
     stats = read_eqtl_stats(settings.sumstats, genes)
-    panel = open_panel(settings.ld)
-    there, flipped = _match_panel(cohort, panel, tally)
+    panel = open_panel(settings.ld, cohort, tally)
     table = _match_study(settings, cohort, stats, tally)
     table = table.sort("gene", "column", maintain_order=True)
     ends = table.with_row_index("row").group_by("gene", maintain_order=True)
@@ -130,7 +113,7 @@ def open_study(settings: Stack, cohort: Cohort, tally: align.Tally) -> OtherStud
         f"--sumstats {settings.sumstats}: people who are in that study and in this cohort make accuracy look better "
         "than it is. Nothing in the files names them: that nobody is in both is yours to see to (--remove)."
     )
-    return OtherStudy(table, rows, panel, there, flipped)
+    return OtherStudy(table, rows, panel)
 
 
 def study_files(settings: Stack) -> dict[str, tuple[Path, ...]]:
@@ -144,43 +127,6 @@ def study_files(settings: Stack) -> dict[str, tuple[Path, ...]]:
         "sumstats": tuple(Path(file) for file in files),
         "ld": tuple(Path(f"{prefix}{suffix}") for suffix in suffixes),
     }
-
-
-def panel_kind(path: Path) -> tuple[str, Path, tuple[str, ...]]:
-    """How the genotypes at a path are opened, by its files: kind, path, and the ends of the files' names."""
-    kinds: dict[str, tuple[str, ...]] = {"bfile": (".bed", ".bim", ".fam"), "pfile": (".pgen", ".pvar", ".psam")}
-    name = str(path)
-    for kind, suffixes in kinds.items():
-        prefix = Path(name.removesuffix(suffixes[0]))
-        if Path(f"{prefix}{suffixes[0]}").is_file():
-            return kind, prefix, suffixes
-    if path.is_file():
-        return ("bgen" if name.endswith(".bgen") else "vcf"), path, ("",)
-    raise GenopredError(
-        f"--ld {path}: no such genotypes; give the prefix of a .bed or .pgen, or a VCF or BGEN, of a panel of the "
-        "study's ancestry."
-    )
-
-
-def open_panel(path: Path) -> Genotypes:
-    """Genotypes of the LD panel."""
-    kind, prefix, _ = panel_kind(path)
-    kinds: dict[str, Any] = {kind: prefix}
-    return open_genotypes(parts.Genotypes(**kinds))
-
-
-def _match_panel(cohort: Cohort, panel: Genotypes, tally: align.Tally) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    known = cohort.genotypes
-    names, builds = (known.source, panel.source), (align.known_build(known), align.known_build(panel))
-    found = align.harmonise(known.variants, panel.variants, ambiguous="keep", names=names, builds=builds)
-    tally.come(PANEL, f"in {panel.source}", panel.n_variants)
-    tally.add(PANEL, found.notes)
-    there, flipped = np.full(known.n_variants, -1), np.zeros(known.n_variants, dtype=bool)
-    there[found.a], flipped[found.a] = found.b, found.sign < 0
-    shared = set(known.samples.tolist()) & set(panel.samples.tolist())
-    if shared:
-        tally.note(PANEL, "people of the cohort are in the panel: their genotypes alone", sorted(shared))
-    return there, flipped
 
 
 def _match_study(settings: Stack, cohort: Cohort, stats: EqtlStats, tally: align.Tally) -> pl.DataFrame:

@@ -131,6 +131,7 @@ WITHOUT_TEST = {
     "cli/__main__.py": "one call",
     "genopred/genetics/ld_kernels.py": "tests/test_genetics_ld.py calls them through ld.py",
     "genopred/genetics/scores_kernels.py": "tests/test_genetics_scores.py calls them through scores.py",
+    "genopred/genetics/shrinkage_kernels.py": "tests/test_genetics_shrinkage.py calls it through shrinkage.py",
     "genopred/genetics/finemap_kernels.py": "tests/test_genetics_finemap.py calls it through finemap.py",
     "pipelines/train_genes_inputs.py": "tests/test_pipelines_train_genes.py, which reads all through train_genes.py",
     "genopred/learning/elasticnet_kernels.py": "tests/test_learning_elasticnet.py calls them through elasticnet.py",

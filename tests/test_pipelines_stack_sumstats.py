@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 from study_data import COHORT, GENES, STUDY, VARIANTS, population, study_table, write
 
-from genopred.errors import GenopredError, ModelError
+from genopred.errors import GenopredError
 from genopred.genetics import sumstats
 from genopred.learning.fromsumstats import METHODS
 from genopred.learning.learners import GeneContext
 from genopred.pipelines import predict, stack
 from genopred.pipelines import stack_window as windows
 from genopred.pipelines.stack_genes import read_base
-from genopred.pipelines.stack_sumstats import VERDICTS, check_learners, study_learners
+from genopred.pipelines.stack_sumstats import VERDICTS, study_learners
 from genopred.settings import Predict
 
 
@@ -187,9 +187,9 @@ def test_genes_without_statistics_are_predicted_the_mean(tmp_path):
     assert distinct["lassosum@sumstats"].to_list() == [1] * 3
 
 
-def test_unknown_learners_are_refused():
-    with pytest.raises(ModelError, match="lassosun.*lassosum"):
-        check_learners(("lassosun",))
-    for bad in (("ridge", "ridge"), ()):
-        with pytest.raises(ModelError, match="each learner once"):
-            check_learners(bad)
+def test_unknown_learners_are_refused(tmp_path):
+    settings = write(tmp_path)
+    with pytest.raises(GenopredError, match="lassosun.*lassosum"):
+        replace(settings, sumstats_learners=("lassosun",))
+    with pytest.raises(GenopredError, match="ridge is named twice"):
+        replace(settings, sumstats_learners=("ridge", "ridge"))

@@ -13,7 +13,7 @@ from study_data import COHORT, GENES, STUDY, VARIANTS, population, study_table, 
 from genopred import align
 from genopred.errors import AlignmentError, GenopredError
 from genopred.pipelines.inputs import open_cohort
-from genopred.pipelines.sumstats_inputs import open_study, panel_kind, study_files
+from genopred.pipelines.sumstats_inputs import open_study, study_files
 
 SWAP = {"ref": "alt", "alt": "ref"}
 
@@ -45,7 +45,7 @@ def test_each_gene_gets_its_rows_and_its_ld(tmp_path):
             sorted(pair) in (["A", "T"], ["C", "G"]) for pair in of.select("AssessedAllele", "OtherAllele").rows()
         ]
         x = data.x[COHORT + STUDY :, i * VARIANTS : (i + 1) * VARIANTS]
-        np.testing.assert_allclose(one.reference(np.arange(VARIANTS)).correlation, np.corrcoef(x.T), atol=1e-6)
+        np.testing.assert_allclose(one.panel.reference(np.arange(VARIANTS)).correlation, np.corrcoef(x.T), atol=1e-6)
     assert report.count("other study's gene-variant pairs", "used") == GENES * VARIANTS
 
 
@@ -85,7 +85,9 @@ def test_swapped_and_strand_flipped_alleles_turn_effects_and_panel(tmp_path):
         np.testing.assert_allclose(a.z, b.z, rtol=1e-12)
         np.testing.assert_allclose(a.af, b.af, rtol=1e-12)
         every = np.arange(VARIANTS)
-        np.testing.assert_allclose(a.reference(every).correlation, b.reference(every).correlation, atol=1e-6)
+        np.testing.assert_allclose(
+            a.panel.reference(every).correlation, b.panel.reference(every).correlation, atol=1e-6
+        )
     text = "\n".join(report.lines())
     assert "other study's variants" in text and "swapped" in text and "strand-flipped" in text
 
@@ -128,19 +130,7 @@ def test_another_build_is_said(tmp_path):
         opened(write(tmp_path, table=study_table().with_columns(pl.col("SNPPos") + 7, SNP=pl.lit("."))))
 
 
-def test_panels_are_told_by_their_files(tmp_path):
-    write(tmp_path)
-    assert (
-        panel_kind(tmp_path / "panel")[0] == "bfile"
-        and panel_kind(tmp_path / "panel.bed")[:2] == panel_kind(tmp_path / "panel")[:2]
-    )
-    for name, kind in (("x.vcf.gz", "vcf"), ("x.bgen", "bgen")):
-        (tmp_path / name).write_bytes(b"")
-        assert panel_kind(tmp_path / name)[0] == kind
-    (tmp_path / "y.pgen").write_bytes(b"")
-    assert panel_kind(tmp_path / "y")[0] == "pfile"
-    with pytest.raises(GenopredError, match="no such genotypes"):
-        panel_kind(tmp_path / "none")
+def test_the_files_that_results_depend_on(tmp_path):
     files = study_files(write(tmp_path))
     assert [path.name for path in files["ld"]] == ["panel.bed", "panel.bim", "panel.fam"]
     assert [path.name for path in files["sumstats"]] == ["study.tsv"]

@@ -122,9 +122,11 @@ def test_choices_are_those_of_the_library(workflow, option, where):
 def test_lists_are_those_of_the_library():
     from genopred.genetics.overlap.nulls import NULLS
     from genopred.io.text import MAX_BYTES
+    from genopred.learning.fromsumstats import METHODS
     from genopred.settings import overlap
 
     assert f"by default all: {', '.join(names())}." in declared(settings.Stack)["learners"].help
+    assert declared(settings.Stack)["sumstats_learners"].choices == tuple(METHODS)
     assert tuple(NULLS) == overlap.NULLS
     assert declared(settings.Stack)["max_bytes"].default == MAX_BYTES
 

@@ -9,6 +9,10 @@ from genopred.settings.parts import EXPRESSION, LEARNING, Cohort, Folds, Learner
 
 STUDY = "Another study"
 
+StudyLearner = Literal[
+    "pt-prs", "lassosum", "ridge", "elastic-net", "susie", "elastic-net-tss", "susie-tss", "prs-cs"
+]  # fmt: skip
+
 
 class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, maf=0.05, out=Path("genopred-stack")):
     """Train base learners and the stack, gene by gene, and compare them with polygenic scores.
@@ -43,8 +47,7 @@ class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, ma
     ld : LD of that study: genotypes of a panel of its ancestry (prefix of .bed or .pgen, VCF, BGEN), or a folder that
         `genopred moments` wrote.
     sumstats_n : People of that study, where no column says.
-    sumstats_learners : Who learns from it: pt-prs, lassosum, ridge, elastic-net, susie, elastic-net-tss, susie-tss,
-        prs-cs.
+    sumstats_learners : Who learns from it.
     sumstats_flipped : Variants whose effect fits those around it only with the other sign, alleles swapped by all
         appearance.
     sumstats_ambiguous : Its A/T and C/G variants where frequencies do not tell the strand: believe their alleles, or
@@ -69,7 +72,7 @@ class Stack(Cohort, Outcome, Learners, Folds, Memory, Seeded, panel=LEARNING, ma
     sumstats: Annotated[Path | None, Option(metavar="FILE", panel=STUDY)] = None
     ld: Annotated[Path | None, Option(metavar="GENOTYPES|DIR", panel=STUDY)] = None
     sumstats_n: Annotated[float | None, Option(metavar="N", low=3, high=1e9, panel=STUDY)] = None
-    sumstats_learners: Annotated[tuple[str, ...], Option(metavar="A,B,...", read=names, panel=STUDY)] = (
+    sumstats_learners: Annotated[tuple[StudyLearner, ...], Option(metavar="A,B,...", read=names, panel=STUDY)] = (
         "pt-prs", "lassosum", "susie-tss", "prs-cs",
     )  # fmt: skip
     sumstats_flipped: Annotated[Literal["drop", "flip", "keep"], Option(panel=STUDY)] = "drop"
