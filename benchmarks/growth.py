@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from mosaics import geuvadis, near, write_cohort
+from threadpoolctl import threadpool_limits
 
 from genopred.genetics import moments
 from genopred.genetics.moments import Moments, total
@@ -71,6 +72,7 @@ def main() -> None:
     args.out = args.out.resolve()
     args.out.mkdir(parents=True, exist_ok=True)
     sizes, parts = [int(n) for n in args.people.split(",")], args.parts.split(",")
+    threadpool_limits(1)
     kept = Measured(args.out / "growth.jsonl")
     for n in sizes:
         folder = cohort(args.out / "work", n, args.variants)
