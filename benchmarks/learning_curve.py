@@ -1,6 +1,6 @@
 """What more people are worth: accuracy over people, of every learner, on genes of known heritability.
 
-    python benchmarks/learning_curve.py --out OUT [--people 358,1000,3000,10000,30000] [--genes 8] [--variants 600]
+    python benchmarks/learning_curve.py --out OUT [--people 358,1000,3000,10000,30000] [--genes 6] [--variants 400]
         [--h2 0.1] [--causal 5] [--threads 2] [--record]
 
 People are mosaics of GEUVADIS haplotypes around genes of chr22 (benchmarks/mosaics.py); each gene's expression has the
@@ -47,8 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--people", default="358,1000,3000,10000,30000")
-    parser.add_argument("--genes", type=int, default=8)
-    parser.add_argument("--variants", type=int, default=600)
+    parser.add_argument("--genes", type=int, default=6)
+    parser.add_argument("--variants", type=int, default=400)
     parser.add_argument("--h2", type=float, default=0.1)
     parser.add_argument("--causal", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
