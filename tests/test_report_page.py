@@ -225,6 +225,15 @@ def test_words_for_one_gene():
     assert "could not be predicted" in reading(summary, scores)[0] or "do not show" in reading(summary, scores)[0]
 
 
+def test_many_people_are_said_to_be_a_density(monkeypatch):
+    predictions, scores, summary = results(1, 60)
+    page = {"title": "x", "summary": summary, "scores": scores, "predictions": predictions, "report": match_report()}
+    assert "one point a held-out person" in render_page(**page, info=INFO)
+    monkeypatch.setattr(figures, "MOST_POINTS", 59)
+    many = render_page(**page, info=INFO)
+    assert "held-out people as their density" in many and "one point a held-out person" not in many
+
+
 def test_few_genes_are_no_verdict():
     _, scores, summary = results(3)
     assert "3 genes are too few to tell methods apart" in reading(summary, scores, "stack-xgboost")[1]

@@ -319,8 +319,8 @@ def _scatters(scores: pl.DataFrame, predictions: pl.DataFrame, main: str, names:
     many = int(scores["n"].max() or 0) > draw.MOST_POINTS  # type: ignore[arg-type]
     shown = "held-out people as their density" if many else "one point a held-out person"
     block.text.append(
-        f"The genes that {main} predicts best, {shown}, in units of the training people's spread; along the dashed line "
-        "both are equal."
+        f"The genes that {main} predicts best, {shown}, in units of the training people's spread; along the dashed "
+        "line both are equal."
     )
     for i, (gene, r2) in enumerate(draw.best_genes(of, main, _SCATTERS)):
         figure = draw.predicted_scatter(predictions, gene, main, r2, names=names)
